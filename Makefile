@@ -1,0 +1,36 @@
+EXTENSION = ducto
+EXTVERSION = $(shell sed -n "s/^default_version *= *'\(.*\)'/\1/p" ducto.control)
+
+MODULE_big = ducto
+OBJS = src/ducto.o src/money.o src/uuidv7.o src/query.o src/result.o src/args.o \
+	src/account.o src/roll.o src/ledger.o src/history.o src/verify.o src/grant.o \
+	src/sweep.o src/reservation.o src/settle.o src/charge.o src/deduction.o src/hold.o src/lot.o src/key.o src/account_row.o src/refund.o src/access.o
+SOURCE_HEADERS = $(wildcard src/*.h)
+
+# The install script is the concatenation of the capabilities, in this order.
+SQL_PARTS = sql/preamble.sql sql/account.sql sql/ledger.sql sql/grant.sql \
+	sql/reservation.sql sql/refund.sql sql/access.sql
+
+DATA_built = ducto--$(EXTVERSION).sql
+PG_CFLAGS = -Wall -Wextra -Wno-unused-parameter -Wno-sign-compare
+
+# pg_regress looks into its output directory before its input directory, so
+# the output must not be the top level, where sql/NAME.sql is source.
+REGRESS = $(sort $(patsubst test/sql/%.sql,%,$(wildcard test/sql/*.sql)))
+REGRESS_OPTS = --inputdir=test --outputdir=test/results --load-extension=ducto
+ISOLATION = $(sort $(patsubst test/specs/%.spec,%,$(wildcard test/specs/*.spec)))
+ISOLATION_OPTS = --inputdir=test --load-extension=ducto
+EXTRA_CLEAN = ducto--$(EXTVERSION).sql test/results output_iso
+
+PG_CONFIG ?= pg_config
+PGXS := $(shell $(PG_CONFIG) --pgxs)
+include $(PGXS)
+
+$(OBJS): $(SOURCE_HEADERS)
+
+ducto--$(EXTVERSION).sql: $(SQL_PARTS)
+	cat $^ > $@
+
+# make print-VARIABLE shows a variable to scripts.
+print-%:
+	@echo $($*)

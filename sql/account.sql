@@ -1,0 +1,81 @@
+-- account: one row per user, the only row that an operation locks.
+
+CREATE TABLE ducto.accounts (
+	id uuid NOT NULL,
+	kind text NOT NULL,
+	balance numeric(18,4) NOT NULL DEFAULT 0,
+	held numeric(18,4) NOT NULL DEFAULT 0,
+	expiring numeric(18,4) NOT NULL DEFAULT 0,
+	lifetime_purchased numeric(18,4) NOT NULL DEFAULT 0,
+	next_boundary timestamptz NOT NULL DEFAULT 'infinity',
+	last_seq bigint NOT NULL DEFAULT 0,
+	closing_keys boolean NOT NULL DEFAULT false,
+	created_at timestamptz NOT NULL,
+	updated_at timestamptz NOT NULL,
+	CONSTRAINT accounts_pkey PRIMARY KEY (id)
+) WITH (fillfactor = 60, autovacuum_vacuum_scale_factor = 0.05);
+
+ALTER TABLE ducto.accounts ENABLE ROW LEVEL SECURITY;
+SELECT pg_catalog.pg_extension_config_dump('ducto.accounts', '');
+
+COMMENT ON TABLE ducto.accounts IS 'One row per account. It has no index beside the primary key, so every update of it is HOT.';
+COMMENT ON COLUMN ducto.accounts.id IS 'The user''s id, as the application has it.';
+COMMENT ON COLUMN ducto.accounts.kind IS 'user';
+COMMENT ON COLUMN ducto.accounts.balance IS 'Credits: the sum of the ledger''s amounts.';
+COMMENT ON COLUMN ducto.accounts.held IS 'Credits held: the sum of what is left of the open reservations.';
+COMMENT ON COLUMN ducto.accounts.expiring IS 'The part of the balance that can expire: the sum of what remains of the grants.';
+COMMENT ON COLUMN ducto.accounts.lifetime_purchased IS 'Credits ever purchased.';
+COMMENT ON COLUMN ducto.accounts.next_boundary IS 'Nothing of this account expires before this time; -infinity while an open reservation keeps credit past its expiry.';
+COMMENT ON COLUMN ducto.accounts.last_seq IS 'seq of the last ledger entry.';
+COMMENT ON COLUMN ducto.accounts.closing_keys IS 'Whether a reservation of this account was closed by a deduct of 0 with an idempotency key.';
+COMMENT ON COLUMN ducto.accounts.created_at IS 'When the account was made.';
+COMMENT ON COLUMN ducto.accounts.updated_at IS 'The account''s own clock: never before its last operation.';
+
+CREATE TYPE @extschema@.ducto_add_credits_result AS (
+	transaction_id uuid,
+	user_id uuid,
+	amount numeric,
+	new_balance numeric,
+	lifetime_purchased numeric,
+	expires_at timestamptz,
+	idempotent boolean,
+	error text
+);
+COMMENT ON TYPE @extschema@.ducto_add_credits_result IS 'What ducto_add_credits did.';
+
+CREATE TYPE @extschema@.ducto_balance_result AS (
+	user_id uuid,
+	balance numeric,
+	lifetime_purchased numeric,
+	reserved numeric,
+	available numeric,
+	next_expiry timestamptz
+);
+COMMENT ON TYPE @extschema@.ducto_balance_result IS 'The credits of a user at the moment of the call.';
+
+CREATE FUNCTION @extschema@.ducto_add_credits(
+	user_id uuid,
+	amount numeric,
+	type text DEFAULT 'adjustment',
+	metadata jsonb DEFAULT '{}',
+	expires_at timestamptz DEFAULT NULL,
+	idempotency_key text DEFAULT NULL,
+	priority integer DEFAULT 50
+) RETURNS @extschema@.ducto_add_credits_result
+LANGUAGE c VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS 'MODULE_PATHNAME', 'ducto_add_credits';
+REVOKE ALL ON FUNCTION @extschema@.ducto_add_credits(uuid, numeric, text, jsonb, timestamptz, text, integer) FROM PUBLIC;
+COMMENT ON FUNCTION @extschema@.ducto_add_credits(uuid, numeric, text, jsonb, timestamptz, text, integer) IS
+'Adds credits to a user, making the account when it is new.
+amount: credits, four decimals; negative only for an adjustment, which must then fit into balance - held; 0 only for an adjustment, which makes the account and books nothing. type: purchase, subscription, signup_bonus, adjustment or promo. metadata: a JSON object. expires_at: when the credit expires, in the future; NULL = never. idempotency_key: 1 to 255 bytes; a retry returns the original result. priority: 0 to 100, lower is spent first, only with expires_at.
+Locks the account. Returns the ledger entry''s id, the new balance and lifetime_purchased.
+Rejections: insufficient_credits (a negative adjustment that does not fit), idempotency_conflict. Errors: 22004, 22003, 22023.';
+
+CREATE FUNCTION @extschema@.ducto_get_balance(user_id uuid)
+RETURNS @extschema@.ducto_balance_result
+LANGUAGE c STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS 'MODULE_PATHNAME', 'ducto_get_balance';
+REVOKE ALL ON FUNCTION @extschema@.ducto_get_balance(uuid) FROM PUBLIC;
+COMMENT ON FUNCTION @extschema@.ducto_get_balance(uuid) IS
+'Returns balance, lifetime_purchased, reserved, available (= balance - reserved) and next_expiry of a user in credits, exact at the moment of the call: what has expired does not count, swept or not. An unknown user has zeros.
+Takes no lock, works on a standby. Rejections: none. Errors: 22004.';

@@ -1,0 +1,88 @@
+-- grant: credit lots that expire.
+
+CREATE TABLE ducto.grants (
+	account_id uuid NOT NULL,
+	id uuid NOT NULL,
+	seq bigint NOT NULL,
+	type text NOT NULL,
+	amount numeric(18,4) NOT NULL,
+	remaining numeric(18,4) NOT NULL,
+	priority integer NOT NULL,
+	expires_at timestamptz NOT NULL,
+	created_at timestamptz NOT NULL,
+	live boolean NOT NULL,
+	CONSTRAINT grants_pkey PRIMARY KEY (account_id, id)
+) WITH (fillfactor = 80);
+
+CREATE INDEX grants_burn_order ON ducto.grants (account_id, priority, expires_at, seq) WHERE live;
+CREATE INDEX grants_due ON ducto.grants (expires_at, account_id) WHERE live;
+ALTER TABLE ducto.grants ENABLE ROW LEVEL SECURITY;
+SELECT pg_catalog.pg_extension_config_dump('ducto.grants', '');
+
+COMMENT ON TABLE ducto.grants IS 'Credit that can expire, with what remains of it.';
+COMMENT ON COLUMN ducto.grants.account_id IS 'Whose credit it is.';
+COMMENT ON COLUMN ducto.grants.id IS 'The ledger entry that added it.';
+COMMENT ON COLUMN ducto.grants.seq IS 'seq of that entry: the older is spent first.';
+COMMENT ON COLUMN ducto.grants.type IS 'The type of that entry.';
+COMMENT ON COLUMN ducto.grants.amount IS 'Credits added.';
+COMMENT ON COLUMN ducto.grants.remaining IS 'Credits neither spent nor expired.';
+COMMENT ON COLUMN ducto.grants.priority IS '0 to 100, lower is spent first.';
+COMMENT ON COLUMN ducto.grants.expires_at IS 'From this time on it is expired.';
+COMMENT ON COLUMN ducto.grants.created_at IS 'When it was added.';
+COMMENT ON COLUMN ducto.grants.live IS 'Whether anything remains; the indexes have only these.';
+
+CREATE TYPE @extschema@.ducto_grant AS (
+	grant_id uuid,
+	type text,
+	amount numeric,
+	remaining numeric,
+	priority integer,
+	expires_at timestamptz,
+	created_at timestamptz
+);
+COMMENT ON TYPE @extschema@.ducto_grant IS 'Credit that can expire.';
+
+CREATE TYPE @extschema@.ducto_sweep_result AS (
+	expired_count bigint,
+	expired_amount numeric,
+	dry_run boolean
+);
+COMMENT ON TYPE @extschema@.ducto_sweep_result IS 'What ducto_sweep_expired expired, or would have.';
+
+CREATE FUNCTION @extschema@.ducto_list_grants(user_id uuid) RETURNS SETOF @extschema@.ducto_grant
+LANGUAGE c STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS 'MODULE_PATHNAME', 'ducto_list_grants';
+REVOKE ALL ON FUNCTION @extschema@.ducto_list_grants(uuid) FROM PUBLIC;
+COMMENT ON FUNCTION @extschema@.ducto_list_grants(uuid) IS
+'Returns the live grants of a user (something remains and it has not expired) in the order in which they are spent: lower priority, sooner expiry, older.
+Takes no lock, works on a standby. Errors: 22004.';
+
+CREATE FUNCTION @extschema@.ducto_sweep_expired(dry_run boolean DEFAULT false, max_accounts integer DEFAULT NULL)
+RETURNS @extschema@.ducto_sweep_result
+LANGUAGE c VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS 'MODULE_PATHNAME', 'ducto_sweep_expired';
+REVOKE ALL ON FUNCTION @extschema@.ducto_sweep_expired(boolean, integer) FROM PUBLIC;
+COMMENT ON FUNCTION @extschema@.ducto_sweep_expired(boolean, integer) IS
+'Books the expiry of credit that is past its time. Balances never depend on it: it only tidies up.
+dry_run: true only reports what a call would expire at this moment. max_accounts: expire in at most so many accounts, 1 or more; NULL = all.
+Locks the accounts in the order of their ids and skips those that are locked. Returns the number of accounts and the credits expired. Rejections: none. Errors: 22023.';
+
+CREATE FUNCTION ducto.due_accounts() RETURNS uuid[]
+LANGUAGE c VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS 'MODULE_PATHNAME', 'ducto_due_accounts';
+REVOKE ALL ON FUNCTION ducto.due_accounts() FROM PUBLIC;
+COMMENT ON FUNCTION ducto.due_accounts() IS 'For ducto_sweep: the accounts with something past its time, in the order of their ids.';
+
+CREATE FUNCTION ducto.sweep_accounts(account_ids uuid[]) RETURNS void
+LANGUAGE c VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS 'MODULE_PATHNAME', 'ducto_sweep_accounts';
+REVOKE ALL ON FUNCTION ducto.sweep_accounts(uuid[]) FROM PUBLIC;
+COMMENT ON FUNCTION ducto.sweep_accounts(uuid[]) IS 'For ducto_sweep: books what is past its time on these accounts and skips those that are locked.';
+
+CREATE PROCEDURE @extschema@.ducto_sweep(batch_size integer DEFAULT 1000)
+LANGUAGE c
+AS 'MODULE_PATHNAME', 'ducto_sweep';
+REVOKE ALL ON PROCEDURE @extschema@.ducto_sweep(integer) FROM PUBLIC;
+COMMENT ON PROCEDURE @extschema@.ducto_sweep(integer) IS
+'Expires everything that is past its time, reservations and grants, and commits after every batch_size accounts; reports progress by NOTICE. To be called outside of a transaction, from pg_cron or any timer.
+Locks the accounts of a batch in the order of their ids and skips those that are locked. Errors: 22023, 2D000 (inside of a transaction).';

@@ -1,0 +1,137 @@
+-- ledger: every movement of credits, append-only.
+
+CREATE TABLE ducto.ledger (
+	account_id uuid NOT NULL,
+	seq bigint NOT NULL,
+	id uuid NOT NULL,
+	amount numeric(18,4) NOT NULL,
+	balance_after numeric(18,4) NOT NULL,
+	type text NOT NULL,
+	operation_type text,
+	actor uuid,
+	model text,
+	idempotency_key text,
+	reference uuid,
+	allowance_consumed numeric(18,4) NOT NULL DEFAULT 0,
+	shortfall numeric(18,4),
+	cap_warning text,
+	burned_grants uuid[],
+	burned_amounts numeric[],
+	lifetime_purchased numeric(18,4),
+	expires_at timestamptz,
+	metadata jsonb NOT NULL DEFAULT '{}',
+	created_at timestamptz NOT NULL,
+	effective_at timestamptz NOT NULL,
+	CONSTRAINT ledger_pkey PRIMARY KEY (account_id, seq)
+);
+
+CREATE INDEX ledger_id ON ducto.ledger (id);
+CREATE UNIQUE INDEX ledger_idempotency_key ON ducto.ledger (account_id, idempotency_key) WHERE idempotency_key IS NOT NULL;
+CREATE INDEX ledger_refunds ON ducto.ledger (account_id, reference) WHERE type = 'refund';
+ALTER TABLE ducto.ledger ENABLE ROW LEVEL SECURITY;
+SELECT pg_catalog.pg_extension_config_dump('ducto.ledger', '');
+
+COMMENT ON TABLE ducto.ledger IS 'Every movement of credits. Append-only: update, delete and truncate are refused for everybody.';
+COMMENT ON COLUMN ducto.ledger.account_id IS 'Whose credits moved.';
+COMMENT ON COLUMN ducto.ledger.seq IS '1, 2, 3… per account, without gaps.';
+COMMENT ON COLUMN ducto.ledger.id IS 'The transaction id (UUIDv7).';
+COMMENT ON COLUMN ducto.ledger.amount IS 'Credits, negative for a debit.';
+COMMENT ON COLUMN ducto.ledger.balance_after IS 'The balance with this entry.';
+COMMENT ON COLUMN ducto.ledger.type IS 'purchase, subscription, signup_bonus, adjustment, promo, usage, refund or expiry.';
+COMMENT ON COLUMN ducto.ledger.operation_type IS 'The kind of operation that was charged.';
+COMMENT ON COLUMN ducto.ledger.actor IS 'Who spent, where that is another than the account.';
+COMMENT ON COLUMN ducto.ledger.model IS 'The model that was used.';
+COMMENT ON COLUMN ducto.ledger.idempotency_key IS 'The caller''s key, unique per account.';
+COMMENT ON COLUMN ducto.ledger.reference IS 'The debit that a refund refunds, the reservation that a debit settles, the grant that expired.';
+COMMENT ON COLUMN ducto.ledger.allowance_consumed IS 'What the plan''s allowance paid.';
+COMMENT ON COLUMN ducto.ledger.shortfall IS 'What could not be charged.';
+COMMENT ON COLUMN ducto.ledger.cap_warning IS 'The strongest action of a spend cap that was exceeded.';
+COMMENT ON COLUMN ducto.ledger.burned_grants IS 'The grants that a debit took credit from, in that order; for a refund, those that it gave back to.';
+COMMENT ON COLUMN ducto.ledger.burned_amounts IS 'How much of each of burned_grants.';
+COMMENT ON COLUMN ducto.ledger.lifetime_purchased IS 'For added credit: the account''s lifetime_purchased with it.';
+COMMENT ON COLUMN ducto.ledger.expires_at IS 'For added credit: when it expires.';
+COMMENT ON COLUMN ducto.ledger.metadata IS 'The caller''s JSON object.';
+COMMENT ON COLUMN ducto.ledger.created_at IS 'When it was booked; never decreases in seq.';
+COMMENT ON COLUMN ducto.ledger.effective_at IS 'From when on it counts: created_at, but for an expiry the moment from which the credit was not spendable.';
+
+CREATE FUNCTION ducto.ledger_refuse_change() RETURNS trigger
+LANGUAGE c SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS 'MODULE_PATHNAME', 'ducto_ledger_refuse_change';
+REVOKE ALL ON FUNCTION ducto.ledger_refuse_change() FROM PUBLIC;
+COMMENT ON FUNCTION ducto.ledger_refuse_change() IS 'Refuses update, delete and truncate of the ledger (55000).';
+
+CREATE TRIGGER ledger_append_only BEFORE UPDATE OR DELETE OR TRUNCATE ON ducto.ledger
+	FOR EACH STATEMENT EXECUTE FUNCTION ducto.ledger_refuse_change();
+ALTER TABLE ducto.ledger ENABLE ALWAYS TRIGGER ledger_append_only;
+
+CREATE TYPE @extschema@.ducto_transaction AS (
+	id uuid,
+	user_id uuid,
+	team_id uuid,
+	amount numeric,
+	type text,
+	operation_type text,
+	model text,
+	reference_id uuid,
+	balance_after numeric,
+	allowance_consumed numeric,
+	idempotency_key text,
+	metadata jsonb,
+	created_at timestamptz,
+	total_count bigint
+);
+COMMENT ON TYPE @extschema@.ducto_transaction IS 'An entry of the ledger.';
+
+CREATE TYPE @extschema@.ducto_discrepancy AS (
+	account_id uuid,
+	check_name text,
+	expected text,
+	actual text
+);
+COMMENT ON TYPE @extschema@.ducto_discrepancy IS 'An invariant that does not hold.';
+
+CREATE FUNCTION @extschema@.ducto_list_transactions(
+	user_id uuid,
+	types text[] DEFAULT NULL,
+	from_time timestamptz DEFAULT NULL,
+	to_time timestamptz DEFAULT NULL,
+	max_rows integer DEFAULT 50,
+	skip_rows integer DEFAULT 0,
+	before uuid DEFAULT NULL
+) RETURNS SETOF @extschema@.ducto_transaction
+LANGUAGE c STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS 'MODULE_PATHNAME', 'ducto_list_transactions';
+REVOKE ALL ON FUNCTION @extschema@.ducto_list_transactions(uuid, text[], timestamptz, timestamptz, integer, integer, uuid) FROM PUBLIC;
+COMMENT ON FUNCTION @extschema@.ducto_list_transactions(uuid, text[], timestamptz, timestamptz, integer, integer, uuid) IS
+'Returns the ledger of an account, newest first.
+types: only entries of these types (purchase, subscription, signup_bonus, adjustment, promo, usage, refund, expiry); NULL = all. from_time, to_time: only entries created in this window, both ends included. max_rows, skip_rows: the page, in rows. before: only entries before this one, for paging at a constant cost.
+total_count is the number of entries that match types and window. Takes no lock, works on a standby. Errors: 22004, 22023.';
+
+CREATE FUNCTION @extschema@.ducto_list_usage_events(
+	user_id uuid,
+	from_time timestamptz DEFAULT NULL,
+	to_time timestamptz DEFAULT NULL,
+	max_rows integer DEFAULT 50,
+	skip_rows integer DEFAULT 0
+) RETURNS SETOF @extschema@.ducto_transaction
+LANGUAGE c STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS 'MODULE_PATHNAME', 'ducto_list_usage_events';
+REVOKE ALL ON FUNCTION @extschema@.ducto_list_usage_events(uuid, timestamptz, timestamptz, integer, integer) FROM PUBLIC;
+COMMENT ON FUNCTION @extschema@.ducto_list_usage_events(uuid, timestamptz, timestamptz, integer, integer) IS
+'Returns the usage entries of a user, newest first. from_time, to_time: the window, both ends included. max_rows, skip_rows: the page, in rows. total_count is the number of entries in the window.
+Takes no lock, works on a standby. Errors: 22004, 22023.';
+
+CREATE FUNCTION @extschema@.ducto_balance_at(user_id uuid, at timestamptz) RETURNS numeric
+LANGUAGE c STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS 'MODULE_PATHNAME', 'ducto_balance_at';
+REVOKE ALL ON FUNCTION @extschema@.ducto_balance_at(uuid, timestamptz) FROM PUBLIC;
+COMMENT ON FUNCTION @extschema@.ducto_balance_at(uuid, timestamptz) IS
+'Returns the balance in credits that ducto_get_balance showed at a time, which must not be in the future; 0 before the account''s first entry.
+Costs a logarithm of the ledger''s length. Takes no lock, works on a standby. Errors: 22004, 22023.';
+
+CREATE FUNCTION @extschema@.ducto_verify(user_id uuid DEFAULT NULL) RETURNS SETOF @extschema@.ducto_discrepancy
+LANGUAGE c STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS 'MODULE_PATHNAME', 'ducto_verify';
+REVOKE ALL ON FUNCTION @extschema@.ducto_verify(uuid) FROM PUBLIC;
+COMMENT ON FUNCTION @extschema@.ducto_verify(uuid) IS
+'Proves the invariants of one account, or of everything for NULL, in one snapshot: a row for each that does not hold, no rows when all do. Reads the whole ledger of what it proves. Takes no lock, works on a standby.';

@@ -1,0 +1,7 @@
+-- complain if the script is sourced in psql, rather than via CREATE EXTENSION
+\echo Use "CREATE EXTENSION ducto" to load this file. \quit
+
+-- Tables live in a schema of their own, which is never exposed through an API.
+CREATE SCHEMA ducto;
+COMMENT ON SCHEMA ducto IS 'Tables of the ducto credits engine: read by operators, written by its functions only.';
+REVOKE ALL ON SCHEMA ducto FROM PUBLIC;

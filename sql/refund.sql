@@ -1,0 +1,30 @@
+-- refund: credits go back to where they came from.
+
+CREATE TYPE @extschema@.ducto_refund_result AS (
+	refund_transaction_id uuid,
+	original_transaction_id uuid,
+	user_id uuid,
+	team_id uuid,
+	amount numeric,
+	new_balance numeric,
+	allowance_restored numeric,
+	idempotent boolean,
+	error text
+);
+COMMENT ON TYPE @extschema@.ducto_refund_result IS 'What was refunded.';
+
+CREATE FUNCTION @extschema@.ducto_refund(
+	transaction_id uuid,
+	amount numeric DEFAULT NULL,
+	reason text DEFAULT NULL,
+	metadata jsonb DEFAULT '{}',
+	idempotency_key text DEFAULT NULL
+) RETURNS @extschema@.ducto_refund_result
+LANGUAGE c VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS 'MODULE_PATHNAME', 'ducto_refund';
+REVOKE ALL ON FUNCTION @extschema@.ducto_refund(uuid, numeric, text, jsonb, text) FROM PUBLIC;
+COMMENT ON FUNCTION @extschema@.ducto_refund(uuid, numeric, text, jsonb, text) IS
+'Gives back what a usage entry took, to the grants it burned in reverse order; the part of a grant that has expired since comes back without expiry.
+amount: credits, positive; NULL = all that is left. reason: kept in the refund''s metadata as "reason". metadata: a JSON object. idempotency_key: 1 to 255 bytes; a retry returns the original result.
+Locks the account. Returns the refund''s ledger entry, the credits returned and the new balance.
+Rejections: idempotency_conflict, transaction_not_found, not_refundable, already_refunded, over_refund. Errors: 22004, 22003, 22023.';

@@ -1,0 +1,191 @@
+-- reservation: credits held for an operation that is under way.
+
+CREATE TABLE ducto.reservations (
+	account_id uuid NOT NULL,
+	id uuid NOT NULL,
+	amount numeric(18,4) NOT NULL,
+	remaining numeric(18,4) NOT NULL,
+	operation_type text NOT NULL,
+	model text,
+	billing_mode text NOT NULL,
+	floor numeric(18,4) NOT NULL,
+	state text NOT NULL,
+	idempotency_key text,
+	balance_after numeric(18,4) NOT NULL,
+	reserved_after numeric(18,4) NOT NULL,
+	first_expires_at timestamptz NOT NULL,
+	closing_key text,
+	closing_balance numeric(18,4),
+	metadata jsonb NOT NULL DEFAULT '{}',
+	created_at timestamptz NOT NULL,
+	expires_at timestamptz NOT NULL,
+	closed_at timestamptz,
+	CONSTRAINT reservations_pkey PRIMARY KEY (account_id, id)
+) WITH (fillfactor = 80);
+
+CREATE UNIQUE INDEX reservations_idempotency_key ON ducto.reservations (account_id, idempotency_key) WHERE idempotency_key IS NOT NULL;
+CREATE UNIQUE INDEX reservations_closing_key ON ducto.reservations (account_id, closing_key) WHERE closing_key IS NOT NULL;
+CREATE INDEX reservations_open ON ducto.reservations (account_id, expires_at) WHERE state = 'open';
+ALTER TABLE ducto.reservations ENABLE ROW LEVEL SECURITY;
+SELECT pg_catalog.pg_extension_config_dump('ducto.reservations', '');
+
+COMMENT ON TABLE ducto.reservations IS 'Credits held for operations, and how each hold ended.';
+COMMENT ON COLUMN ducto.reservations.account_id IS 'Whose credits are held.';
+COMMENT ON COLUMN ducto.reservations.id IS 'The reservation id (UUIDv7).';
+COMMENT ON COLUMN ducto.reservations.amount IS 'Credits reserved.';
+COMMENT ON COLUMN ducto.reservations.remaining IS 'Credits still held; 0 once closed.';
+COMMENT ON COLUMN ducto.reservations.operation_type IS 'The kind of operation.';
+COMMENT ON COLUMN ducto.reservations.model IS 'The model that is to be used.';
+COMMENT ON COLUMN ducto.reservations.billing_mode IS 'strict or overdraft.';
+COMMENT ON COLUMN ducto.reservations.floor IS 'The balance, in credits, that admission left untouched.';
+COMMENT ON COLUMN ducto.reservations.state IS 'open, settled, released or expired.';
+COMMENT ON COLUMN ducto.reservations.idempotency_key IS 'The caller''s key of the reserve, unique per account.';
+COMMENT ON COLUMN ducto.reservations.balance_after IS 'The balance at admission, for a replay.';
+COMMENT ON COLUMN ducto.reservations.reserved_after IS 'What was held after admission, for a replay.';
+COMMENT ON COLUMN ducto.reservations.first_expires_at IS 'expires_at as admitted, for a replay.';
+COMMENT ON COLUMN ducto.reservations.closing_key IS 'The key of the deduct of 0 that closed it.';
+COMMENT ON COLUMN ducto.reservations.closing_balance IS 'The balance at that deduct.';
+COMMENT ON COLUMN ducto.reservations.metadata IS 'The caller''s JSON object.';
+COMMENT ON COLUMN ducto.reservations.created_at IS 'When it was admitted.';
+COMMENT ON COLUMN ducto.reservations.expires_at IS 'From this time on it is expired.';
+COMMENT ON COLUMN ducto.reservations.closed_at IS 'When it ended.';
+
+CREATE TYPE @extschema@.ducto_reserve_result AS (
+	reservation_id uuid,
+	user_id uuid,
+	amount numeric,
+	balance numeric,
+	reserved numeric,
+	available numeric,
+	billing_mode text,
+	expires_at timestamptz,
+	idempotent boolean,
+	error text
+);
+COMMENT ON TYPE @extschema@.ducto_reserve_result IS 'A reservation and the user''s credits with it.';
+
+CREATE TYPE @extschema@.ducto_deduction_result AS (
+	transaction_id uuid,
+	user_id uuid,
+	amount numeric,
+	balance_after numeric,
+	allowance_consumed numeric,
+	shortfall numeric,
+	idempotent boolean,
+	cap_warning text,
+	error text
+);
+COMMENT ON TYPE @extschema@.ducto_deduction_result IS 'What was charged.';
+
+CREATE TYPE @extschema@.ducto_release_result AS (
+	reservation_id uuid,
+	user_id uuid,
+	released boolean,
+	reason text
+);
+COMMENT ON TYPE @extschema@.ducto_release_result IS 'Whether a reservation was released, and why not.';
+
+CREATE TYPE @extschema@.ducto_afford_result AS (
+	affordable boolean,
+	available numeric,
+	allowance_remaining numeric,
+	reason text
+);
+COMMENT ON TYPE @extschema@.ducto_afford_result IS 'Whether a reservation would be admitted.';
+
+CREATE FUNCTION @extschema@.ducto_reserve(
+	user_id uuid,
+	amount numeric,
+	operation_type text DEFAULT 'usage',
+	metadata jsonb DEFAULT '{}',
+	min_balance numeric DEFAULT NULL,
+	ttl_seconds integer DEFAULT NULL,
+	model text DEFAULT NULL,
+	billing_mode text DEFAULT NULL,
+	overdraft_floor numeric DEFAULT NULL,
+	max_concurrent integer DEFAULT NULL,
+	idempotency_key text DEFAULT NULL
+) RETURNS @extschema@.ducto_reserve_result
+LANGUAGE c VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS 'MODULE_PATHNAME', 'ducto_reserve';
+REVOKE ALL ON FUNCTION @extschema@.ducto_reserve(uuid, numeric, text, jsonb, numeric, integer, text, text, numeric, integer, text) FROM PUBLIC;
+COMMENT ON FUNCTION @extschema@.ducto_reserve(uuid, numeric, text, jsonb, numeric, integer, text, text, numeric, integer, text) IS
+'Holds credits for an operation, when what is available covers them down to the floor.
+amount: credits, positive. operation_type, model: stored; 1 to 255 bytes. metadata: a JSON object. min_balance: the floor in credits when strict, 0 or more; NULL = 5. ttl_seconds: 1 to 2592000; NULL = ducto.reservation_ttl. billing_mode: strict (NULL) or overdraft. overdraft_floor: the floor when overdraft, 0 or less, required then. max_concurrent: reject when so many reservations of this operation type are open, 1 or more; NULL = unlimited. idempotency_key: 1 to 255 bytes, in a set of its own; a retry returns the original result.
+Locks the account. Returns the reservation and the user''s balance, reserved and available credits with it.
+Rejections: idempotency_conflict, concurrency_limit, insufficient_credits. Errors: 22004, 22003, 22023.';
+
+CREATE FUNCTION @extschema@.ducto_deduct(
+	user_id uuid,
+	reservation_id uuid,
+	amount numeric,
+	idempotency_key text DEFAULT NULL,
+	metadata jsonb DEFAULT '{}',
+	model text DEFAULT NULL,
+	overrun text DEFAULT 'reject',
+	final boolean DEFAULT true,
+	allow_late boolean DEFAULT true
+) RETURNS @extschema@.ducto_deduction_result
+LANGUAGE c VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS 'MODULE_PATHNAME', 'ducto_deduct';
+REVOKE ALL ON FUNCTION @extschema@.ducto_deduct(uuid, uuid, numeric, text, jsonb, text, text, boolean, boolean) FROM PUBLIC;
+COMMENT ON FUNCTION @extschema@.ducto_deduct(uuid, uuid, numeric, text, jsonb, text, text, boolean, boolean) IS
+'Charges what an operation really cost and closes its reservation; what was held beyond it is free again.
+amount: credits, 0 or more; 0 closes without a charge. idempotency_key: 1 to 255 bytes; a retry returns the original result. metadata: a JSON object. model: NULL = the reservation''s. overrun: what to do when amount is more than is held and the rest is not covered down to the reservation''s floor: reject, clamp (charge what fits, report the shortfall) or full (charge all, even into debt). final: false captures a part, more than 0, and keeps the rest of the hold open. allow_late: whether an expired reservation may still be charged, from what is available.
+Locks the account. Returns the ledger entry''s id, the credits taken and the balance after it.
+Rejections: idempotency_conflict, reservation_not_found, reservation_closed, reservation_expired, insufficient_credits. Errors: 22004, 22003, 22023.';
+
+CREATE FUNCTION @extschema@.ducto_release(user_id uuid, reservation_id uuid)
+RETURNS @extschema@.ducto_release_result
+LANGUAGE c VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS 'MODULE_PATHNAME', 'ducto_release';
+REVOKE ALL ON FUNCTION @extschema@.ducto_release(uuid, uuid) FROM PUBLIC;
+COMMENT ON FUNCTION @extschema@.ducto_release(uuid, uuid) IS
+'Frees what a reservation holds. Locks the account. Returns whether this call released it, and the reason: released, already_released, already_settled, expired or not_found. Never a rejection. Errors: 22004, 22023.';
+
+CREATE FUNCTION @extschema@.ducto_renew(user_id uuid, reservation_id uuid, ttl_seconds integer DEFAULT NULL)
+RETURNS @extschema@.ducto_reserve_result
+LANGUAGE c VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS 'MODULE_PATHNAME', 'ducto_renew';
+REVOKE ALL ON FUNCTION @extschema@.ducto_renew(uuid, uuid, integer) FROM PUBLIC;
+COMMENT ON FUNCTION @extschema@.ducto_renew(uuid, uuid, integer) IS
+'Lets an open reservation expire ttl_seconds (1 to 2592000; NULL = ducto.reservation_ttl) from now. Locks the account. Returns the reservation and the user''s credits.
+Rejections: reservation_not_found, reservation_closed, reservation_expired. Errors: 22004, 22023.';
+
+CREATE FUNCTION @extschema@.ducto_charge(
+	user_id uuid,
+	amount numeric,
+	idempotency_key text DEFAULT NULL,
+	metadata jsonb DEFAULT '{}',
+	model text DEFAULT NULL,
+	min_balance numeric DEFAULT NULL,
+	operation_type text DEFAULT 'usage'
+) RETURNS @extschema@.ducto_deduction_result
+LANGUAGE c VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS 'MODULE_PATHNAME', 'ducto_charge';
+REVOKE ALL ON FUNCTION @extschema@.ducto_charge(uuid, numeric, text, jsonb, text, numeric, text) FROM PUBLIC;
+COMMENT ON FUNCTION @extschema@.ducto_charge(uuid, numeric, text, jsonb, text, numeric, text) IS
+'Charges credits in one step, without a reservation, when what is available covers them down to the floor; what open reservations hold is never spent.
+amount: credits, 0 or more; 0 books nothing. idempotency_key: 1 to 255 bytes; a retry returns the original result. metadata: a JSON object. model, operation_type: stored; 1 to 255 bytes. min_balance: the floor in credits, 0 or more; NULL = 0.
+Locks the account. Returns the ledger entry''s id, the credits taken and the balance after it.
+Rejections: idempotency_conflict, insufficient_credits. Errors: 22004, 22003, 22023.';
+
+CREATE FUNCTION @extschema@.ducto_can_afford(
+	user_id uuid,
+	amount numeric,
+	model text DEFAULT NULL,
+	operation_type text DEFAULT 'usage'
+) RETURNS @extschema@.ducto_afford_result
+LANGUAGE c STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS 'MODULE_PATHNAME', 'ducto_can_afford';
+REVOKE ALL ON FUNCTION @extschema@.ducto_can_afford(uuid, numeric, text, text) FROM PUBLIC;
+COMMENT ON FUNCTION @extschema@.ducto_can_afford(uuid, numeric, text, text) IS
+'Tells whether ducto_reserve, with all its defaults, would admit the amount (credits, positive) now; reason is the rejection it would give, NULL when affordable. Advisory: takes no lock, works on a standby. Errors: 22004, 22003, 22023.';
+
+CREATE FUNCTION @extschema@.ducto_expire_reservations(max_rows integer DEFAULT NULL) RETURNS bigint
+LANGUAGE c VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS 'MODULE_PATHNAME', 'ducto_expire_reservations';
+REVOKE ALL ON FUNCTION @extschema@.ducto_expire_reservations(integer) FROM PUBLIC;
+COMMENT ON FUNCTION @extschema@.ducto_expire_reservations(integer) IS
+'Closes reservations that are past their time, at most max_rows of them (1 or more; NULL = all), and returns how many. Balances never depend on it: it only tidies up.
+Locks the accounts in the order of their ids and skips those that are locked. Errors: 22023.';

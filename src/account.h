@@ -1,0 +1,62 @@
+#ifndef DUCTO_ACCOUNT_H
+#define DUCTO_ACCOUNT_H
+
+#include "postgres.h"
+#include "utils/timestamp.h"
+#include "utils/uuid.h"
+
+#include "money.h"
+
+/* An account's row; all zeros when there is none. */
+typedef struct Account
+{
+	pg_uuid_t	id;
+	bool		exists;
+	Money		balance;
+	Money		held;			/* sum of the open holds */
+	Money		expiring;		/* sum of the grants' remaining */
+	Money		lifetime_purchased;
+	TimestampTz next_boundary;	/* nothing expires before */
+	int64		last_seq;
+	bool		closing_keys;	/* a deduct of 0 with a key has been seen */
+	TimestampTz updated_at;
+	TimestampTz now;			/* the operation's time */
+	bool		late;			/* holds keep credit past its expiry */
+} Account;
+
+/* Which row lock account_load takes. */
+typedef enum AccountLock
+{
+	ACCOUNT_READ,				/* none, in the snapshot of the caller */
+	ACCOUNT_WAIT,
+	ACCOUNT_SKIP_LOCKED
+} AccountLock;
+
+/* What a guarded update took, so that it can be undone. */
+typedef struct AccountChange
+{
+	Money		balance;
+	Money		expiring;
+	Money		held;
+	int			entries;
+} AccountChange;
+
+extern bool account_load(const pg_uuid_t *id, Account *acc, AccountLock lock);
+extern void account_create(const pg_uuid_t *id, const char *kind);
+extern void account_write(Account *acc);
+
+extern bool account_after(const pg_uuid_t *id, Money debit, Account *after, AccountChange *change);
+extern bool account_try_charge(const pg_uuid_t *id, Money amount, Money floor, Account *after,
+							   AccountChange *change);
+extern bool account_try_hold(const pg_uuid_t *id, Money amount, Money floor, int ttl_seconds,
+							 Account *after, AccountChange *change);
+extern void account_undo(const pg_uuid_t *id, const AccountChange *change);
+
+/* Available credits: what neither is held nor gone. */
+static inline Money
+account_available(const Account *acc)
+{
+	return acc->balance - acc->held;
+}
+
+#endif

@@ -1,0 +1,259 @@
+/*
+ * account_row.c
+ *		The table accounts: loading, locking and writing an account's row.
+ */
+#include "postgres.h"
+
+#include "utils/builtins.h"
+#include "utils/timestamp.h"
+
+#include "account.h"
+#include "query.h"
+
+/* A guarded update that had to wait longer than this is done over. */
+#define STALE_CLOCK_USECS	100000
+
+#define ACCOUNT_COLUMNS \
+	"kind, balance, held, expiring, lifetime_purchased, next_boundary, last_seq, closing_keys, updated_at"
+
+static KeptQuery account_read_query = {
+	.sql = "SELECT " ACCOUNT_COLUMNS " FROM ducto.accounts WHERE id = $1",
+	.types = {UUIDOID}
+};
+
+/* Waits for the holder of the row and then reads what that one committed. */
+static KeptQuery account_lock_query = {
+	.sql = "SELECT " ACCOUNT_COLUMNS " FROM ducto.accounts WHERE id = $1 FOR NO KEY UPDATE",
+	.types = {UUIDOID}
+};
+
+static KeptQuery account_skip_locked_query = {
+	.sql = "SELECT " ACCOUNT_COLUMNS " FROM ducto.accounts WHERE id = $1 FOR NO KEY UPDATE SKIP LOCKED",
+	.types = {UUIDOID}
+};
+
+/* Waits for another that makes the same account, and makes it when that one aborts. */
+static KeptQuery account_create_query = {
+	.sql = "INSERT INTO ducto.accounts (id, kind, created_at, updated_at) VALUES ($1, $2, $3, $3)"
+	" ON CONFLICT (id) DO NOTHING",
+	.types = {UUIDOID, TEXTOID, TIMESTAMPTZOID}
+};
+
+/* The caller has the row's lock. */
+static KeptQuery account_write_query = {
+	.sql = "UPDATE ducto.accounts SET balance = $2, held = $3, expiring = $4, lifetime_purchased = $5,"
+	" next_boundary = $6, last_seq = $7, closing_keys = $8, updated_at = $9 WHERE id = $1",
+	.types = {UUIDOID, NUMERICOID, NUMERICOID, NUMERICOID, NUMERICOID, TIMESTAMPTZOID, INT8OID, BOOLOID, TIMESTAMPTZOID}
+};
+
+/*
+ * The guarded updates are lock, decision and booking at once. They look only
+ * at the account's own row, which is read anew after waiting for its lock.
+ * They leave alone an account where something is to be rolled forward, and
+ * one whose grants do not cover the amount alone.
+ */
+#define GUARD \
+	" WHERE id = $1 AND kind = 'user' AND next_boundary > clock_timestamp() AND balance - held - $2 >= $3"
+
+static KeptQuery account_charge_query = {
+	.sql = "UPDATE ducto.accounts SET balance = balance - $2,"
+	" expiring = CASE WHEN expiring = 0 THEN expiring ELSE expiring - $2 END,"
+	" last_seq = last_seq + 1, updated_at = greatest(updated_at, clock_timestamp())"
+	GUARD " AND (expiring = 0 OR expiring > $2)"
+	" RETURNING balance, held, expiring, next_boundary, last_seq, closing_keys, updated_at",
+	.types = {UUIDOID, NUMERICOID, NUMERICOID}
+};
+
+static KeptQuery account_hold_query = {
+	.sql = "UPDATE ducto.accounts SET held = held + $2, next_boundary = least(next_boundary, $4),"
+	" updated_at = greatest(updated_at, clock_timestamp())"
+	GUARD
+	" RETURNING balance, held, expiring, next_boundary, last_seq, closing_keys, updated_at",
+	.types = {UUIDOID, NUMERICOID, NUMERICOID, TIMESTAMPTZOID}
+};
+
+/* The caller has the row's lock by the guarded update that it takes back. */
+static KeptQuery account_undo_query = {
+	.sql = "UPDATE ducto.accounts SET balance = balance + $2, expiring = expiring + $3, held = held - $4,"
+	" last_seq = last_seq - $5 WHERE id = $1",
+	.types = {UUIDOID, NUMERICOID, NUMERICOID, NUMERICOID, INT8OID}
+};
+
+/*
+ * account_load reads an account's row, with the lock that is asked for, and
+ * takes the operation's time: the clock after the lock, never before the
+ * account's last operation. It returns false when there is no account or
+ * another session has it locked and locked rows are to be skipped.
+ */
+bool
+account_load(const pg_uuid_t *id, Account *acc, AccountLock lock)
+{
+	QueryArgs	args = {0};
+	uint64		found;
+	char	   *kind;
+
+	args_uuid(&args, id);
+	if (lock == ACCOUNT_READ)
+		found = query_read(&account_read_query, &args);
+	else
+		found = query_run(lock == ACCOUNT_WAIT ? &account_lock_query : &account_skip_locked_query,
+						  &args, SPI_OK_SELECT);
+
+	memset(acc, 0, sizeof(Account));
+	acc->id = *id;
+	acc->next_boundary = DT_NOEND;
+	acc->now = GetCurrentTimestamp();
+	if (found == 0)
+		return false;
+
+	kind = row_text(0, 1);
+	if (lock == ACCOUNT_WAIT && strcmp(kind, "user") != 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("invalid value for argument \"user_id\": %s",
+						DatumGetCString(DirectFunctionCall1(uuid_out, UUIDPGetDatum(id)))),
+				 errdetail("It is the id of a %s.", kind),
+				 errhint("\"user_id\" must be the id of a user.")));
+	acc->exists = true;
+	acc->balance = row_money(0, 2);
+	acc->held = row_money(0, 3);
+	acc->expiring = row_money(0, 4);
+	acc->lifetime_purchased = row_money(0, 5);
+	acc->next_boundary = row_time(0, 6);
+	acc->last_seq = row_int8(0, 7);
+	acc->closing_keys = row_bool(0, 8);
+	acc->updated_at = row_time(0, 9);
+	acc->late = TIMESTAMP_IS_NOBEGIN(acc->next_boundary);
+	acc->now = Max(acc->now, acc->updated_at);
+	return true;
+}
+
+/*
+ * account_create makes an account unless there is one.
+ */
+void
+account_create(const pg_uuid_t *id, const char *kind)
+{
+	QueryArgs	args = {0};
+
+	args_uuid(&args, id);
+	args_text(&args, kind);
+	args_time(&args, GetCurrentTimestamp());
+	query_run(&account_create_query, &args, SPI_OK_INSERT);
+}
+
+/*
+ * account_write writes a locked account's row.
+ */
+void
+account_write(Account *acc)
+{
+	QueryArgs	args = {0};
+
+	acc->updated_at = acc->now;
+	args_uuid(&args, &acc->id);
+	args_money(&args, acc->balance);
+	args_money(&args, acc->held);
+	args_money(&args, acc->expiring);
+	args_money(&args, acc->lifetime_purchased);
+	args_time(&args, acc->next_boundary);
+	args_int8(&args, acc->last_seq);
+	args_bool(&args, acc->closing_keys);
+	args_time(&args, acc->updated_at);
+	if (query_run(&account_write_query, &args, SPI_OK_UPDATE) != 1)
+		elog(ERROR, "account is gone");
+}
+
+/*
+ * account_after takes the row that a guarded update returned, and what it took
+ * from it. False means that the update waited for the lock while its clock
+ * stood still, so that something may have expired meanwhile: it must be
+ * undone.
+ */
+bool
+account_after(const pg_uuid_t *id, Money debit, Account *after, AccountChange *change)
+{
+	TimestampTz clock = GetCurrentTimestamp();
+
+	memset(after, 0, sizeof(Account));
+	after->id = *id;
+	after->exists = true;
+	after->balance = row_money(0, 1);
+	after->held = row_money(0, 2);
+	after->expiring = row_money(0, 3);
+	after->next_boundary = row_time(0, 4);
+	after->last_seq = row_int8(0, 5);
+	after->closing_keys = row_bool(0, 6);
+	after->updated_at = row_time(0, 7);
+	after->now = after->updated_at;
+
+	memset(change, 0, sizeof(AccountChange));
+	change->balance = debit;
+	change->expiring = after->expiring > 0 ? debit : 0;
+	change->entries = debit > 0 ? 1 : 0;
+	return clock < after->next_boundary && clock - after->updated_at < STALE_CLOCK_USECS;
+}
+
+/*
+ * account_try_charge takes an amount from an account in one statement when
+ * that is all there is to do: nothing is due, and balance - held stays at the
+ * floor or above. change tells what it took, of which change->expiring from
+ * grants. False: it did nothing.
+ */
+bool
+account_try_charge(const pg_uuid_t *id, Money amount, Money floor, Account *after,
+				   AccountChange *change)
+{
+	QueryArgs	args = {0};
+
+	args_uuid(&args, id);
+	args_money(&args, amount);
+	args_money(&args, floor);
+	if (query_run(&account_charge_query, &args, SPI_OK_UPDATE_RETURNING) == 0)
+		return false;
+	if (account_after(id, amount, after, change))
+		return true;
+	account_undo(id, change);
+	return false;
+}
+
+/*
+ * account_try_hold holds an amount in one statement under the same conditions
+ * as account_try_charge.
+ */
+bool
+account_try_hold(const pg_uuid_t *id, Money amount, Money floor, int ttl_seconds,
+				 Account *after, AccountChange *change)
+{
+	QueryArgs	args = {0};
+	bool		valid;
+
+	args_uuid(&args, id);
+	args_money(&args, amount);
+	args_money(&args, floor);
+	args_time(&args, GetCurrentTimestamp() + ttl_seconds * USECS_PER_SEC);
+	if (query_run(&account_hold_query, &args, SPI_OK_UPDATE_RETURNING) == 0)
+		return false;
+	valid = account_after(id, 0, after, change);
+	change->held = amount;
+	if (!valid)
+		account_undo(id, change);
+	return valid;
+}
+
+/*
+ * account_undo takes back a guarded update of this transaction.
+ */
+void
+account_undo(const pg_uuid_t *id, const AccountChange *change)
+{
+	QueryArgs	args = {0};
+
+	args_uuid(&args, id);
+	args_money(&args, change->balance);
+	args_money(&args, change->expiring);
+	args_money(&args, change->held);
+	args_int8(&args, change->entries);
+	if (query_run(&account_undo_query, &args, SPI_OK_UPDATE) != 1)
+		elog(ERROR, "account is gone");
+}

@@ -1,0 +1,36 @@
+/*
+ * grant.c
+ *		Listing the credit that can expire.
+ */
+#include "postgres.h"
+
+#include "args.h"
+#include "query.h"
+
+PG_FUNCTION_INFO_V1(ducto_list_grants);
+
+static KeptQuery list_grants_query = {
+	.sql = "SELECT id, type, amount::numeric, remaining::numeric, priority, expires_at, created_at FROM ducto.grants"
+	" WHERE account_id = $1 AND live AND expires_at > greatest($2,"
+	"  (SELECT updated_at FROM ducto.accounts WHERE id = $1))"
+	" ORDER BY priority, expires_at, seq",
+	.types = {UUIDOID, TIMESTAMPTZOID}
+};
+
+/*
+ * ducto_list_grants returns the live grants of a user in burn order. It takes
+ * no lock.
+ */
+Datum
+ducto_list_grants(PG_FUNCTION_ARGS)
+{
+	pg_uuid_t  *user = arg_uuid(fcinfo, 0, "user_id");
+	QueryArgs	args = {0};
+
+	query_begin();
+	args_uuid(&args, user);
+	args_time(&args, GetCurrentTimestamp());
+	query_read_into(fcinfo, &list_grants_query, &args);
+	query_end();
+	return (Datum) 0;
+}

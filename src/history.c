@@ -1,0 +1,253 @@
+/*
+ * history.c
+ *		Reading the ledger: pages of entries, balances of the past.
+ */
+#include "postgres.h"
+
+#include "utils/array.h"
+
+#include "args.h"
+#include "ledger.h"
+#include "query.h"
+#include "roll.h"
+
+PG_FUNCTION_INFO_V1(ducto_list_transactions);
+PG_FUNCTION_INFO_V1(ducto_list_usage_events);
+PG_FUNCTION_INFO_V1(ducto_balance_at);
+
+#define DEFAULT_PAGE	50
+
+static const char *const entry_types[] = {
+	TYPE_PURCHASE, "subscription", "signup_bonus", TYPE_ADJUSTMENT, "promo", TYPE_USAGE, TYPE_REFUND, TYPE_EXPIRY
+};
+
+/* A page of an account's ledger: entries with low < seq <= high. */
+typedef struct LedgerPage
+{
+	pg_uuid_t  *account;
+	ArrayType  *types;			/* NULL for all */
+	int64		low;
+	int64		high;
+	int64		max_rows;
+	int64		skip_rows;
+} LedgerPage;
+
+#define PAGE_COLUMNS \
+	"SELECT id, account_id, NULL::uuid, amount, type, operation_type, model, reference, balance_after," \
+	" allowance_consumed, idempotency_key, metadata, created_at, $4::bigint FROM ducto.ledger" \
+	" WHERE account_id = $1 AND seq > $2 AND seq <= $3"
+
+static KeptQuery page_query = {
+	.sql = PAGE_COLUMNS " ORDER BY seq DESC LIMIT $5",
+	.types = {UUIDOID, INT8OID, INT8OID, INT8OID, INT8OID}
+};
+
+static KeptQuery typed_page_query = {
+	.sql = PAGE_COLUMNS " AND type = ANY ($7) ORDER BY seq DESC LIMIT $5 OFFSET $6",
+	.types = {UUIDOID, INT8OID, INT8OID, INT8OID, INT8OID, INT8OID, TEXTARRAYOID}
+};
+
+static KeptQuery typed_count_query = {
+	.sql = "SELECT count(*) FROM ducto.ledger WHERE account_id = $1 AND seq > $2 AND seq <= $3 AND type = ANY ($4)",
+	.types = {UUIDOID, INT8OID, INT8OID, TEXTARRAYOID}
+};
+
+static KeptQuery entry_seq_query = {
+	.sql = "SELECT seq FROM ducto.ledger WHERE id = $1 AND account_id = $2",
+	.types = {UUIDOID, UUIDOID}
+};
+
+/*
+ * Check that every element of a list of types is one.
+ */
+static void
+CheckTypes(ArrayType *types)
+{
+	Datum	   *elements;
+	bool	   *nulls;
+	int			n;
+
+	deconstruct_array(types, TEXTOID, -1, false, TYPALIGN_INT, &elements, &nulls, &n);
+	for (int i = 0; i < n; i++)
+	{
+		char	   *type = nulls[i] ? NULL : TextDatumGetCString(elements[i]);
+		bool		known = false;
+
+		for (int j = 0; type != NULL && j < lengthof(entry_types); j++)
+			known |= strcmp(type, entry_types[j]) == 0;
+		if (!known)
+			arg_reject("types", type == NULL ? "null" : psprintf("\"%s\"", type),
+					   "\"types\" must be purchase, subscription, signup_bonus, adjustment, promo, usage, refund or expiry.");
+	}
+}
+
+/*
+ * Narrow a page to a window of time, both ends included; argument n is its
+ * start, n + 1 its end.
+ */
+static void
+page_window(FunctionCallInfo fcinfo, int n, LedgerPage *page)
+{
+	TimestampTz from = PG_ARGISNULL(n) ? DT_NOBEGIN : arg_time(fcinfo, n, "from_time");
+	TimestampTz to = PG_ARGISNULL(n + 1) ? DT_NOEND : arg_time(fcinfo, n + 1, "to_time");
+
+	if (from > to)
+		arg_reject("from_time", timestamptz_to_str(from), "\"from_time\" must not be after \"to_time\".");
+	if (!PG_ARGISNULL(n))
+		page->low = ledger_seq_before(page->account, page->high, from, false, false);
+	if (!PG_ARGISNULL(n + 1))
+		page->high = ledger_seq_before(page->account, page->high, to, true, false);
+}
+
+/*
+ * Count the entries of a page's window: seq has no gaps, so only types need
+ * counting.
+ */
+static int64
+page_count(const LedgerPage *page)
+{
+	QueryArgs	args = {0};
+
+	if (page->types == NULL)
+		return Max(page->high - page->low, 0);
+	args_uuid(&args, page->account);
+	args_int8(&args, page->low);
+	args_int8(&args, page->high);
+	args_datum(&args, PointerGetDatum(page->types));
+	query_read(&typed_count_query, &args);
+	return row_int8(0, 1);
+}
+
+/*
+ * Let a page end before an entry of the account.
+ */
+static void
+page_before(LedgerPage *page, const pg_uuid_t *before)
+{
+	QueryArgs	args = {0};
+
+	args_uuid(&args, before);
+	args_uuid(&args, page->account);
+	if (query_read(&entry_seq_query, &args) == 0)
+		arg_reject("before", DatumGetCString(DirectFunctionCall1(uuid_out, UUIDPGetDatum(before))),
+				   "\"before\" must be the id of a transaction of this account.");
+	page->high = Min(page->high, row_int8(0, 1) - 1);
+}
+
+/*
+ * Make a page the result of a function.
+ */
+static void
+page_result(FunctionCallInfo fcinfo, LedgerPage *page, int64 total)
+{
+	QueryArgs	args = {0};
+
+	if (page->types == NULL)
+		page->high -= Min(page->skip_rows, page->high);
+	args_uuid(&args, page->account);
+	args_int8(&args, page->low);
+	args_int8(&args, page->high);
+	args_int8(&args, total);
+	args_int8(&args, page->max_rows);
+	if (page->types != NULL)
+	{
+		args_int8(&args, page->skip_rows);
+		args_datum(&args, PointerGetDatum(page->types));
+	}
+	query_read_into(fcinfo, page->types == NULL ? &page_query : &typed_page_query, &args);
+}
+
+/*
+ * Start a page with the whole ledger of an account.
+ */
+static void
+page_begin(LedgerPage *page, pg_uuid_t *account, ArrayType *types)
+{
+	Account		acc;
+
+	memset(page, 0, sizeof(LedgerPage));
+	account_load(account, &acc, ACCOUNT_READ);
+	page->account = account;
+	page->types = types;
+	page->high = acc.last_seq;
+}
+
+/*
+ * ducto_list_transactions returns the ledger of an account, newest first. It
+ * takes no lock. Arguments and errors: see its COMMENT.
+ */
+Datum
+ducto_list_transactions(PG_FUNCTION_ARGS)
+{
+	pg_uuid_t  *account = arg_uuid(fcinfo, 0, "user_id");
+	ArrayType  *types = PG_ARGISNULL(1) ? NULL : PG_GETARG_ARRAYTYPE_P(1);
+	int			max_rows = arg_int_between(fcinfo, 4, "max_rows", 1, PG_INT32_MAX, DEFAULT_PAGE);
+	int			skip_rows = arg_int_between(fcinfo, 5, "skip_rows", 0, PG_INT32_MAX, 0);
+	LedgerPage		page;
+	int64		total;
+
+	if (types != NULL)
+		CheckTypes(types);
+	query_begin();
+	page_begin(&page, account, types);
+	page_window(fcinfo, 2, &page);
+	page.max_rows = max_rows;
+	page.skip_rows = skip_rows;
+	total = page_count(&page);
+	if (!PG_ARGISNULL(6))
+		page_before(&page, PG_GETARG_UUID_P(6));
+	page_result(fcinfo, &page, total);
+	query_end();
+	return (Datum) 0;
+}
+
+/*
+ * ducto_list_usage_events returns the usage entries of a user, newest first.
+ * It takes no lock. Arguments and errors: see its COMMENT.
+ */
+Datum
+ducto_list_usage_events(PG_FUNCTION_ARGS)
+{
+	pg_uuid_t  *user = arg_uuid(fcinfo, 0, "user_id");
+	int			max_rows = arg_int_between(fcinfo, 3, "max_rows", 1, PG_INT32_MAX, DEFAULT_PAGE);
+	int			skip_rows = arg_int_between(fcinfo, 4, "skip_rows", 0, PG_INT32_MAX, 0);
+	Datum		usage = CStringGetTextDatum(TYPE_USAGE);
+	LedgerPage		page;
+
+	query_begin();
+	page_begin(&page, user, construct_array(&usage, 1, TEXTOID, -1, false, TYPALIGN_INT));
+	page_window(fcinfo, 1, &page);
+	page.max_rows = max_rows;
+	page.skip_rows = skip_rows;
+	page_result(fcinfo, &page, page_count(&page));
+	query_end();
+	return (Datum) 0;
+}
+
+/*
+ * ducto_balance_at returns what an account's balance was at a time. It takes
+ * no lock. Arguments and errors: see its COMMENT.
+ */
+Datum
+ducto_balance_at(PG_FUNCTION_ARGS)
+{
+	pg_uuid_t  *user = arg_uuid(fcinfo, 0, "user_id");
+	TimestampTz at = arg_time(fcinfo, 1, "at");
+	MemoryContext caller = CurrentMemoryContext;
+	Account		acc;
+	RollTotals	totals;
+	Money		balance;
+	Datum		result;
+
+	if (at > GetCurrentTimestamp())
+		arg_reject("at", timestamptz_to_str(at), "\"at\" must not lie in the future.");
+	query_begin();
+	account_project(user, &acc, at, &totals);
+	balance = acc.balance;
+	if (acc.exists && at < acc.updated_at)
+		balance = ledger_balance_at_seq(user, ledger_seq_before(user, acc.last_seq, at, true, true));
+	MemoryContextSwitchTo(caller);
+	result = money_to_datum(balance);
+	query_end();
+	PG_RETURN_DATUM(result);
+}

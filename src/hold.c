@@ -1,0 +1,354 @@
+/*
+ * hold.c
+ *		The table reservations: what an account holds, and how holds end.
+ */
+#include "postgres.h"
+
+#include "hold.h"
+#include "query.h"
+
+static const char *const hold_states[] = {
+	[HOLD_OPEN] = "open",
+	[HOLD_SETTLED] = "settled",
+	[HOLD_RELEASED] = "released",
+	[HOLD_EXPIRED] = "expired",
+};
+
+static KeptQuery hold_insert_query = {
+	.sql = "INSERT INTO ducto.reservations (account_id, id, amount, remaining, operation_type, model, billing_mode,"
+	" floor, state, idempotency_key, balance_after, reserved_after, first_expires_at, metadata, created_at, expires_at)"
+	" VALUES ($1, $2, $3, $3, $4, $5, $6, $7, 'open', $8, $9, $10, $11, coalesce($12, '{}'), $13, $11)",
+	.types = {UUIDOID, UUIDOID, NUMERICOID, TEXTOID, TEXTOID, TEXTOID, NUMERICOID, TEXTOID, NUMERICOID, NUMERICOID,
+		TIMESTAMPTZOID, JSONBOID, TIMESTAMPTZOID}
+};
+
+#define HOLD_COLUMNS \
+	"id, amount, remaining, operation_type, model, billing_mode, floor, state, idempotency_key," \
+	" balance_after, reserved_after, first_expires_at, closing_key, closing_balance, created_at, expires_at"
+
+/* Exact under the account's lock, as all that follow. */
+static KeptQuery hold_find_query = {
+	.sql = "SELECT " HOLD_COLUMNS " FROM ducto.reservations WHERE account_id = $1 AND id = $2",
+	.types = {UUIDOID, UUIDOID}
+};
+
+static KeptQuery hold_key_query = {
+	.sql = "SELECT " HOLD_COLUMNS " FROM ducto.reservations WHERE account_id = $1 AND idempotency_key = $2",
+	.types = {UUIDOID, TEXTOID}
+};
+
+static KeptQuery hold_closing_key_query = {
+	.sql = "SELECT " HOLD_COLUMNS " FROM ducto.reservations WHERE account_id = $1 AND closing_key = $2",
+	.types = {UUIDOID, TEXTOID}
+};
+
+static KeptQuery hold_update_query = {
+	.sql = "UPDATE ducto.reservations SET remaining = $3, state = $4, expires_at = $5, closing_key = $6,"
+	" closing_balance = $7, closed_at = coalesce(closed_at, $8) WHERE account_id = $1 AND id = $2",
+	.types = {UUIDOID, UUIDOID, NUMERICOID, TEXTOID, TIMESTAMPTZOID, TEXTOID, NUMERICOID, TIMESTAMPTZOID}
+};
+
+static KeptQuery holds_count_query = {
+	.sql = "SELECT count(*) FROM ducto.reservations"
+	" WHERE account_id = $1 AND state = 'open' AND operation_type = $2 AND expires_at > $3",
+	.types = {UUIDOID, TEXTOID, TIMESTAMPTZOID}
+};
+
+static KeptQuery holds_due_query = {
+	.sql = "SELECT id, remaining, expires_at FROM ducto.reservations"
+	" WHERE account_id = $1 AND state = 'open' AND expires_at <= $2 ORDER BY expires_at, id LIMIT $3",
+	.types = {UUIDOID, TIMESTAMPTZOID, INT8OID}
+};
+
+static KeptQuery holds_expire_query = {
+	.sql = "UPDATE ducto.reservations SET state = 'expired', remaining = 0, closed_at = expires_at"
+	" WHERE account_id = $1 AND id = ANY ($2) AND state = 'open'",
+	.types = {UUIDOID, UUIDARRAYOID}
+};
+
+/*
+ * Lock, decision and booking of a deduct within its hold. The reservation is
+ * read with the statement's snapshot, so it may have changed while the update
+ * waited for the account's lock; hold_close_query sees that.
+ */
+static KeptQuery hold_charge_query = {
+	.sql = "UPDATE ducto.accounts a SET balance = a.balance - $3,"
+	" expiring = CASE WHEN a.expiring = 0 THEN a.expiring ELSE a.expiring - $3 END,"
+	" held = a.held - CASE WHEN $4 THEN r.remaining ELSE $3 END,"
+	" last_seq = a.last_seq + 1, updated_at = greatest(a.updated_at, clock_timestamp())"
+	" FROM ducto.reservations r"
+	" WHERE a.id = $1 AND a.kind = 'user' AND a.next_boundary > clock_timestamp()"
+	" AND (a.expiring = 0 OR a.expiring > $3)"
+	" AND r.account_id = $1 AND r.id = $2 AND r.state = 'open' AND r.remaining >= $3"
+	" RETURNING a.balance, a.held, a.expiring, a.next_boundary, a.last_seq, a.closing_keys, a.updated_at,"
+	" r.remaining, r.operation_type, r.model",
+	.types = {UUIDOID, UUIDOID, NUMERICOID, BOOLOID}
+};
+
+/* Finds the reservation only as hold_charge_query saw it. */
+static KeptQuery hold_close_query = {
+	.sql = "UPDATE ducto.reservations SET remaining = $4, state = CASE WHEN $5 THEN 'settled' ELSE state END,"
+	" closed_at = CASE WHEN $5 THEN $6 END"
+	" WHERE account_id = $1 AND id = $2 AND state = 'open' AND remaining = $3",
+	.types = {UUIDOID, UUIDOID, NUMERICOID, NUMERICOID, BOOLOID, TIMESTAMPTZOID}
+};
+
+/* Takes hold_close_query back. */
+static KeptQuery hold_reopen_query = {
+	.sql = "UPDATE ducto.reservations SET remaining = $3, state = 'open', closed_at = NULL"
+	" WHERE account_id = $1 AND id = $2",
+	.types = {UUIDOID, UUIDOID, NUMERICOID}
+};
+
+/*
+ * hold_insert adds an open reservation to a locked account.
+ */
+void
+hold_insert(const pg_uuid_t *account, const Hold *hold)
+{
+	QueryArgs	args = {0};
+
+	args_uuid(&args, account);
+	args_uuid(&args, &hold->id);
+	args_money(&args, hold->amount);
+	args_text(&args, hold->operation_type);
+	args_text(&args, hold->model);
+	args_text(&args, hold->billing_mode);
+	args_money(&args, hold->floor);
+	args_text(&args, hold->idempotency_key);
+	args_money(&args, hold->balance_after);
+	args_money(&args, hold->reserved_after);
+	args_time(&args, hold->expires_at);
+	if (hold->metadata != NULL)
+		args_datum(&args, JsonbPGetDatum(hold->metadata));
+	else
+		args_null(&args);
+	args_time(&args, hold->created_at);
+	query_run(&hold_insert_query, &args, SPI_OK_INSERT);
+}
+
+/*
+ * Return the state that a word names.
+ */
+static HoldState
+hold_state_from_text(const char *word)
+{
+	for (int i = 0; i < lengthof(hold_states); i++)
+		if (strcmp(word, hold_states[i]) == 0)
+			return (HoldState) i;
+	elog(ERROR, "unknown reservation state \"%s\"", word);
+}
+
+/*
+ * Find a reservation of a locked account by a query.
+ */
+static bool
+hold_find_by(KeptQuery *query, QueryArgs *args, Hold *hold)
+{
+	memset(hold, 0, sizeof(Hold));
+	if (query_run(query, args, SPI_OK_SELECT) == 0)
+		return false;
+	hold->id = row_uuid(0, 1);
+	hold->amount = row_money(0, 2);
+	hold->remaining = row_money(0, 3);
+	hold->operation_type = row_text(0, 4);
+	hold->model = row_text(0, 5);
+	hold->billing_mode = row_text(0, 6);
+	hold->floor = row_money(0, 7);
+	hold->state = hold_state_from_text(row_text(0, 8));
+	hold->idempotency_key = row_text(0, 9);
+	hold->balance_after = row_money(0, 10);
+	hold->reserved_after = row_money(0, 11);
+	hold->first_expires_at = row_time(0, 12);
+	hold->closing_key = row_text(0, 13);
+	hold->closing_balance = row_money(0, 14);
+	hold->created_at = row_time(0, 15);
+	hold->expires_at = row_time(0, 16);
+	return true;
+}
+
+/*
+ * hold_find finds a reservation of a locked account by its id.
+ */
+bool
+hold_find(const pg_uuid_t *account, const pg_uuid_t *id, Hold *hold)
+{
+	QueryArgs	args = {0};
+
+	args_uuid(&args, account);
+	args_uuid(&args, id);
+	return hold_find_by(&hold_find_query, &args, hold);
+}
+
+/*
+ * hold_find_key finds a reservation of a locked account by the key of its
+ * reserve.
+ */
+bool
+hold_find_key(const pg_uuid_t *account, const char *key, Hold *hold)
+{
+	QueryArgs	args = {0};
+
+	args_uuid(&args, account);
+	args_text(&args, key);
+	return hold_find_by(&hold_key_query, &args, hold);
+}
+
+/*
+ * hold_find_closing_key finds a reservation of a locked account by the key of
+ * the deduct of 0 that closed it.
+ */
+bool
+hold_find_closing_key(const pg_uuid_t *account, const char *key, Hold *hold)
+{
+	QueryArgs	args = {0};
+
+	args_uuid(&args, account);
+	args_text(&args, key);
+	return hold_find_by(&hold_closing_key_query, &args, hold);
+}
+
+/*
+ * hold_update writes what of a reservation can change: what remains, its
+ * state, when it expires, and the deduct of 0 that closed it.
+ */
+void
+hold_update(const pg_uuid_t *account, const Hold *hold, TimestampTz now)
+{
+	QueryArgs	args = {0};
+
+	args_uuid(&args, account);
+	args_uuid(&args, &hold->id);
+	args_money(&args, hold->remaining);
+	args_text(&args, hold_states[hold->state]);
+	args_time(&args, hold->expires_at);
+	args_text(&args, hold->closing_key);
+	if (hold->closing_key != NULL)
+		args_money(&args, hold->closing_balance);
+	else
+		args_null(&args);
+	if (hold->state != HOLD_OPEN)
+		args_time(&args, now);
+	else
+		args_null(&args);
+	if (query_run(&hold_update_query, &args, SPI_OK_UPDATE) != 1)
+		elog(ERROR, "reservation is gone");
+}
+
+/*
+ * holds_count_open counts the open reservations of an operation type.
+ */
+int64
+holds_count_open(const pg_uuid_t *account, const char *operation_type, TimestampTz now, bool read_only)
+{
+	QueryArgs	args = {0};
+
+	args_uuid(&args, account);
+	args_text(&args, operation_type);
+	args_time(&args, now);
+	if (read_only)
+		query_read(&holds_count_query, &args);
+	else
+		query_run(&holds_count_query, &args, SPI_OK_SELECT);
+	return row_int8(0, 1);
+}
+
+/*
+ * holds_due finds the first open reservations of an account that are past
+ * their time, soonest first.
+ */
+int
+holds_due(const pg_uuid_t *account, TimestampTz now, int64 limit, bool read_only, DueHold **holds)
+{
+	QueryArgs	args = {0};
+	uint64		n;
+
+	args_uuid(&args, account);
+	args_time(&args, now);
+	args_int8(&args, limit);
+	n = read_only ? query_read(&holds_due_query, &args) : query_run(&holds_due_query, &args, SPI_OK_SELECT);
+	*holds = palloc(sizeof(DueHold) * Max(n, 1));
+	for (uint64 i = 0; i < n; i++)
+	{
+		(*holds)[i].id = row_uuid(i, 1);
+		(*holds)[i].remaining = row_money(i, 2);
+		(*holds)[i].expires_at = row_time(i, 3);
+	}
+	return (int) n;
+}
+
+/*
+ * holds_expire closes reservations of a locked account as expired at their
+ * time.
+ */
+void
+holds_expire(const pg_uuid_t *account, const DueHold *holds, int n)
+{
+	QueryArgs	args = {0};
+	pg_uuid_t  *ids = palloc(sizeof(pg_uuid_t) * Max(n, 1));
+
+	for (int i = 0; i < n; i++)
+		ids[i] = holds[i].id;
+	args_uuid(&args, account);
+	args_uuid_array(&args, ids, n);
+	if (query_run(&holds_expire_query, &args, SPI_OK_UPDATE) != n)
+		elog(ERROR, "reservation is gone");
+}
+
+/*
+ * hold_try_settle charges an amount to an open reservation that holds as
+ * much, in two statements, when that is all there is to do. The account is
+ * then locked and as in after, hold has what its row tells. False: it did
+ * nothing.
+ */
+bool
+hold_try_settle(const pg_uuid_t *user, const pg_uuid_t *id, Money amount, bool final,
+				Account *after, AccountChange *change, Hold *hold)
+{
+	QueryArgs	args = {0};
+	bool		valid;
+
+	args_uuid(&args, user);
+	args_uuid(&args, id);
+	args_money(&args, amount);
+	args_bool(&args, final);
+	if (query_run(&hold_charge_query, &args, SPI_OK_UPDATE_RETURNING) == 0)
+		return false;
+
+	valid = account_after(user, amount, after, change);
+	memset(hold, 0, sizeof(Hold));
+	hold->id = *id;
+	hold->remaining = row_money(0, 8);
+	hold->operation_type = row_text(0, 9);
+	hold->model = row_text(0, 10);
+	change->held = -(final ? hold->remaining : amount);
+	if (valid)
+	{
+		memset(&args, 0, sizeof(args));
+		args_uuid(&args, user);
+		args_uuid(&args, id);
+		args_money(&args, hold->remaining);
+		args_money(&args, final ? 0 : hold->remaining - amount);
+		args_bool(&args, final);
+		args_time(&args, after->now);
+		if (query_run(&hold_close_query, &args, SPI_OK_UPDATE) == 1)
+			return true;
+	}
+	account_undo(user, change);
+	return false;
+}
+
+/*
+ * hold_reopen takes back what hold_try_settle did to the reservation.
+ */
+void
+hold_reopen(const pg_uuid_t *user, const Hold *hold)
+{
+	QueryArgs	args = {0};
+
+	args_uuid(&args, user);
+	args_uuid(&args, &hold->id);
+	args_money(&args, hold->remaining);
+	if (query_run(&hold_reopen_query, &args, SPI_OK_UPDATE) != 1)
+		elog(ERROR, "reservation is gone");
+}

@@ -1,0 +1,62 @@
+#ifndef DUCTO_HOLD_H
+#define DUCTO_HOLD_H
+
+#include "postgres.h"
+#include "utils/jsonb.h"
+#include "utils/timestamp.h"
+#include "utils/uuid.h"
+
+#include "account.h"
+
+typedef enum HoldState
+{
+	HOLD_OPEN,
+	HOLD_SETTLED,
+	HOLD_RELEASED,
+	HOLD_EXPIRED
+} HoldState;
+
+/* A reservation. */
+typedef struct Hold
+{
+	pg_uuid_t	id;
+	Money		amount;
+	Money		remaining;
+	const char *operation_type;
+	const char *model;
+	const char *billing_mode;
+	Money		floor;
+	HoldState	state;
+	const char *idempotency_key;
+	Money		balance_after;	/* as admitted, for a replay */
+	Money		reserved_after;
+	TimestampTz first_expires_at;
+	const char *closing_key;
+	Money		closing_balance;
+	Jsonb	   *metadata;		/* written only */
+	TimestampTz created_at;
+	TimestampTz expires_at;
+} Hold;
+
+/* An open reservation past its time. */
+typedef struct DueHold
+{
+	pg_uuid_t	id;
+	Money		remaining;
+	TimestampTz expires_at;
+} DueHold;
+
+extern void hold_insert(const pg_uuid_t *account, const Hold *hold);
+extern bool hold_find(const pg_uuid_t *account, const pg_uuid_t *id, Hold *hold);
+extern bool hold_find_key(const pg_uuid_t *account, const char *key, Hold *hold);
+extern bool hold_find_closing_key(const pg_uuid_t *account, const char *key, Hold *hold);
+extern void hold_update(const pg_uuid_t *account, const Hold *hold, TimestampTz now);
+extern int64 holds_count_open(const pg_uuid_t *account, const char *operation_type, TimestampTz now,
+							  bool read_only);
+extern int	holds_due(const pg_uuid_t *account, TimestampTz now, int64 limit, bool read_only, DueHold **holds);
+extern void holds_expire(const pg_uuid_t *account, const DueHold *holds, int n);
+extern bool hold_try_settle(const pg_uuid_t *user, const pg_uuid_t *id, Money amount, bool final,
+							Account *after, AccountChange *change, Hold *hold);
+extern void hold_reopen(const pg_uuid_t *user, const Hold *hold);
+
+#endif

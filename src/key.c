@@ -1,0 +1,60 @@
+/*
+ * key.c
+ *		Idempotency keys of credits, debits and refunds.
+ */
+#include "postgres.h"
+
+#include "key.h"
+
+/*
+ * Return the kind of operation that books entries of a type.
+ */
+static KeyKind
+key_kind(const char *type)
+{
+	if (strcmp(type, TYPE_USAGE) == 0)
+		return KEY_DEBIT;
+	if (strcmp(type, TYPE_REFUND) == 0)
+		return KEY_REFUND;
+	return KEY_CREDIT;
+}
+
+/*
+ * Tell whether two targets, NULL for none, are the same.
+ */
+static bool
+target_equal(const pg_uuid_t *a, const pg_uuid_t *b)
+{
+	if (a == NULL || b == NULL)
+		return a == b;
+	return memcmp(a, b, UUID_LEN) == 0;
+}
+
+/*
+ * key_find looks up a key of a locked account: it is free, or a replay of the
+ * same kind of operation on the same target (the reservation of a deduct, the
+ * transaction of a refund), or a conflict.
+ */
+KeyState
+key_find(const Account *acc, const char *key, KeyKind kind, const pg_uuid_t *target,
+		 LedgerRecord *original)
+{
+	Hold		hold;
+
+	if (!acc->exists)
+		return KEY_FREE;
+	if (ledger_find_key(&acc->id, key, original))
+	{
+		if (key_kind(original->type) == kind &&
+			target_equal(target, original->has_reference ? &original->reference : NULL))
+			return KEY_REPLAY;
+		return KEY_CONFLICT;
+	}
+	if (acc->closing_keys && hold_find_closing_key(&acc->id, key, &hold))
+	{
+		if (kind == KEY_DEBIT && target_equal(target, &hold.id))
+			return KEY_REPLAY_ZERO;
+		return KEY_CONFLICT;
+	}
+	return KEY_FREE;
+}

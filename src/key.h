@@ -1,0 +1,27 @@
+#ifndef DUCTO_KEY_H
+#define DUCTO_KEY_H
+
+#include "account.h"
+#include "hold.h"
+#include "ledger.h"
+
+/* The kinds of operation that share one set of keys. */
+typedef enum KeyKind
+{
+	KEY_CREDIT,
+	KEY_DEBIT,
+	KEY_REFUND
+} KeyKind;
+
+typedef enum KeyState
+{
+	KEY_FREE,
+	KEY_REPLAY,					/* booked under this key, for the same target */
+	KEY_REPLAY_ZERO,			/* a deduct of 0 that closed the same reservation */
+	KEY_CONFLICT
+} KeyState;
+
+extern KeyState key_find(const Account *acc, const char *key, KeyKind kind, const pg_uuid_t *target,
+						 LedgerRecord *original);
+
+#endif

@@ -1,0 +1,341 @@
+/*
+ * ledger.c
+ *		The table ledger: appending entries and finding them again.
+ */
+#include "postgres.h"
+
+#include "commands/trigger.h"
+#include "utils/array.h"
+
+#include "ledger.h"
+#include "query.h"
+#include "uuidv7.h"
+
+/* The account's lock orders the entries; seq comes from its row. */
+static KeptQuery ledger_insert_query = {
+	.sql = "INSERT INTO ducto.ledger (account_id, seq, id, amount, balance_after, type, operation_type, model,"
+	" idempotency_key, reference, shortfall, burned_grants, burned_amounts, lifetime_purchased,"
+	" expires_at, metadata, created_at, effective_at)"
+	" VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, coalesce($16, '{}'), $17, $17)",
+	.types = {UUIDOID, INT8OID, UUIDOID, NUMERICOID, NUMERICOID, TEXTOID, TEXTOID, TEXTOID, TEXTOID, UUIDOID,
+		NUMERICOID, UUIDARRAYOID, NUMERICARRAYOID, NUMERICOID, TIMESTAMPTZOID, JSONBOID, TIMESTAMPTZOID}
+};
+
+static KeptQuery ledger_expiries_query = {
+	.sql = "INSERT INTO ducto.ledger (account_id, seq, id, amount, balance_after, type, reference, created_at, effective_at)"
+	" SELECT $1, e.seq, e.id, e.amount, e.balance_after, 'expiry', e.grant_id, $2, e.effective_at"
+	" FROM unnest($3, $4, $5, $6, $7, $8) AS e(seq, id, amount, balance_after, grant_id, effective_at)",
+	.types = {UUIDOID, TIMESTAMPTZOID, INT8ARRAYOID, UUIDARRAYOID, NUMERICARRAYOID, NUMERICARRAYOID, UUIDARRAYOID,
+		TIMESTAMPTZARRAYOID}
+};
+
+#define RECORD_COLUMNS \
+	"account_id, id, type, amount, balance_after, reference, shortfall, lifetime_purchased," \
+	" coalesce(expires_at, 'infinity'), burned_grants, burned_amounts"
+
+/* Exact under the account's lock: a key is only ever added under it. */
+static KeptQuery ledger_key_query = {
+	.sql = "SELECT " RECORD_COLUMNS " FROM ducto.ledger WHERE account_id = $1 AND idempotency_key = $2",
+	.types = {UUIDOID, TEXTOID}
+};
+
+static KeptQuery ledger_id_query = {
+	.sql = "SELECT " RECORD_COLUMNS " FROM ducto.ledger WHERE id = $1",
+	.types = {UUIDOID}
+};
+
+/* Exact under the account's lock. */
+static KeptQuery ledger_refunded_query = {
+	.sql = "SELECT coalesce(sum(amount), 0) FROM ducto.ledger WHERE account_id = $1 AND reference = $2 AND type = 'refund'",
+	.types = {UUIDOID, UUIDOID}
+};
+
+static KeptQuery ledger_probe_query = {
+	.sql = "SELECT created_at, effective_at, balance_after FROM ducto.ledger WHERE account_id = $1 AND seq = $2",
+	.types = {UUIDOID, INT8OID}
+};
+
+/*
+ * Append the columns of what an entry burned.
+ */
+static void
+args_burned(QueryArgs *args, const BurnList *burned)
+{
+	pg_uuid_t  *grants;
+	Money	   *amounts;
+
+	if (burned->n == 0)
+	{
+		args_null(args);
+		args_null(args);
+		return;
+	}
+	grants = palloc(sizeof(pg_uuid_t) * burned->n);
+	amounts = palloc(sizeof(Money) * burned->n);
+	for (int i = 0; i < burned->n; i++)
+	{
+		grants[i] = burned->burns[i].grant;
+		amounts[i] = burned->burns[i].amount;
+	}
+	args_uuid_array(args, grants, burned->n);
+	args_money_array(args, amounts, burned->n);
+}
+
+/*
+ * ledger_insert writes an entry whose place the account's row has reserved
+ * already: last_seq and balance are those with the entry.
+ */
+void
+ledger_insert(const Account *acc, LedgerEntry *entry)
+{
+	QueryArgs	args = {0};
+
+	entry->created_at = acc->now;
+	entry->seq = acc->last_seq;
+	entry->balance_after = acc->balance;
+	uuidv7_make(&entry->id, entry->created_at);
+
+	args_uuid(&args, &acc->id);
+	args_int8(&args, entry->seq);
+	args_uuid(&args, &entry->id);
+	args_money(&args, entry->amount);
+	args_money(&args, entry->balance_after);
+	args_text(&args, entry->type);
+	args_text(&args, entry->operation_type);
+	args_text(&args, entry->model);
+	args_text(&args, entry->idempotency_key);
+	args_uuid(&args, entry->reference);
+	if (entry->shortfall != 0)
+		args_money(&args, entry->shortfall);
+	else
+		args_null(&args);
+	args_burned(&args, &entry->burned);
+	if (entry->is_credit)
+		args_money(&args, entry->lifetime_purchased);
+	else
+		args_null(&args);
+	if (entry->is_credit && !TIMESTAMP_NOT_FINITE(entry->expires_at))
+		args_time(&args, entry->expires_at);
+	else
+		args_null(&args);
+	if (entry->metadata != NULL)
+		args_datum(&args, JsonbPGetDatum(entry->metadata));
+	else
+		args_null(&args);
+	args_time(&args, entry->created_at);
+	query_run(&ledger_insert_query, &args, SPI_OK_INSERT);
+}
+
+/*
+ * ledger_append books an entry on a locked account: its balance and last_seq
+ * move, the entry is written. The account's row is not.
+ */
+void
+ledger_append(Account *acc, LedgerEntry *entry)
+{
+	acc->balance = money_add(acc->balance, entry->amount, "the balance");
+	acc->last_seq++;
+	ledger_insert(acc, entry);
+}
+
+/*
+ * ledger_append_expiries books expired credit on a locked account, an entry
+ * each, in one statement.
+ */
+void
+ledger_append_expiries(Account *acc, const Expiry *expiries, int n)
+{
+	QueryArgs	args = {0};
+	int64	   *seqs = palloc(sizeof(int64) * n);
+	pg_uuid_t  *ids = palloc(sizeof(pg_uuid_t) * n);
+	Money	   *amounts = palloc(sizeof(Money) * n);
+	Money	   *balances = palloc(sizeof(Money) * n);
+	pg_uuid_t  *grants = palloc(sizeof(pg_uuid_t) * n);
+	TimestampTz *times = palloc(sizeof(TimestampTz) * n);
+
+	for (int i = 0; i < n; i++)
+	{
+		acc->balance -= expiries[i].amount;
+		acc->expiring -= expiries[i].amount;
+		seqs[i] = ++acc->last_seq;
+		uuidv7_make(&ids[i], acc->now);
+		amounts[i] = -expiries[i].amount;
+		balances[i] = acc->balance;
+		grants[i] = expiries[i].grant;
+		times[i] = expiries[i].effective_at;
+	}
+
+	args_uuid(&args, &acc->id);
+	args_time(&args, acc->now);
+	args_int8_array(&args, seqs, n);
+	args_uuid_array(&args, ids, n);
+	args_money_array(&args, amounts, n);
+	args_money_array(&args, balances, n);
+	args_uuid_array(&args, grants, n);
+	args_time_array(&args, times, n);
+	query_run(&ledger_expiries_query, &args, SPI_OK_INSERT);
+}
+
+/*
+ * Read the arrays of what an entry burned.
+ */
+static void
+burned_from_row(BurnList *burned, int grants_column, int amounts_column)
+{
+	Datum	   *grants;
+	Datum	   *amounts;
+	int			n;
+
+	memset(burned, 0, sizeof(BurnList));
+	if (row_is_null(0, grants_column))
+		return;
+	deconstruct_array(DatumGetArrayTypeP(row_datum(0, grants_column)), UUIDOID, UUID_LEN, false,
+					  TYPALIGN_CHAR, &grants, NULL, &n);
+	burned->burns = palloc(sizeof(Burn) * n);
+	burned->n = n;
+	deconstruct_array(DatumGetArrayTypeP(row_datum(0, amounts_column)), NUMERICOID, -1, false,
+					  TYPALIGN_INT, &amounts, NULL, &n);
+	for (int i = 0; i < n; i++)
+	{
+		burned->burns[i].grant = *DatumGetUUIDP(grants[i]);
+		burned->burns[i].amount = money_from_datum(amounts[i]);
+	}
+}
+
+/*
+ * Read the entry that a query found; false when it found none.
+ */
+static bool
+record_from_row(LedgerRecord *record, uint64 found)
+{
+	if (found == 0)
+		return false;
+	record->account_id = row_uuid(0, 1);
+	record->id = row_uuid(0, 2);
+	record->type = row_text(0, 3);
+	record->amount = row_money(0, 4);
+	record->balance_after = row_money(0, 5);
+	record->has_reference = !row_is_null(0, 6);
+	if (record->has_reference)
+		record->reference = row_uuid(0, 6);
+	record->shortfall = row_money(0, 7);
+	record->lifetime_purchased = row_money(0, 8);
+	record->expires_at = row_time(0, 9);
+	burned_from_row(&record->burned, 10, 11);
+	return true;
+}
+
+/*
+ * ledger_find_key finds the entry of a locked account that was booked under
+ * an idempotency key.
+ */
+bool
+ledger_find_key(const pg_uuid_t *account, const char *key, LedgerRecord *record)
+{
+	QueryArgs	args = {0};
+
+	args_uuid(&args, account);
+	args_text(&args, key);
+	return record_from_row(record, query_run(&ledger_key_query, &args, SPI_OK_SELECT));
+}
+
+/*
+ * ledger_find_id finds an entry by its transaction id, whosever it is.
+ */
+bool
+ledger_find_id(const pg_uuid_t *id, LedgerRecord *record)
+{
+	QueryArgs	args = {0};
+
+	args_uuid(&args, id);
+	return record_from_row(record, query_run(&ledger_id_query, &args, SPI_OK_SELECT));
+}
+
+/*
+ * ledger_refunded sums what a locked account was refunded of an entry.
+ */
+Money
+ledger_refunded(const pg_uuid_t *account, const pg_uuid_t *reference)
+{
+	QueryArgs	args = {0};
+
+	args_uuid(&args, account);
+	args_uuid(&args, reference);
+	query_run(&ledger_refunded_query, &args, SPI_OK_SELECT);
+	return row_money(0, 1);
+}
+
+/*
+ * Read an entry's times and balance; false when the snapshot lacks it.
+ */
+static bool
+ledger_probe(const pg_uuid_t *account, int64 seq)
+{
+	QueryArgs	args = {0};
+
+	args_uuid(&args, account);
+	args_int8(&args, seq);
+	return query_read(&ledger_probe_query, &args) == 1;
+}
+
+/*
+ * ledger_seq_before returns the last seq of an account that was created (or
+ * took effect) before a time, or at it when inclusive; 0 for none. Times never
+ * decrease in seq, so it halves the ledger until it is found.
+ */
+int64
+ledger_seq_before(const pg_uuid_t *account, int64 last_seq, TimestampTz at,
+				  bool inclusive, bool effective)
+{
+	int64		low = 0;
+	int64		high = last_seq;
+
+	while (low < high)
+	{
+		int64		middle = low + (high - low + 1) / 2;
+		TimestampTz time;
+
+		if (!ledger_probe(account, middle))
+			ereport(ERROR,
+					(errcode(ERRCODE_DATA_CORRUPTED),
+					 errmsg("entry " INT64_FORMAT " of an account's ledger is missing", middle),
+					 errhint("Run ducto_verify.")));
+		time = row_time(0, effective ? 2 : 1);
+		SPI_freetuptable(SPI_tuptable);
+		if (time < at || (inclusive && time == at))
+			low = middle;
+		else
+			high = middle - 1;
+	}
+	return low;
+}
+
+/*
+ * ledger_balance_at_seq returns an account's balance after an entry, 0 before
+ * the first.
+ */
+Money
+ledger_balance_at_seq(const pg_uuid_t *account, int64 seq)
+{
+	if (seq == 0 || !ledger_probe(account, seq))
+		return 0;
+	return row_money(0, 3);
+}
+
+PG_FUNCTION_INFO_V1(ducto_ledger_refuse_change);
+
+/*
+ * Trigger: the ledger is append-only.
+ */
+Datum
+ducto_ledger_refuse_change(PG_FUNCTION_ARGS)
+{
+	if (!CALLED_AS_TRIGGER(fcinfo))
+		elog(ERROR, "not called by trigger manager");
+	ereport(ERROR,
+			(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+			 errmsg("the ledger is append-only"),
+			 errdetail("Its entries are never updated, deleted or truncated."),
+			 errhint("Book a correction with ducto_add_credits or ducto_refund.")));
+	return (Datum) 0;
+}

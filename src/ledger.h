@@ -1,0 +1,73 @@
+#ifndef DUCTO_LEDGER_H
+#define DUCTO_LEDGER_H
+
+#include "postgres.h"
+#include "utils/jsonb.h"
+#include "utils/timestamp.h"
+#include "utils/uuid.h"
+
+#include "account.h"
+#include "lot.h"
+
+#define TYPE_USAGE	"usage"
+#define TYPE_REFUND	"refund"
+#define TYPE_EXPIRY	"expiry"
+#define TYPE_ADJUSTMENT	"adjustment"
+#define TYPE_PURCHASE	"purchase"
+
+/* An entry of the ledger; pointers may be NULL. */
+typedef struct LedgerEntry
+{
+	pg_uuid_t	id;
+	int64		seq;
+	Money		amount;
+	Money		balance_after;
+	const char *type;
+	const char *operation_type;
+	const char *model;
+	const char *idempotency_key;
+	const pg_uuid_t *reference;
+	Money		shortfall;
+	BurnList	burned;
+	bool		is_credit;		/* lifetime_purchased and expires_at are kept */
+	Money		lifetime_purchased;
+	TimestampTz expires_at;		/* infinity for none */
+	Jsonb	   *metadata;
+	TimestampTz created_at;
+} LedgerEntry;
+
+/* What the ledger knows of an entry, for replays and refunds. */
+typedef struct LedgerRecord
+{
+	pg_uuid_t	account_id;
+	pg_uuid_t	id;
+	char	   *type;
+	Money		amount;
+	Money		balance_after;
+	bool		has_reference;
+	pg_uuid_t	reference;
+	Money		shortfall;
+	Money		lifetime_purchased;
+	TimestampTz expires_at;		/* infinity for none */
+	BurnList	burned;
+} LedgerRecord;
+
+/* Credit that expired: which grant, how much, from when on. */
+typedef struct Expiry
+{
+	pg_uuid_t	grant;
+	Money		amount;
+	TimestampTz effective_at;
+} Expiry;
+
+extern void ledger_append(Account *acc, LedgerEntry *entry);
+extern void ledger_insert(const Account *acc, LedgerEntry *entry);
+extern void ledger_append_expiries(Account *acc, const Expiry *expiries, int n);
+extern bool ledger_find_key(const pg_uuid_t *account, const char *key, LedgerRecord *record);
+extern bool ledger_find_id(const pg_uuid_t *id, LedgerRecord *record);
+extern Money ledger_refunded(const pg_uuid_t *account, const pg_uuid_t *reference);
+extern int64 ledger_seq_before(const pg_uuid_t *account, int64 last_seq, TimestampTz at,
+							   bool inclusive, bool effective);
+extern Money ledger_balance_at_seq(const pg_uuid_t *account, int64 seq);
+
+#endif

@@ -1,0 +1,20 @@
+#ifndef DUCTO_MONEY_H
+#define DUCTO_MONEY_H
+
+#include "postgres.h"
+#include "utils/numeric.h"
+
+/* Money is a count of 1/10000 credits. */
+typedef int64 Money;
+
+#define MONEY_DECIMALS	4
+#define MONEY_UNIT		INT64CONST(10000)
+#define MONEY_MAX		INT64CONST(999999999999999999)
+
+extern Money money_from_numeric(Numeric value, const char *argument);
+extern Money money_from_datum(Datum value);
+extern Datum money_to_datum(Money amount);
+extern char *money_to_cstring(Money amount);
+extern Money money_add(Money a, Money b, const char *what);
+
+#endif

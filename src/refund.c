@@ -1,0 +1,259 @@
+/*
+ * refund.c
+ *		Giving back what a usage entry took, to where it came from.
+ */
+#include "postgres.h"
+
+#include "utils/builtins.h"
+
+#include "args.h"
+#include "key.h"
+#include "query.h"
+#include "result.h"
+#include "roll.h"
+
+PG_FUNCTION_INFO_V1(ducto_refund);
+
+/* What ducto_refund is asked for. */
+typedef struct RefundRequest
+{
+	pg_uuid_t  *transaction;
+	bool		everything;		/* all that is left */
+	Money		amount;
+	char	   *reason;
+	Jsonb	   *metadata;
+	char	   *key;
+} RefundRequest;
+
+/*
+ * Return metadata with the reason in it.
+ */
+static Jsonb *
+metadata_with_reason(Jsonb *metadata, const char *reason)
+{
+	JsonbParseState *state = NULL;
+	JsonbValue	name;
+	JsonbValue	value;
+	JsonbValue *object;
+	Jsonb	   *with_reason;
+
+	if (reason == NULL)
+		return metadata;
+	name.type = jbvString;
+	name.val.string.val = "reason";
+	name.val.string.len = strlen("reason");
+	value.type = jbvString;
+	value.val.string.val = (char *) reason;
+	value.val.string.len = strlen(reason);
+	pushJsonbValue(&state, WJB_BEGIN_OBJECT, NULL);
+	pushJsonbValue(&state, WJB_KEY, &name);
+	pushJsonbValue(&state, WJB_VALUE, &value);
+	object = pushJsonbValue(&state, WJB_END_OBJECT, NULL);
+	with_reason = JsonbValueToJsonb(object);
+	if (metadata == NULL)
+		return with_reason;
+	return DatumGetJsonbP(DirectFunctionCall2(jsonb_concat, JsonbPGetDatum(metadata), JsonbPGetDatum(with_reason)));
+}
+
+/*
+ * Door of ducto_refund.
+ */
+static void
+refund_request(FunctionCallInfo fcinfo, RefundRequest *request)
+{
+	request->transaction = arg_uuid(fcinfo, 0, "transaction_id");
+	request->everything = PG_ARGISNULL(1);
+	request->amount = request->everything ? 0 : arg_money(fcinfo, 1, "amount", MONEY_POSITIVE);
+	request->reason = PG_ARGISNULL(2) ? NULL : text_to_cstring(PG_GETARG_TEXT_PP(2));
+	request->metadata = metadata_with_reason(arg_metadata(fcinfo, 3, "metadata"), request->reason);
+	request->key = arg_text(fcinfo, 4, "idempotency_key");
+}
+
+/*
+ * Answer of ducto_refund; user is NULL when there is no such transaction.
+ */
+static Datum
+refund_result(FunctionCallInfo fcinfo, const RefundRequest *request, const pg_uuid_t *refund,
+			  const pg_uuid_t *user, Money amount, Money balance, bool idempotent, Rejection rejection)
+{
+	ResultRow	row;
+
+	result_begin(&row, fcinfo);
+	result_uuid(&row, refund);
+	result_uuid(&row, request->transaction);
+	result_uuid(&row, user);
+	result_null(&row);
+	result_money(&row, amount);
+	result_money(&row, balance);
+	result_money(&row, 0);
+	result_bool(&row, idempotent);
+	return result_end_with_error(&row, rejection);
+}
+
+/*
+ * Decide how much goes back: all that is left, or the amount that was asked.
+ */
+static Rejection
+refund_decide(const RefundRequest *request, const LedgerRecord *debit, Money refunded, Money *amount)
+{
+	Money		left = -debit->amount - refunded;
+
+	if (strcmp(debit->type, TYPE_USAGE) != 0)
+		return NOT_REFUNDABLE;
+	if (left <= 0)
+		return ALREADY_REFUNDED;
+	if (request->amount > left)
+		return OVER_REFUND;
+	*amount = request->everything ? left : request->amount;
+	return ACCEPTED;
+}
+
+/*
+ * List which burned credit comes back when an amount is refunded after what
+ * was refunded before: the debit's credits in reverse order, those that never
+ * expire having been taken last.
+ */
+static void
+refund_origin(const LedgerRecord *debit, Money refunded, Money amount, BurnList *origin)
+{
+	Money		from = refunded;	/* counted from the end of the debit */
+	Money		until = refunded + amount;
+	Money		position = -debit->amount;
+
+	origin->n = 0;
+	origin->burns = palloc(sizeof(Burn) * Max(debit->burned.n, 1));
+	for (int i = 0; i < debit->burned.n; i++)
+		position -= debit->burned.burns[i].amount;
+	for (int i = debit->burned.n - 1; i >= 0; i--)
+	{
+		Money		end = position + debit->burned.burns[i].amount;
+		Money		back = Min(end, until) - Max(position, from);
+
+		if (back > 0)
+		{
+			origin->burns[origin->n].grant = debit->burned.burns[i].grant;
+			origin->burns[origin->n].amount = back;
+			origin->n++;
+		}
+		position = end;
+	}
+}
+
+/*
+ * Keep of a list what can go back to its grant: one that has expired since
+ * gets nothing, and debt eats first.
+ */
+static void
+refund_restorable(const Account *acc, Money amount, BurnList *origin)
+{
+	Money		room = Max(acc->balance + amount, 0) - acc->expiring;
+	Lot		   *lots;
+	int			kept = 0;
+
+	lots_find(&acc->id, origin, &lots);
+	for (int i = 0; i < origin->n; i++)
+	{
+		Burn		burn = origin->burns[i];
+
+		if (lots[i].expires_at <= acc->now)
+			continue;
+		burn.amount = Min(burn.amount, room);
+		if (burn.amount <= 0)
+			break;
+		room -= burn.amount;
+		origin->burns[kept++] = burn;
+	}
+	origin->n = kept;
+}
+
+/*
+ * Give credit back to grants of a locked account.
+ */
+static void
+refund_restore(Account *acc, const BurnList *list)
+{
+	Lot		   *lots;
+
+	lots_give(&acc->id, list);
+	lots_find(&acc->id, list, &lots);
+	for (int i = 0; i < list->n; i++)
+	{
+		acc->expiring += list->burns[i].amount;
+		acc->next_boundary = Min(acc->next_boundary, lots[i].expires_at);
+	}
+}
+
+/*
+ * Book a refund on a locked account.
+ */
+static void
+refund_book(Account *acc, const RefundRequest *request, const LedgerRecord *debit, Money refunded,
+			Money amount, LedgerEntry *entry)
+{
+	memset(entry, 0, sizeof(LedgerEntry));
+	entry->amount = amount;
+	entry->type = TYPE_REFUND;
+	entry->idempotency_key = request->key;
+	entry->reference = request->transaction;
+	entry->metadata = request->metadata;
+	refund_origin(debit, refunded, amount, &entry->burned);
+	if (entry->burned.n > 0)
+		refund_restorable(acc, amount, &entry->burned);
+	ledger_append(acc, entry);
+	if (entry->burned.n > 0)
+		refund_restore(acc, &entry->burned);
+	account_store(acc);
+}
+
+/*
+ * Refund an entry of an account.
+ */
+static Datum
+refund_entry(FunctionCallInfo fcinfo, const RefundRequest *request, const LedgerRecord *debit)
+{
+	const pg_uuid_t *user = &debit->account_id;
+	Account		acc;
+	LedgerEntry entry;
+	LedgerRecord original;
+	KeyState	known = KEY_FREE;
+	Rejection	rejection;
+	Money		refunded;
+	Money		amount;
+
+	account_lock(user, &acc);
+	if (request->key != NULL)
+		known = key_find(&acc, request->key, KEY_REFUND, request->transaction, &original);
+	if (known == KEY_REPLAY)
+		return refund_result(fcinfo, request, &original.id, user, original.amount, original.balance_after,
+							 true, ACCEPTED);
+	if (known != KEY_FREE)
+		return refund_result(fcinfo, request, NULL, user, request->amount, acc.balance, false, IDEMPOTENCY_CONFLICT);
+
+	refunded = ledger_refunded(user, request->transaction);
+	rejection = refund_decide(request, debit, refunded, &amount);
+	if (rejection != ACCEPTED)
+		return refund_result(fcinfo, request, NULL, user, request->amount, acc.balance, false, rejection);
+	refund_book(&acc, request, debit, refunded, amount, &entry);
+	return refund_result(fcinfo, request, &entry.id, user, amount, entry.balance_after, false, ACCEPTED);
+}
+
+/*
+ * ducto_refund gives back what a usage entry took. It locks the account.
+ * Arguments, rejections and errors: see its COMMENT.
+ */
+Datum
+ducto_refund(PG_FUNCTION_ARGS)
+{
+	RefundRequest request;
+	LedgerRecord debit;
+	Datum		result;
+
+	refund_request(fcinfo, &request);
+	query_begin();
+	if (ledger_find_id(request.transaction, &debit))
+		result = refund_entry(fcinfo, &request, &debit);
+	else
+		result = refund_result(fcinfo, &request, NULL, NULL, request.amount, 0, false, TRANSACTION_NOT_FOUND);
+	query_end();
+	PG_RETURN_DATUM(result);
+}

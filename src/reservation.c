@@ -1,0 +1,356 @@
+/*
+ * reservation.c
+ *		Holding credits for operations that are under way.
+ */
+#include "postgres.h"
+
+#include "args.h"
+#include "hold.h"
+#include "query.h"
+#include "reservation.h"
+#include "roll.h"
+#include "uuidv7.h"
+
+PG_FUNCTION_INFO_V1(ducto_reserve);
+PG_FUNCTION_INFO_V1(ducto_renew);
+PG_FUNCTION_INFO_V1(ducto_release);
+PG_FUNCTION_INFO_V1(ducto_can_afford);
+
+static const char *const billing_modes[] = {"strict", "overdraft", NULL};
+
+/* What ducto_reserve is asked for. */
+typedef struct ReserveRequest
+{
+	pg_uuid_t  *user;
+	Money		amount;
+	char	   *operation_type;
+	Jsonb	   *metadata;
+	int			ttl_seconds;
+	char	   *model;
+	const char *billing_mode;
+	Money		floor;
+	int			max_concurrent; /* 0 = unlimited */
+	char	   *key;
+} ReserveRequest;
+
+/*
+ * Check that a billing mode and an overdraft floor go together.
+ */
+static void
+CheckOverdraft(const char *billing_mode, bool has_floor, const char *floor)
+{
+	bool		overdraft = strcmp(billing_mode, "overdraft") == 0;
+
+	if (overdraft && !has_floor)
+		arg_reject("overdraft_floor", "null",
+				   "\"overdraft_floor\" must be given when \"billing_mode\" is overdraft.");
+	if (!overdraft && has_floor)
+		arg_reject("overdraft_floor", floor,
+				   "\"overdraft_floor\" must be null unless \"billing_mode\" is overdraft.");
+}
+
+/*
+ * Door of ducto_reserve.
+ */
+static void
+reserve_request(FunctionCallInfo fcinfo, ReserveRequest *request)
+{
+	bool		has_floor = !PG_ARGISNULL(8);
+	Money		min_balance;
+	Money		overdraft_floor;
+
+	request->user = arg_uuid(fcinfo, 0, "user_id");
+	request->amount = arg_money(fcinfo, 1, "amount", MONEY_POSITIVE);
+	request->operation_type = arg_text_default(fcinfo, 2, "operation_type", "usage");
+	request->metadata = arg_metadata(fcinfo, 3, "metadata");
+	min_balance = PG_ARGISNULL(4) ? DEFAULT_MIN_BALANCE : arg_money(fcinfo, 4, "min_balance", MONEY_NOT_NEGATIVE);
+	request->ttl_seconds = arg_int_between(fcinfo, 5, "ttl_seconds", 1, TTL_MAX_SECONDS, reservation_ttl);
+	request->model = arg_text(fcinfo, 6, "model");
+	request->billing_mode = arg_word(fcinfo, 7, "billing_mode", billing_modes);
+	overdraft_floor = has_floor ? arg_money(fcinfo, 8, "overdraft_floor", MONEY_NOT_POSITIVE) : 0;
+	request->max_concurrent = arg_int_between(fcinfo, 9, "max_concurrent", 1, PG_INT32_MAX, 0);
+	request->key = arg_text(fcinfo, 10, "idempotency_key");
+
+	CheckOverdraft(request->billing_mode, has_floor, money_to_cstring(overdraft_floor));
+	request->floor = has_floor ? overdraft_floor : min_balance;
+}
+
+/*
+ * Answer of ducto_reserve and ducto_renew. expires_at is infinity for none.
+ */
+static Datum
+reserve_result(FunctionCallInfo fcinfo, const pg_uuid_t *reservation, const pg_uuid_t *user, Money amount,
+			   Money balance, Money reserved, const char *billing_mode, TimestampTz expires_at,
+			   bool idempotent, Rejection rejection)
+{
+	ResultRow	row;
+
+	result_begin(&row, fcinfo);
+	result_uuid(&row, reservation);
+	result_uuid(&row, user);
+	result_money(&row, amount);
+	result_money(&row, balance);
+	result_money(&row, reserved);
+	result_money(&row, balance - reserved);
+	result_text(&row, billing_mode);
+	result_time_or_null(&row, expires_at);
+	result_bool(&row, idempotent);
+	return result_end_with_error(&row, rejection);
+}
+
+/*
+ * Make the original answer of a reserve again.
+ */
+static Datum
+reserve_replay(FunctionCallInfo fcinfo, const ReserveRequest *request, const Hold *hold)
+{
+	return reserve_result(fcinfo, &hold->id, request->user, hold->amount, hold->balance_after,
+						  hold->reserved_after, hold->billing_mode, hold->first_expires_at, true, ACCEPTED);
+}
+
+/*
+ * Write the reservation of an account that holds its amount already, and
+ * answer.
+ */
+static Datum
+reserve_book(FunctionCallInfo fcinfo, const ReserveRequest *request, const Account *acc)
+{
+	Hold		hold = {
+		.amount = request->amount,
+		.operation_type = request->operation_type,
+		.model = request->model,
+		.billing_mode = request->billing_mode,
+		.floor = request->floor,
+		.idempotency_key = request->key,
+		.balance_after = acc->balance,
+		.reserved_after = acc->held,
+		.metadata = request->metadata,
+		.created_at = acc->now,
+		.expires_at = acc->now + request->ttl_seconds * USECS_PER_SEC,
+	};
+
+	uuidv7_make(&hold.id, hold.created_at);
+	hold_insert(&acc->id, &hold);
+	return reserve_result(fcinfo, &hold.id, request->user, hold.amount, acc->balance, acc->held,
+						  hold.billing_mode, hold.expires_at, false, ACCEPTED);
+}
+
+/*
+ * Reserve where there is nothing else to do: lock, decision and booking of
+ * the account are one statement. False: nothing was done, and the reserve is
+ * to be made step by step.
+ */
+static bool
+reserve_at_once(FunctionCallInfo fcinfo, const ReserveRequest *request, Datum *result)
+{
+	Account		after;
+	AccountChange change;
+	Hold		hold;
+
+	if (request->max_concurrent > 0 ||
+		!account_try_hold(request->user, request->amount, request->floor, request->ttl_seconds,
+						  &after, &change))
+		return false;
+	if (request->key != NULL && hold_find_key(request->user, request->key, &hold))
+	{
+		account_undo(request->user, &change);
+		*result = reserve_replay(fcinfo, request, &hold);
+	}
+	else
+		*result = reserve_book(fcinfo, request, &after);
+	return true;
+}
+
+/*
+ * Decide whether a locked account admits a reservation.
+ */
+static Rejection
+reserve_decide(const Account *acc, const ReserveRequest *request)
+{
+	if (request->max_concurrent > 0 && acc->exists &&
+		holds_count_open(&acc->id, request->operation_type, acc->now, false) >= request->max_concurrent)
+		return CONCURRENCY_LIMIT;
+	if (request->amount > account_headroom(acc, request->floor))
+		return INSUFFICIENT_CREDITS;
+	return ACCEPTED;
+}
+
+/*
+ * Reserve step by step. A new user's account is made only when it admits the
+ * reservation.
+ */
+static Datum
+reserve_in_steps(FunctionCallInfo fcinfo, const ReserveRequest *request)
+{
+	Account		acc;
+	Hold		hold;
+	Rejection	rejection;
+
+	for (;;)
+	{
+		account_lock(request->user, &acc);
+		if (acc.exists && request->key != NULL && hold_find_key(&acc.id, request->key, &hold))
+			return reserve_replay(fcinfo, request, &hold);
+		rejection = reserve_decide(&acc, request);
+		if (rejection != ACCEPTED)
+			return reserve_result(fcinfo, NULL, request->user, request->amount, acc.balance, acc.held,
+								  request->billing_mode, DT_NOEND, false, rejection);
+		if (acc.exists)
+			break;
+		account_create(request->user, "user");
+	}
+
+	acc.held = money_add(acc.held, request->amount, "what is reserved");
+	acc.next_boundary = Min(acc.next_boundary, acc.now + request->ttl_seconds * USECS_PER_SEC);
+	account_store(&acc);
+	return reserve_book(fcinfo, request, &acc);
+}
+
+/*
+ * ducto_reserve holds credits for an operation. It locks the account.
+ * Arguments, rejections and errors: see its COMMENT.
+ */
+Datum
+ducto_reserve(PG_FUNCTION_ARGS)
+{
+	ReserveRequest request;
+	Datum		result;
+
+	reserve_request(fcinfo, &request);
+	query_begin();
+	if (!reserve_at_once(fcinfo, &request, &result))
+		result = reserve_in_steps(fcinfo, &request);
+	query_end();
+	PG_RETURN_DATUM(result);
+}
+
+/*
+ * Return the rejection of a call that needs an open reservation.
+ */
+static Rejection
+hold_rejection(const Hold *hold)
+{
+	if (hold->state == HOLD_OPEN)
+		return ACCEPTED;
+	return hold->state == HOLD_EXPIRED ? RESERVATION_EXPIRED : RESERVATION_CLOSED;
+}
+
+/*
+ * ducto_renew lets an open reservation expire later. It locks the account.
+ * Arguments, rejections and errors: see its COMMENT.
+ */
+Datum
+ducto_renew(PG_FUNCTION_ARGS)
+{
+	pg_uuid_t  *user = arg_uuid(fcinfo, 0, "user_id");
+	pg_uuid_t  *reservation = arg_uuid(fcinfo, 1, "reservation_id");
+	int			ttl_seconds = arg_int_between(fcinfo, 2, "ttl_seconds", 1, TTL_MAX_SECONDS, reservation_ttl);
+	Account		acc;
+	Hold		hold = {0};
+	Rejection	rejection;
+	Datum		result;
+
+	query_begin();
+	if (!account_lock(user, &acc) || !hold_find(&acc.id, reservation, &hold))
+	{
+		rejection = RESERVATION_NOT_FOUND;
+		hold.expires_at = DT_NOEND;
+	}
+	else
+		rejection = hold_rejection(&hold);
+	if (rejection == ACCEPTED)
+	{
+		hold.expires_at = acc.now + ttl_seconds * USECS_PER_SEC;
+		hold_update(&acc.id, &hold, acc.now);
+		acc.next_boundary = Min(acc.next_boundary, hold.expires_at);
+		account_store(&acc);
+	}
+	result = reserve_result(fcinfo, reservation, user, hold.amount, acc.balance, acc.held,
+							hold.billing_mode, hold.expires_at, false, rejection);
+	query_end();
+	PG_RETURN_DATUM(result);
+}
+
+/*
+ * Free what an open reservation of a locked account holds, and return what
+ * became of it.
+ */
+static const char *
+release_book(Account *acc, Hold *hold)
+{
+	switch (hold->state)
+	{
+		case HOLD_SETTLED:
+			return "already_settled";
+		case HOLD_RELEASED:
+			return "already_released";
+		case HOLD_EXPIRED:
+			return "expired";
+		case HOLD_OPEN:
+			break;
+	}
+	acc->held -= hold->remaining;
+	hold->remaining = 0;
+	hold->state = HOLD_RELEASED;
+	hold_update(&acc->id, hold, acc->now);
+	account_store(acc);
+	return "released";
+}
+
+/*
+ * ducto_release frees what a reservation holds. It locks the account.
+ * Arguments, reasons and errors: see its COMMENT.
+ */
+Datum
+ducto_release(PG_FUNCTION_ARGS)
+{
+	pg_uuid_t  *user = arg_uuid(fcinfo, 0, "user_id");
+	pg_uuid_t  *reservation = arg_uuid(fcinfo, 1, "reservation_id");
+	Account		acc;
+	Hold		hold;
+	const char *reason = "not_found";
+	ResultRow	row;
+	Datum		result;
+
+	query_begin();
+	if (account_lock(user, &acc) && hold_find(&acc.id, reservation, &hold))
+		reason = release_book(&acc, &hold);
+	result_begin(&row, fcinfo);
+	result_uuid(&row, reservation);
+	result_uuid(&row, user);
+	result_bool(&row, strcmp(reason, "released") == 0);
+	result_text(&row, reason);
+	result = result_end(&row);
+	query_end();
+	PG_RETURN_DATUM(result);
+}
+
+/*
+ * ducto_can_afford tells whether ducto_reserve, with all its defaults, would
+ * admit an amount now. It takes no lock.
+ */
+Datum
+ducto_can_afford(PG_FUNCTION_ARGS)
+{
+	pg_uuid_t  *user = arg_uuid(fcinfo, 0, "user_id");
+	Money		amount = arg_money(fcinfo, 1, "amount", MONEY_POSITIVE);
+	Account		acc;
+	RollTotals	totals;
+	ResultRow	row;
+	Rejection	rejection;
+	Datum		result;
+
+	(void) arg_text(fcinfo, 2, "model");
+	(void) arg_text(fcinfo, 3, "operation_type");
+	query_begin();
+	account_project(user, &acc, DT_NOEND, &totals);
+	rejection = amount > account_headroom(&acc, DEFAULT_MIN_BALANCE) ? INSUFFICIENT_CREDITS : ACCEPTED;
+	result_begin(&row, fcinfo);
+	result_bool(&row, rejection == ACCEPTED);
+	result_money(&row, account_available(&acc));
+	result_money(&row, 0);
+	result_text(&row, rejection_code(rejection));
+	result = result_end(&row);
+	query_end();
+	PG_RETURN_DATUM(result);
+}

@@ -1,0 +1,32 @@
+#ifndef DUCTO_RESERVATION_H
+#define DUCTO_RESERVATION_H
+
+#include "postgres.h"
+#include "fmgr.h"
+
+#include "account.h"
+#include "ledger.h"
+#include "result.h"
+
+/* The floor of ducto_reserve where nothing else is said, in money. */
+#define DEFAULT_MIN_BALANCE	(5 * MONEY_UNIT)
+
+extern int	reservation_ttl;
+
+/* What was, or was not, charged. */
+typedef struct Deduction
+{
+	const pg_uuid_t *transaction;	/* NULL when nothing was booked */
+	const pg_uuid_t *user;
+	Money		amount;
+	Money		balance_after;
+	Money		shortfall;
+	bool		idempotent;
+} Deduction;
+
+extern Money account_headroom(const Account *acc, Money floor);
+extern void account_debit(Account *acc, LedgerEntry *entry, Money amount);
+extern Datum deduction_result(FunctionCallInfo fcinfo, const Deduction *deduction, Rejection rejection);
+extern Datum deduction_replay(FunctionCallInfo fcinfo, const pg_uuid_t *user, const LedgerRecord *original);
+
+#endif

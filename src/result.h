@@ -1,0 +1,62 @@
+#ifndef DUCTO_RESULT_H
+#define DUCTO_RESULT_H
+
+#include "postgres.h"
+#include "funcapi.h"
+#include "utils/timestamp.h"
+#include "utils/uuid.h"
+
+#include "money.h"
+
+/* What ducto.rejections can be. */
+typedef enum RejectionMode
+{
+	REJECTIONS_RETURN,
+	REJECTIONS_RAISE,
+	REJECTIONS_HTTP
+} RejectionMode;
+
+/* The outcomes that a correct program must expect, 0 for success. */
+typedef enum Rejection
+{
+	ACCEPTED,
+	INSUFFICIENT_CREDITS,
+	CONCURRENCY_LIMIT,
+	RESERVATION_NOT_FOUND,
+	RESERVATION_EXPIRED,
+	RESERVATION_CLOSED,
+	TRANSACTION_NOT_FOUND,
+	NOT_REFUNDABLE,
+	ALREADY_REFUNDED,
+	OVER_REFUND,
+	IDEMPOTENCY_CONFLICT
+} Rejection;
+
+#define RESULT_MAX_COLUMNS	20
+
+/* A result row, its columns appended in order. */
+typedef struct ResultRow
+{
+	TupleDesc	desc;
+	int			n;
+	Datum		values[RESULT_MAX_COLUMNS];
+	bool		nulls[RESULT_MAX_COLUMNS];
+} ResultRow;
+
+extern int	rejection_mode;
+
+extern const char *rejection_code(Rejection rejection);
+
+extern void result_begin(ResultRow *row, FunctionCallInfo fcinfo);
+extern void result_datum(ResultRow *row, Datum value);
+extern void result_null(ResultRow *row);
+extern void result_uuid(ResultRow *row, const pg_uuid_t *value);
+extern void result_money(ResultRow *row, Money value);
+extern void result_text(ResultRow *row, const char *value);
+extern void result_bool(ResultRow *row, bool value);
+extern void result_time(ResultRow *row, TimestampTz value);
+extern void result_time_or_null(ResultRow *row, TimestampTz value);
+extern Datum result_end(ResultRow *row);
+extern Datum result_end_with_error(ResultRow *row, Rejection rejection);
+
+#endif

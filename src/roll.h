@@ -1,0 +1,19 @@
+#ifndef DUCTO_ROLL_H
+#define DUCTO_ROLL_H
+
+#include "account.h"
+
+/* What a roll-forward did. */
+typedef struct RollTotals
+{
+	int64		holds;
+	Money		expired;
+} RollTotals;
+
+extern bool account_lock(const pg_uuid_t *id, Account *acc);
+extern void account_lock_or_create(const pg_uuid_t *id, Account *acc);
+extern bool account_sweep(const pg_uuid_t *id, int64 max_holds, RollTotals *totals);
+extern bool account_project(const pg_uuid_t *id, Account *acc, TimestampTz until, RollTotals *totals);
+extern void account_store(Account *acc);
+
+#endif

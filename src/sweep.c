@@ -1,0 +1,239 @@
+/*
+ * sweep.c
+ *		Booking what is past its time on accounts that nobody uses.
+ */
+#include "postgres.h"
+
+#include "access/htup_details.h"
+#include "catalog/namespace.h"
+#include "catalog/pg_proc.h"
+#include "miscadmin.h"
+#include "utils/array.h"
+#include "utils/syscache.h"
+
+#include "args.h"
+#include "query.h"
+#include "result.h"
+#include "roll.h"
+
+PG_FUNCTION_INFO_V1(ducto_sweep_expired);
+PG_FUNCTION_INFO_V1(ducto_expire_reservations);
+PG_FUNCTION_INFO_V1(ducto_due_accounts);
+PG_FUNCTION_INFO_V1(ducto_sweep_accounts);
+PG_FUNCTION_INFO_V1(ducto_sweep);
+
+/* Accounts with something due, in the order of their ids. */
+static KeptQuery due_grants_query = {
+	.sql = "SELECT DISTINCT account_id FROM ducto.grants WHERE live AND expires_at <= $1 ORDER BY account_id",
+	.types = {TIMESTAMPTZOID}
+};
+
+static KeptQuery due_holds_query = {
+	.sql = "SELECT DISTINCT account_id FROM ducto.reservations WHERE state = 'open' AND expires_at <= $1"
+	" ORDER BY account_id",
+	.types = {TIMESTAMPTZOID}
+};
+
+static KeptQuery due_query = {
+	.sql = "SELECT account_id FROM ducto.grants WHERE live AND expires_at <= $1"
+	" UNION SELECT account_id FROM ducto.reservations WHERE state = 'open' AND expires_at <= $1"
+	" ORDER BY account_id",
+	.types = {TIMESTAMPTZOID}
+};
+
+/*
+ * Find the accounts with something due: 16 bytes each are kept.
+ */
+static uint64
+due_accounts(KeptQuery *query, pg_uuid_t **ids)
+{
+	QueryArgs	args = {0};
+	uint64		n;
+
+	args_time(&args, GetCurrentTimestamp());
+	n = query_run(query, &args, SPI_OK_SELECT);
+	*ids = MemoryContextAllocHuge(CurrentMemoryContext, sizeof(pg_uuid_t) * Max(n, 1));
+	for (uint64 i = 0; i < n; i++)
+		(*ids)[i] = row_uuid(i, 1);
+	SPI_freetuptable(SPI_tuptable);
+	return n;
+}
+
+/*
+ * Roll one account forward, or only compute it, in memory of its own.
+ */
+static void
+sweep_account(const pg_uuid_t *id, bool dry_run, int64 max_holds, RollTotals *totals)
+{
+	Account		acc;
+
+	CHECK_FOR_INTERRUPTS();
+	query_begin();
+	if (dry_run)
+		account_project(id, &acc, DT_NOEND, totals);
+	else
+		account_sweep(id, max_holds, totals);
+	query_end();
+}
+
+/*
+ * ducto_sweep_expired books the expiry of credit that is past its time. It
+ * locks the accounts in the order of their ids and skips locked ones.
+ * Arguments and errors: see its COMMENT.
+ */
+Datum
+ducto_sweep_expired(PG_FUNCTION_ARGS)
+{
+	bool		dry_run = arg_bool_default(fcinfo, 0, false);
+	int64		max_accounts = arg_int_between(fcinfo, 1, "max_accounts", 1, PG_INT32_MAX, PG_INT32_MAX);
+	int64		count = 0;
+	Money		amount = 0;
+	pg_uuid_t  *ids;
+	uint64		n;
+	ResultRow	row;
+	Datum		result;
+
+	query_begin();
+	n = due_accounts(&due_grants_query, &ids);
+	for (uint64 i = 0; i < n && (PG_ARGISNULL(1) || count < max_accounts); i++)
+	{
+		RollTotals	totals;
+
+		sweep_account(&ids[i], dry_run, PG_INT64_MAX, &totals);
+		count += totals.expired > 0 ? 1 : 0;
+		amount += totals.expired;
+	}
+	result_begin(&row, fcinfo);
+	result_datum(&row, Int64GetDatum(count));
+	result_money(&row, amount);
+	result_bool(&row, dry_run);
+	result = result_end(&row);
+	query_end();
+	PG_RETURN_DATUM(result);
+}
+
+/*
+ * ducto_expire_reservations closes reservations that are past their time. It
+ * locks the accounts in the order of their ids and skips locked ones.
+ * Arguments and errors: see its COMMENT.
+ */
+Datum
+ducto_expire_reservations(PG_FUNCTION_ARGS)
+{
+	int64		left = arg_int_between(fcinfo, 0, "max_rows", 1, PG_INT32_MAX, PG_INT32_MAX);
+	int64		closed = 0;
+	pg_uuid_t  *ids;
+	uint64		n;
+
+	if (PG_ARGISNULL(0))
+		left = PG_INT64_MAX;
+	query_begin();
+	n = due_accounts(&due_holds_query, &ids);
+	for (uint64 i = 0; i < n && closed < left; i++)
+	{
+		RollTotals	totals;
+
+		sweep_account(&ids[i], false, left - closed, &totals);
+		closed += totals.holds;
+	}
+	query_end();
+	PG_RETURN_INT64(closed);
+}
+
+/*
+ * ducto.due_accounts returns the accounts with something due, for
+ * ducto_sweep.
+ */
+Datum
+ducto_due_accounts(PG_FUNCTION_ARGS)
+{
+	MemoryContext caller = CurrentMemoryContext;
+	QueryArgs	array = {0};
+	pg_uuid_t  *ids;
+	uint64		n;
+
+	query_begin();
+	n = due_accounts(&due_query, &ids);
+	MemoryContextSwitchTo(caller);
+	args_uuid_array(&array, ids, (int) n);
+	query_end();
+	PG_RETURN_DATUM(array.values[0]);
+}
+
+/*
+ * ducto.sweep_accounts rolls given accounts forward and skips locked ones,
+ * for ducto_sweep.
+ */
+Datum
+ducto_sweep_accounts(PG_FUNCTION_ARGS)
+{
+	Datum	   *ids;
+	int			n;
+
+	arg_require(fcinfo, 0, "account_ids");
+	deconstruct_array(PG_GETARG_ARRAYTYPE_P(0), UUIDOID, UUID_LEN, false, TYPALIGN_CHAR, &ids, NULL, &n);
+	for (int i = 0; i < n; i++)
+	{
+		RollTotals	totals;
+
+		sweep_account(DatumGetUUIDP(ids[i]), false, PG_INT64_MAX, &totals);
+	}
+	PG_RETURN_VOID();
+}
+
+/*
+ * Return a function of the schema ducto. ducto_sweep runs with the rights of
+ * its caller and reaches them by their ids: being allowed to call it is all
+ * the caller needs.
+ */
+static Oid
+helper_function(const char *name, Oid argtype)
+{
+	oidvector  *types = buildoidvector(&argtype, OidIsValid(argtype) ? 1 : 0);
+	Oid			function = GetSysCacheOid3(PROCNAMEARGSNSP, Anum_pg_proc_oid, CStringGetDatum(name),
+										   PointerGetDatum(types),
+										   ObjectIdGetDatum(get_namespace_oid("ducto", false)));
+
+	if (!OidIsValid(function))
+		elog(ERROR, "function ducto.%s is gone", name);
+	return function;
+}
+
+/*
+ * ducto_sweep expires everything that is past its time and commits after
+ * every batch. Arguments and errors: see its COMMENT.
+ */
+Datum
+ducto_sweep(PG_FUNCTION_ARGS)
+{
+	int			batch_size = arg_int_between(fcinfo, 0, "batch_size", 1, PG_INT32_MAX, 1000);
+	bool		atomic = !(fcinfo->context && IsA(fcinfo->context, CallContext) &&
+						   !castNode(CallContext, fcinfo->context)->atomic);
+	Datum	   *ids;
+	int			n;
+	MemoryContext caller = CurrentMemoryContext;
+
+	if (atomic)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_TRANSACTION_TERMINATION),
+				 errmsg("ducto_sweep commits and cannot run inside a transaction"),
+				 errhint("Call it on its own, or use ducto_sweep_expired.")));
+	if (SPI_connect_ext(SPI_OPT_NONATOMIC) != SPI_OK_CONNECT)
+		elog(ERROR, "SPI_connect_ext failed");
+	MemoryContextSwitchTo(caller);
+	deconstruct_array(DatumGetArrayTypeP(OidFunctionCall0(helper_function("due_accounts", InvalidOid))),
+					  UUIDOID, UUID_LEN, false, TYPALIGN_CHAR, &ids, NULL, &n);
+	for (int done = 0; done < n;)
+	{
+		int			batch = Min(batch_size, n - done);
+		ArrayType  *array = construct_array(ids + done, batch, UUIDOID, UUID_LEN, false, TYPALIGN_CHAR);
+
+		OidFunctionCall1(helper_function("sweep_accounts", UUIDARRAYOID), PointerGetDatum(array));
+		pfree(array);
+		done += batch;
+		SPI_commit();
+		ereport(NOTICE, (errmsg("swept %d of %d accounts", done, n)));
+	}
+	SPI_finish();
+	PG_RETURN_VOID();
+}

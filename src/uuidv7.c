@@ -1,0 +1,32 @@
+/*
+ * uuidv7.c
+ *		Time-ordered identifiers (RFC 9562, version 7).
+ */
+#include "postgres.h"
+
+#include "utils/timestamp.h"
+
+#include "uuidv7.h"
+
+/*
+ * uuidv7_make makes an identifier for a moment: 48 bits of Unix milliseconds,
+ * 12 bits of the fraction of the millisecond, 62 random bits.
+ */
+void
+uuidv7_make(pg_uuid_t *uuid, TimestampTz at)
+{
+	int64		usecs = at + ((int64) (POSTGRES_EPOCH_JDATE - UNIX_EPOCH_JDATE) * USECS_PER_DAY);
+	uint64		msecs = usecs / 1000;
+	uint32		fraction = (uint32) ((usecs % 1000) * 4096 / 1000);
+
+	if (!pg_strong_random(uuid->data + 8, UUID_LEN - 8))
+		ereport(ERROR,
+				(errcode(ERRCODE_INTERNAL_ERROR),
+				 errmsg("could not generate random values")));
+
+	for (int i = 0; i < 6; i++)
+		uuid->data[i] = (unsigned char) (msecs >> (8 * (5 - i)));
+	uuid->data[6] = 0x70 | (unsigned char) (fraction >> 8);
+	uuid->data[7] = (unsigned char) fraction;
+	uuid->data[8] = (uuid->data[8] & 0x3f) | 0x80;
+}

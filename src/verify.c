@@ -1,0 +1,125 @@
+/*
+ * verify.c
+ *		The auditor: proves the invariants of design and names what breaks them.
+ */
+#include "postgres.h"
+
+#include "args.h"
+#include "query.h"
+
+PG_FUNCTION_INFO_V1(ducto_verify);
+
+/* A check that two figures of each account agree. */
+#define DIFFER(name, expected, actual, source) \
+	" SELECT account_id, '" name "', (" expected ")::text, (" actual ")::text FROM " source \
+	" WHERE (" expected ") IS DISTINCT FROM (" actual ")"
+
+/* Entries with the one before. */
+#define CHAIN(mine) \
+	"(SELECT account_id, seq, balance_after, amount, created_at, effective_at," \
+	" coalesce(lag(balance_after) OVER w, 0) AS balance_before," \
+	" coalesce(lag(seq) OVER w, 0) AS seq_before," \
+	" coalesce(lag(created_at) OVER w, '-infinity') AS created_before," \
+	" coalesce(lag(effective_at) OVER w, '-infinity') AS effective_before" \
+	" FROM ducto.ledger WHERE " mine("account_id") " WINDOW w AS (PARTITION BY account_id ORDER BY seq)) c"
+
+/* Accounts with the sum of their ledger; an entry without an account too. */
+#define LEDGER_SUMS(mine) \
+	"(SELECT coalesce(a.id, l.account_id) AS account_id, a.balance, a.last_seq, l.sum, l.last" \
+	" FROM (SELECT * FROM ducto.accounts WHERE " mine("id") ") a FULL JOIN (SELECT account_id, sum(amount), max(seq) AS last" \
+	" FROM ducto.ledger WHERE " mine("account_id") " GROUP BY account_id) l ON l.account_id = a.id) s"
+
+#define HOLD_SUMS(mine) \
+	"(SELECT coalesce(a.id, r.account_id) AS account_id, a.held, r.sum" \
+	" FROM (SELECT * FROM ducto.accounts WHERE " mine("id") ") a FULL JOIN (SELECT account_id, sum(remaining)" \
+	" FROM ducto.reservations WHERE state = 'open' AND " mine("account_id") " GROUP BY account_id) r ON r.account_id = a.id) s"
+
+#define GRANT_SUMS(mine) \
+	"(SELECT coalesce(a.id, g.account_id) AS account_id, a.expiring, a.balance, g.sum" \
+	" FROM (SELECT * FROM ducto.accounts WHERE " mine("id") ") a FULL JOIN (SELECT account_id, sum(remaining)" \
+	" FROM ducto.grants WHERE " mine("account_id") " GROUP BY account_id) g ON g.account_id = a.id) s"
+
+/* What the ledger says is left of each grant: added, burned, given back, expired. */
+#define GRANT_HISTORY(mine) \
+	"(SELECT account_id, id, sum(amount) AS said, sum(remaining) AS remaining FROM (" \
+	" SELECT account_id, id, NULL::numeric AS amount, remaining FROM ducto.grants WHERE " mine("account_id") \
+	" UNION ALL SELECT account_id, id, greatest(0, least(amount, balance_after)), NULL" \
+	"  FROM ducto.ledger WHERE expires_at IS NOT NULL AND " mine("account_id") \
+	" UNION ALL SELECT account_id, unnest(burned_grants), unnest(burned_amounts) * CASE type WHEN 'refund' THEN 1 ELSE -1 END, NULL" \
+	"  FROM ducto.ledger WHERE burned_grants IS NOT NULL AND " mine("account_id") \
+	" UNION ALL SELECT account_id, reference, amount, NULL FROM ducto.ledger WHERE type = 'expiry' AND " mine("account_id") \
+	") h GROUP BY account_id, id) g"
+
+#define REFUND_SUMS(mine) \
+	"(SELECT r.account_id, r.reference, r.refunded, d.amount AS debit, d.type FROM" \
+	" (SELECT account_id, reference, sum(amount) AS refunded FROM ducto.ledger" \
+	"  WHERE type = 'refund' AND " mine("account_id") " GROUP BY account_id, reference) r" \
+	" LEFT JOIN ducto.ledger d ON d.id = r.reference AND d.account_id = r.account_id) s"
+
+/* The first time at which something is due, past what is late. */
+#define BOUNDARIES(mine) \
+	"(SELECT id AS account_id, next_boundary, least(" \
+	" (SELECT min(expires_at) FROM ducto.reservations r WHERE r.account_id = a.id AND state = 'open')," \
+	" (SELECT CASE WHEN min(expires_at) <= a.updated_at THEN '-infinity' ELSE min(expires_at) END" \
+	"  FROM ducto.grants g WHERE g.account_id = a.id AND live)) AS due" \
+	" FROM ducto.accounts a WHERE " mine("id") ") b"
+
+#define VERIFY_SQL(mine) \
+	DIFFER("balance", "coalesce(sum, 0)", "balance", LEDGER_SUMS(mine)) \
+	" UNION ALL" DIFFER("last_seq", "coalesce(last, 0)", "last_seq", LEDGER_SUMS(mine)) \
+	" UNION ALL SELECT account_id, 'seq ' || seq, (seq_before + 1)::text, seq::text FROM " CHAIN(mine) \
+	" WHERE seq <> seq_before + 1" \
+	" UNION ALL SELECT account_id, 'balance_after ' || seq, (balance_before + amount)::text, balance_after::text" \
+	" FROM " CHAIN(mine) " WHERE balance_after <> balance_before + amount" \
+	" UNION ALL SELECT account_id, 'created_at ' || seq, 'not before ' || created_before, created_at::text" \
+	" FROM " CHAIN(mine) " WHERE created_at < created_before" \
+	" UNION ALL SELECT account_id, 'effective_at ' || seq, 'not before ' || effective_before, effective_at::text" \
+	" FROM " CHAIN(mine) " WHERE effective_at < effective_before" \
+	" UNION ALL" DIFFER("held", "coalesce(sum, 0)", "held", HOLD_SUMS(mine)) \
+	" UNION ALL" DIFFER("expiring", "coalesce(sum, 0)", "expiring", GRANT_SUMS(mine)) \
+	" UNION ALL SELECT account_id, 'expiring within balance', 'at most ' || greatest(balance, 0), expiring::text" \
+	" FROM " GRANT_SUMS(mine) " WHERE expiring > greatest(balance, 0)" \
+	" UNION ALL SELECT account_id, 'grant ' || id, '0 to ' || amount, remaining::text FROM ducto.grants" \
+	" WHERE " mine("account_id") " AND (remaining < 0 OR remaining > amount OR live <> (remaining > 0))" \
+	" UNION ALL SELECT account_id, 'grant history ' || id, said::text, remaining::text FROM " GRANT_HISTORY(mine) \
+	" WHERE said IS DISTINCT FROM remaining" \
+	" UNION ALL SELECT account_id, 'refunds of ' || reference, 'at most ' || coalesce(-debit, 0), refunded::text" \
+	" FROM " REFUND_SUMS(mine) " WHERE type IS DISTINCT FROM 'usage' OR refunded > -debit" \
+	" UNION ALL SELECT account_id, 'idempotency_key ' || idempotency_key, '1', count(*)::text FROM ducto.ledger" \
+	" WHERE idempotency_key IS NOT NULL AND " mine("account_id") \
+	" GROUP BY account_id, idempotency_key HAVING count(*) > 1" \
+	" UNION ALL SELECT account_id, 'next_boundary', 'not after ' || due, next_boundary::text FROM " BOUNDARIES(mine) \
+	" WHERE next_boundary > due"
+
+/* Credits are neither made nor lost: all entries sum to all balances. */
+#define CONSERVATION_SQL \
+	" UNION ALL SELECT NULL, 'conservation', l.sum::text, a.sum::text" \
+	" FROM (SELECT coalesce(sum(amount), 0) AS sum FROM ducto.ledger) l," \
+	" (SELECT coalesce(sum(balance), 0) AS sum FROM ducto.accounts) a WHERE l.sum <> a.sum"
+
+#define OF_ONE(column)	column " = $1"
+#define OF_ALL(column)	"true"
+
+static KeptQuery verify_one_query = {.sql = VERIFY_SQL(OF_ONE), .types = {UUIDOID}};
+static KeptQuery verify_all_query = {.sql = VERIFY_SQL(OF_ALL) CONSERVATION_SQL};
+
+/*
+ * ducto_verify returns a row for each invariant that does not hold. It takes
+ * no lock. Arguments: see its COMMENT.
+ */
+Datum
+ducto_verify(PG_FUNCTION_ARGS)
+{
+	QueryArgs	args = {0};
+
+	query_begin();
+	if (PG_ARGISNULL(0))
+		query_read_into(fcinfo, &verify_all_query, &args);
+	else
+	{
+		args_uuid(&args, PG_GETARG_UUID_P(0));
+		query_read_into(fcinfo, &verify_one_query, &args);
+	}
+	query_end();
+	return (Datum) 0;
+}
