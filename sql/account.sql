@@ -10,6 +10,11 @@ CREATE TABLE ducto.accounts (
 	next_boundary timestamptz NOT NULL DEFAULT 'infinity',
 	last_seq bigint NOT NULL DEFAULT 0,
 	closing_keys boolean NOT NULL DEFAULT false,
+	plan_id text,
+	allowance_month date,
+	allowance_used numeric(18,4) NOT NULL DEFAULT 0,
+	held_from_credits numeric(18,4) NOT NULL DEFAULT 0,
+	caps integer NOT NULL DEFAULT 0,
 	created_at timestamptz NOT NULL,
 	updated_at timestamptz NOT NULL,
 	CONSTRAINT accounts_pkey PRIMARY KEY (id)
@@ -28,6 +33,11 @@ COMMENT ON COLUMN ducto.accounts.lifetime_purchased IS 'Credits ever purchased.'
 COMMENT ON COLUMN ducto.accounts.next_boundary IS 'Nothing of this account expires before this time; -infinity while an open reservation keeps credit past its expiry.';
 COMMENT ON COLUMN ducto.accounts.last_seq IS 'seq of the last ledger entry.';
 COMMENT ON COLUMN ducto.accounts.closing_keys IS 'Whether a reservation of this account was closed by a deduct of 0 with an idempotency key.';
+COMMENT ON COLUMN ducto.accounts.plan_id IS 'The user''s plan.';
+COMMENT ON COLUMN ducto.accounts.allowance_month IS 'First day of the UTC month that allowance_used is of.';
+COMMENT ON COLUMN ducto.accounts.allowance_used IS 'Credits of usage that the allowance of that month paid.';
+COMMENT ON COLUMN ducto.accounts.held_from_credits IS 'The part of held whose reservations skip the allowance.';
+COMMENT ON COLUMN ducto.accounts.caps IS 'How many spend caps there are.';
 COMMENT ON COLUMN ducto.accounts.created_at IS 'When the account was made.';
 COMMENT ON COLUMN ducto.accounts.updated_at IS 'The account''s own clock: never before its last operation.';
 

@@ -16,6 +16,8 @@ CREATE TABLE ducto.reservations (
 	first_expires_at timestamptz NOT NULL,
 	closing_key text,
 	closing_balance numeric(18,4),
+	skip_allowance boolean NOT NULL,
+	cap_held numeric(18,4) NOT NULL,
 	metadata jsonb NOT NULL DEFAULT '{}',
 	created_at timestamptz NOT NULL,
 	expires_at timestamptz NOT NULL,
@@ -45,6 +47,8 @@ COMMENT ON COLUMN ducto.reservations.reserved_after IS 'What was held after admi
 COMMENT ON COLUMN ducto.reservations.first_expires_at IS 'expires_at as admitted, for a replay.';
 COMMENT ON COLUMN ducto.reservations.closing_key IS 'The key of the deduct of 0 that closed it.';
 COMMENT ON COLUMN ducto.reservations.closing_balance IS 'The balance at that deduct.';
+COMMENT ON COLUMN ducto.reservations.skip_allowance IS 'Whether it is to be paid from credits alone.';
+COMMENT ON COLUMN ducto.reservations.cap_held IS 'What spend caps count while it is open: credits beyond the allowance at admission.';
 COMMENT ON COLUMN ducto.reservations.metadata IS 'The caller''s JSON object.';
 COMMENT ON COLUMN ducto.reservations.created_at IS 'When it was admitted.';
 COMMENT ON COLUMN ducto.reservations.expires_at IS 'From this time on it is expired.';
@@ -104,16 +108,18 @@ CREATE FUNCTION @extschema@.ducto_reserve(
 	billing_mode text DEFAULT NULL,
 	overdraft_floor numeric DEFAULT NULL,
 	max_concurrent integer DEFAULT NULL,
-	idempotency_key text DEFAULT NULL
+	required_feature text DEFAULT NULL,
+	idempotency_key text DEFAULT NULL,
+	skip_allowance boolean DEFAULT false
 ) RETURNS @extschema@.ducto_reserve_result
 LANGUAGE c VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS 'MODULE_PATHNAME', 'ducto_reserve';
-REVOKE ALL ON FUNCTION @extschema@.ducto_reserve(uuid, numeric, text, jsonb, numeric, integer, text, text, numeric, integer, text) FROM PUBLIC;
-COMMENT ON FUNCTION @extschema@.ducto_reserve(uuid, numeric, text, jsonb, numeric, integer, text, text, numeric, integer, text) IS
-'Holds credits for an operation, when what is available covers them down to the floor.
-amount: credits, positive. operation_type, model: stored; 1 to 255 bytes. metadata: a JSON object. min_balance: the floor in credits when strict, 0 or more; NULL = 5. ttl_seconds: 1 to 2592000; NULL = ducto.reservation_ttl. billing_mode: strict (NULL) or overdraft. overdraft_floor: the floor when overdraft, 0 or less, required then. max_concurrent: reject when so many reservations of this operation type are open, 1 or more; NULL = unlimited. idempotency_key: 1 to 255 bytes, in a set of its own; a retry returns the original result.
+REVOKE ALL ON FUNCTION @extschema@.ducto_reserve(uuid, numeric, text, jsonb, numeric, integer, text, text, numeric, integer, text, text, boolean) FROM PUBLIC;
+COMMENT ON FUNCTION @extschema@.ducto_reserve(uuid, numeric, text, jsonb, numeric, integer, text, text, numeric, integer, text, text, boolean) IS
+'Holds credits for an operation, when the allowance left this month and what is available cover them down to the floor.
+amount: credits, positive. operation_type, model: stored; 1 to 255 bytes. metadata: a JSON object. min_balance: the floor in credits when strict, 0 or more; NULL = 5. ttl_seconds: 1 to 2592000; NULL = ducto.reservation_ttl. billing_mode: strict or overdraft. overdraft_floor: the floor when overdraft, 0 or less, required then. max_concurrent: reject when so many reservations of this operation type are open, 1 or more. NULL for these three = as the user''s plan says for the operation type, else as the plan says, else strict, none, unlimited. required_feature: reject unless the user''s plan has it. idempotency_key: 1 to 255 bytes, in a set of its own; a retry returns the original result. skip_allowance: pay from credits alone.
 Locks the account. Returns the reservation and the user''s balance, reserved and available credits with it.
-Rejections: idempotency_conflict, concurrency_limit, insufficient_credits. Errors: 22004, 22003, 22023.';
+Rejections: feature_not_entitled, concurrency_limit, cap_reached, insufficient_credits. Errors: 22004, 22003, 22023.';
 
 CREATE FUNCTION @extschema@.ducto_deduct(
 	user_id uuid,
@@ -124,15 +130,16 @@ CREATE FUNCTION @extschema@.ducto_deduct(
 	model text DEFAULT NULL,
 	overrun text DEFAULT 'reject',
 	final boolean DEFAULT true,
-	allow_late boolean DEFAULT true
+	allow_late boolean DEFAULT true,
+	skip_allowance boolean DEFAULT NULL
 ) RETURNS @extschema@.ducto_deduction_result
 LANGUAGE c VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS 'MODULE_PATHNAME', 'ducto_deduct';
-REVOKE ALL ON FUNCTION @extschema@.ducto_deduct(uuid, uuid, numeric, text, jsonb, text, text, boolean, boolean) FROM PUBLIC;
-COMMENT ON FUNCTION @extschema@.ducto_deduct(uuid, uuid, numeric, text, jsonb, text, text, boolean, boolean) IS
+REVOKE ALL ON FUNCTION @extschema@.ducto_deduct(uuid, uuid, numeric, text, jsonb, text, text, boolean, boolean, boolean) FROM PUBLIC;
+COMMENT ON FUNCTION @extschema@.ducto_deduct(uuid, uuid, numeric, text, jsonb, text, text, boolean, boolean, boolean) IS
 'Charges what an operation really cost and closes its reservation; what was held beyond it is free again.
-amount: credits, 0 or more; 0 closes without a charge. idempotency_key: 1 to 255 bytes; a retry returns the original result. metadata: a JSON object. model: NULL = the reservation''s. overrun: what to do when amount is more than is held and the rest is not covered down to the reservation''s floor: reject, clamp (charge what fits, report the shortfall) or full (charge all, even into debt). final: false captures a part, more than 0, and keeps the rest of the hold open. allow_late: whether an expired reservation may still be charged, from what is available.
-Locks the account. Returns the ledger entry''s id, the credits taken and the balance after it.
+amount: credits, 0 or more; 0 closes without a charge. idempotency_key: 1 to 255 bytes; a retry returns the original result. metadata: a JSON object. model: NULL = the reservation''s. overrun: what to do when amount is more than is held and the rest is not covered down to the reservation''s floor: reject, clamp (charge what fits, report the shortfall) or full (charge all, even into debt). final: false captures a part, more than 0, and keeps the rest of the hold open. allow_late: whether an expired reservation may still be charged, from what is available. skip_allowance: pay from credits alone; NULL = as reserved.
+The allowance of the month pays first. Locks the account. Returns the ledger entry''s id, the credits taken, the balance after it, what the allowance paid, and the strongest action of the spend caps that are exceeded, which never block a deduct.
 Rejections: idempotency_conflict, reservation_not_found, reservation_closed, reservation_expired, insufficient_credits. Errors: 22004, 22003, 22023.';
 
 CREATE FUNCTION @extschema@.ducto_release(user_id uuid, reservation_id uuid)
@@ -159,16 +166,18 @@ CREATE FUNCTION @extschema@.ducto_charge(
 	metadata jsonb DEFAULT '{}',
 	model text DEFAULT NULL,
 	min_balance numeric DEFAULT NULL,
-	operation_type text DEFAULT 'usage'
+	operation_type text DEFAULT 'usage',
+	skip_allowance boolean DEFAULT false,
+	required_feature text DEFAULT NULL
 ) RETURNS @extschema@.ducto_deduction_result
 LANGUAGE c VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS 'MODULE_PATHNAME', 'ducto_charge';
-REVOKE ALL ON FUNCTION @extschema@.ducto_charge(uuid, numeric, text, jsonb, text, numeric, text) FROM PUBLIC;
-COMMENT ON FUNCTION @extschema@.ducto_charge(uuid, numeric, text, jsonb, text, numeric, text) IS
+REVOKE ALL ON FUNCTION @extschema@.ducto_charge(uuid, numeric, text, jsonb, text, numeric, text, boolean, text) FROM PUBLIC;
+COMMENT ON FUNCTION @extschema@.ducto_charge(uuid, numeric, text, jsonb, text, numeric, text, boolean, text) IS
 'Charges credits in one step, without a reservation, when what is available covers them down to the floor; what open reservations hold is never spent.
-amount: credits, 0 or more; 0 books nothing. idempotency_key: 1 to 255 bytes; a retry returns the original result. metadata: a JSON object. model, operation_type: stored; 1 to 255 bytes. min_balance: the floor in credits, 0 or more; NULL = 0.
-Locks the account. Returns the ledger entry''s id, the credits taken and the balance after it.
-Rejections: idempotency_conflict, insufficient_credits. Errors: 22004, 22003, 22023.';
+amount: credits, 0 or more; 0 books nothing. idempotency_key: 1 to 255 bytes; a retry returns the original result. metadata: a JSON object. model, operation_type: stored; 1 to 255 bytes. min_balance: the floor in credits, 0 or more; NULL = 0, or the overdraft floor of the user''s plan for the operation type. skip_allowance: pay from credits alone. required_feature: reject unless the user''s plan has it.
+The allowance of the month pays first. Locks the account. Returns the ledger entry''s id, the credits taken, the balance after it, what the allowance paid, and the strongest action of the soft spend caps that are exceeded.
+Rejections: idempotency_conflict, feature_not_entitled, cap_reached, insufficient_credits. Errors: 22004, 22003, 22023.';
 
 CREATE FUNCTION @extschema@.ducto_can_afford(
 	user_id uuid,

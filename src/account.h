@@ -2,10 +2,12 @@
 #define DUCTO_ACCOUNT_H
 
 #include "postgres.h"
+#include "utils/date.h"
 #include "utils/timestamp.h"
 #include "utils/uuid.h"
 
 #include "money.h"
+#include "plan.h"
 
 /* An account's row; all zeros when there is none. */
 typedef struct Account
@@ -19,6 +21,12 @@ typedef struct Account
 	TimestampTz next_boundary;	/* nothing expires before */
 	int64		last_seq;
 	bool		closing_keys;	/* a deduct of 0 with a key has been seen */
+	char	   *plan_id;		/* NULL for none */
+	UserPlan		plan;
+	DateADT		allowance_month;	/* the UTC month of allowance_used */
+	Money		allowance_used;
+	Money		held_from_credits;	/* the part of held that skips the allowance */
+	int			caps;			/* how many there are */
 	TimestampTz updated_at;
 	TimestampTz now;			/* the operation's time */
 	bool		late;			/* holds keep credit past its expiry */

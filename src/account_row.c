@@ -13,22 +13,30 @@
 /* A guarded update that had to wait longer than this is done over. */
 #define STALE_CLOCK_USECS	100000
 
-#define ACCOUNT_COLUMNS \
-	"kind, balance, held, expiring, lifetime_purchased, next_boundary, last_seq, closing_keys, updated_at"
+#define ACCOUNT_SELECT \
+	"SELECT a.kind, a.balance, a.held, a.expiring, a.lifetime_purchased, a.next_boundary, a.last_seq," \
+	" a.closing_keys, a.updated_at, a.plan_id, coalesce(a.allowance_month, '-infinity'), a.allowance_used," \
+	" a.held_from_credits, a.caps, " PLAN_COLUMNS \
+	" FROM ducto.accounts a LEFT JOIN ducto.plans p ON p.id = a.plan_id WHERE a.id = $1"
+
+#define FIRST_PLAN_COLUMN	15
 
 static KeptQuery account_read_query = {
-	.sql = "SELECT " ACCOUNT_COLUMNS " FROM ducto.accounts WHERE id = $1",
+	.sql = ACCOUNT_SELECT,
 	.types = {UUIDOID}
 };
 
-/* Waits for the holder of the row and then reads what that one committed. */
+/*
+ * Waits for the holder of the row and then reads what that one committed; when
+ * it was another plan, the join finds none.
+ */
 static KeptQuery account_lock_query = {
-	.sql = "SELECT " ACCOUNT_COLUMNS " FROM ducto.accounts WHERE id = $1 FOR NO KEY UPDATE",
+	.sql = ACCOUNT_SELECT " FOR NO KEY UPDATE OF a",
 	.types = {UUIDOID}
 };
 
 static KeptQuery account_skip_locked_query = {
-	.sql = "SELECT " ACCOUNT_COLUMNS " FROM ducto.accounts WHERE id = $1 FOR NO KEY UPDATE SKIP LOCKED",
+	.sql = ACCOUNT_SELECT " FOR NO KEY UPDATE OF a SKIP LOCKED",
 	.types = {UUIDOID}
 };
 
@@ -42,18 +50,20 @@ static KeptQuery account_create_query = {
 /* The caller has the row's lock. */
 static KeptQuery account_write_query = {
 	.sql = "UPDATE ducto.accounts SET balance = $2, held = $3, expiring = $4, lifetime_purchased = $5,"
-	" next_boundary = $6, last_seq = $7, closing_keys = $8, updated_at = $9 WHERE id = $1",
-	.types = {UUIDOID, NUMERICOID, NUMERICOID, NUMERICOID, NUMERICOID, TIMESTAMPTZOID, INT8OID, BOOLOID, TIMESTAMPTZOID}
+	" next_boundary = $6, last_seq = $7, closing_keys = $8, updated_at = $9, plan_id = $10,"
+	" allowance_month = $11, allowance_used = $12, held_from_credits = $13, caps = $14 WHERE id = $1",
+	.types = {UUIDOID, NUMERICOID, NUMERICOID, NUMERICOID, NUMERICOID, TIMESTAMPTZOID, INT8OID, BOOLOID, TIMESTAMPTZOID,
+	TEXTOID, DATEOID, NUMERICOID, NUMERICOID, INT4OID}
 };
 
 /*
  * The guarded updates are lock, decision and booking at once. They look only
  * at the account's own row, which is read anew after waiting for its lock.
- * They leave alone an account where something is to be rolled forward, and
- * one whose grants do not cover the amount alone.
+ * They leave alone an account where something is to be rolled forward, one
+ * with a plan or caps, and one whose grants do not cover the amount alone.
  */
 #define GUARD \
-	" WHERE id = $1 AND kind = 'user' AND next_boundary > clock_timestamp() AND balance - held - $2 >= $3"
+	" WHERE id = $1 AND kind = 'user' AND plan_id IS NULL AND caps = 0 AND next_boundary > clock_timestamp() AND balance - held - $2 >= $3"
 
 static KeptQuery account_charge_query = {
 	.sql = "UPDATE ducto.accounts SET balance = balance - $2,"
@@ -123,8 +133,16 @@ account_load(const pg_uuid_t *id, Account *acc, AccountLock lock)
 	acc->last_seq = row_int8(0, 7);
 	acc->closing_keys = row_bool(0, 8);
 	acc->updated_at = row_time(0, 9);
+	acc->plan_id = row_text(0, 10);
+	acc->allowance_month = DatumGetDateADT(row_datum(0, 11));
+	acc->allowance_used = row_money(0, 12);
+	acc->held_from_credits = row_money(0, 13);
+	acc->caps = DatumGetInt32(row_datum(0, 14));
+	plan_from_row(&acc->plan, FIRST_PLAN_COLUMN);
 	acc->late = TIMESTAMP_IS_NOBEGIN(acc->next_boundary);
 	acc->now = Max(acc->now, acc->updated_at);
+	if (acc->plan_id != NULL && acc->plan.id == NULL)
+		plan_find(acc->plan_id, &acc->plan);
 	return true;
 }
 
@@ -160,6 +178,14 @@ account_write(Account *acc)
 	args_int8(&args, acc->last_seq);
 	args_bool(&args, acc->closing_keys);
 	args_time(&args, acc->updated_at);
+	args_text(&args, acc->plan_id);
+	if (DATE_NOT_FINITE(acc->allowance_month))
+		args_null(&args);
+	else
+		args_datum(&args, DateADTGetDatum(acc->allowance_month));
+	args_money(&args, acc->allowance_used);
+	args_money(&args, acc->held_from_credits);
+	args_int4(&args, acc->caps);
 	if (query_run(&account_write_query, &args, SPI_OK_UPDATE) != 1)
 		elog(ERROR, "account is gone");
 }

@@ -5,6 +5,7 @@
 #include "postgres.h"
 
 #include "args.h"
+#include "cap.h"
 #include "key.h"
 #include "query.h"
 #include "reservation.h"
@@ -20,8 +21,11 @@ typedef struct ChargeRequest
 	char	   *key;
 	Jsonb	   *metadata;
 	char	   *model;
+	bool		has_floor;
 	Money		floor;
 	char	   *operation_type;
+	bool		skip_allowance;
+	char	   *required_feature;
 } ChargeRequest;
 
 /*
@@ -35,8 +39,11 @@ charge_request(FunctionCallInfo fcinfo, ChargeRequest *request)
 	request->key = arg_text(fcinfo, 2, "idempotency_key");
 	request->metadata = arg_metadata(fcinfo, 3, "metadata");
 	request->model = arg_text(fcinfo, 4, "model");
+	request->has_floor = !PG_ARGISNULL(5);
 	request->floor = PG_ARGISNULL(5) ? 0 : arg_money(fcinfo, 5, "min_balance", MONEY_NOT_NEGATIVE);
 	request->operation_type = arg_text_default(fcinfo, 6, "operation_type", "usage");
+	request->skip_allowance = arg_bool_default(fcinfo, 7, false);
+	request->required_feature = arg_text(fcinfo, 8, "required_feature");
 }
 
 /*
@@ -54,20 +61,30 @@ charge_entry(const ChargeRequest *request, LedgerEntry *entry)
 }
 
 /*
- * Answer of a charge that was booked, or of one of 0.
+ * Answer of a charge that booked nothing: rejected, or of 0.
  */
 static Datum
-charge_result(FunctionCallInfo fcinfo, const ChargeRequest *request, const pg_uuid_t *transaction,
-			  Money balance_after, Rejection rejection)
+charge_unbooked(FunctionCallInfo fcinfo, const ChargeRequest *request, Money balance, Rejection rejection)
 {
 	Deduction	deduction = {
-		.transaction = transaction,
 		.user = request->user,
 		.amount = request->amount,
-		.balance_after = balance_after,
+		.balance_after = balance,
 	};
 
 	return deduction_result(fcinfo, &deduction, rejection);
+}
+
+/*
+ * Answer of a charge that was booked.
+ */
+static Datum
+charge_booked(FunctionCallInfo fcinfo, const ChargeRequest *request, const LedgerEntry *entry)
+{
+	Deduction	deduction;
+
+	deduction_from_entry(&deduction, request->user, entry);
+	return deduction_result(fcinfo, &deduction, ACCEPTED);
 }
 
 /*
@@ -83,7 +100,7 @@ charge_at_once(FunctionCallInfo fcinfo, const ChargeRequest *request, Datum *res
 	LedgerEntry entry;
 	LedgerRecord original;
 
-	if (request->amount == 0 ||
+	if (request->amount == 0 || request->required_feature != NULL ||
 		!account_try_charge(request->user, request->amount, request->floor, &after, &change))
 		return false;
 	if (request->key != NULL &&
@@ -96,8 +113,45 @@ charge_at_once(FunctionCallInfo fcinfo, const ChargeRequest *request, Datum *res
 	entry.amount = -request->amount;
 	lots_burn(request->user, change.expiring, after.now, false, &entry.burned);
 	ledger_insert(&after, &entry);
-	*result = charge_result(fcinfo, request, &entry.id, entry.balance_after, ACCEPTED);
+	*result = charge_booked(fcinfo, request, &entry);
 	return true;
+}
+
+/*
+ * Return the floor of a charge: what was asked for, else the overdraft floor
+ * of the user's plan, else 0.
+ */
+static Money
+charge_floor(const Account *acc, const ChargeRequest *request)
+{
+	Policy		policy;
+
+	if (request->has_floor)
+		return request->floor;
+	plan_policy(&acc->plan, request->operation_type, &policy);
+	return policy.has_floor && strcmp(policy.billing_mode, "overdraft") == 0 ? policy.overdraft_floor : 0;
+}
+
+/*
+ * Decide whether a locked account admits a charge, and let its caps count it.
+ */
+static Rejection
+charge_decide(const Account *acc, const ChargeRequest *request, LedgerEntry *entry)
+{
+	Money		allowance = request->skip_allowance ? 0 : Min(allowance_left(acc, acc->now), request->amount);
+	CapChange	change = {.model = request->model, .spent = request->amount - allowance};
+	CapVerdict	verdict;
+	JsonbValue	value;
+
+	entry->allowance_consumed = allowance;
+	if (request->required_feature != NULL && !plan_has_feature(&acc->plan, request->required_feature, &value))
+		return FEATURE_NOT_ENTITLED;
+	if (request->amount > account_headroom(acc, charge_floor(acc, request), request->skip_allowance))
+		return caps_would_deny(acc, change.model, change.spent, false) ? CAP_REACHED : INSUFFICIENT_CREDITS;
+	if (!caps_admit(acc, &change, &verdict))
+		return CAP_REACHED;
+	entry->cap_warning = verdict.warning;
+	return ACCEPTED;
 }
 
 /*
@@ -110,6 +164,7 @@ charge_in_steps(FunctionCallInfo fcinfo, const ChargeRequest *request)
 	LedgerEntry entry;
 	LedgerRecord original;
 	KeyState	known = KEY_FREE;
+	Rejection	rejection;
 
 	account_lock(request->user, &acc);
 	if (request->key != NULL)
@@ -117,16 +172,16 @@ charge_in_steps(FunctionCallInfo fcinfo, const ChargeRequest *request)
 	if (known == KEY_REPLAY)
 		return deduction_replay(fcinfo, request->user, &original);
 	if (known == KEY_CONFLICT)
-		return charge_result(fcinfo, request, NULL, acc.balance, IDEMPOTENCY_CONFLICT);
-	if (request->amount > account_headroom(&acc, request->floor))
-		return charge_result(fcinfo, request, NULL, acc.balance, INSUFFICIENT_CREDITS);
-	if (request->amount == 0)
-		return charge_result(fcinfo, request, NULL, acc.balance, ACCEPTED);
+		return charge_unbooked(fcinfo, request, acc.balance, IDEMPOTENCY_CONFLICT);
 
 	charge_entry(request, &entry);
-	account_debit(&acc, &entry, request->amount);
+	rejection = charge_decide(&acc, request, &entry);
+	if (rejection != ACCEPTED || request->amount == 0)
+		return charge_unbooked(fcinfo, request, acc.balance, rejection);
+	allowance_consume(&acc, entry.allowance_consumed);
+	account_debit(&acc, &entry, request->amount - entry.allowance_consumed);
 	account_store(&acc);
-	return charge_result(fcinfo, request, &entry.id, entry.balance_after, ACCEPTED);
+	return charge_booked(fcinfo, request, &entry);
 }
 
 /*

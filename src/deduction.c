@@ -1,21 +1,11 @@
 /*
  * deduction.c
- *		What every debit shares: how much may be taken, taking it, telling it.
+ *		What every debit shares: taking credits and telling it.
  */
 #include "postgres.h"
 
 #include "lot.h"
 #include "reservation.h"
-
-/*
- * account_headroom returns how much more can be held or taken with what
- * remains available staying at the floor or above; 0 at least.
- */
-Money
-account_headroom(const Account *acc, Money floor)
-{
-	return Max(account_available(acc) - floor, 0);
-}
 
 /*
  * account_debit books an entry that takes an amount, 0 or more, from a locked
@@ -33,6 +23,22 @@ account_debit(Account *acc, LedgerEntry *entry, Money amount)
 }
 
 /*
+ * deduction_from_entry tells what a booked entry took.
+ */
+void
+deduction_from_entry(Deduction *deduction, const pg_uuid_t *user, const LedgerEntry *entry)
+{
+	memset(deduction, 0, sizeof(Deduction));
+	deduction->transaction = &entry->id;
+	deduction->user = user;
+	deduction->amount = -entry->amount;
+	deduction->balance_after = entry->balance_after;
+	deduction->allowance_consumed = entry->allowance_consumed;
+	deduction->shortfall = entry->shortfall;
+	deduction->cap_warning = entry->cap_warning;
+}
+
+/*
  * deduction_result makes the answer of a debit.
  */
 Datum
@@ -45,10 +51,10 @@ deduction_result(FunctionCallInfo fcinfo, const Deduction *deduction, Rejection 
 	result_uuid(&row, deduction->user);
 	result_money(&row, deduction->amount);
 	result_money(&row, deduction->balance_after);
-	result_money(&row, 0);
+	result_money(&row, deduction->allowance_consumed);
 	result_money(&row, deduction->shortfall);
 	result_bool(&row, deduction->idempotent);
-	result_null(&row);
+	result_text(&row, deduction->cap_warning);
 	return result_end_with_error(&row, rejection);
 }
 
@@ -63,8 +69,10 @@ deduction_replay(FunctionCallInfo fcinfo, const pg_uuid_t *user, const LedgerRec
 		.user = user,
 		.amount = -original->amount,
 		.balance_after = original->balance_after,
+		.allowance_consumed = original->allowance_consumed,
 		.shortfall = original->shortfall,
 		.idempotent = true,
+		.cap_warning = original->cap_warning,
 	};
 
 	return deduction_result(fcinfo, &deduction, ACCEPTED);

@@ -94,9 +94,9 @@ page_window(FunctionCallInfo fcinfo, int n, LedgerPage *page)
 	if (from > to)
 		arg_reject("from_time", timestamptz_to_str(from), "\"from_time\" must not be after \"to_time\".");
 	if (!PG_ARGISNULL(n))
-		page->low = ledger_seq_before(page->account, page->high, from, false, false);
+		page->low = ledger_seq_before(page->account, page->high, from, false, false, true);
 	if (!PG_ARGISNULL(n + 1))
-		page->high = ledger_seq_before(page->account, page->high, to, true, false);
+		page->high = ledger_seq_before(page->account, page->high, to, true, false, true);
 }
 
 /*
@@ -245,7 +245,7 @@ ducto_balance_at(PG_FUNCTION_ARGS)
 	account_project(user, &acc, at, &totals);
 	balance = acc.balance;
 	if (acc.exists && at < acc.updated_at)
-		balance = ledger_balance_at_seq(user, ledger_seq_before(user, acc.last_seq, at, true, true));
+		balance = ledger_balance_at_seq(user, ledger_seq_before(user, acc.last_seq, at, true, true, true));
 	MemoryContextSwitchTo(caller);
 	result = money_to_datum(balance);
 	query_end();

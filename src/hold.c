@@ -16,15 +16,17 @@ static const char *const hold_states[] = {
 
 static KeptQuery hold_insert_query = {
 	.sql = "INSERT INTO ducto.reservations (account_id, id, amount, remaining, operation_type, model, billing_mode,"
-	" floor, state, idempotency_key, balance_after, reserved_after, first_expires_at, metadata, created_at, expires_at)"
-	" VALUES ($1, $2, $3, $3, $4, $5, $6, $7, 'open', $8, $9, $10, $11, coalesce($12, '{}'), $13, $11)",
+	" floor, state, idempotency_key, balance_after, reserved_after, first_expires_at, metadata, created_at, expires_at,"
+	" skip_allowance, cap_held)"
+	" VALUES ($1, $2, $3, $3, $4, $5, $6, $7, 'open', $8, $9, $10, $11, coalesce($12, '{}'), $13, $11, $14, $15)",
 	.types = {UUIDOID, UUIDOID, NUMERICOID, TEXTOID, TEXTOID, TEXTOID, NUMERICOID, TEXTOID, NUMERICOID, NUMERICOID,
-		TIMESTAMPTZOID, JSONBOID, TIMESTAMPTZOID}
+		TIMESTAMPTZOID, JSONBOID, TIMESTAMPTZOID, BOOLOID, NUMERICOID}
 };
 
 #define HOLD_COLUMNS \
 	"id, amount, remaining, operation_type, model, billing_mode, floor, state, idempotency_key," \
-	" balance_after, reserved_after, first_expires_at, closing_key, closing_balance, created_at, expires_at"
+	" balance_after, reserved_after, first_expires_at, closing_key, closing_balance, created_at, expires_at," \
+	" skip_allowance, cap_held"
 
 /* Exact under the account's lock, as all that follow. */
 static KeptQuery hold_find_query = {
@@ -44,8 +46,9 @@ static KeptQuery hold_closing_key_query = {
 
 static KeptQuery hold_update_query = {
 	.sql = "UPDATE ducto.reservations SET remaining = $3, state = $4, expires_at = $5, closing_key = $6,"
-	" closing_balance = $7, closed_at = coalesce(closed_at, $8) WHERE account_id = $1 AND id = $2",
-	.types = {UUIDOID, UUIDOID, NUMERICOID, TEXTOID, TIMESTAMPTZOID, TEXTOID, NUMERICOID, TIMESTAMPTZOID}
+	" closing_balance = $7, closed_at = coalesce(closed_at, $8), cap_held = $9 WHERE account_id = $1 AND id = $2",
+	.types = {UUIDOID, UUIDOID, NUMERICOID, TEXTOID, TIMESTAMPTZOID, TEXTOID, NUMERICOID, TIMESTAMPTZOID,
+	NUMERICOID}
 };
 
 static KeptQuery holds_count_query = {
@@ -55,13 +58,13 @@ static KeptQuery holds_count_query = {
 };
 
 static KeptQuery holds_due_query = {
-	.sql = "SELECT id, remaining, expires_at FROM ducto.reservations"
+	.sql = "SELECT id, remaining, expires_at, skip_allowance FROM ducto.reservations"
 	" WHERE account_id = $1 AND state = 'open' AND expires_at <= $2 ORDER BY expires_at, id LIMIT $3",
 	.types = {UUIDOID, TIMESTAMPTZOID, INT8OID}
 };
 
 static KeptQuery holds_expire_query = {
-	.sql = "UPDATE ducto.reservations SET state = 'expired', remaining = 0, closed_at = expires_at"
+	.sql = "UPDATE ducto.reservations SET state = 'expired', remaining = 0, cap_held = 0, closed_at = expires_at"
 	" WHERE account_id = $1 AND id = ANY ($2) AND state = 'open'",
 	.types = {UUIDOID, UUIDARRAYOID}
 };
@@ -77,27 +80,28 @@ static KeptQuery hold_charge_query = {
 	" held = a.held - CASE WHEN $4 THEN r.remaining ELSE $3 END,"
 	" last_seq = a.last_seq + 1, updated_at = greatest(a.updated_at, clock_timestamp())"
 	" FROM ducto.reservations r"
-	" WHERE a.id = $1 AND a.kind = 'user' AND a.next_boundary > clock_timestamp()"
+	" WHERE a.id = $1 AND a.kind = 'user' AND a.plan_id IS NULL AND a.caps = 0"
+	" AND a.next_boundary > clock_timestamp()"
 	" AND (a.expiring = 0 OR a.expiring > $3)"
-	" AND r.account_id = $1 AND r.id = $2 AND r.state = 'open' AND r.remaining >= $3"
+	" AND r.account_id = $1 AND r.id = $2 AND r.state = 'open' AND r.remaining >= $3 AND NOT r.skip_allowance"
 	" RETURNING a.balance, a.held, a.expiring, a.next_boundary, a.last_seq, a.closing_keys, a.updated_at,"
-	" r.remaining, r.operation_type, r.model",
+	" r.remaining, r.operation_type, r.model, r.cap_held",
 	.types = {UUIDOID, UUIDOID, NUMERICOID, BOOLOID}
 };
 
 /* Finds the reservation only as hold_charge_query saw it. */
 static KeptQuery hold_close_query = {
 	.sql = "UPDATE ducto.reservations SET remaining = $4, state = CASE WHEN $5 THEN 'settled' ELSE state END,"
-	" closed_at = CASE WHEN $5 THEN $6 END"
+	" closed_at = CASE WHEN $5 THEN $6 END, cap_held = least(cap_held, $4)"
 	" WHERE account_id = $1 AND id = $2 AND state = 'open' AND remaining = $3",
 	.types = {UUIDOID, UUIDOID, NUMERICOID, NUMERICOID, BOOLOID, TIMESTAMPTZOID}
 };
 
 /* Takes hold_close_query back. */
 static KeptQuery hold_reopen_query = {
-	.sql = "UPDATE ducto.reservations SET remaining = $3, state = 'open', closed_at = NULL"
+	.sql = "UPDATE ducto.reservations SET remaining = $3, state = 'open', closed_at = NULL, cap_held = $4"
 	" WHERE account_id = $1 AND id = $2",
-	.types = {UUIDOID, UUIDOID, NUMERICOID}
+	.types = {UUIDOID, UUIDOID, NUMERICOID, NUMERICOID}
 };
 
 /*
@@ -124,6 +128,8 @@ hold_insert(const pg_uuid_t *account, const Hold *hold)
 	else
 		args_null(&args);
 	args_time(&args, hold->created_at);
+	args_bool(&args, hold->skip_allowance);
+	args_money(&args, hold->cap_held);
 	query_run(&hold_insert_query, &args, SPI_OK_INSERT);
 }
 
@@ -164,6 +170,8 @@ hold_find_by(KeptQuery *query, QueryArgs *args, Hold *hold)
 	hold->closing_balance = row_money(0, 14);
 	hold->created_at = row_time(0, 15);
 	hold->expires_at = row_time(0, 16);
+	hold->skip_allowance = row_bool(0, 17);
+	hold->cap_held = row_money(0, 18);
 	return true;
 }
 
@@ -231,6 +239,7 @@ hold_update(const pg_uuid_t *account, const Hold *hold, TimestampTz now)
 		args_time(&args, now);
 	else
 		args_null(&args);
+	args_money(&args, hold->cap_held);
 	if (query_run(&hold_update_query, &args, SPI_OK_UPDATE) != 1)
 		elog(ERROR, "reservation is gone");
 }
@@ -273,6 +282,7 @@ holds_due(const pg_uuid_t *account, TimestampTz now, int64 limit, bool read_only
 		(*holds)[i].id = row_uuid(i, 1);
 		(*holds)[i].remaining = row_money(i, 2);
 		(*holds)[i].expires_at = row_time(i, 3);
+		(*holds)[i].skip_allowance = row_bool(i, 4);
 	}
 	return (int) n;
 }
@@ -321,6 +331,7 @@ hold_try_settle(const pg_uuid_t *user, const pg_uuid_t *id, Money amount, bool f
 	hold->remaining = row_money(0, 8);
 	hold->operation_type = row_text(0, 9);
 	hold->model = row_text(0, 10);
+	hold->cap_held = row_money(0, 11);
 	change->held = -(final ? hold->remaining : amount);
 	if (valid)
 	{
@@ -349,6 +360,7 @@ hold_reopen(const pg_uuid_t *user, const Hold *hold)
 	args_uuid(&args, user);
 	args_uuid(&args, &hold->id);
 	args_money(&args, hold->remaining);
+	args_money(&args, hold->cap_held);
 	if (query_run(&hold_reopen_query, &args, SPI_OK_UPDATE) != 1)
 		elog(ERROR, "reservation is gone");
 }

@@ -33,6 +33,8 @@ typedef struct Hold
 	TimestampTz first_expires_at;
 	const char *closing_key;
 	Money		closing_balance;
+	bool		skip_allowance;
+	Money		cap_held;		/* what caps count */
 	Jsonb	   *metadata;		/* written only */
 	TimestampTz created_at;
 	TimestampTz expires_at;
@@ -44,6 +46,7 @@ typedef struct DueHold
 	pg_uuid_t	id;
 	Money		remaining;
 	TimestampTz expires_at;
+	bool		skip_allowance;
 } DueHold;
 
 extern void hold_insert(const pg_uuid_t *account, const Hold *hold);

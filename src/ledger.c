@@ -15,10 +15,11 @@
 static KeptQuery ledger_insert_query = {
 	.sql = "INSERT INTO ducto.ledger (account_id, seq, id, amount, balance_after, type, operation_type, model,"
 	" idempotency_key, reference, shortfall, burned_grants, burned_amounts, lifetime_purchased,"
-	" expires_at, metadata, created_at, effective_at)"
-	" VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, coalesce($16, '{}'), $17, $17)",
+	" expires_at, metadata, created_at, effective_at, allowance_consumed, cap_warning)"
+	" VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, coalesce($16, '{}'), $17, $17, $18, $19)",
 	.types = {UUIDOID, INT8OID, UUIDOID, NUMERICOID, NUMERICOID, TEXTOID, TEXTOID, TEXTOID, TEXTOID, UUIDOID,
-		NUMERICOID, UUIDARRAYOID, NUMERICARRAYOID, NUMERICOID, TIMESTAMPTZOID, JSONBOID, TIMESTAMPTZOID}
+		NUMERICOID, UUIDARRAYOID, NUMERICARRAYOID, NUMERICOID, TIMESTAMPTZOID, JSONBOID, TIMESTAMPTZOID,
+		NUMERICOID, TEXTOID}
 };
 
 static KeptQuery ledger_expiries_query = {
@@ -31,7 +32,7 @@ static KeptQuery ledger_expiries_query = {
 
 #define RECORD_COLUMNS \
 	"account_id, id, type, amount, balance_after, reference, shortfall, lifetime_purchased," \
-	" coalesce(expires_at, 'infinity'), burned_grants, burned_amounts"
+	" coalesce(expires_at, 'infinity'), burned_grants, burned_amounts, model, allowance_consumed, cap_warning, created_at"
 
 /* Exact under the account's lock: a key is only ever added under it. */
 static KeptQuery ledger_key_query = {
@@ -46,7 +47,7 @@ static KeptQuery ledger_id_query = {
 
 /* Exact under the account's lock. */
 static KeptQuery ledger_refunded_query = {
-	.sql = "SELECT coalesce(sum(amount), 0) FROM ducto.ledger WHERE account_id = $1 AND reference = $2 AND type = 'refund'",
+	.sql = "SELECT coalesce(sum(amount), 0), coalesce(-sum(allowance_consumed), 0) FROM ducto.ledger WHERE account_id = $1 AND reference = $2 AND type = 'refund'",
 	.types = {UUIDOID, UUIDOID}
 };
 
@@ -123,6 +124,8 @@ ledger_insert(const Account *acc, LedgerEntry *entry)
 	else
 		args_null(&args);
 	args_time(&args, entry->created_at);
+	args_money(&args, entry->allowance_consumed);
+	args_text(&args, entry->cap_warning);
 	query_run(&ledger_insert_query, &args, SPI_OK_INSERT);
 }
 
@@ -222,6 +225,10 @@ record_from_row(LedgerRecord *record, uint64 found)
 	record->lifetime_purchased = row_money(0, 8);
 	record->expires_at = row_time(0, 9);
 	burned_from_row(&record->burned, 10, 11);
+	record->model = row_text(0, 12);
+	record->allowance_consumed = row_money(0, 13);
+	record->cap_warning = row_text(0, 14);
+	record->created_at = row_time(0, 15);
 	return true;
 }
 
@@ -252,30 +259,33 @@ ledger_find_id(const pg_uuid_t *id, LedgerRecord *record)
 }
 
 /*
- * ledger_refunded sums what a locked account was refunded of an entry.
+ * ledger_refunded sums what a locked account was refunded of an entry, and
+ * how much of its allowance came back.
  */
-Money
-ledger_refunded(const pg_uuid_t *account, const pg_uuid_t *reference)
+void
+ledger_refunded(const pg_uuid_t *account, const pg_uuid_t *reference, Money *credits, Money *allowance)
 {
 	QueryArgs	args = {0};
 
 	args_uuid(&args, account);
 	args_uuid(&args, reference);
 	query_run(&ledger_refunded_query, &args, SPI_OK_SELECT);
-	return row_money(0, 1);
+	*credits = row_money(0, 1);
+	*allowance = row_money(0, 2);
 }
 
 /*
  * Read an entry's times and balance; false when the snapshot lacks it.
  */
 static bool
-ledger_probe(const pg_uuid_t *account, int64 seq)
+ledger_probe(const pg_uuid_t *account, int64 seq, bool read_only)
 {
 	QueryArgs	args = {0};
 
 	args_uuid(&args, account);
 	args_int8(&args, seq);
-	return query_read(&ledger_probe_query, &args) == 1;
+	return (read_only ? query_read(&ledger_probe_query, &args) :
+			query_run(&ledger_probe_query, &args, SPI_OK_SELECT)) == 1;
 }
 
 /*
@@ -285,7 +295,7 @@ ledger_probe(const pg_uuid_t *account, int64 seq)
  */
 int64
 ledger_seq_before(const pg_uuid_t *account, int64 last_seq, TimestampTz at,
-				  bool inclusive, bool effective)
+				  bool inclusive, bool effective, bool read_only)
 {
 	int64		low = 0;
 	int64		high = last_seq;
@@ -295,7 +305,7 @@ ledger_seq_before(const pg_uuid_t *account, int64 last_seq, TimestampTz at,
 		int64		middle = low + (high - low + 1) / 2;
 		TimestampTz time;
 
-		if (!ledger_probe(account, middle))
+		if (!ledger_probe(account, middle, read_only))
 			ereport(ERROR,
 					(errcode(ERRCODE_DATA_CORRUPTED),
 					 errmsg("entry " INT64_FORMAT " of an account's ledger is missing", middle),
@@ -317,7 +327,7 @@ ledger_seq_before(const pg_uuid_t *account, int64 last_seq, TimestampTz at,
 Money
 ledger_balance_at_seq(const pg_uuid_t *account, int64 seq)
 {
-	if (seq == 0 || !ledger_probe(account, seq))
+	if (seq == 0 || !ledger_probe(account, seq, true))
 		return 0;
 	return row_money(0, 3);
 }

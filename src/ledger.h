@@ -27,7 +27,9 @@ typedef struct LedgerEntry
 	const char *model;
 	const char *idempotency_key;
 	const pg_uuid_t *reference;
+	Money		allowance_consumed;
 	Money		shortfall;
+	const char *cap_warning;
 	BurnList	burned;
 	bool		is_credit;		/* lifetime_purchased and expires_at are kept */
 	Money		lifetime_purchased;
@@ -46,10 +48,14 @@ typedef struct LedgerRecord
 	Money		balance_after;
 	bool		has_reference;
 	pg_uuid_t	reference;
+	char	   *model;
+	Money		allowance_consumed;
 	Money		shortfall;
+	char	   *cap_warning;
 	Money		lifetime_purchased;
 	TimestampTz expires_at;		/* infinity for none */
 	BurnList	burned;
+	TimestampTz created_at;
 } LedgerRecord;
 
 /* Credit that expired: which grant, how much, from when on. */
@@ -65,9 +71,10 @@ extern void ledger_insert(const Account *acc, LedgerEntry *entry);
 extern void ledger_append_expiries(Account *acc, const Expiry *expiries, int n);
 extern bool ledger_find_key(const pg_uuid_t *account, const char *key, LedgerRecord *record);
 extern bool ledger_find_id(const pg_uuid_t *id, LedgerRecord *record);
-extern Money ledger_refunded(const pg_uuid_t *account, const pg_uuid_t *reference);
+extern void ledger_refunded(const pg_uuid_t *account, const pg_uuid_t *reference, Money *credits,
+							Money *allowance);
 extern int64 ledger_seq_before(const pg_uuid_t *account, int64 last_seq, TimestampTz at,
-							   bool inclusive, bool effective);
+							   bool inclusive, bool effective, bool read_only);
 extern Money ledger_balance_at_seq(const pg_uuid_t *account, int64 seq);
 
 #endif

@@ -6,7 +6,9 @@
 
 #include "utils/builtins.h"
 
+#include "allowance.h"
 #include "args.h"
+#include "cap.h"
 #include "key.h"
 #include "query.h"
 #include "result.h"
@@ -23,7 +25,15 @@ typedef struct RefundRequest
 	char	   *reason;
 	Jsonb	   *metadata;
 	char	   *key;
+	bool		restore_allowance;
 } RefundRequest;
+
+/* What of a debit was refunded, or is to be. */
+typedef struct RefundParts
+{
+	Money		credits;
+	Money		allowance;
+} RefundParts;
 
 /*
  * Return metadata with the reason in it.
@@ -67,6 +77,7 @@ refund_request(FunctionCallInfo fcinfo, RefundRequest *request)
 	request->reason = PG_ARGISNULL(2) ? NULL : text_to_cstring(PG_GETARG_TEXT_PP(2));
 	request->metadata = metadata_with_reason(arg_metadata(fcinfo, 3, "metadata"), request->reason);
 	request->key = arg_text(fcinfo, 4, "idempotency_key");
+	request->restore_allowance = arg_bool_default(fcinfo, 5, true);
 }
 
 /*
@@ -74,7 +85,8 @@ refund_request(FunctionCallInfo fcinfo, RefundRequest *request)
  */
 static Datum
 refund_result(FunctionCallInfo fcinfo, const RefundRequest *request, const pg_uuid_t *refund,
-			  const pg_uuid_t *user, Money amount, Money balance, bool idempotent, Rejection rejection)
+			  const pg_uuid_t *user, Money amount, Money balance, Money allowance, bool idempotent,
+			  Rejection rejection)
 {
 	ResultRow	row;
 
@@ -85,18 +97,23 @@ refund_result(FunctionCallInfo fcinfo, const RefundRequest *request, const pg_uu
 	result_null(&row);
 	result_money(&row, amount);
 	result_money(&row, balance);
-	result_money(&row, 0);
+	result_money(&row, allowance);
 	result_bool(&row, idempotent);
 	return result_end_with_error(&row, rejection);
 }
 
 /*
- * Decide how much goes back: all that is left, or the amount that was asked.
+ * Decide how much goes back, all that is left or the amount that was asked:
+ * credits first.
  */
 static Rejection
-refund_decide(const RefundRequest *request, const LedgerRecord *debit, Money refunded, Money *amount)
+refund_decide(const RefundRequest *request, const LedgerRecord *debit, const RefundParts *refunded,
+			  RefundParts *back)
 {
-	Money		left = -debit->amount - refunded;
+	Money		credits = -debit->amount - refunded->credits;
+	Money		allowance = request->restore_allowance ? debit->allowance_consumed - refunded->allowance : 0;
+	Money		left = credits + allowance;
+	Money		amount = request->everything ? left : request->amount;
 
 	if (strcmp(debit->type, TYPE_USAGE) != 0)
 		return NOT_REFUNDABLE;
@@ -104,7 +121,8 @@ refund_decide(const RefundRequest *request, const LedgerRecord *debit, Money ref
 		return ALREADY_REFUNDED;
 	if (request->amount > left)
 		return OVER_REFUND;
-	*amount = request->everything ? left : request->amount;
+	back->credits = Min(amount, credits);
+	back->allowance = amount - back->credits;
 	return ACCEPTED;
 }
 
@@ -187,21 +205,25 @@ refund_restore(Account *acc, const BurnList *list)
  * Book a refund on a locked account.
  */
 static void
-refund_book(Account *acc, const RefundRequest *request, const LedgerRecord *debit, Money refunded,
-			Money amount, LedgerEntry *entry)
+refund_book(Account *acc, const RefundRequest *request, const LedgerRecord *debit,
+			const RefundParts *refunded, const RefundParts *back, LedgerEntry *entry)
 {
 	memset(entry, 0, sizeof(LedgerEntry));
-	entry->amount = amount;
+	entry->amount = back->credits;
+	entry->allowance_consumed = -back->allowance;
+	entry->model = debit->model;
 	entry->type = TYPE_REFUND;
 	entry->idempotency_key = request->key;
 	entry->reference = request->transaction;
 	entry->metadata = request->metadata;
-	refund_origin(debit, refunded, amount, &entry->burned);
+	refund_origin(debit, refunded->credits, back->credits, &entry->burned);
 	if (entry->burned.n > 0)
-		refund_restorable(acc, amount, &entry->burned);
+		refund_restorable(acc, back->credits, &entry->burned);
 	ledger_append(acc, entry);
 	if (entry->burned.n > 0)
 		refund_restore(acc, &entry->burned);
+	allowance_restore(acc, back->allowance, debit->created_at);
+	caps_refund(acc, debit->model, back->credits, debit->created_at);
 	account_store(acc);
 }
 
@@ -217,24 +239,26 @@ refund_entry(FunctionCallInfo fcinfo, const RefundRequest *request, const Ledger
 	LedgerRecord original;
 	KeyState	known = KEY_FREE;
 	Rejection	rejection;
-	Money		refunded;
-	Money		amount;
+	RefundParts refunded;
+	RefundParts back;
 
 	account_lock(user, &acc);
 	if (request->key != NULL)
 		known = key_find(&acc, request->key, KEY_REFUND, request->transaction, &original);
 	if (known == KEY_REPLAY)
 		return refund_result(fcinfo, request, &original.id, user, original.amount, original.balance_after,
-							 true, ACCEPTED);
+							 -original.allowance_consumed, true, ACCEPTED);
 	if (known != KEY_FREE)
-		return refund_result(fcinfo, request, NULL, user, request->amount, acc.balance, false, IDEMPOTENCY_CONFLICT);
+		return refund_result(fcinfo, request, NULL, user, request->amount, acc.balance, 0, false,
+							 IDEMPOTENCY_CONFLICT);
 
-	refunded = ledger_refunded(user, request->transaction);
-	rejection = refund_decide(request, debit, refunded, &amount);
+	ledger_refunded(user, request->transaction, &refunded.credits, &refunded.allowance);
+	rejection = refund_decide(request, debit, &refunded, &back);
 	if (rejection != ACCEPTED)
-		return refund_result(fcinfo, request, NULL, user, request->amount, acc.balance, false, rejection);
-	refund_book(&acc, request, debit, refunded, amount, &entry);
-	return refund_result(fcinfo, request, &entry.id, user, amount, entry.balance_after, false, ACCEPTED);
+		return refund_result(fcinfo, request, NULL, user, request->amount, acc.balance, 0, false, rejection);
+	refund_book(&acc, request, debit, &refunded, &back, &entry);
+	return refund_result(fcinfo, request, &entry.id, user, back.credits, entry.balance_after, back.allowance,
+						 false, ACCEPTED);
 }
 
 /*
@@ -253,7 +277,7 @@ ducto_refund(PG_FUNCTION_ARGS)
 	if (ledger_find_id(request.transaction, &debit))
 		result = refund_entry(fcinfo, &request, &debit);
 	else
-		result = refund_result(fcinfo, &request, NULL, NULL, request.amount, 0, false, TRANSACTION_NOT_FOUND);
+		result = refund_result(fcinfo, &request, NULL, NULL, request.amount, 0, 0, false, TRANSACTION_NOT_FOUND);
 	query_end();
 	PG_RETURN_DATUM(result);
 }

@@ -5,6 +5,7 @@
 #include "postgres.h"
 
 #include "args.h"
+#include "cap.h"
 #include "hold.h"
 #include "query.h"
 #include "reservation.h"
@@ -25,29 +26,25 @@ typedef struct ReserveRequest
 	Money		amount;
 	char	   *operation_type;
 	Jsonb	   *metadata;
+	Money		min_balance;
 	int			ttl_seconds;
 	char	   *model;
+	const char *billing_mode;	/* NULL = as the plan says */
+	bool		has_floor;
+	Money		overdraft_floor;
+	int			max_concurrent; /* 0 = as the plan says */
+	char	   *required_feature;
+	char	   *key;
+	bool		skip_allowance;
+} ReserveRequest;
+
+/* What of it is left to the plan, resolved. */
+typedef struct ReserveTerms
+{
 	const char *billing_mode;
 	Money		floor;
 	int			max_concurrent; /* 0 = unlimited */
-	char	   *key;
-} ReserveRequest;
-
-/*
- * Check that a billing mode and an overdraft floor go together.
- */
-static void
-CheckOverdraft(const char *billing_mode, bool has_floor, const char *floor)
-{
-	bool		overdraft = strcmp(billing_mode, "overdraft") == 0;
-
-	if (overdraft && !has_floor)
-		arg_reject("overdraft_floor", "null",
-				   "\"overdraft_floor\" must be given when \"billing_mode\" is overdraft.");
-	if (!overdraft && has_floor)
-		arg_reject("overdraft_floor", floor,
-				   "\"overdraft_floor\" must be null unless \"billing_mode\" is overdraft.");
-}
+} ReserveTerms;
 
 /*
  * Door of ducto_reserve.
@@ -55,24 +52,45 @@ CheckOverdraft(const char *billing_mode, bool has_floor, const char *floor)
 static void
 reserve_request(FunctionCallInfo fcinfo, ReserveRequest *request)
 {
-	bool		has_floor = !PG_ARGISNULL(8);
-	Money		min_balance;
-	Money		overdraft_floor;
-
 	request->user = arg_uuid(fcinfo, 0, "user_id");
 	request->amount = arg_money(fcinfo, 1, "amount", MONEY_POSITIVE);
 	request->operation_type = arg_text_default(fcinfo, 2, "operation_type", "usage");
 	request->metadata = arg_metadata(fcinfo, 3, "metadata");
-	min_balance = PG_ARGISNULL(4) ? DEFAULT_MIN_BALANCE : arg_money(fcinfo, 4, "min_balance", MONEY_NOT_NEGATIVE);
+	request->min_balance = PG_ARGISNULL(4) ? DEFAULT_MIN_BALANCE :
+		arg_money(fcinfo, 4, "min_balance", MONEY_NOT_NEGATIVE);
 	request->ttl_seconds = arg_int_between(fcinfo, 5, "ttl_seconds", 1, TTL_MAX_SECONDS, reservation_ttl);
 	request->model = arg_text(fcinfo, 6, "model");
-	request->billing_mode = arg_word(fcinfo, 7, "billing_mode", billing_modes);
-	overdraft_floor = has_floor ? arg_money(fcinfo, 8, "overdraft_floor", MONEY_NOT_POSITIVE) : 0;
+	request->billing_mode = PG_ARGISNULL(7) ? NULL : arg_word(fcinfo, 7, "billing_mode", billing_modes);
+	request->has_floor = !PG_ARGISNULL(8);
+	request->overdraft_floor = request->has_floor ? arg_money(fcinfo, 8, "overdraft_floor", MONEY_NOT_POSITIVE) : 0;
 	request->max_concurrent = arg_int_between(fcinfo, 9, "max_concurrent", 1, PG_INT32_MAX, 0);
-	request->key = arg_text(fcinfo, 10, "idempotency_key");
+	request->required_feature = arg_text(fcinfo, 10, "required_feature");
+	request->key = arg_text(fcinfo, 11, "idempotency_key");
+	request->skip_allowance = arg_bool_default(fcinfo, 12, false);
+}
 
-	CheckOverdraft(request->billing_mode, has_floor, money_to_cstring(overdraft_floor));
-	request->floor = has_floor ? overdraft_floor : min_balance;
+/*
+ * Resolve what the request leaves to the plan, and check that billing mode and
+ * overdraft floor go together.
+ */
+static void
+reserve_terms(const ReserveRequest *request, const UserPlan *plan, ReserveTerms *terms)
+{
+	Policy		policy;
+	bool		overdraft;
+
+	plan_policy(plan, request->operation_type, &policy);
+	terms->billing_mode = request->billing_mode != NULL ? request->billing_mode : policy.billing_mode;
+	terms->max_concurrent = request->max_concurrent > 0 ? request->max_concurrent : policy.max_concurrent;
+	overdraft = strcmp(terms->billing_mode, "overdraft") == 0;
+	if (overdraft && !request->has_floor && !policy.has_floor)
+		arg_reject("overdraft_floor", "null",
+				   "\"overdraft_floor\" must be given when \"billing_mode\" is overdraft.");
+	if (!overdraft && request->has_floor)
+		arg_reject("overdraft_floor", money_to_cstring(request->overdraft_floor),
+				   "\"overdraft_floor\" must be null unless \"billing_mode\" is overdraft.");
+	terms->floor = !overdraft ? request->min_balance :
+		request->has_floor ? request->overdraft_floor : policy.overdraft_floor;
 }
 
 /*
@@ -113,17 +131,20 @@ reserve_replay(FunctionCallInfo fcinfo, const ReserveRequest *request, const Hol
  * answer.
  */
 static Datum
-reserve_book(FunctionCallInfo fcinfo, const ReserveRequest *request, const Account *acc)
+reserve_book(FunctionCallInfo fcinfo, const ReserveRequest *request, const ReserveTerms *terms,
+			 const Account *acc, Money cap_held)
 {
 	Hold		hold = {
 		.amount = request->amount,
 		.operation_type = request->operation_type,
 		.model = request->model,
-		.billing_mode = request->billing_mode,
-		.floor = request->floor,
+		.billing_mode = terms->billing_mode,
+		.floor = terms->floor,
 		.idempotency_key = request->key,
 		.balance_after = acc->balance,
 		.reserved_after = acc->held,
+		.skip_allowance = request->skip_allowance,
+		.cap_held = cap_held,
 		.metadata = request->metadata,
 		.created_at = acc->now,
 		.expires_at = acc->now + request->ttl_seconds * USECS_PER_SEC,
@@ -136,6 +157,19 @@ reserve_book(FunctionCallInfo fcinfo, const ReserveRequest *request, const Accou
 }
 
 /*
+ * Tell whether a request leaves nothing to a plan or to other tables, so that
+ * an account without a plan can decide it alone.
+ */
+static bool
+reserve_is_plain(const ReserveRequest *request)
+{
+	bool		strict = request->billing_mode == NULL || strcmp(request->billing_mode, "strict") == 0;
+
+	return request->max_concurrent == 0 && request->required_feature == NULL && !request->skip_allowance &&
+		strict != request->has_floor;
+}
+
+/*
  * Reserve where there is nothing else to do: lock, decision and booking of
  * the account are one statement. False: nothing was done, and the reserve is
  * to be made step by step.
@@ -143,13 +177,16 @@ reserve_book(FunctionCallInfo fcinfo, const ReserveRequest *request, const Accou
 static bool
 reserve_at_once(FunctionCallInfo fcinfo, const ReserveRequest *request, Datum *result)
 {
+	static const UserPlan no_plan = {0};
+	ReserveTerms terms;
 	Account		after;
 	AccountChange change;
 	Hold		hold;
 
-	if (request->max_concurrent > 0 ||
-		!account_try_hold(request->user, request->amount, request->floor, request->ttl_seconds,
-						  &after, &change))
+	if (!reserve_is_plain(request))
+		return false;
+	reserve_terms(request, &no_plan, &terms);
+	if (!account_try_hold(request->user, request->amount, terms.floor, request->ttl_seconds, &after, &change))
 		return false;
 	if (request->key != NULL && hold_find_key(request->user, request->key, &hold))
 	{
@@ -157,22 +194,29 @@ reserve_at_once(FunctionCallInfo fcinfo, const ReserveRequest *request, Datum *r
 		*result = reserve_replay(fcinfo, request, &hold);
 	}
 	else
-		*result = reserve_book(fcinfo, request, &after);
+		*result = reserve_book(fcinfo, request, &terms, &after, request->amount);
 	return true;
 }
 
 /*
- * Decide whether a locked account admits a reservation.
+ * Decide whether a locked account admits a reservation, and let its caps
+ * count it.
  */
 static Rejection
-reserve_decide(const Account *acc, const ReserveRequest *request)
+reserve_decide(const Account *acc, const ReserveRequest *request, const ReserveTerms *terms, Money cap_held)
 {
-	if (request->max_concurrent > 0 && acc->exists &&
-		holds_count_open(&acc->id, request->operation_type, acc->now, false) >= request->max_concurrent)
+	CapChange	change = {.model = request->model, .held_model = request->model, .held = cap_held};
+	CapVerdict	verdict;
+	JsonbValue	value;
+
+	if (request->required_feature != NULL && !plan_has_feature(&acc->plan, request->required_feature, &value))
+		return FEATURE_NOT_ENTITLED;
+	if (terms->max_concurrent > 0 && acc->exists &&
+		holds_count_open(&acc->id, request->operation_type, acc->now, false) >= terms->max_concurrent)
 		return CONCURRENCY_LIMIT;
-	if (request->amount > account_headroom(acc, request->floor))
-		return INSUFFICIENT_CREDITS;
-	return ACCEPTED;
+	if (request->amount > account_headroom(acc, terms->floor, request->skip_allowance))
+		return caps_would_deny(acc, request->model, cap_held, false) ? CAP_REACHED : INSUFFICIENT_CREDITS;
+	return caps_admit(acc, &change, &verdict) ? ACCEPTED : CAP_REACHED;
 }
 
 /*
@@ -184,26 +228,32 @@ reserve_in_steps(FunctionCallInfo fcinfo, const ReserveRequest *request)
 {
 	Account		acc;
 	Hold		hold;
+	ReserveTerms terms;
 	Rejection	rejection;
+	Money		cap_held;
 
 	for (;;)
 	{
 		account_lock(request->user, &acc);
 		if (acc.exists && request->key != NULL && hold_find_key(&acc.id, request->key, &hold))
 			return reserve_replay(fcinfo, request, &hold);
-		rejection = reserve_decide(&acc, request);
+		reserve_terms(request, &acc.plan, &terms);
+		cap_held = account_need_of(&acc, request->amount, request->skip_allowance);
+		rejection = reserve_decide(&acc, request, &terms, cap_held);
 		if (rejection != ACCEPTED)
 			return reserve_result(fcinfo, NULL, request->user, request->amount, acc.balance, acc.held,
-								  request->billing_mode, DT_NOEND, false, rejection);
+								  terms.billing_mode, DT_NOEND, false, rejection);
 		if (acc.exists)
 			break;
 		account_create(request->user, "user");
 	}
 
 	acc.held = money_add(acc.held, request->amount, "what is reserved");
+	if (request->skip_allowance)
+		acc.held_from_credits += request->amount;
 	acc.next_boundary = Min(acc.next_boundary, acc.now + request->ttl_seconds * USECS_PER_SEC);
 	account_store(&acc);
-	return reserve_book(fcinfo, request, &acc);
+	return reserve_book(fcinfo, request, &terms, &acc, cap_held);
 }
 
 /*
@@ -278,6 +328,9 @@ ducto_renew(PG_FUNCTION_ARGS)
 static const char *
 release_book(Account *acc, Hold *hold)
 {
+	CapChange	change = {0};
+	CapVerdict	verdict;
+
 	switch (hold->state)
 	{
 		case HOLD_SETTLED:
@@ -290,7 +343,13 @@ release_book(Account *acc, Hold *hold)
 			break;
 	}
 	acc->held -= hold->remaining;
+	if (hold->skip_allowance)
+		acc->held_from_credits -= hold->remaining;
+	change.held_model = hold->model;
+	change.held = -hold->cap_held;
+	caps_apply(acc, &change, &verdict);
 	hold->remaining = 0;
+	hold->cap_held = 0;
 	hold->state = HOLD_RELEASED;
 	hold_update(&acc->id, hold, acc->now);
 	account_store(acc);
@@ -326,29 +385,46 @@ ducto_release(PG_FUNCTION_ARGS)
 }
 
 /*
+ * Return the rejection that ducto_reserve, with its defaults, would give.
+ */
+static Rejection
+afford_decide(const Account *acc, const ReserveRequest *request, const ReserveTerms *terms)
+{
+	if (terms->max_concurrent > 0 && acc->exists &&
+		holds_count_open(&acc->id, request->operation_type, acc->now, true) >= terms->max_concurrent)
+		return CONCURRENCY_LIMIT;
+	if (caps_would_deny(acc, request->model, account_need_of(acc, request->amount, false), true))
+		return CAP_REACHED;
+	return request->amount > account_headroom(acc, terms->floor, false) ? INSUFFICIENT_CREDITS : ACCEPTED;
+}
+
+/*
  * ducto_can_afford tells whether ducto_reserve, with all its defaults, would
  * admit an amount now. It takes no lock.
  */
 Datum
 ducto_can_afford(PG_FUNCTION_ARGS)
 {
-	pg_uuid_t  *user = arg_uuid(fcinfo, 0, "user_id");
-	Money		amount = arg_money(fcinfo, 1, "amount", MONEY_POSITIVE);
+	ReserveRequest request = {.min_balance = DEFAULT_MIN_BALANCE};
+	ReserveTerms terms;
 	Account		acc;
 	RollTotals	totals;
 	ResultRow	row;
 	Rejection	rejection;
 	Datum		result;
 
-	(void) arg_text(fcinfo, 2, "model");
-	(void) arg_text(fcinfo, 3, "operation_type");
+	request.user = arg_uuid(fcinfo, 0, "user_id");
+	request.amount = arg_money(fcinfo, 1, "amount", MONEY_POSITIVE);
+	request.model = arg_text(fcinfo, 2, "model");
+	request.operation_type = arg_text_default(fcinfo, 3, "operation_type", "usage");
 	query_begin();
-	account_project(user, &acc, DT_NOEND, &totals);
-	rejection = amount > account_headroom(&acc, DEFAULT_MIN_BALANCE) ? INSUFFICIENT_CREDITS : ACCEPTED;
+	account_project(request.user, &acc, DT_NOEND, &totals);
+	reserve_terms(&request, &acc.plan, &terms);
+	rejection = afford_decide(&acc, &request, &terms);
 	result_begin(&row, fcinfo);
 	result_bool(&row, rejection == ACCEPTED);
 	result_money(&row, account_available(&acc));
-	result_money(&row, 0);
+	result_money(&row, allowance_left(&acc, acc.now));
 	result_text(&row, rejection_code(rejection));
 	result = result_end(&row);
 	query_end();

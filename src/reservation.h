@@ -5,6 +5,7 @@
 #include "fmgr.h"
 
 #include "account.h"
+#include "allowance.h"
 #include "ledger.h"
 #include "result.h"
 
@@ -20,12 +21,14 @@ typedef struct Deduction
 	const pg_uuid_t *user;
 	Money		amount;
 	Money		balance_after;
+	Money		allowance_consumed;
 	Money		shortfall;
 	bool		idempotent;
+	const char *cap_warning;
 } Deduction;
 
-extern Money account_headroom(const Account *acc, Money floor);
 extern void account_debit(Account *acc, LedgerEntry *entry, Money amount);
+extern void deduction_from_entry(Deduction *deduction, const pg_uuid_t *user, const LedgerEntry *entry);
 extern Datum deduction_result(FunctionCallInfo fcinfo, const Deduction *deduction, Rejection rejection);
 extern Datum deduction_replay(FunctionCallInfo fcinfo, const pg_uuid_t *user, const LedgerRecord *original);
 

@@ -24,7 +24,9 @@ static const struct
 {
 	[ACCEPTED] = {NULL, 0, NULL},
 	[INSUFFICIENT_CREDITS] = {"insufficient_credits", UC(1), "402"},
+	[CAP_REACHED] = {"cap_reached", UC(2), "429"},
 	[CONCURRENCY_LIMIT] = {"concurrency_limit", UC(3), "429"},
+	[FEATURE_NOT_ENTITLED] = {"feature_not_entitled", UC(4), "403"},
 	[RESERVATION_NOT_FOUND] = {"reservation_not_found", UC(5), "404"},
 	[RESERVATION_EXPIRED] = {"reservation_expired", UC(6), "410"},
 	[RESERVATION_CLOSED] = {"reservation_closed", UC(7), "409"},
@@ -32,6 +34,7 @@ static const struct
 	[NOT_REFUNDABLE] = {"not_refundable", UC(9), "409"},
 	[ALREADY_REFUNDED] = {"already_refunded", UC(10), "409"},
 	[OVER_REFUND] = {"over_refund", UC(11), "409"},
+	[PLAN_NOT_FOUND] = {"plan_not_found", UC(14), "404"},
 	[IDEMPOTENCY_CONFLICT] = {"idempotency_conflict", UC(18), "409"},
 };
 

@@ -10,9 +10,12 @@
  */
 #include "postgres.h"
 
+#include "allowance.h"
+#include "cap.h"
 #include "hold.h"
 #include "ledger.h"
 #include "lot.h"
+#include "period.h"
 #include "query.h"
 #include "roll.h"
 
@@ -44,7 +47,7 @@ static void
 roll_release(Roll *roll, Account *acc, TimestampTz at)
 {
 	Money		rest = acc->balance - roll->late;
-	Money		kept = Min(roll->late, Max(acc->held - rest, 0));
+	Money		kept = Min(roll->late, Max(account_need(acc, at) - rest, 0));
 
 	while (roll->late > kept)
 	{
@@ -69,34 +72,62 @@ roll_release(Roll *roll, Account *acc, TimestampTz at)
 }
 
 /*
- * Play what is due in the order of time; of one moment, holds first.
+ * Return when a new month's allowance relieves the holds of an account that
+ * has not been touched since; infinity without a plan.
+ */
+static TimestampTz
+roll_month_turn(const Account *acc)
+{
+	TimestampTz turn;
+
+	if (acc->plan.free_allowance == 0)
+		return DT_NOEND;
+	turn = period_start(period_next_month(period_month(acc->updated_at)));
+	return turn <= acc->now ? turn : DT_NOEND;
+}
+
+/*
+ * End a hold.
+ */
+static void
+roll_end_hold(Account *acc, const DueHold *hold)
+{
+	acc->held -= hold->remaining;
+	if (hold->skip_allowance)
+		acc->held_from_credits -= hold->remaining;
+}
+
+/*
+ * Play what is due in the order of time; of one moment, holds first. A change
+ * of the plan counts from now on.
  */
 static void
 roll_play(Roll *roll, Account *acc)
 {
 	int			hold = 0;
+	TimestampTz turn = roll_month_turn(acc);
 
-	roll->expiries = palloc(sizeof(Expiry) * (2 * roll->nlots + roll->nholds + 1));
+	roll->expiries = palloc(sizeof(Expiry) * (2 * roll->nlots + roll->nholds + 2));
 	while (roll->nlate < roll->nlots && roll->lots[roll->nlate].expires_at <= acc->updated_at)
 		roll->late += roll->lots[roll->nlate++].remaining;
 
 	while (hold < roll->nholds || roll->nlate < roll->nlots)
 	{
-		TimestampTz at;
+		TimestampTz hold_ends = hold < roll->nholds ? roll->holds[hold].expires_at : DT_NOEND;
+		TimestampTz lot_expires = roll->nlate < roll->nlots ? roll->lots[roll->nlate].expires_at : DT_NOEND;
+		TimestampTz at = Min(turn, Min(hold_ends, lot_expires));
 
-		if (roll->nlate == roll->nlots ||
-			(hold < roll->nholds && roll->holds[hold].expires_at <= roll->lots[roll->nlate].expires_at))
-		{
-			at = roll->holds[hold].expires_at;
-			acc->held -= roll->holds[hold++].remaining;
-		}
+		if (at == turn)
+			turn = DT_NOEND;
+		else if (at == hold_ends)
+			roll_end_hold(acc, &roll->holds[hold++]);
 		else
-		{
-			at = roll->lots[roll->nlate].expires_at;
 			roll->late += roll->lots[roll->nlate++].remaining;
-		}
 		roll_release(roll, acc, at);
 	}
+	if (turn <= roll->until)
+		roll_release(roll, acc, turn);
+	roll_release(roll, acc, roll->until);
 	acc->late = roll->late > 0;
 }
 
@@ -190,7 +221,10 @@ roll_forward(Account *acc, int64 max_holds, RollTotals *totals)
 		return;
 
 	if (roll.nholds > 0)
+	{
 		holds_expire(&acc->id, roll.holds, roll.nholds);
+		caps_recount_held(acc);
+	}
 	roll_book_expiries(&roll, acc);
 	roll_next_boundary(acc, roll.until);
 	account_write(acc);

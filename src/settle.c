@@ -5,6 +5,7 @@
 #include "postgres.h"
 
 #include "args.h"
+#include "cap.h"
 #include "hold.h"
 #include "key.h"
 #include "query.h"
@@ -27,12 +28,15 @@ typedef struct SettleRequest
 	const char *overrun;
 	bool		final;
 	bool		allow_late;
+	bool		skip_is_null;	/* as reserved */
+	bool		skip_allowance;
 } SettleRequest;
 
 /* What is to be booked. */
 typedef struct SettlePlan
 {
-	Money		charge;			/* to be taken */
+	Money		charge;			/* to be paid, by allowance and credits */
+	bool		skip_allowance;
 	Money		shortfall;		/* could not be taken */
 	Money		freed;			/* no longer held */
 	HoldState	state;			/* of the reservation, afterwards */
@@ -53,26 +57,48 @@ settle_request(FunctionCallInfo fcinfo, SettleRequest *request)
 	request->overrun = arg_word(fcinfo, 6, "overrun", overrun_words);
 	request->final = arg_bool_default(fcinfo, 7, true);
 	request->allow_late = arg_bool_default(fcinfo, 8, true);
+	request->skip_is_null = PG_ARGISNULL(9);
+	request->skip_allowance = arg_bool_default(fcinfo, 9, false);
 	if (!request->final && request->amount == 0)
 		arg_reject("amount", money_to_cstring(0),
 				   "\"amount\" must be greater than 0 when \"final\" is false.");
 }
 
 /*
- * Decide what of an amount is charged: what the reservation holds always, the
- * rest as far as the headroom of the account goes, and then by overrun.
+ * Return how much of an amount can be charged: what the reservation holds
+ * always, and beyond it the headroom of the account. A hold that counted on
+ * the allowance backs nothing when it is to be skipped.
+ */
+static Money
+settle_limit(const Account *acc, const Hold *hold, bool skip_allowance)
+{
+	Account		without = *acc;
+
+	if (hold->state != HOLD_OPEN)
+		return account_headroom(acc, hold->floor, skip_allowance);
+	if (!skip_allowance || hold->skip_allowance)
+		return hold->remaining + account_headroom(acc, hold->floor, skip_allowance);
+	without.held -= hold->remaining;
+	return account_headroom(&without, hold->floor, true);
+}
+
+/*
+ * Decide what of an amount is charged: as much as the limit, and the rest by
+ * overrun.
  */
 static Rejection
 settle_decide(const Account *acc, const Hold *hold, const SettleRequest *request, SettlePlan *plan)
 {
 	bool		late = hold->state == HOLD_EXPIRED;
 	Money		own = late ? 0 : hold->remaining;
-	Money		limit = own + account_headroom(acc, hold->floor);
+	Money		limit;
 
 	if (hold->state == HOLD_SETTLED || hold->state == HOLD_RELEASED)
 		return RESERVATION_CLOSED;
 	if (late && !request->allow_late)
 		return RESERVATION_EXPIRED;
+	plan->skip_allowance = request->skip_is_null ? hold->skip_allowance : request->skip_allowance;
+	limit = settle_limit(acc, hold, plan->skip_allowance);
 	if (request->amount > limit && strcmp(request->overrun, "reject") == 0)
 		return late ? RESERVATION_EXPIRED : INSUFFICIENT_CREDITS;
 
@@ -99,33 +125,54 @@ settle_entry(const SettleRequest *request, const Hold *hold, LedgerEntry *entry)
 }
 
 /*
- * Book a deduct on a locked account and return the balance after it. An amount
- * of 0 is remembered by the reservation alone.
+ * Free what a deduct no longer holds, and let the caps count what it charges
+ * instead.
  */
-static Money
+static void
+settle_hold(Account *acc, Hold *hold, const SettlePlan *plan, LedgerEntry *entry)
+{
+	CapChange	change = {.model = entry->model, .spent = plan->charge - entry->allowance_consumed};
+	CapVerdict	verdict;
+	Money		cap_held;
+
+	acc->held -= plan->freed;
+	if (hold->skip_allowance)
+		acc->held_from_credits -= plan->freed;
+	hold->state = plan->state;
+	hold->remaining = plan->state == HOLD_OPEN ? hold->remaining - plan->freed : 0;
+
+	cap_held = Min(hold->cap_held, hold->remaining);
+	change.held_model = hold->model;
+	change.held = cap_held - hold->cap_held;
+	hold->cap_held = cap_held;
+	caps_apply(acc, &change, &verdict);
+	entry->cap_warning = verdict.warning;
+}
+
+/*
+ * Book a deduct on a locked account. An amount of 0 is remembered by the
+ * reservation alone.
+ */
+static void
 settle_book(Account *acc, Hold *hold, const SettleRequest *request, const SettlePlan *plan,
 			LedgerEntry *entry)
 {
-	Money		balance_after;
-
-	acc->held -= plan->freed;
-	hold->remaining -= Min(plan->freed, hold->remaining);
-	hold->state = plan->state;
+	entry->shortfall = plan->shortfall;
+	entry->allowance_consumed = plan->skip_allowance ? 0 : Min(allowance_left(acc, acc->now), plan->charge);
+	settle_hold(acc, hold, plan, entry);
+	allowance_consume(acc, entry->allowance_consumed);
 	if (request->amount > 0)
-	{
-		entry->shortfall = plan->shortfall;
-		account_debit(acc, entry, plan->charge);
-	}
-	balance_after = acc->balance;
+		account_debit(acc, entry, plan->charge - entry->allowance_consumed);
+	else
+		entry->balance_after = acc->balance;
 	if (request->amount == 0 && request->key != NULL)
 	{
 		hold->closing_key = request->key;
-		hold->closing_balance = balance_after;
+		hold->closing_balance = acc->balance;
 		acc->closing_keys = true;
 	}
 	hold_update(&acc->id, hold, acc->now);
 	account_store(acc);
-	return balance_after;
 }
 
 /*
@@ -144,19 +191,29 @@ settle_rejected(FunctionCallInfo fcinfo, const SettleRequest *request, const Acc
 }
 
 /*
- * Answer of a deduct that was made, transaction being NULL for one of 0.
+ * Answer of a deduct that was made.
  */
 static Datum
-settle_result(FunctionCallInfo fcinfo, const SettleRequest *request, const pg_uuid_t *transaction,
-			  Money amount, Money balance_after, Money shortfall, bool idempotent)
+settle_result(FunctionCallInfo fcinfo, const SettleRequest *request, const LedgerEntry *entry)
+{
+	Deduction	deduction;
+
+	deduction_from_entry(&deduction, request->user, entry);
+	if (request->amount == 0)
+		deduction.transaction = NULL;
+	return deduction_result(fcinfo, &deduction, ACCEPTED);
+}
+
+/*
+ * Make the original answer of a deduct of 0 again.
+ */
+static Datum
+settle_replay_zero(FunctionCallInfo fcinfo, const SettleRequest *request, const Hold *hold)
 {
 	Deduction	deduction = {
-		.transaction = transaction,
 		.user = request->user,
-		.amount = amount,
-		.balance_after = balance_after,
-		.shortfall = shortfall,
-		.idempotent = idempotent,
+		.balance_after = hold->closing_balance,
+		.idempotent = true,
 	};
 
 	return deduction_result(fcinfo, &deduction, ACCEPTED);
@@ -175,7 +232,7 @@ settle_at_once(FunctionCallInfo fcinfo, const SettleRequest *request, Datum *res
 	LedgerEntry entry;
 	LedgerRecord original;
 
-	if (request->amount == 0 ||
+	if (request->amount == 0 || request->skip_allowance ||
 		!hold_try_settle(request->user, request->reservation, request->amount, request->final,
 						 &after, &change, &hold))
 		return false;
@@ -190,7 +247,7 @@ settle_at_once(FunctionCallInfo fcinfo, const SettleRequest *request, Datum *res
 	entry.amount = -request->amount;
 	lots_burn(request->user, change.expiring, after.now, false, &entry.burned);
 	ledger_insert(&after, &entry);
-	*result = settle_result(fcinfo, request, &entry.id, request->amount, entry.balance_after, 0, false);
+	*result = settle_result(fcinfo, request, &entry);
 	return true;
 }
 
@@ -207,7 +264,6 @@ settle_in_steps(FunctionCallInfo fcinfo, const SettleRequest *request)
 	LedgerRecord original;
 	KeyState	known = KEY_FREE;
 	Rejection	rejection;
-	Money		balance_after;
 
 	account_lock(request->user, &acc);
 	if (request->key != NULL)
@@ -219,15 +275,14 @@ settle_in_steps(FunctionCallInfo fcinfo, const SettleRequest *request)
 	if (!acc.exists || !hold_find(&acc.id, request->reservation, &hold))
 		return settle_rejected(fcinfo, request, &acc, RESERVATION_NOT_FOUND);
 	if (known == KEY_REPLAY_ZERO)
-		return settle_result(fcinfo, request, NULL, 0, hold.closing_balance, 0, true);
+		return settle_replay_zero(fcinfo, request, &hold);
 
 	rejection = settle_decide(&acc, &hold, request, &plan);
 	if (rejection != ACCEPTED)
 		return settle_rejected(fcinfo, request, &acc, rejection);
 	settle_entry(request, &hold, &entry);
-	balance_after = settle_book(&acc, &hold, request, &plan, &entry);
-	return settle_result(fcinfo, request, request->amount > 0 ? &entry.id : NULL,
-						 plan.charge, balance_after, plan.shortfall, false);
+	settle_book(&acc, &hold, request, &plan, &entry);
+	return settle_result(fcinfo, request, &entry);
 }
 
 /*

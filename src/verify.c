@@ -30,9 +30,9 @@ PG_FUNCTION_INFO_V1(ducto_verify);
 	" FROM ducto.ledger WHERE " mine("account_id") " GROUP BY account_id) l ON l.account_id = a.id) s"
 
 #define HOLD_SUMS(mine) \
-	"(SELECT coalesce(a.id, r.account_id) AS account_id, a.held, r.sum" \
-	" FROM (SELECT * FROM ducto.accounts WHERE " mine("id") ") a FULL JOIN (SELECT account_id, sum(remaining)" \
-	" FROM ducto.reservations WHERE state = 'open' AND " mine("account_id") " GROUP BY account_id) r ON r.account_id = a.id) s"
+	"(SELECT coalesce(a.id, r.account_id) AS account_id, a.held, a.held_from_credits, r.sum, r.skipping" \
+	" FROM (SELECT * FROM ducto.accounts WHERE " mine("id") ") a FULL JOIN (SELECT account_id, sum(remaining)," \
+	" sum(remaining) FILTER (WHERE skip_allowance) AS skipping FROM ducto.reservations WHERE state = 'open' AND " mine("account_id") " GROUP BY account_id) r ON r.account_id = a.id) s"
 
 #define GRANT_SUMS(mine) \
 	"(SELECT coalesce(a.id, g.account_id) AS account_id, a.expiring, a.balance, g.sum" \
@@ -64,6 +64,31 @@ PG_FUNCTION_INFO_V1(ducto_verify);
 	"  FROM ducto.grants g WHERE g.account_id = a.id AND live)) AS due" \
 	" FROM ducto.accounts a WHERE " mine("id") ") b"
 
+/* What the ledger says was spent in the period of each cap, and what is held. */
+#define CAP_SUMS(mine) \
+	"(SELECT c.account_id, c.cap_type || ' ' || c.model AS cap, c.spent, c.held," \
+	" coalesce((SELECT sum(-l.amount) FROM ducto.ledger l WHERE l.account_id = c.account_id AND l.type = 'usage'" \
+	"  AND (c.model = '' OR l.model = c.model)" \
+	"  AND date_trunc(CASE c.cap_type WHEN 'daily' THEN 'day' ELSE 'month' END, l.created_at AT TIME ZONE 'UTC') = c.period), 0)" \
+	" - coalesce((SELECT sum(f.amount) FROM ducto.ledger f JOIN ducto.ledger d ON d.id = f.reference AND d.account_id = f.account_id" \
+	"  WHERE f.account_id = c.account_id AND f.type = 'refund' AND (c.model = '' OR d.model = c.model)" \
+	"  AND date_trunc(CASE c.cap_type WHEN 'daily' THEN 'day' ELSE 'month' END, d.created_at AT TIME ZONE 'UTC') = c.period), 0) AS said," \
+	" (SELECT coalesce(sum(cap_held), 0) FROM ducto.reservations r WHERE r.account_id = c.account_id AND state = 'open'" \
+	"  AND (c.model = '' OR r.model = c.model)) AS open" \
+	" FROM ducto.spend_caps c WHERE " mine("account_id") ") s"
+
+/* What the ledger says was consumed in the allowance month of each account. */
+#define ALLOWANCE_SUMS(mine) \
+	"(SELECT a.id AS account_id, a.allowance_used, coalesce((SELECT sum(l.allowance_consumed) FROM ducto.ledger l" \
+	"  LEFT JOIN ducto.ledger d ON l.type = 'refund' AND d.id = l.reference AND d.account_id = l.account_id" \
+	"  WHERE l.account_id = a.id AND l.allowance_consumed <> 0" \
+	"  AND date_trunc('month', coalesce(d.created_at, l.created_at) AT TIME ZONE 'UTC') = a.allowance_month), 0) AS said" \
+	" FROM ducto.accounts a WHERE allowance_month IS NOT NULL AND " mine("id") ") s"
+
+#define CAP_COUNTS(mine) \
+	"(SELECT a.id AS account_id, a.caps, (SELECT count(*) FROM ducto.spend_caps c WHERE c.account_id = a.id) AS counted" \
+	" FROM ducto.accounts a WHERE " mine("id") ") s"
+
 #define VERIFY_SQL(mine) \
 	DIFFER("balance", "coalesce(sum, 0)", "balance", LEDGER_SUMS(mine)) \
 	" UNION ALL" DIFFER("last_seq", "coalesce(last, 0)", "last_seq", LEDGER_SUMS(mine)) \
@@ -76,6 +101,13 @@ PG_FUNCTION_INFO_V1(ducto_verify);
 	" UNION ALL SELECT account_id, 'effective_at ' || seq, 'not before ' || effective_before, effective_at::text" \
 	" FROM " CHAIN(mine) " WHERE effective_at < effective_before" \
 	" UNION ALL" DIFFER("held", "coalesce(sum, 0)", "held", HOLD_SUMS(mine)) \
+	" UNION ALL" DIFFER("held_from_credits", "coalesce(skipping, 0)", "held_from_credits", HOLD_SUMS(mine)) \
+	" UNION ALL" DIFFER("allowance_used", "said", "allowance_used", ALLOWANCE_SUMS(mine)) \
+	" UNION ALL" DIFFER("caps", "counted", "caps", CAP_COUNTS(mine)) \
+	" UNION ALL SELECT account_id, 'spent of cap ' || cap, said::text, spent::text FROM " CAP_SUMS(mine) \
+	" WHERE spent <> said" \
+	" UNION ALL SELECT account_id, 'held of cap ' || cap, open::text, held::text FROM " CAP_SUMS(mine) \
+	" WHERE held <> open" \
 	" UNION ALL" DIFFER("expiring", "coalesce(sum, 0)", "expiring", GRANT_SUMS(mine)) \
 	" UNION ALL SELECT account_id, 'expiring within balance', 'at most ' || greatest(balance, 0), expiring::text" \
 	" FROM " GRANT_SUMS(mine) " WHERE expiring > greatest(balance, 0)" \

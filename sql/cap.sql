@@ -1,0 +1,84 @@
+-- cap: limits of what a user spends in a day or a month.
+
+CREATE TABLE ducto.spend_caps (
+	account_id uuid NOT NULL,
+	cap_type text NOT NULL,
+	model text NOT NULL,
+	cap_limit numeric(18,4) NOT NULL,
+	action text NOT NULL,
+	period date NOT NULL,
+	spent numeric(18,4) NOT NULL,
+	held numeric(18,4) NOT NULL,
+	CONSTRAINT spend_caps_pkey PRIMARY KEY (account_id, cap_type, model)
+) WITH (fillfactor = 60);
+
+ALTER TABLE ducto.spend_caps ENABLE ROW LEVEL SECURITY;
+SELECT pg_catalog.pg_extension_config_dump('ducto.spend_caps', '');
+
+COMMENT ON TABLE ducto.spend_caps IS 'Spend caps, with their counters, which are kept under the account''s lock.';
+COMMENT ON COLUMN ducto.spend_caps.account_id IS 'Whose spending is capped.';
+COMMENT ON COLUMN ducto.spend_caps.cap_type IS 'daily or monthly (UTC).';
+COMMENT ON COLUMN ducto.spend_caps.model IS 'The model that counts; empty = all spending.';
+COMMENT ON COLUMN ducto.spend_caps.cap_limit IS 'Credits per day or month.';
+COMMENT ON COLUMN ducto.spend_caps.action IS 'deny, warn or notify.';
+COMMENT ON COLUMN ducto.spend_caps.period IS 'First day of the day or month that spent is of.';
+COMMENT ON COLUMN ducto.spend_caps.spent IS 'Credits spent in that period, net of allowance, less what was refunded of it.';
+COMMENT ON COLUMN ducto.spend_caps.held IS 'Credits that open reservations need, beyond the allowance at their admission.';
+
+CREATE TYPE @extschema@.ducto_spend_cap AS (
+	user_id uuid,
+	cap_type text,
+	model text,
+	cap_limit numeric,
+	action text,
+	current_spend numeric
+);
+COMMENT ON TYPE @extschema@.ducto_spend_cap IS 'A spend cap and what counts against it now: spent and held.';
+
+CREATE TYPE @extschema@.ducto_cap_check_result AS (
+	capped boolean,
+	current_spend numeric,
+	cap_limit numeric,
+	action text,
+	model text
+);
+COMMENT ON TYPE @extschema@.ducto_cap_check_result IS 'Whether a deny cap would be exceeded, and the cap that matters.';
+
+CREATE FUNCTION @extschema@.ducto_set_spend_cap(
+	user_id uuid,
+	cap_type text,
+	cap_limit numeric,
+	action text DEFAULT 'deny',
+	model text DEFAULT NULL
+) RETURNS @extschema@.ducto_spend_cap
+LANGUAGE c VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS 'MODULE_PATHNAME', 'ducto_set_spend_cap';
+REVOKE ALL ON FUNCTION @extschema@.ducto_set_spend_cap(uuid, text, numeric, text, text) FROM PUBLIC;
+COMMENT ON FUNCTION @extschema@.ducto_set_spend_cap(uuid, text, numeric, text, text) IS
+'Limits what a user spends per UTC day or month, or changes that limit. cap_type: daily or monthly. cap_limit: credits, 0 or more; 0 blocks all spending. action: deny rejects what would exceed it, warn and notify only report. model: only spending on this model; NULL = all. A new cap starts from what its period has seen.
+Locks the account, makes it when it is new. Returns the cap; current_spend is what counts against it: spent and held. Errors: 22004, 22003, 22023.';
+
+CREATE FUNCTION @extschema@.ducto_remove_spend_cap(user_id uuid, cap_type text, model text DEFAULT NULL)
+RETURNS boolean
+LANGUAGE c VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS 'MODULE_PATHNAME', 'ducto_remove_spend_cap';
+REVOKE ALL ON FUNCTION @extschema@.ducto_remove_spend_cap(uuid, text, text) FROM PUBLIC;
+COMMENT ON FUNCTION @extschema@.ducto_remove_spend_cap(uuid, text, text) IS
+'Removes a spend cap. cap_type: daily or monthly. model: NULL = the cap of all spending. Locks the account. Returns whether there was one. Errors: 22004, 22023.';
+
+CREATE FUNCTION @extschema@.ducto_list_spend_caps(user_id uuid)
+RETURNS SETOF @extschema@.ducto_spend_cap
+LANGUAGE c STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS 'MODULE_PATHNAME', 'ducto_list_spend_caps';
+REVOKE ALL ON FUNCTION @extschema@.ducto_list_spend_caps(uuid) FROM PUBLIC;
+COMMENT ON FUNCTION @extschema@.ducto_list_spend_caps(uuid) IS
+'Returns the spend caps of a user; current_spend is what counts against each now, in credits: spent and held. Takes no lock, works on a standby. Errors: 22004.';
+
+CREATE FUNCTION @extschema@.ducto_check_spend_cap(user_id uuid, model text DEFAULT NULL, amount numeric DEFAULT 0)
+RETURNS @extschema@.ducto_cap_check_result
+LANGUAGE c STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS 'MODULE_PATHNAME', 'ducto_check_spend_cap';
+REVOKE ALL ON FUNCTION @extschema@.ducto_check_spend_cap(uuid, text, numeric) FROM PUBLIC;
+COMMENT ON FUNCTION @extschema@.ducto_check_spend_cap(uuid, text, numeric) IS
+'Tells whether spending an amount (credits, 0 or more) on a model would exceed a deny cap; model NULL looks at the caps of all spending. The row is that of the first deny cap exceeded, else of the first soft cap exceeded, else of the cap with the least room; no cap: false, 0, NULL.
+Takes no lock, works on a standby. Errors: 22004, 22003, 22023.';

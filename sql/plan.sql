@@ -1,0 +1,121 @@
+-- plan: what a subscription includes. Small, and the same everywhere.
+
+CREATE TABLE ducto.plans (
+	id text NOT NULL,
+	name text NOT NULL,
+	free_allowance numeric(18,4) NOT NULL,
+	rate_overrides jsonb NOT NULL,
+	features jsonb NOT NULL,
+	default_billing_mode text NOT NULL,
+	per_operation jsonb NOT NULL,
+	max_concurrent integer,
+	overdraft_floor numeric(18,4),
+	retired boolean NOT NULL DEFAULT false,
+	CONSTRAINT plans_pkey PRIMARY KEY (id)
+);
+
+ALTER TABLE ducto.plans ENABLE ROW LEVEL SECURITY;
+SELECT pg_catalog.pg_extension_config_dump('ducto.plans', '');
+
+COMMENT ON TABLE ducto.plans IS 'The plans of the active pricing, and those that it lacks but users still have.';
+COMMENT ON COLUMN ducto.plans.id IS 'The plan''s key.';
+COMMENT ON COLUMN ducto.plans.name IS 'The plan''s name.';
+COMMENT ON COLUMN ducto.plans.free_allowance IS 'Credits of usage per UTC month that cost nothing.';
+COMMENT ON COLUMN ducto.plans.rate_overrides IS 'Model name to pricing expression.';
+COMMENT ON COLUMN ducto.plans.features IS 'Feature name to value.';
+COMMENT ON COLUMN ducto.plans.default_billing_mode IS 'strict or overdraft.';
+COMMENT ON COLUMN ducto.plans.per_operation IS 'Operation type to billing_mode, overdraft_floor and max_concurrent.';
+COMMENT ON COLUMN ducto.plans.max_concurrent IS 'Open reservations of one operation type; NULL = unlimited.';
+COMMENT ON COLUMN ducto.plans.overdraft_floor IS 'How far overdraft may go, in credits, 0 or less.';
+COMMENT ON COLUMN ducto.plans.retired IS 'The active pricing lacks it: users keep it, but it cannot be assigned.';
+
+CREATE TYPE @extschema@.ducto_set_user_plan_result AS (
+	user_id uuid,
+	plan_id text,
+	error text
+);
+COMMENT ON TYPE @extschema@.ducto_set_user_plan_result IS 'The plan that a user was given.';
+
+CREATE TYPE @extschema@.ducto_user_plan_result AS (
+	user_id uuid,
+	plan_id text,
+	plan_name text,
+	free_allowance numeric,
+	features jsonb,
+	default_billing_mode text,
+	per_operation jsonb,
+	max_concurrent integer,
+	overdraft_floor numeric
+);
+COMMENT ON TYPE @extschema@.ducto_user_plan_result IS 'The plan of a user.';
+
+CREATE TYPE @extschema@.ducto_allowance_result AS (
+	plan_id text,
+	free_allowance numeric,
+	allowance_used numeric,
+	allowance_remaining numeric,
+	period_start date,
+	period_end date,
+	error text
+);
+COMMENT ON TYPE @extschema@.ducto_allowance_result IS 'The allowance of a user in this UTC month.';
+
+CREATE TYPE @extschema@.ducto_feature_result AS (
+	user_id uuid,
+	feature text,
+	value jsonb,
+	has_feature boolean
+);
+COMMENT ON TYPE @extschema@.ducto_feature_result IS 'Whether a user''s plan has a feature.';
+
+CREATE FUNCTION ducto.sync_plans(plans jsonb) RETURNS void
+LANGUAGE c VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS 'MODULE_PATHNAME', 'ducto_sync_plans';
+REVOKE ALL ON FUNCTION ducto.sync_plans(jsonb) FROM PUBLIC;
+COMMENT ON FUNCTION ducto.sync_plans(jsonb) IS
+'For pricing, which has checked them: makes the plans (an object, plan id to plan in snake_case) those that can be assigned: new ones are inserted, known ones updated, others retired.';
+
+CREATE FUNCTION @extschema@.ducto_set_user_plan(user_id uuid, plan_id text)
+RETURNS @extschema@.ducto_set_user_plan_result
+LANGUAGE c VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS 'MODULE_PATHNAME', 'ducto_set_user_plan';
+REVOKE ALL ON FUNCTION @extschema@.ducto_set_user_plan(uuid, text) FROM PUBLIC;
+COMMENT ON FUNCTION @extschema@.ducto_set_user_plan(uuid, text) IS
+'Gives a user a plan, making the account when it is new; plan_id NULL takes the plan away. The allowance used in this month stays used.
+Locks the account. Returns the plan. Rejections: plan_not_found (unknown or retired). Errors: 22004, 22023.';
+
+CREATE FUNCTION @extschema@.ducto_get_user_plan(user_id uuid)
+RETURNS @extschema@.ducto_user_plan_result
+LANGUAGE c STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS 'MODULE_PATHNAME', 'ducto_get_user_plan';
+REVOKE ALL ON FUNCTION @extschema@.ducto_get_user_plan(uuid) FROM PUBLIC;
+COMMENT ON FUNCTION @extschema@.ducto_get_user_plan(uuid) IS
+'Returns the plan of a user: its id, name, free allowance in credits per UTC month, features and billing rules. Without a plan: plan_id NULL, no allowance, no features, strict.
+Takes no lock, works on a standby. Errors: 22004.';
+
+CREATE FUNCTION @extschema@.ducto_check_allowance(user_id uuid)
+RETURNS @extschema@.ducto_allowance_result
+LANGUAGE c STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS 'MODULE_PATHNAME', 'ducto_check_allowance';
+REVOKE ALL ON FUNCTION @extschema@.ducto_check_allowance(uuid) FROM PUBLIC;
+COMMENT ON FUNCTION @extschema@.ducto_check_allowance(uuid) IS
+'Returns what a user''s plan allows in this UTC month, what of it is used and what remains, in credits, and the first and last day of the month. Without a plan: plan_id NULL and zeros.
+Takes no lock, works on a standby. Errors: 22004.';
+
+CREATE FUNCTION @extschema@.ducto_increment_usage_window(user_id uuid, plan_id text, amount numeric)
+RETURNS @extschema@.ducto_allowance_result
+LANGUAGE c VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS 'MODULE_PATHNAME', 'ducto_increment_usage_window';
+REVOKE ALL ON FUNCTION @extschema@.ducto_increment_usage_window(uuid, text, numeric) FROM PUBLIC;
+COMMENT ON FUNCTION @extschema@.ducto_increment_usage_window(uuid, text, numeric) IS
+'Counts usage that was metered elsewhere against the allowance of this UTC month: books a usage entry that takes no credits. amount: credits, 0 or more; it may exceed the allowance; 0 books nothing. plan_id: the plan whose allowance is told.
+Locks the account, makes it when it is new. Returns the allowance after it. Rejections: plan_not_found. Errors: 22004, 22003, 22023.';
+
+CREATE FUNCTION @extschema@.ducto_check_feature(user_id uuid, feature text)
+RETURNS @extschema@.ducto_feature_result
+LANGUAGE c STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS 'MODULE_PATHNAME', 'ducto_check_feature';
+REVOKE ALL ON FUNCTION @extschema@.ducto_check_feature(uuid, text) FROM PUBLIC;
+COMMENT ON FUNCTION @extschema@.ducto_check_feature(uuid, text) IS
+'Tells whether a user''s plan has a feature, and its value: absent, null and false mean no, everything else means yes.
+Takes no lock, works on a standby. Errors: 22004, 22023.';

@@ -1,0 +1,14 @@
+#ifndef DUCTO_ALLOWANCE_H
+#define DUCTO_ALLOWANCE_H
+
+#include "account.h"
+
+extern Money allowance_used(const Account *acc, TimestampTz at);
+extern Money allowance_left(const Account *acc, TimestampTz at);
+extern void allowance_consume(Account *acc, Money amount);
+extern void allowance_restore(Account *acc, Money amount, TimestampTz consumed_at);
+extern Money account_need(const Account *acc, TimestampTz at);
+extern Money account_headroom(const Account *acc, Money floor, bool skip_allowance);
+extern Money account_need_of(const Account *acc, Money amount, bool skip_allowance);
+
+#endif

@@ -1,0 +1,182 @@
+/*
+ * cap_row.c
+ *		The counters of spend caps, kept under the account's lock.
+ */
+#include "postgres.h"
+
+#include "cap.h"
+#include "period.h"
+#include "query.h"
+
+/* The period that a cap counts in, from the parameters day and month. */
+#define CURRENT_PERIOD(day, month)	"CASE cap_type WHEN 'daily' THEN " day " ELSE " month " END"
+
+/* Models as parameters: empty for none. A cap of all models has an empty one. */
+#define COUNTS(model_param)	"(model = '' OR model = " model_param ")"
+
+static KeptQuery caps_apply_query = {
+	.sql = "UPDATE ducto.spend_caps SET"
+	" spent = CASE WHEN period = " CURRENT_PERIOD("$2", "$3") " THEN spent ELSE 0 END"
+	"  + CASE WHEN " COUNTS("$4") " THEN $5 ELSE 0 END,"
+	" period = " CURRENT_PERIOD("$2", "$3") ","
+	" held = held + CASE WHEN " COUNTS("$6") " THEN $7 ELSE 0 END"
+	" WHERE account_id = $1 AND (" COUNTS("$4") " OR " COUNTS("$6") ")"
+	" RETURNING action, spent + held > cap_limit AND ($5 > 0 AND " COUNTS("$4") " OR $7 > 0 AND " COUNTS("$6") ")",
+	.types = {UUIDOID, DATEOID, DATEOID, TEXTOID, NUMERICOID, TEXTOID, NUMERICOID}
+};
+
+/* Expired holds, swept or not, do not count. */
+static KeptQuery caps_deny_query = {
+	.sql = "SELECT EXISTS (SELECT FROM ducto.spend_caps c WHERE account_id = $1 AND action = 'deny' AND " COUNTS("$4")
+	" AND CASE WHEN period = " CURRENT_PERIOD("$2", "$3") " THEN spent ELSE 0 END + $5 +"
+	"  (SELECT coalesce(sum(r.cap_held), 0) FROM ducto.reservations r WHERE r.account_id = $1 AND r.state = 'open'"
+	"   AND r.expires_at > $6 AND (c.model = '' OR r.model = c.model)) > cap_limit)",
+	.types = {UUIDOID, DATEOID, DATEOID, TEXTOID, NUMERICOID, TIMESTAMPTZOID}
+};
+
+static KeptQuery caps_refund_query = {
+	.sql = "UPDATE ducto.spend_caps SET spent = spent - $5"
+	" WHERE account_id = $1 AND " COUNTS("$4") " AND period = " CURRENT_PERIOD("$2", "$3"),
+	.types = {UUIDOID, DATEOID, DATEOID, TEXTOID, NUMERICOID}
+};
+
+static KeptQuery caps_recount_query = {
+	.sql = "UPDATE ducto.spend_caps c SET held = (SELECT coalesce(sum(r.cap_held), 0) FROM ducto.reservations r"
+	"  WHERE r.account_id = $1 AND r.state = 'open' AND (c.model = '' OR r.model = c.model))"
+	" WHERE c.account_id = $1",
+	.types = {UUIDOID}
+};
+
+/*
+ * Append the account, and the day and month of a time.
+ */
+static void
+args_period(QueryArgs *args, const pg_uuid_t *account, TimestampTz at)
+{
+	args_uuid(args, account);
+	args_datum(args, DateADTGetDatum(period_day(at)));
+	args_datum(args, DateADTGetDatum(period_month(at)));
+}
+
+/*
+ * Append a model, empty for none.
+ */
+static void
+args_model(QueryArgs *args, const char *model)
+{
+	args_text(args, model != NULL ? model : "");
+}
+
+/*
+ * Return how strong an action is.
+ */
+static int
+action_strength(const char *action)
+{
+	return strcmp(action, "deny") == 0 ? 3 : strcmp(action, "warn") == 0 ? 2 : 1;
+}
+
+/*
+ * caps_apply moves the counters of a locked account's caps and tells which
+ * actions are exceeded with it.
+ */
+void
+caps_apply(const Account *acc, const CapChange *change, CapVerdict *verdict)
+{
+	QueryArgs	args = {0};
+	uint64		n;
+
+	verdict->denied = false;
+	verdict->warning = NULL;
+	if (acc->caps == 0 || (change->spent == 0 && change->held == 0))
+		return;
+
+	args_period(&args, &acc->id, acc->now);
+	args_model(&args, change->model);
+	args_money(&args, change->spent);
+	args_model(&args, change->held_model);
+	args_money(&args, change->held);
+	n = query_run(&caps_apply_query, &args, SPI_OK_UPDATE_RETURNING);
+	for (uint64 i = 0; i < n; i++)
+	{
+		char	   *action = row_text(i, 1);
+
+		if (!row_bool(i, 2))
+			continue;
+		if (verdict->warning == NULL || action_strength(action) > action_strength(verdict->warning))
+			verdict->warning = action;
+		verdict->denied |= strcmp(action, "deny") == 0;
+	}
+}
+
+/*
+ * caps_admit moves the counters unless a deny cap would be exceeded; false
+ * then.
+ */
+bool
+caps_admit(const Account *acc, const CapChange *change, CapVerdict *verdict)
+{
+	CapChange	back = *change;
+	CapVerdict	ignored;
+
+	caps_apply(acc, change, verdict);
+	if (!verdict->denied)
+		return true;
+	back.spent = -change->spent;
+	back.held = -change->held;
+	caps_apply(acc, &back, &ignored);
+	return false;
+}
+
+/*
+ * caps_would_deny tells whether an amount on a model would exceed a deny cap:
+ * of a locked account, or in the snapshot of the calling statement.
+ */
+bool
+caps_would_deny(const Account *acc, const char *model, Money amount, bool read_only)
+{
+	QueryArgs	args = {0};
+
+	if (acc->caps == 0 || amount == 0)
+		return false;
+	args_period(&args, &acc->id, acc->now);
+	args_model(&args, model);
+	args_money(&args, amount);
+	args_time(&args, acc->now);
+	if (read_only)
+		query_read(&caps_deny_query, &args);
+	else
+		query_run(&caps_deny_query, &args, SPI_OK_SELECT);
+	return row_bool(0, 1);
+}
+
+/*
+ * caps_refund gives room back in the periods of a debit that is refunded.
+ */
+void
+caps_refund(const Account *acc, const char *model, Money amount, TimestampTz debited_at)
+{
+	QueryArgs	args = {0};
+
+	if (acc->caps == 0 || amount == 0)
+		return;
+	args_period(&args, &acc->id, debited_at);
+	args_model(&args, model);
+	args_money(&args, amount);
+	query_run(&caps_refund_query, &args, SPI_OK_UPDATE);
+}
+
+/*
+ * caps_recount_held counts anew what open reservations hold against the caps
+ * of a locked account.
+ */
+void
+caps_recount_held(const Account *acc)
+{
+	QueryArgs	args = {0};
+
+	if (acc->caps == 0)
+		return;
+	args_uuid(&args, &acc->id);
+	query_run(&caps_recount_query, &args, SPI_OK_UPDATE);
+}

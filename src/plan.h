@@ -1,0 +1,43 @@
+#ifndef DUCTO_PLAN_H
+#define DUCTO_PLAN_H
+
+#include "postgres.h"
+#include "utils/jsonb.h"
+
+#include "money.h"
+
+/* A plan; id is NULL for none. */
+typedef struct UserPlan
+{
+	char	   *id;
+	char	   *name;
+	Money		free_allowance;
+	Jsonb	   *features;
+	char	   *billing_mode;
+	Jsonb	   *per_operation;
+	int			max_concurrent; /* 0 = unlimited */
+	bool		has_floor;
+	Money		overdraft_floor;
+} UserPlan;
+
+/* What a plan says for an operation type; fields as in UserPlan. */
+typedef struct Policy
+{
+	const char *billing_mode;
+	int			max_concurrent;
+	bool		has_floor;
+	Money		overdraft_floor;
+} Policy;
+
+/* The columns that plan_from_row reads, of a table ducto.plans p. */
+#define PLAN_COLUMNS \
+	"p.id, p.name, p.free_allowance, p.features, p.default_billing_mode, p.per_operation," \
+	" p.max_concurrent, p.overdraft_floor"
+
+extern void plan_from_row(UserPlan *plan, int first_column);
+extern bool plan_find(const char *id, UserPlan *plan);
+extern bool plan_is_assignable(const char *id);
+extern bool plan_has_feature(const UserPlan *plan, const char *feature, JsonbValue *value);
+extern void plan_policy(const UserPlan *plan, const char *operation_type, Policy *policy);
+
+#endif

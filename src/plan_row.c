@@ -1,0 +1,161 @@
+/*
+ * plan_row.c
+ *		The table plans, and what a plan says.
+ */
+#include "postgres.h"
+
+#include "utils/builtins.h"
+
+#include "plan.h"
+#include "query.h"
+
+PG_FUNCTION_INFO_V1(ducto_sync_plans);
+
+static KeptQuery plan_query = {
+	.sql = "SELECT " PLAN_COLUMNS " FROM ducto.plans p WHERE p.id = $1",
+	.types = {TEXTOID}
+};
+
+/* Locks the plan, so that it is not retired while it is given. */
+static KeptQuery plan_assignable_query = {
+	.sql = "SELECT FROM ducto.plans WHERE id = $1 AND NOT retired FOR SHARE",
+	.types = {TEXTOID}
+};
+
+static KeptQuery sync_plans_query = {
+	.sql = "INSERT INTO ducto.plans (id, name, free_allowance, rate_overrides, features, default_billing_mode,"
+	"  per_operation, max_concurrent, overdraft_floor)"
+	" SELECT key, value ->> 'name', coalesce((value ->> 'free_allowance')::numeric, 0),"
+	"  coalesce(value -> 'rate_overrides', '{}'), coalesce(value -> 'features', '{}'),"
+	"  coalesce(value ->> 'default_billing_mode', 'strict'), coalesce(value -> 'per_operation', '{}'),"
+	"  (value ->> 'max_concurrent')::integer, (value ->> 'overdraft_floor')::numeric"
+	" FROM jsonb_each($1) ORDER BY key"
+	" ON CONFLICT (id) DO UPDATE SET name = excluded.name, free_allowance = excluded.free_allowance,"
+	"  rate_overrides = excluded.rate_overrides, features = excluded.features,"
+	"  default_billing_mode = excluded.default_billing_mode, per_operation = excluded.per_operation,"
+	"  max_concurrent = excluded.max_concurrent, overdraft_floor = excluded.overdraft_floor, retired = false",
+	.types = {JSONBOID}
+};
+
+static KeptQuery retire_plans_query = {
+	.sql = "UPDATE ducto.plans SET retired = true WHERE NOT retired AND NOT $1 ? id",
+	.types = {JSONBOID}
+};
+
+/*
+ * plan_from_row reads a plan from the columns PLAN_COLUMNS of the last
+ * result; they are all NULL for none.
+ */
+void
+plan_from_row(UserPlan *plan, int first_column)
+{
+	memset(plan, 0, sizeof(UserPlan));
+	plan->id = row_text(0, first_column);
+	if (plan->id == NULL)
+		return;
+	plan->name = row_text(0, first_column + 1);
+	plan->free_allowance = row_money(0, first_column + 2);
+	plan->features = DatumGetJsonbPCopy(row_datum(0, first_column + 3));
+	plan->billing_mode = row_text(0, first_column + 4);
+	plan->per_operation = DatumGetJsonbPCopy(row_datum(0, first_column + 5));
+	if (!row_is_null(0, first_column + 6))
+		plan->max_concurrent = DatumGetInt32(row_datum(0, first_column + 6));
+	plan->has_floor = !row_is_null(0, first_column + 7);
+	plan->overdraft_floor = row_money(0, first_column + 7);
+}
+
+/*
+ * plan_find reads a plan, retired or not.
+ */
+bool
+plan_find(const char *id, UserPlan *plan)
+{
+	QueryArgs	args = {0};
+
+	args_text(&args, id);
+	memset(plan, 0, sizeof(UserPlan));
+	if (query_read(&plan_query, &args) == 0)
+		return false;
+	plan_from_row(plan, 1);
+	return true;
+}
+
+/*
+ * plan_is_assignable tells whether there is a plan that is not retired.
+ */
+bool
+plan_is_assignable(const char *id)
+{
+	QueryArgs	args = {0};
+
+	args_text(&args, id);
+	return query_run(&plan_assignable_query, &args, SPI_OK_SELECT) > 0;
+}
+
+/*
+ * plan_has_feature looks up a feature; absent, null and false mean no.
+ */
+bool
+plan_has_feature(const UserPlan *plan, const char *feature, JsonbValue *value)
+{
+	value->type = jbvNull;
+	if (plan->id == NULL ||
+		getKeyJsonValueFromContainer(&plan->features->root, feature, strlen(feature), value) == NULL)
+		return false;
+	return value->type != jbvNull && !(value->type == jbvBool && !value->val.boolean);
+}
+
+/*
+ * Read a member of a policy; false when it is absent or null.
+ */
+static bool
+policy_member(JsonbContainer *policy, const char *key, JsonbValue *value)
+{
+	return getKeyJsonValueFromContainer(policy, key, strlen(key), value) != NULL && value->type != jbvNull;
+}
+
+/*
+ * plan_policy returns what a plan says for an operation type: its own rule,
+ * else the plan's; without a plan the default.
+ */
+void
+plan_policy(const UserPlan *plan, const char *operation_type, Policy *policy)
+{
+	JsonbValue	own;
+	JsonbValue	value;
+
+	policy->billing_mode = plan->billing_mode != NULL ? plan->billing_mode : "strict";
+	policy->max_concurrent = plan->max_concurrent;
+	policy->has_floor = plan->has_floor;
+	policy->overdraft_floor = plan->overdraft_floor;
+	if (plan->id == NULL || !policy_member(&plan->per_operation->root, operation_type, &own) ||
+		own.type != jbvBinary || !JsonContainerIsObject(own.val.binary.data))
+		return;
+
+	if (policy_member(own.val.binary.data, "billing_mode", &value) && value.type == jbvString)
+		policy->billing_mode = pnstrdup(value.val.string.val, value.val.string.len);
+	if (policy_member(own.val.binary.data, "max_concurrent", &value) && value.type == jbvNumeric)
+		policy->max_concurrent = DatumGetInt32(DirectFunctionCall1(numeric_int4, NumericGetDatum(value.val.numeric)));
+	if (policy_member(own.val.binary.data, "overdraft_floor", &value) && value.type == jbvNumeric)
+	{
+		policy->has_floor = true;
+		policy->overdraft_floor = money_from_datum(NumericGetDatum(value.val.numeric));
+	}
+}
+
+/*
+ * ducto.sync_plans makes given plans, which pricing has checked, those that
+ * can be assigned.
+ */
+Datum
+ducto_sync_plans(PG_FUNCTION_ARGS)
+{
+	QueryArgs	args = {0};
+
+	query_begin();
+	args_datum(&args, PG_GETARG_DATUM(0));
+	query_run(&sync_plans_query, &args, SPI_OK_INSERT);
+	query_run(&retire_plans_query, &args, SPI_OK_UPDATE);
+	query_end();
+	PG_RETURN_VOID();
+}
