@@ -4,6 +4,8 @@ EXTVERSION = $(shell sed -n "s/^default_version *= *'\(.*\)'/\1/p" ducto.control
 MODULE_big = ducto
 OBJS = src/ducto.o src/money.o src/uuidv7.o src/period.o src/query.o src/result.o src/args.o \
 	src/plan_row.o src/account_row.o src/ledger.o src/lot.o src/hold.o src/cap_row.o \
+	src/expr_code.o src/expr_lex.o src/expr_names.o src/expr_parse.o src/expr_math.o src/expr_eval.o src/expr_sql.o \
+	src/pricing_config.o src/pricing_row.o src/usage.o src/pricing.o \
 	src/allowance.o src/roll.o src/key.o src/deduction.o \
 	src/account.o src/grant.o src/sweep.o src/reservation.o src/settle.o src/charge.o \
 	src/refund.o src/plan.o src/cap.o src/history.o src/verify.o src/access.o
@@ -11,7 +13,7 @@ SOURCE_HEADERS = $(wildcard src/*.h)
 
 # The install script is the concatenation of the capabilities, in this order.
 SQL_PARTS = sql/preamble.sql sql/plan.sql sql/account.sql sql/ledger.sql sql/grant.sql \
-	sql/reservation.sql sql/refund.sql sql/cap.sql sql/access.sql
+	sql/reservation.sql sql/refund.sql sql/cap.sql sql/pricing.sql sql/expr.sql sql/access.sql
 
 DATA_built = ducto--$(EXTVERSION).sql
 PG_CFLAGS = -Wall -Wextra -Wno-unused-parameter -Wno-sign-compare

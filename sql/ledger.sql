@@ -19,6 +19,7 @@ CREATE TABLE ducto.ledger (
 	burned_amounts numeric[],
 	lifetime_purchased numeric(18,4),
 	expires_at timestamptz,
+	pricing jsonb,
 	metadata jsonb NOT NULL DEFAULT '{}',
 	created_at timestamptz NOT NULL,
 	effective_at timestamptz NOT NULL,
@@ -50,6 +51,7 @@ COMMENT ON COLUMN ducto.ledger.burned_grants IS 'The grants that a debit took cr
 COMMENT ON COLUMN ducto.ledger.burned_amounts IS 'How much of each of burned_grants.';
 COMMENT ON COLUMN ducto.ledger.lifetime_purchased IS 'For added credit: the account''s lifetime_purchased with it.';
 COMMENT ON COLUMN ducto.ledger.expires_at IS 'For added credit: when it expires.';
+COMMENT ON COLUMN ducto.ledger.pricing IS 'How the amount was priced: version, plan_id, usage and the parts of the price.';
 COMMENT ON COLUMN ducto.ledger.metadata IS 'The caller''s JSON object.';
 COMMENT ON COLUMN ducto.ledger.created_at IS 'When it was booked; never decreases in seq.';
 COMMENT ON COLUMN ducto.ledger.effective_at IS 'From when on it counts: created_at, but for an expiry the moment from which the credit was not spendable.';

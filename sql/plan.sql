@@ -4,7 +4,6 @@ CREATE TABLE ducto.plans (
 	id text NOT NULL,
 	name text NOT NULL,
 	free_allowance numeric(18,4) NOT NULL,
-	rate_overrides jsonb NOT NULL,
 	features jsonb NOT NULL,
 	default_billing_mode text NOT NULL,
 	per_operation jsonb NOT NULL,
@@ -21,7 +20,6 @@ COMMENT ON TABLE ducto.plans IS 'The plans of the active pricing, and those that
 COMMENT ON COLUMN ducto.plans.id IS 'The plan''s key.';
 COMMENT ON COLUMN ducto.plans.name IS 'The plan''s name.';
 COMMENT ON COLUMN ducto.plans.free_allowance IS 'Credits of usage per UTC month that cost nothing.';
-COMMENT ON COLUMN ducto.plans.rate_overrides IS 'Model name to pricing expression.';
 COMMENT ON COLUMN ducto.plans.features IS 'Feature name to value.';
 COMMENT ON COLUMN ducto.plans.default_billing_mode IS 'strict or overdraft.';
 COMMENT ON COLUMN ducto.plans.per_operation IS 'Operation type to billing_mode, overdraft_floor and max_concurrent.';
@@ -67,13 +65,6 @@ CREATE TYPE @extschema@.ducto_feature_result AS (
 	has_feature boolean
 );
 COMMENT ON TYPE @extschema@.ducto_feature_result IS 'Whether a user''s plan has a feature.';
-
-CREATE FUNCTION ducto.sync_plans(plans jsonb) RETURNS void
-LANGUAGE c VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
-AS 'MODULE_PATHNAME', 'ducto_sync_plans';
-REVOKE ALL ON FUNCTION ducto.sync_plans(jsonb) FROM PUBLIC;
-COMMENT ON FUNCTION ducto.sync_plans(jsonb) IS
-'For pricing, which has checked them: makes the plans (an object, plan id to plan in snake_case) those that can be assigned: new ones are inserted, known ones updated, others retired.';
 
 CREATE FUNCTION @extschema@.ducto_set_user_plan(user_id uuid, plan_id text)
 RETURNS @extschema@.ducto_set_user_plan_result

@@ -18,6 +18,7 @@ CREATE TABLE ducto.reservations (
 	closing_balance numeric(18,4),
 	skip_allowance boolean NOT NULL,
 	cap_held numeric(18,4) NOT NULL,
+	pricing_version integer,
 	metadata jsonb NOT NULL DEFAULT '{}',
 	created_at timestamptz NOT NULL,
 	expires_at timestamptz NOT NULL,
@@ -49,6 +50,7 @@ COMMENT ON COLUMN ducto.reservations.closing_key IS 'The key of the deduct of 0 
 COMMENT ON COLUMN ducto.reservations.closing_balance IS 'The balance at that deduct.';
 COMMENT ON COLUMN ducto.reservations.skip_allowance IS 'Whether it is to be paid from credits alone.';
 COMMENT ON COLUMN ducto.reservations.cap_held IS 'What spend caps count while it is open: credits beyond the allowance at admission.';
+COMMENT ON COLUMN ducto.reservations.pricing_version IS 'The pricing that it was reserved under, where a usage was reserved.';
 COMMENT ON COLUMN ducto.reservations.metadata IS 'The caller''s JSON object.';
 COMMENT ON COLUMN ducto.reservations.created_at IS 'When it was admitted.';
 COMMENT ON COLUMN ducto.reservations.expires_at IS 'From this time on it is expired.';
@@ -117,7 +119,7 @@ AS 'MODULE_PATHNAME', 'ducto_reserve';
 REVOKE ALL ON FUNCTION @extschema@.ducto_reserve(uuid, numeric, text, jsonb, numeric, integer, text, text, numeric, integer, text, text, boolean) FROM PUBLIC;
 COMMENT ON FUNCTION @extschema@.ducto_reserve(uuid, numeric, text, jsonb, numeric, integer, text, text, numeric, integer, text, text, boolean) IS
 'Holds credits for an operation, when the allowance left this month and what is available cover them down to the floor.
-amount: credits, positive. operation_type, model: stored; 1 to 255 bytes. metadata: a JSON object. min_balance: the floor in credits when strict, 0 or more; NULL = 5. ttl_seconds: 1 to 2592000; NULL = ducto.reservation_ttl. billing_mode: strict or overdraft. overdraft_floor: the floor when overdraft, 0 or less, required then. max_concurrent: reject when so many reservations of this operation type are open, 1 or more. NULL for these three = as the user''s plan says for the operation type, else as the plan says, else strict, none, unlimited. required_feature: reject unless the user''s plan has it. idempotency_key: 1 to 255 bytes, in a set of its own; a retry returns the original result. skip_allowance: pay from credits alone.
+amount: credits, positive. operation_type, model: stored; 1 to 255 bytes. metadata: a JSON object. min_balance: the floor in credits when strict, 0 or more; NULL = min_balance of the active pricing, else 5. ttl_seconds: 1 to 2592000; NULL = ducto.reservation_ttl. billing_mode: strict or overdraft. overdraft_floor: the floor when overdraft, 0 or less, required then. max_concurrent: reject when so many reservations of this operation type are open, 1 or more. NULL for these three = as the user''s plan says for the operation type, else as the plan says, else strict, none, unlimited. required_feature: reject unless the user''s plan has it. idempotency_key: 1 to 255 bytes, in a set of its own; a retry returns the original result. skip_allowance: pay from credits alone.
 Locks the account. Returns the reservation and the user''s balance, reserved and available credits with it.
 Rejections: feature_not_entitled, concurrency_limit, cap_reached, insufficient_credits. Errors: 22004, 22003, 22023.';
 

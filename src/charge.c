@@ -7,11 +7,13 @@
 #include "args.h"
 #include "cap.h"
 #include "key.h"
+#include "pricing.h"
 #include "query.h"
 #include "reservation.h"
 #include "roll.h"
 
 PG_FUNCTION_INFO_V1(ducto_charge);
+PG_FUNCTION_INFO_V1(ducto_charge_usage);
 
 /* What ducto_charge is asked for. */
 typedef struct ChargeRequest
@@ -26,6 +28,7 @@ typedef struct ChargeRequest
 	char	   *operation_type;
 	bool		skip_allowance;
 	char	   *required_feature;
+	PricedUsage *priced;		/* what amount is the price of; NULL for none */
 } ChargeRequest;
 
 /*
@@ -58,6 +61,7 @@ charge_entry(const ChargeRequest *request, LedgerEntry *entry)
 	entry->model = request->model;
 	entry->idempotency_key = request->key;
 	entry->metadata = request->metadata;
+	entry->pricing = request->priced != NULL ? usage_explain(request->priced) : NULL;
 }
 
 /*
@@ -101,6 +105,7 @@ charge_at_once(FunctionCallInfo fcinfo, const ChargeRequest *request, Datum *res
 	LedgerRecord original;
 
 	if (request->amount == 0 || request->required_feature != NULL ||
+		(request->priced != NULL && request->priced->plan_id != NULL) ||
 		!account_try_charge(request->user, request->amount, request->floor, &after, &change))
 		return false;
 	if (request->key != NULL &&
@@ -158,13 +163,13 @@ charge_decide(const Account *acc, const ChargeRequest *request, LedgerEntry *ent
  * Charge an account step by step.
  */
 static Datum
-charge_in_steps(FunctionCallInfo fcinfo, const ChargeRequest *request)
+charge_in_steps(FunctionCallInfo fcinfo, ChargeRequest *request)
 {
 	Account		acc;
 	LedgerEntry entry;
 	LedgerRecord original;
 	KeyState	known = KEY_FREE;
-	Rejection	rejection;
+	Rejection	rejection = ACCEPTED;
 
 	account_lock(request->user, &acc);
 	if (request->key != NULL)
@@ -174,6 +179,10 @@ charge_in_steps(FunctionCallInfo fcinfo, const ChargeRequest *request)
 	if (known == KEY_CONFLICT)
 		return charge_unbooked(fcinfo, request, acc.balance, IDEMPOTENCY_CONFLICT);
 
+	if (request->priced != NULL)
+		rejection = usage_require(request->priced, acc.plan_id, &request->amount);
+	if (rejection != ACCEPTED)
+		return charge_unbooked(fcinfo, request, acc.balance, rejection);
 	charge_entry(request, &entry);
 	rejection = charge_decide(&acc, request, &entry);
 	if (rejection != ACCEPTED || request->amount == 0)
@@ -194,10 +203,61 @@ ducto_charge(PG_FUNCTION_ARGS)
 	ChargeRequest request;
 	Datum		result;
 
+	memset(&request, 0, sizeof(request));
 	charge_request(fcinfo, &request);
 	query_begin();
 	if (!charge_at_once(fcinfo, &request, &result))
 		result = charge_in_steps(fcinfo, &request);
+	query_end();
+	PG_RETURN_DATUM(result);
+}
+
+/*
+ * Door of ducto_charge_usage, and the price of the usage.
+ */
+static void
+charge_usage_request(FunctionCallInfo fcinfo, ChargeRequest *request, PricedUsage *priced)
+{
+	const char *plan_id = NULL;
+	Pricing    *pricing = pricing_for(request->user, NULL, &plan_id);
+
+	usage_price(priced, pricing, plan_id);
+	request->priced = priced;
+	request->amount = priced->price.total;
+	request->model = priced->usage.model;
+	request->skip_allowance = priced->usage.fixed_job != NULL;
+	request->operation_type = "usage";
+}
+
+/*
+ * ducto_charge_usage charges what a usage costs, with a reservation or
+ * without. It locks the account. Arguments, rejections and errors: see its
+ * COMMENT.
+ */
+Datum
+ducto_charge_usage(PG_FUNCTION_ARGS)
+{
+	ChargeRequest request = {0};
+	PricedUsage priced = {0};
+	pg_uuid_t  *reservation = PG_ARGISNULL(2) ? NULL : PG_GETARG_UUID_P(2);
+	const char *overrun;
+	Datum		result;
+
+	request.user = arg_uuid(fcinfo, 0, "user_id");
+	arg_usage(fcinfo, 1, "usage", &priced.usage);
+	request.key = arg_text(fcinfo, 3, "idempotency_key");
+	request.metadata = arg_metadata(fcinfo, 4, "metadata");
+	overrun = arg_overrun(fcinfo, 5);
+
+	query_begin();
+	if (reservation != NULL)
+		result = settle_usage(fcinfo, request.user, reservation, &priced, request.key, request.metadata, overrun);
+	else
+	{
+		charge_usage_request(fcinfo, &request, &priced);
+		if (!charge_at_once(fcinfo, &request, &result))
+			result = charge_in_steps(fcinfo, &request);
+	}
 	query_end();
 	PG_RETURN_DATUM(result);
 }

@@ -17,10 +17,10 @@ static const char *const hold_states[] = {
 static KeptQuery hold_insert_query = {
 	.sql = "INSERT INTO ducto.reservations (account_id, id, amount, remaining, operation_type, model, billing_mode,"
 	" floor, state, idempotency_key, balance_after, reserved_after, first_expires_at, metadata, created_at, expires_at,"
-	" skip_allowance, cap_held)"
-	" VALUES ($1, $2, $3, $3, $4, $5, $6, $7, 'open', $8, $9, $10, $11, coalesce($12, '{}'), $13, $11, $14, $15)",
+	" skip_allowance, cap_held, pricing_version)"
+	" VALUES ($1, $2, $3, $3, $4, $5, $6, $7, 'open', $8, $9, $10, $11, coalesce($12, '{}'), $13, $11, $14, $15, $16)",
 	.types = {UUIDOID, UUIDOID, NUMERICOID, TEXTOID, TEXTOID, TEXTOID, NUMERICOID, TEXTOID, NUMERICOID, NUMERICOID,
-		TIMESTAMPTZOID, JSONBOID, TIMESTAMPTZOID, BOOLOID, NUMERICOID}
+		TIMESTAMPTZOID, JSONBOID, TIMESTAMPTZOID, BOOLOID, NUMERICOID, INT4OID}
 };
 
 #define HOLD_COLUMNS \
@@ -123,13 +123,14 @@ hold_insert(const pg_uuid_t *account, const Hold *hold)
 	args_money(&args, hold->balance_after);
 	args_money(&args, hold->reserved_after);
 	args_time(&args, hold->expires_at);
-	if (hold->metadata != NULL)
-		args_datum(&args, JsonbPGetDatum(hold->metadata));
-	else
-		args_null(&args);
+	args_jsonb(&args, hold->metadata);
 	args_time(&args, hold->created_at);
 	args_bool(&args, hold->skip_allowance);
 	args_money(&args, hold->cap_held);
+	if (hold->pricing_version != 0)
+		args_int4(&args, hold->pricing_version);
+	else
+		args_null(&args);
 	query_run(&hold_insert_query, &args, SPI_OK_INSERT);
 }
 

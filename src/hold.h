@@ -35,6 +35,7 @@ typedef struct Hold
 	Money		closing_balance;
 	bool		skip_allowance;
 	Money		cap_held;		/* what caps count */
+	int			pricing_version;	/* 0 for none; written only */
 	Jsonb	   *metadata;		/* written only */
 	TimestampTz created_at;
 	TimestampTz expires_at;

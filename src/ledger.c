@@ -15,11 +15,11 @@
 static KeptQuery ledger_insert_query = {
 	.sql = "INSERT INTO ducto.ledger (account_id, seq, id, amount, balance_after, type, operation_type, model,"
 	" idempotency_key, reference, shortfall, burned_grants, burned_amounts, lifetime_purchased,"
-	" expires_at, metadata, created_at, effective_at, allowance_consumed, cap_warning)"
-	" VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, coalesce($16, '{}'), $17, $17, $18, $19)",
+	" expires_at, metadata, created_at, effective_at, allowance_consumed, cap_warning, pricing)"
+	" VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, coalesce($16, '{}'), $17, $17, $18, $19, $20)",
 	.types = {UUIDOID, INT8OID, UUIDOID, NUMERICOID, NUMERICOID, TEXTOID, TEXTOID, TEXTOID, TEXTOID, UUIDOID,
 		NUMERICOID, UUIDARRAYOID, NUMERICARRAYOID, NUMERICOID, TIMESTAMPTZOID, JSONBOID, TIMESTAMPTZOID,
-		NUMERICOID, TEXTOID}
+		NUMERICOID, TEXTOID, JSONBOID}
 };
 
 static KeptQuery ledger_expiries_query = {
@@ -119,13 +119,11 @@ ledger_insert(const Account *acc, LedgerEntry *entry)
 		args_time(&args, entry->expires_at);
 	else
 		args_null(&args);
-	if (entry->metadata != NULL)
-		args_datum(&args, JsonbPGetDatum(entry->metadata));
-	else
-		args_null(&args);
+	args_jsonb(&args, entry->metadata);
 	args_time(&args, entry->created_at);
 	args_money(&args, entry->allowance_consumed);
 	args_text(&args, entry->cap_warning);
+	args_jsonb(&args, entry->pricing);
 	query_run(&ledger_insert_query, &args, SPI_OK_INSERT);
 }
 

@@ -34,6 +34,7 @@ typedef struct LedgerEntry
 	bool		is_credit;		/* lifetime_purchased and expires_at are kept */
 	Money		lifetime_purchased;
 	TimestampTz expires_at;		/* infinity for none */
+	Jsonb	   *pricing;		/* how it was priced */
 	Jsonb	   *metadata;
 	TimestampTz created_at;
 } LedgerEntry;

@@ -23,16 +23,20 @@ numeric_to_units(Numeric value)
 }
 
 /*
- * Tell whether a numeric, once rounded to four decimals, is within the bounds
- * of money.
+ * money_is_bounded tells whether a numeric is finite and, once rounded to four
+ * decimals, within the bounds of money.
  */
-static bool
-numeric_is_bounded(Numeric value)
+bool
+money_is_bounded(Numeric value)
 {
-	Datum		magnitude = DirectFunctionCall1(numeric_abs, NumericGetDatum(value));
 	Datum		half = NumericGetDatum(int64_div_fast_to_numeric(5, MONEY_DECIMALS + 1));
-	Datum		limit = DirectFunctionCall2(numeric_add, money_to_datum(MONEY_MAX), half);
+	Datum		limit;
+	Datum		magnitude;
 
+	if (numeric_is_nan(value) || numeric_is_inf(value))
+		return false;
+	limit = DirectFunctionCall2(numeric_add, money_to_datum(MONEY_MAX), half);
+	magnitude = DirectFunctionCall1(numeric_abs, NumericGetDatum(value));
 	return DatumGetBool(DirectFunctionCall2(numeric_lt, magnitude, limit));
 }
 
@@ -44,7 +48,7 @@ numeric_is_bounded(Numeric value)
 Money
 money_from_numeric(Numeric value, const char *argument)
 {
-	if (numeric_is_nan(value) || numeric_is_inf(value) || !numeric_is_bounded(value))
+	if (!money_is_bounded(value))
 		ereport(ERROR,
 				(errcode(ERRCODE_NUMERIC_VALUE_OUT_OF_RANGE),
 				 errmsg("argument \"%s\" is out of range: %s", argument,

@@ -11,6 +11,7 @@ typedef int64 Money;
 #define MONEY_UNIT		INT64CONST(10000)
 #define MONEY_MAX		INT64CONST(999999999999999999)
 
+extern bool money_is_bounded(Numeric value);
 extern Money money_from_numeric(Numeric value, const char *argument);
 extern Money money_from_datum(Datum value);
 extern Datum money_to_datum(Money amount);

@@ -9,8 +9,6 @@
 #include "plan.h"
 #include "query.h"
 
-PG_FUNCTION_INFO_V1(ducto_sync_plans);
-
 static KeptQuery plan_query = {
 	.sql = "SELECT " PLAN_COLUMNS " FROM ducto.plans p WHERE p.id = $1",
 	.types = {TEXTOID}
@@ -23,15 +21,15 @@ static KeptQuery plan_assignable_query = {
 };
 
 static KeptQuery sync_plans_query = {
-	.sql = "INSERT INTO ducto.plans (id, name, free_allowance, rate_overrides, features, default_billing_mode,"
+	.sql = "INSERT INTO ducto.plans (id, name, free_allowance, features, default_billing_mode,"
 	"  per_operation, max_concurrent, overdraft_floor)"
 	" SELECT key, value ->> 'name', coalesce((value ->> 'free_allowance')::numeric, 0),"
-	"  coalesce(value -> 'rate_overrides', '{}'), coalesce(value -> 'features', '{}'),"
+	"  coalesce(value -> 'features', '{}'),"
 	"  coalesce(value ->> 'default_billing_mode', 'strict'), coalesce(value -> 'per_operation', '{}'),"
 	"  (value ->> 'max_concurrent')::integer, (value ->> 'overdraft_floor')::numeric"
 	" FROM jsonb_each($1) ORDER BY key"
 	" ON CONFLICT (id) DO UPDATE SET name = excluded.name, free_allowance = excluded.free_allowance,"
-	"  rate_overrides = excluded.rate_overrides, features = excluded.features,"
+	"  features = excluded.features,"
 	"  default_billing_mode = excluded.default_billing_mode, per_operation = excluded.per_operation,"
 	"  max_concurrent = excluded.max_concurrent, overdraft_floor = excluded.overdraft_floor, retired = false",
 	.types = {JSONBOID}
@@ -144,18 +142,15 @@ plan_policy(const UserPlan *plan, const char *operation_type, Policy *policy)
 }
 
 /*
- * ducto.sync_plans makes given plans, which pricing has checked, those that
+ * plans_sync makes given plans, an object that pricing has checked, those that
  * can be assigned.
  */
-Datum
-ducto_sync_plans(PG_FUNCTION_ARGS)
+void
+plans_sync(Jsonb *plans)
 {
 	QueryArgs	args = {0};
 
-	query_begin();
-	args_datum(&args, PG_GETARG_DATUM(0));
+	args_datum(&args, JsonbPGetDatum(plans));
 	query_run(&sync_plans_query, &args, SPI_OK_INSERT);
 	query_run(&retire_plans_query, &args, SPI_OK_UPDATE);
-	query_end();
-	PG_RETURN_VOID();
 }

@@ -104,9 +104,10 @@ query_read(KeptQuery *query, QueryArgs *args)
 }
 
 /*
- * Make an empty tuplestore the result of a set-returning function.
+ * result_set_begin makes an empty tuplestore the result of a set-returning
+ * function.
  */
-static Tuplestorestate *
+Tuplestorestate *
 result_set_begin(FunctionCallInfo fcinfo)
 {
 	ReturnSetInfo *rsinfo = (ReturnSetInfo *) fcinfo->resultinfo;
@@ -170,15 +171,6 @@ query_read_into(FunctionCallInfo fcinfo, KeptQuery *query, QueryArgs *args)
 	if (rc != SPI_OK_SELECT)
 		elog(ERROR, "SPI_execute_plan_extended returned %s: %s", SPI_result_code_string(rc), query->sql);
 	receiver->rDestroy(receiver);
-}
-
-/*
- * query_empty_set makes no rows the result of a set-returning function.
- */
-void
-query_empty_set(FunctionCallInfo fcinfo)
-{
-	result_set_begin(fcinfo);
 }
 
 /*
@@ -270,6 +262,18 @@ void
 args_bool(QueryArgs *args, bool value)
 {
 	args_datum(args, BoolGetDatum(value));
+}
+
+/*
+ * args_jsonb appends a JSON value, NULL for none.
+ */
+void
+args_jsonb(QueryArgs *args, Jsonb *value)
+{
+	if (value == NULL)
+		args_null(args);
+	else
+		args_datum(args, JsonbPGetDatum(value));
 }
 
 /*

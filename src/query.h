@@ -6,6 +6,7 @@
 #include "executor/spi.h"
 #include "funcapi.h"
 #include "utils/builtins.h"
+#include "utils/jsonb.h"
 #include "utils/uuid.h"
 
 #include "money.h"
@@ -39,7 +40,7 @@ extern void query_end(void);
 extern uint64 query_run(KeptQuery *query, QueryArgs *args, int expected);
 extern uint64 query_read(KeptQuery *query, QueryArgs *args);
 extern void query_read_into(FunctionCallInfo fcinfo, KeptQuery *query, QueryArgs *args);
-extern void query_empty_set(FunctionCallInfo fcinfo);
+extern Tuplestorestate *result_set_begin(FunctionCallInfo fcinfo);
 
 extern void args_datum(QueryArgs *args, Datum value);
 extern void args_null(QueryArgs *args);
@@ -50,6 +51,7 @@ extern void args_time(QueryArgs *args, TimestampTz value);
 extern void args_int8(QueryArgs *args, int64 value);
 extern void args_int4(QueryArgs *args, int32 value);
 extern void args_bool(QueryArgs *args, bool value);
+extern void args_jsonb(QueryArgs *args, Jsonb *value);
 extern void args_money_array(QueryArgs *args, const Money *values, int n);
 extern void args_uuid_array(QueryArgs *args, const pg_uuid_t *values, int n);
 extern void args_time_array(QueryArgs *args, const TimestampTz *values, int n);

@@ -13,6 +13,7 @@
 #include "uuidv7.h"
 
 PG_FUNCTION_INFO_V1(ducto_reserve);
+PG_FUNCTION_INFO_V1(ducto_reserve_usage);
 PG_FUNCTION_INFO_V1(ducto_renew);
 PG_FUNCTION_INFO_V1(ducto_release);
 PG_FUNCTION_INFO_V1(ducto_can_afford);
@@ -26,6 +27,7 @@ typedef struct ReserveRequest
 	Money		amount;
 	char	   *operation_type;
 	Jsonb	   *metadata;
+	bool		has_min_balance;	/* else as the active pricing says */
 	Money		min_balance;
 	int			ttl_seconds;
 	char	   *model;
@@ -36,6 +38,7 @@ typedef struct ReserveRequest
 	char	   *required_feature;
 	char	   *key;
 	bool		skip_allowance;
+	PricedUsage *priced;		/* what amount is the price of; NULL for none */
 } ReserveRequest;
 
 /* What of it is left to the plan, resolved. */
@@ -56,8 +59,8 @@ reserve_request(FunctionCallInfo fcinfo, ReserveRequest *request)
 	request->amount = arg_money(fcinfo, 1, "amount", MONEY_POSITIVE);
 	request->operation_type = arg_text_default(fcinfo, 2, "operation_type", "usage");
 	request->metadata = arg_metadata(fcinfo, 3, "metadata");
-	request->min_balance = PG_ARGISNULL(4) ? DEFAULT_MIN_BALANCE :
-		arg_money(fcinfo, 4, "min_balance", MONEY_NOT_NEGATIVE);
+	request->has_min_balance = !PG_ARGISNULL(4);
+	request->min_balance = request->has_min_balance ? arg_money(fcinfo, 4, "min_balance", MONEY_NOT_NEGATIVE) : 0;
 	request->ttl_seconds = arg_int_between(fcinfo, 5, "ttl_seconds", 1, TTL_MAX_SECONDS, reservation_ttl);
 	request->model = arg_text(fcinfo, 6, "model");
 	request->billing_mode = PG_ARGISNULL(7) ? NULL : arg_word(fcinfo, 7, "billing_mode", billing_modes);
@@ -89,8 +92,10 @@ reserve_terms(const ReserveRequest *request, const UserPlan *plan, ReserveTerms 
 	if (!overdraft && request->has_floor)
 		arg_reject("overdraft_floor", money_to_cstring(request->overdraft_floor),
 				   "\"overdraft_floor\" must be null unless \"billing_mode\" is overdraft.");
-	terms->floor = !overdraft ? request->min_balance :
-		request->has_floor ? request->overdraft_floor : policy.overdraft_floor;
+	if (overdraft)
+		terms->floor = request->has_floor ? request->overdraft_floor : policy.overdraft_floor;
+	else
+		terms->floor = request->has_min_balance ? request->min_balance : pricing_min_balance();
 }
 
 /*
@@ -145,6 +150,7 @@ reserve_book(FunctionCallInfo fcinfo, const ReserveRequest *request, const Reser
 		.reserved_after = acc->held,
 		.skip_allowance = request->skip_allowance,
 		.cap_held = cap_held,
+		.pricing_version = request->priced != NULL ? pricing_version(request->priced->pricing) : 0,
 		.metadata = request->metadata,
 		.created_at = acc->now,
 		.expires_at = acc->now + request->ttl_seconds * USECS_PER_SEC,
@@ -165,6 +171,9 @@ reserve_is_plain(const ReserveRequest *request)
 {
 	bool		strict = request->billing_mode == NULL || strcmp(request->billing_mode, "strict") == 0;
 
+	if (request->priced != NULL && (request->priced->plan_id != NULL || request->priced->rejection != ACCEPTED ||
+									request->priced->failed))
+		return false;
 	return request->max_concurrent == 0 && request->required_feature == NULL && !request->skip_allowance &&
 		strict != request->has_floor;
 }
@@ -224,7 +233,7 @@ reserve_decide(const Account *acc, const ReserveRequest *request, const ReserveT
  * reservation.
  */
 static Datum
-reserve_in_steps(FunctionCallInfo fcinfo, const ReserveRequest *request)
+reserve_in_steps(FunctionCallInfo fcinfo, ReserveRequest *request)
 {
 	Account		acc;
 	Hold		hold;
@@ -238,8 +247,11 @@ reserve_in_steps(FunctionCallInfo fcinfo, const ReserveRequest *request)
 		if (acc.exists && request->key != NULL && hold_find_key(&acc.id, request->key, &hold))
 			return reserve_replay(fcinfo, request, &hold);
 		reserve_terms(request, &acc.plan, &terms);
+		rejection = request->priced == NULL ? ACCEPTED :
+			usage_require(request->priced, acc.plan_id, &request->amount);
 		cap_held = account_need_of(&acc, request->amount, request->skip_allowance);
-		rejection = reserve_decide(&acc, request, &terms, cap_held);
+		if (rejection == ACCEPTED)
+			rejection = reserve_decide(&acc, request, &terms, cap_held);
 		if (rejection != ACCEPTED)
 			return reserve_result(fcinfo, NULL, request->user, request->amount, acc.balance, acc.held,
 								  terms.billing_mode, DT_NOEND, false, rejection);
@@ -263,11 +275,44 @@ reserve_in_steps(FunctionCallInfo fcinfo, const ReserveRequest *request)
 Datum
 ducto_reserve(PG_FUNCTION_ARGS)
 {
-	ReserveRequest request;
+	ReserveRequest request = {0};
 	Datum		result;
 
 	reserve_request(fcinfo, &request);
 	query_begin();
+	if (!reserve_at_once(fcinfo, &request, &result))
+		result = reserve_in_steps(fcinfo, &request);
+	query_end();
+	PG_RETURN_DATUM(result);
+}
+
+/*
+ * ducto_reserve_usage holds what a usage will cost. It locks the account.
+ * Arguments, rejections and errors: see its COMMENT.
+ */
+Datum
+ducto_reserve_usage(PG_FUNCTION_ARGS)
+{
+	ReserveRequest request = {0};
+	PricedUsage priced = {0};
+	const char *plan_id = NULL;
+	Pricing    *pricing;
+	Datum		result;
+
+	request.user = arg_uuid(fcinfo, 0, "user_id");
+	arg_usage(fcinfo, 1, "usage", &priced.usage);
+	request.operation_type = arg_text_default(fcinfo, 2, "operation_type", "usage");
+	request.metadata = arg_metadata(fcinfo, 3, "metadata");
+	request.ttl_seconds = arg_int_between(fcinfo, 4, "ttl_seconds", 1, TTL_MAX_SECONDS, reservation_ttl);
+	request.key = arg_text(fcinfo, 5, "idempotency_key");
+	request.model = priced.usage.model;
+	request.skip_allowance = priced.usage.fixed_job != NULL;
+	request.priced = &priced;
+
+	query_begin();
+	pricing = pricing_for(request.user, NULL, &plan_id);
+	usage_price(&priced, pricing, plan_id);
+	request.amount = priced.price.total;
 	if (!reserve_at_once(fcinfo, &request, &result))
 		result = reserve_in_steps(fcinfo, &request);
 	query_end();
@@ -405,7 +450,7 @@ afford_decide(const Account *acc, const ReserveRequest *request, const ReserveTe
 Datum
 ducto_can_afford(PG_FUNCTION_ARGS)
 {
-	ReserveRequest request = {.min_balance = DEFAULT_MIN_BALANCE};
+	ReserveRequest request = {0};
 	ReserveTerms terms;
 	Account		acc;
 	RollTotals	totals;

@@ -7,10 +7,8 @@
 #include "account.h"
 #include "allowance.h"
 #include "ledger.h"
+#include "pricing.h"
 #include "result.h"
-
-/* The floor of ducto_reserve where nothing else is said, in money. */
-#define DEFAULT_MIN_BALANCE	(5 * MONEY_UNIT)
 
 extern int	reservation_ttl;
 
@@ -30,6 +28,9 @@ typedef struct Deduction
 extern void account_debit(Account *acc, LedgerEntry *entry, Money amount);
 extern void deduction_from_entry(Deduction *deduction, const pg_uuid_t *user, const LedgerEntry *entry);
 extern Datum deduction_result(FunctionCallInfo fcinfo, const Deduction *deduction, Rejection rejection);
+extern const char *arg_overrun(FunctionCallInfo fcinfo, int n);
+extern Datum settle_usage(FunctionCallInfo fcinfo, pg_uuid_t *user, pg_uuid_t *reservation, PricedUsage *priced,
+						  char *key, Jsonb *metadata, const char *overrun);
 extern Datum deduction_replay(FunctionCallInfo fcinfo, const pg_uuid_t *user, const LedgerRecord *original);
 
 #endif

@@ -35,6 +35,9 @@ static const struct
 	[ALREADY_REFUNDED] = {"already_refunded", UC(10), "409"},
 	[OVER_REFUND] = {"over_refund", UC(11), "409"},
 	[PLAN_NOT_FOUND] = {"plan_not_found", UC(14), "404"},
+	[PRICING_VERSION_NOT_FOUND] = {"pricing_version_not_found", UC(15), "404"},
+	[NO_ACTIVE_PRICING] = {"no_active_pricing", UC(16), "409"},
+	[MODEL_NOT_PRICED] = {"model_not_priced", UC(17), "422"},
 	[IDEMPOTENCY_CONFLICT] = {"idempotency_conflict", UC(18), "409"},
 };
 

@@ -205,7 +205,8 @@ roll_next_boundary(Account *acc, TimestampTz until)
 
 /*
  * Roll a locked account forward and book it. The row is written here, because
- * the operation may yet be rejected.
+ * the operation may yet be rejected. When max_holds is reached the account's
+ * clock stops there: what is due later is not yet played.
  */
 static void
 roll_forward(Account *acc, int64 max_holds, RollTotals *totals)
@@ -214,6 +215,8 @@ roll_forward(Account *acc, int64 max_holds, RollTotals *totals)
 
 	roll_load(&roll, acc, acc->now, max_holds, false);
 	roll_play(&roll, acc);
+	if (roll.until < acc->now)
+		acc->now = Max(acc->updated_at, roll.until);
 	totals->holds = roll.nholds;
 	for (int i = 0; i < roll.nexpiries; i++)
 		totals->expired += roll.expiries[i].amount;

@@ -30,6 +30,7 @@ typedef struct SettleRequest
 	bool		allow_late;
 	bool		skip_is_null;	/* as reserved */
 	bool		skip_allowance;
+	PricedUsage *priced;		/* what amount is the price of; NULL for none */
 } SettleRequest;
 
 /* What is to be booked. */
@@ -43,6 +44,15 @@ typedef struct SettlePlan
 } SettlePlan;
 
 /*
+ * arg_overrun returns what to do with an amount that does not fit.
+ */
+const char *
+arg_overrun(FunctionCallInfo fcinfo, int n)
+{
+	return arg_word(fcinfo, n, "overrun", overrun_words);
+}
+
+/*
  * Door of ducto_deduct.
  */
 static void
@@ -54,7 +64,7 @@ settle_request(FunctionCallInfo fcinfo, SettleRequest *request)
 	request->key = arg_text(fcinfo, 3, "idempotency_key");
 	request->metadata = arg_metadata(fcinfo, 4, "metadata");
 	request->model = arg_text(fcinfo, 5, "model");
-	request->overrun = arg_word(fcinfo, 6, "overrun", overrun_words);
+	request->overrun = arg_overrun(fcinfo, 6);
 	request->final = arg_bool_default(fcinfo, 7, true);
 	request->allow_late = arg_bool_default(fcinfo, 8, true);
 	request->skip_is_null = PG_ARGISNULL(9);
@@ -122,6 +132,7 @@ settle_entry(const SettleRequest *request, const Hold *hold, LedgerEntry *entry)
 	entry->idempotency_key = request->key;
 	entry->reference = request->reservation;
 	entry->metadata = request->metadata;
+	entry->pricing = request->priced != NULL ? usage_explain(request->priced) : NULL;
 }
 
 /*
@@ -233,6 +244,7 @@ settle_at_once(FunctionCallInfo fcinfo, const SettleRequest *request, Datum *res
 	LedgerRecord original;
 
 	if (request->amount == 0 || request->skip_allowance ||
+		(request->priced != NULL && request->priced->plan_id != NULL) ||
 		!hold_try_settle(request->user, request->reservation, request->amount, request->final,
 						 &after, &change, &hold))
 		return false;
@@ -255,7 +267,7 @@ settle_at_once(FunctionCallInfo fcinfo, const SettleRequest *request, Datum *res
  * Charge a reservation step by step.
  */
 static Datum
-settle_in_steps(FunctionCallInfo fcinfo, const SettleRequest *request)
+settle_in_steps(FunctionCallInfo fcinfo, SettleRequest *request)
 {
 	Account		acc;
 	Hold		hold;
@@ -277,7 +289,10 @@ settle_in_steps(FunctionCallInfo fcinfo, const SettleRequest *request)
 	if (known == KEY_REPLAY_ZERO)
 		return settle_replay_zero(fcinfo, request, &hold);
 
-	rejection = settle_decide(&acc, &hold, request, &plan);
+	rejection = request->priced == NULL ? ACCEPTED :
+		usage_require(request->priced, acc.plan_id, &request->amount);
+	if (rejection == ACCEPTED)
+		rejection = settle_decide(&acc, &hold, request, &plan);
 	if (rejection != ACCEPTED)
 		return settle_rejected(fcinfo, request, &acc, rejection);
 	settle_entry(request, &hold, &entry);
@@ -296,10 +311,43 @@ ducto_deduct(PG_FUNCTION_ARGS)
 	SettleRequest request;
 	Datum		result;
 
+	memset(&request, 0, sizeof(request));
 	settle_request(fcinfo, &request);
 	query_begin();
 	if (!settle_at_once(fcinfo, &request, &result))
 		result = settle_in_steps(fcinfo, &request);
 	query_end();
 	PG_RETURN_DATUM(result);
+}
+
+/*
+ * settle_usage charges a reservation what a usage costs, under the pricing
+ * that it was reserved under, and closes it.
+ */
+Datum
+settle_usage(FunctionCallInfo fcinfo, pg_uuid_t *user, pg_uuid_t *reservation, PricedUsage *priced,
+			 char *key, Jsonb *metadata, const char *overrun)
+{
+	const char *plan_id = NULL;
+	Pricing    *pricing = pricing_for(user, reservation, &plan_id);
+	SettleRequest request = {
+		.user = user,
+		.reservation = reservation,
+		.key = key,
+		.metadata = metadata,
+		.model = priced->usage.model,
+		.overrun = overrun,
+		.final = true,
+		.allow_late = true,
+		.skip_is_null = priced->usage.fixed_job == NULL,
+		.skip_allowance = priced->usage.fixed_job != NULL,
+		.priced = priced,
+	};
+	Datum		result;
+
+	usage_price(priced, pricing, plan_id);
+	request.amount = priced->price.total;
+	if (!settle_at_once(fcinfo, &request, &result))
+		result = settle_in_steps(fcinfo, &request);
+	return result;
 }

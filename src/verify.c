@@ -25,8 +25,9 @@ PG_FUNCTION_INFO_V1(ducto_verify);
 
 /* Accounts with the sum of their ledger; an entry without an account too. */
 #define LEDGER_SUMS(mine) \
-	"(SELECT coalesce(a.id, l.account_id) AS account_id, a.balance, a.last_seq, l.sum, l.last" \
-	" FROM (SELECT * FROM ducto.accounts WHERE " mine("id") ") a FULL JOIN (SELECT account_id, sum(amount), max(seq) AS last" \
+	"(SELECT coalesce(a.id, l.account_id) AS account_id, a.balance, a.last_seq, a.lifetime_purchased, l.sum, l.last, l.purchased" \
+	" FROM (SELECT * FROM ducto.accounts WHERE " mine("id") ") a FULL JOIN (SELECT account_id, sum(amount), max(seq) AS last," \
+	" sum(amount) FILTER (WHERE type = 'purchase') AS purchased" \
 	" FROM ducto.ledger WHERE " mine("account_id") " GROUP BY account_id) l ON l.account_id = a.id) s"
 
 #define HOLD_SUMS(mine) \
@@ -92,6 +93,7 @@ PG_FUNCTION_INFO_V1(ducto_verify);
 #define VERIFY_SQL(mine) \
 	DIFFER("balance", "coalesce(sum, 0)", "balance", LEDGER_SUMS(mine)) \
 	" UNION ALL" DIFFER("last_seq", "coalesce(last, 0)", "last_seq", LEDGER_SUMS(mine)) \
+	" UNION ALL" DIFFER("lifetime_purchased", "coalesce(purchased, 0)", "lifetime_purchased", LEDGER_SUMS(mine)) \
 	" UNION ALL SELECT account_id, 'seq ' || seq, (seq_before + 1)::text, seq::text FROM " CHAIN(mine) \
 	" WHERE seq <> seq_before + 1" \
 	" UNION ALL SELECT account_id, 'balance_after ' || seq, (balance_before + amount)::text, balance_after::text" \
@@ -101,6 +103,9 @@ PG_FUNCTION_INFO_V1(ducto_verify);
 	" UNION ALL SELECT account_id, 'effective_at ' || seq, 'not before ' || effective_before, effective_at::text" \
 	" FROM " CHAIN(mine) " WHERE effective_at < effective_before" \
 	" UNION ALL" DIFFER("held", "coalesce(sum, 0)", "held", HOLD_SUMS(mine)) \
+	" UNION ALL SELECT account_id, 'reservation ' || id, CASE state WHEN 'open' THEN '0 to ' || amount ELSE '0' END," \
+	" remaining::text FROM ducto.reservations WHERE " mine("account_id") \
+	" AND (remaining < 0 OR remaining > CASE state WHEN 'open' THEN amount ELSE 0 END)" \
 	" UNION ALL" DIFFER("held_from_credits", "coalesce(skipping, 0)", "held_from_credits", HOLD_SUMS(mine)) \
 	" UNION ALL" DIFFER("allowance_used", "said", "allowance_used", ALLOWANCE_SUMS(mine)) \
 	" UNION ALL" DIFFER("caps", "counted", "caps", CAP_COUNTS(mine)) \

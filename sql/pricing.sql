@@ -1,0 +1,151 @@
+-- pricing: versions of the price list. Small, and the same everywhere.
+
+CREATE TABLE ducto.pricing (
+	version integer NOT NULL,
+	id uuid NOT NULL,
+	label text,
+	config jsonb NOT NULL,
+	min_balance numeric(18,4) NOT NULL,
+	active boolean NOT NULL,
+	created_at timestamptz NOT NULL,
+	CONSTRAINT pricing_pkey PRIMARY KEY (version)
+);
+
+CREATE UNIQUE INDEX pricing_active ON ducto.pricing (active) WHERE active;
+ALTER TABLE ducto.pricing ENABLE ROW LEVEL SECURITY;
+SELECT pg_catalog.pg_extension_config_dump('ducto.pricing', '');
+
+COMMENT ON TABLE ducto.pricing IS 'Every pricing configuration ever published; a published one never changes.';
+COMMENT ON COLUMN ducto.pricing.version IS '1, 2, 3…';
+COMMENT ON COLUMN ducto.pricing.id IS 'UUIDv7.';
+COMMENT ON COLUMN ducto.pricing.label IS 'What the publisher called it.';
+COMMENT ON COLUMN ducto.pricing.config IS 'The configuration, in snake_case.';
+COMMENT ON COLUMN ducto.pricing.min_balance IS 'The default floor of ducto_reserve, in credits.';
+COMMENT ON COLUMN ducto.pricing.active IS 'Whether prices come from it: one at most.';
+COMMENT ON COLUMN ducto.pricing.created_at IS 'When it was published.';
+
+CREATE TYPE @extschema@.ducto_pricing_result AS (
+	id uuid,
+	version integer,
+	config jsonb,
+	label text,
+	active boolean,
+	created_at timestamptz,
+	error text
+);
+COMMENT ON TYPE @extschema@.ducto_pricing_result IS 'A version of the pricing.';
+
+CREATE TYPE @extschema@.ducto_pricing_version AS (
+	id uuid,
+	version integer,
+	label text,
+	active boolean,
+	created_at timestamptz
+);
+COMMENT ON TYPE @extschema@.ducto_pricing_version IS 'A version of the pricing, without its configuration.';
+
+CREATE TYPE @extschema@.ducto_pricing_problem AS (
+	path text,
+	problem text
+);
+COMMENT ON TYPE @extschema@.ducto_pricing_problem IS 'What is wrong with a pricing configuration, and where (JSON Pointer).';
+
+CREATE TYPE @extschema@.ducto_price_result AS (
+	total numeric,
+	model_credits numeric,
+	tool_credits numeric,
+	search_credits numeric,
+	cache_savings numeric,
+	fixed_credits numeric,
+	version integer,
+	error text
+);
+COMMENT ON TYPE @extschema@.ducto_price_result IS 'What a usage costs, in credits, and its parts.';
+
+CREATE FUNCTION @extschema@.ducto_set_active_pricing(config jsonb, label text DEFAULT NULL)
+RETURNS @extschema@.ducto_pricing_result
+LANGUAGE c VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS 'MODULE_PATHNAME', 'ducto_set_active_pricing';
+REVOKE ALL ON FUNCTION @extschema@.ducto_set_active_pricing(jsonb, text) FROM PUBLIC;
+COMMENT ON FUNCTION @extschema@.ducto_set_active_pricing(jsonb, text) IS
+'Publishes a pricing configuration as the next version and activates it; its plans become those that can be assigned. config: see the documentation of pricing. label: 1 to 255 bytes.
+Locks the pricing against other publishers; readers go on. Returns the version. Rejections: none. Errors: 22004, 22023 (naming the first problem by its JSON Pointer; ducto_validate_pricing lists all).';
+
+CREATE FUNCTION @extschema@.ducto_activate_pricing(version integer)
+RETURNS @extschema@.ducto_pricing_result
+LANGUAGE c VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS 'MODULE_PATHNAME', 'ducto_activate_pricing';
+REVOKE ALL ON FUNCTION @extschema@.ducto_activate_pricing(integer) FROM PUBLIC;
+COMMENT ON FUNCTION @extschema@.ducto_activate_pricing(integer) IS
+'Activates a published version; its plans become those that can be assigned. Locks the pricing against other publishers; readers go on. Returns the version. Rejections: pricing_version_not_found. Errors: 22004.';
+
+CREATE FUNCTION @extschema@.ducto_get_active_pricing()
+RETURNS @extschema@.ducto_pricing_result
+LANGUAGE c STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS 'MODULE_PATHNAME', 'ducto_get_active_pricing';
+REVOKE ALL ON FUNCTION @extschema@.ducto_get_active_pricing() FROM PUBLIC;
+COMMENT ON FUNCTION @extschema@.ducto_get_active_pricing() IS
+'Returns the version that prices come from. Takes no lock, works on a standby. Rejections: no_active_pricing.';
+
+CREATE FUNCTION @extschema@.ducto_get_pricing_config(version integer)
+RETURNS @extschema@.ducto_pricing_result
+LANGUAGE c STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS 'MODULE_PATHNAME', 'ducto_get_pricing_config';
+REVOKE ALL ON FUNCTION @extschema@.ducto_get_pricing_config(integer) FROM PUBLIC;
+COMMENT ON FUNCTION @extschema@.ducto_get_pricing_config(integer) IS
+'Returns a version of the pricing. Takes no lock, works on a standby. Rejections: pricing_version_not_found. Errors: 22004.';
+
+CREATE FUNCTION @extschema@.ducto_get_pricing_history()
+RETURNS SETOF @extschema@.ducto_pricing_version
+LANGUAGE c STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS 'MODULE_PATHNAME', 'ducto_get_pricing_history';
+REVOKE ALL ON FUNCTION @extschema@.ducto_get_pricing_history() FROM PUBLIC;
+COMMENT ON FUNCTION @extschema@.ducto_get_pricing_history() IS
+'Returns all versions of the pricing, newest first. Takes no lock, works on a standby.';
+
+CREATE FUNCTION @extschema@.ducto_validate_pricing(config jsonb)
+RETURNS SETOF @extschema@.ducto_pricing_problem
+LANGUAGE c STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS 'MODULE_PATHNAME', 'ducto_validate_pricing';
+REVOKE ALL ON FUNCTION @extschema@.ducto_validate_pricing(jsonb) FROM PUBLIC;
+COMMENT ON FUNCTION @extschema@.ducto_validate_pricing(jsonb) IS
+'Returns all problems of a pricing configuration, each with its place as JSON Pointer and, for an expression, the 1-based position; no rows when it can be published. Errors: 22004.';
+
+CREATE FUNCTION @extschema@.ducto_price(usage jsonb, plan_id text DEFAULT NULL, version integer DEFAULT NULL)
+RETURNS @extschema@.ducto_price_result
+LANGUAGE c STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS 'MODULE_PATHNAME', 'ducto_price';
+REVOKE ALL ON FUNCTION @extschema@.ducto_price(jsonb, text, integer) FROM PUBLIC;
+COMMENT ON FUNCTION @extschema@.ducto_price(jsonb, text, integer) IS
+'Returns what a usage costs, in credits, and its parts; cache_savings is normally negative. usage: a JSON object: model, input_tokens, output_tokens, cache_read_tokens, cache_write_tokens, search_queries, search_results, web_search_calls, code_exec_calls, tool_calls, fixed_job. plan_id: with the rate overrides of this plan. version: NULL = the active one.
+Takes no lock, works on a standby. Rejections: no_active_pricing, pricing_version_not_found, plan_not_found, model_not_priced. Errors: 22004, 22023, 22012, 22003.';
+
+CREATE FUNCTION @extschema@.ducto_reserve_usage(
+	user_id uuid,
+	usage jsonb,
+	operation_type text DEFAULT 'usage',
+	metadata jsonb DEFAULT '{}',
+	ttl_seconds integer DEFAULT NULL,
+	idempotency_key text DEFAULT NULL
+) RETURNS @extschema@.ducto_reserve_result
+LANGUAGE c VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS 'MODULE_PATHNAME', 'ducto_reserve_usage';
+REVOKE ALL ON FUNCTION @extschema@.ducto_reserve_usage(uuid, jsonb, text, jsonb, integer, text) FROM PUBLIC;
+COMMENT ON FUNCTION @extschema@.ducto_reserve_usage(uuid, jsonb, text, jsonb, integer, text) IS
+'Holds what a usage will cost: ducto_reserve with the price of the usage (see ducto_price) under the active pricing and the user''s plan, which the reservation remembers. A usage with a fixed_job is paid from credits alone. A price of 0 is a hold of 0.
+Locks the account. Returns as ducto_reserve. Rejections: as ducto_reserve, and no_active_pricing, model_not_priced. Errors: 22004, 22003, 22012, 22023.';
+
+CREATE FUNCTION @extschema@.ducto_charge_usage(
+	user_id uuid,
+	usage jsonb,
+	reservation_id uuid DEFAULT NULL,
+	idempotency_key text DEFAULT NULL,
+	metadata jsonb DEFAULT '{}',
+	overrun text DEFAULT 'reject'
+) RETURNS @extschema@.ducto_deduction_result
+LANGUAGE c VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS 'MODULE_PATHNAME', 'ducto_charge_usage';
+REVOKE ALL ON FUNCTION @extschema@.ducto_charge_usage(uuid, jsonb, uuid, text, jsonb, text) FROM PUBLIC;
+COMMENT ON FUNCTION @extschema@.ducto_charge_usage(uuid, jsonb, uuid, text, jsonb, text) IS
+'Charges what a usage costs under the user''s plan: without a reservation as ducto_charge, at the active pricing; with one as ducto_deduct, at the pricing that it was reserved under. overrun: as in ducto_deduct. The ledger entry keeps version, usage and parts of the price. A price of 0 books nothing and closes the reservation.
+Locks the account. Returns as ducto_charge. Rejections: as ducto_charge and ducto_deduct, and no_active_pricing, model_not_priced. Errors: 22004, 22003, 22012, 22023.';

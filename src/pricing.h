@@ -1,0 +1,79 @@
+#ifndef DUCTO_PRICING_H
+#define DUCTO_PRICING_H
+
+#include "postgres.h"
+#include "nodes/pg_list.h"
+#include "utils/jsonb.h"
+#include "utils/numeric.h"
+#include "utils/uuid.h"
+
+#include "expr.h"
+#include "money.h"
+#include "result.h"
+
+/* The floor of ducto_reserve where nothing else is said. */
+#define DEFAULT_MIN_BALANCE	(5 * MONEY_UNIT)
+
+/* What is wrong with a configuration, and where. */
+typedef struct PricingProblem
+{
+	char	   *path;			/* JSON Pointer */
+	char	   *problem;
+} PricingProblem;
+
+/* A published configuration, as this backend keeps it. */
+typedef struct Pricing Pricing;
+
+/* What was used. */
+typedef struct Usage
+{
+	Jsonb	   *json;			/* as given */
+	char	   *model;			/* NULL for none */
+	bool		has_tokens;
+	int			ntools;
+	char	  **tools;			/* a name for each call */
+	char	   *fixed_job;		/* NULL for none */
+	Numeric		variables[EXPR_VARIABLE_COUNT];
+} Usage;
+
+/* What it costs: the parts, and their sum. */
+typedef struct Price
+{
+	Money		total;
+	Money		model;
+	Money		tools;
+	Money		search;
+	Money		cache;
+	Money		fixed;
+} Price;
+
+/* A usage with the pricing and the plan that it is priced by. */
+typedef struct PricedUsage
+{
+	Usage		usage;
+	Pricing    *pricing;
+	const char *plan_id;		/* NULL for none */
+	Price		price;
+	Rejection	rejection;		/* it has no price */
+	bool		failed;			/* an expression has no value, as error tells */
+	ExprError	error;
+} PricedUsage;
+
+extern List *pricing_validate(Jsonb *config, Jsonb **normal, Money *min_balance);
+
+extern Pricing *pricing_get(int version);
+extern Pricing *pricing_get_active(void);
+extern Money pricing_min_balance(void);
+extern int	pricing_version(const Pricing *pricing);
+extern Pricing *pricing_for(const pg_uuid_t *user, const pg_uuid_t *reservation, const char **plan_id);
+extern bool pricing_has_plan(const Pricing *pricing, const char *plan_id);
+extern ExprProgram *pricing_expression(Pricing *pricing, const char *section, const char *name);
+extern ExprProgram *pricing_override(Pricing *pricing, const char *plan_id, const char *model);
+extern bool pricing_fixed(const Pricing *pricing, const char *job, Numeric *price);
+
+extern void arg_usage(FunctionCallInfo fcinfo, int n, const char *name, Usage *usage);
+extern void usage_price(PricedUsage *priced, Pricing *pricing, const char *plan_id);
+extern Rejection usage_require(PricedUsage *priced, const char *plan_id, Money *amount);
+extern Jsonb *usage_explain(const PricedUsage *priced);
+
+#endif

@@ -1,0 +1,698 @@
+/*
+ * pricing_config.c
+ *		Checks a pricing configuration: finds all of its problems, and makes its
+ *		normal form, in snake_case, with numbers as numbers.
+ */
+#include "postgres.h"
+
+#include "lib/stringinfo.h"
+#include "miscadmin.h"
+#include "utils/builtins.h"
+
+#include "pricing.h"
+
+#define NAME_MAX_BYTES	255
+#define MAX_KEYS		10
+
+/* A key that an object may have, in all its spellings. */
+#define MAX_SPELLINGS	4
+typedef const char *const KeyRule[MAX_SPELLINGS];
+
+/* A configuration under inspection. */
+typedef struct Inspection
+{
+	List	   *problems;		/* of PricingProblem */
+	JsonbParseState *out;		/* the normal form */
+	List	   *plan_names;		/* seen */
+} Inspection;
+
+/* The members of an object, in the order of its rules. */
+typedef struct Members
+{
+	JsonbValue *values[MAX_KEYS];	/* NULL for absent and null */
+	const char *paths[MAX_KEYS];
+} Members;
+
+/* What the operations of a plan need to know of it, and tell it. */
+typedef struct PlanModes
+{
+	bool		overdraft;		/* the plan's own mode */
+	bool		has_floor;
+	bool		used;			/* an operation is overdraft */
+} PlanModes;
+
+/* Checks a member of an object and pushes it. */
+typedef void (*MemberInspector) (Inspection *in, const char *path, const char *name, const JsonbValue *value,
+								 PlanModes *plan);
+
+enum
+{
+	TOP_VERSION, TOP_MODELS, TOP_TOOLS, TOP_SEARCH, TOP_CACHE, TOP_FIXED,
+	TOP_MIN_BALANCE, TOP_SIGNUP_BONUS, TOP_PLANS, TOP_KEYS
+};
+
+static KeyRule top_rules[TOP_KEYS] = {
+	{"version"}, {"models"}, {"tools"}, {"search"}, {"cache"}, {"fixed"},
+	{"min_balance", "minBalance"}, {"signup_bonus", "signupBonus"}, {"plans"}
+};
+
+enum
+{
+	PLAN_ID, PLAN_NAME, PLAN_ALLOWANCE, PLAN_OVERRIDES, PLAN_FEATURES, PLAN_MODE,
+	PLAN_CONCURRENT, PLAN_FLOOR, PLAN_PER_OPERATION, PLAN_KEYS
+};
+
+static KeyRule plan_rules[PLAN_KEYS] = {
+	{"id"}, {"name"}, {"free_allowance", "freeAllowance"}, {"rate_overrides", "rateOverrides"}, {"features"},
+	{"default_billing_mode", "defaultBillingMode", "billing_mode", "billingMode"},
+	{"max_concurrent", "maxConcurrent"}, {"overdraft_floor", "overdraftFloor"},
+	{"per_operation", "perOperation"}
+};
+
+enum
+{
+	OPERATION_MODE, OPERATION_FLOOR, OPERATION_CONCURRENT, OPERATION_KEYS
+};
+
+static KeyRule operation_rules[OPERATION_KEYS] = {
+	{"billing_mode", "billingMode"}, {"overdraft_floor", "overdraftFloor"}, {"max_concurrent", "maxConcurrent"}
+};
+
+static void problem_add(Inspection *in, const char *path, const char *format,...) pg_attribute_printf(3, 4);
+
+/*
+ * Note a problem.
+ */
+static void
+problem_add(Inspection *in, const char *path, const char *format,...)
+{
+	PricingProblem *problem = palloc(sizeof(PricingProblem));
+	StringInfoData text;
+	int			needed = 1;
+
+	initStringInfo(&text);
+	while (needed > 0)
+	{
+		va_list		ap;
+
+		va_start(ap, format);
+		needed = appendStringInfoVA(&text, format, ap);
+		va_end(ap);
+		if (needed > 0)
+			enlargeStringInfo(&text, needed);
+	}
+	problem->path = pstrdup(path);
+	problem->problem = text.data;
+	in->problems = lappend(in->problems, problem);
+}
+
+/*
+ * Return the JSON Pointer to a member.
+ */
+static char *
+path_member(const char *path, const char *key)
+{
+	StringInfoData pointer;
+
+	initStringInfo(&pointer);
+	appendStringInfo(&pointer, "%s/", path);
+	for (; *key != '\0'; key++)
+	{
+		if (*key == '~')
+			appendStringInfoString(&pointer, "~0");
+		else if (*key == '/')
+			appendStringInfoString(&pointer, "~1");
+		else
+			appendStringInfoChar(&pointer, *key);
+	}
+	return pointer.data;
+}
+
+/*
+ * Push a key of the normal form.
+ */
+static void
+push_key(Inspection *in, const char *key)
+{
+	JsonbValue	value;
+
+	value.type = jbvString;
+	value.val.string.val = (char *) key;
+	value.val.string.len = strlen(key);
+	pushJsonbValue(&in->out, WJB_KEY, &value);
+}
+
+/*
+ * Push a text of the normal form.
+ */
+static void
+push_text(Inspection *in, const char *text)
+{
+	JsonbValue	value;
+
+	value.type = jbvString;
+	value.val.string.val = (char *) text;
+	value.val.string.len = strlen(text);
+	pushJsonbValue(&in->out, WJB_VALUE, &value);
+}
+
+/*
+ * Push a number of the normal form.
+ */
+static void
+push_numeric(Inspection *in, Datum number)
+{
+	JsonbValue	value;
+
+	value.type = jbvNumeric;
+	value.val.numeric = DatumGetNumeric(number);
+	pushJsonbValue(&in->out, WJB_VALUE, &value);
+}
+
+/*
+ * Return a string value's text.
+ */
+static char *
+value_text(const JsonbValue *value)
+{
+	return pnstrdup(value->val.string.val, value->val.string.len);
+}
+
+/*
+ * Return the object that a value is; NULL, and a problem, when it is none.
+ */
+static JsonbContainer *
+value_object(Inspection *in, const char *path, const JsonbValue *value)
+{
+	if (value->type == jbvBinary && JsonContainerIsObject(value->val.binary.data))
+		return value->val.binary.data;
+	problem_add(in, path, "must be an object");
+	return NULL;
+}
+
+/*
+ * Tell whether a text is a plain decimal, of a size that can be read.
+ */
+static bool
+text_is_decimal(const char *text)
+{
+	const char *p = text;
+	int			digits = 0;
+
+	if (*p == '-' || *p == '+')
+		p++;
+	for (; isdigit((unsigned char) *p); p++)
+		digits++;
+	if (*p == '.')
+		for (p++; isdigit((unsigned char) *p); p++)
+			digits++;
+	if (digits == 0 || digits > 1000)
+		return false;
+	if (*p == 'e' || *p == 'E')
+	{
+		int			exponent = 0;
+
+		p++;
+		if (*p == '-' || *p == '+')
+			p++;
+		if (!isdigit((unsigned char) *p))
+			return false;
+		for (; isdigit((unsigned char) *p); p++)
+			exponent = Min(exponent * 10 + (*p - '0'), 10000);
+		if (exponent > 1000)
+			return false;
+	}
+	return *p == '\0';
+}
+
+/*
+ * Read a number, given as a number or as a decimal string; false, and a
+ * problem, when it is none.
+ */
+static bool
+value_number(Inspection *in, const char *path, const JsonbValue *value, Numeric *number)
+{
+	if (value->type == jbvNumeric)
+		*number = value->val.numeric;
+	else if (value->type == jbvString && text_is_decimal(value_text(value)))
+		*number = DatumGetNumeric(DirectFunctionCall3(numeric_in, CStringGetDatum(value_text(value)),
+													  ObjectIdGetDatum(InvalidOid), Int32GetDatum(-1)));
+	else
+	{
+		problem_add(in, path, "must be a number");
+		return false;
+	}
+	return true;
+}
+
+/*
+ * Read an amount of money, rounded to four decimals; sign -1 stands for 0 or
+ * less, 1 for 0 or more. False, and a problem, when it is none.
+ */
+static bool
+value_money(Inspection *in, const char *path, const JsonbValue *value, int sign, Money *amount)
+{
+	Numeric		number;
+
+	if (!value_number(in, path, value, &number))
+		return false;
+	if (!money_is_bounded(number))
+		problem_add(in, path, "must be at most 99999999999999.9999 in magnitude");
+	else
+	{
+		*amount = money_from_numeric(number, path);
+		if (*amount * sign < 0)
+			problem_add(in, path, sign > 0 ? "must be 0 or greater" : "must be 0 or less");
+		else if (*amount == 0 && !DatumGetBool(DirectFunctionCall2(numeric_eq, NumericGetDatum(number), money_to_datum(0))))
+			problem_add(in, path, "must not round to 0.0000: amounts have four decimals");
+		else
+			return true;
+	}
+	return false;
+}
+
+/*
+ * Sort the members of an object by its rules; every key that has none, or is
+ * there in two spellings, is a problem.
+ */
+static void
+members_read(Inspection *in, const char *path, JsonbContainer *object, KeyRule *rules, int nrules,
+			 Members *members)
+{
+	JsonbIterator *it = JsonbIteratorInit(object);
+	JsonbValue	key;
+	JsonbIteratorToken token;
+
+	memset(members, 0, sizeof(Members));
+	(void) JsonbIteratorNext(&it, &key, true);
+	while ((token = JsonbIteratorNext(&it, &key, true)) == WJB_KEY)
+	{
+		char	   *name = value_text(&key);
+		char	   *member_path = path_member(path, name);
+		JsonbValue *value = palloc(sizeof(JsonbValue));
+		int			rule = -1;
+
+		(void) JsonbIteratorNext(&it, value, true);
+		for (int i = 0; i < nrules && rule < 0; i++)
+			for (int j = 0; j < MAX_SPELLINGS && rules[i][j] != NULL; j++)
+				if (strcmp(name, rules[i][j]) == 0)
+					rule = i;
+		if (rule < 0)
+			problem_add(in, member_path, "unknown key");
+		else if (members->paths[rule] != NULL)
+			problem_add(in, member_path, "is another spelling of %s, which is given too", members->paths[rule]);
+		else
+		{
+			members->paths[rule] = member_path;
+			members->values[rule] = value->type == jbvNull ? NULL : value;
+		}
+	}
+}
+
+/*
+ * The functions that follow check a value and push exactly one, whatever they
+ * find: where there is a problem the normal form is not used.
+ */
+
+/*
+ * Check an expression and push it.
+ */
+static void
+inspect_expression(Inspection *in, const char *path, const char *name, const JsonbValue *value, PlanModes *plan)
+{
+	ExprError	error;
+	ExprProgram *program;
+	char	   *text;
+
+	if (value->type != jbvString)
+	{
+		problem_add(in, path, "must be an expression, as a text");
+		push_text(in, "");
+		return;
+	}
+	text = value_text(value);
+	program = expr_parse(text, value->val.string.len, &error);
+	if (program == NULL)
+		problem_add(in, path, "%s at position %d", error.message, error.position);
+	else
+		pfree(program);
+	push_text(in, text);
+}
+
+/*
+ * Check an amount of 0 or more and push it.
+ */
+static void
+inspect_price(Inspection *in, const char *path, const char *name, const JsonbValue *value, PlanModes *plan)
+{
+	Money		amount = 0;
+
+	(void) value_money(in, path, value, 1, &amount);
+	push_numeric(in, money_to_datum(amount));
+}
+
+/*
+ * Check a limit of concurrent reservations and push it.
+ */
+static void
+inspect_concurrent(Inspection *in, const char *path, const JsonbValue *value)
+{
+	Numeric		number = int64_to_numeric(1);
+	Datum		floor;
+
+	if (value_number(in, path, value, &number))
+	{
+		floor = DirectFunctionCall1(numeric_floor, NumericGetDatum(number));
+		if (!DatumGetBool(DirectFunctionCall2(numeric_eq, floor, NumericGetDatum(number))) ||
+			DatumGetBool(DirectFunctionCall2(numeric_lt, floor, NumericGetDatum(int64_to_numeric(1)))) ||
+			DatumGetBool(DirectFunctionCall2(numeric_gt, floor, NumericGetDatum(int64_to_numeric(PG_INT32_MAX)))))
+			problem_add(in, path, "must be a whole number from 1 to %d", PG_INT32_MAX);
+	}
+	push_numeric(in, NumericGetDatum(number));
+}
+
+/*
+ * Check an object member by member and push it. Returns how many there are.
+ */
+static int
+inspect_object(Inspection *in, const char *path, const JsonbValue *value, MemberInspector inspect, PlanModes *plan)
+{
+	JsonbContainer *object = value_object(in, path, value);
+	JsonbIterator *it;
+	JsonbValue	key;
+	JsonbValue	member;
+	int			n = 0;
+
+	pushJsonbValue(&in->out, WJB_BEGIN_OBJECT, NULL);
+	if (object != NULL)
+	{
+		it = JsonbIteratorInit(object);
+		(void) JsonbIteratorNext(&it, &key, true);
+		while (JsonbIteratorNext(&it, &key, true) == WJB_KEY)
+		{
+			char	   *name = value_text(&key);
+			char	   *member_path = path_member(path, name);
+
+			CHECK_FOR_INTERRUPTS();
+			(void) JsonbIteratorNext(&it, &member, true);
+			if (name[0] == '\0' || strlen(name) > NAME_MAX_BYTES)
+				problem_add(in, member_path, "a name must be 1 to %d bytes long", NAME_MAX_BYTES);
+			push_key(in, name);
+			inspect(in, member_path, name, &member, plan);
+			n++;
+		}
+	}
+	pushJsonbValue(&in->out, WJB_END_OBJECT, NULL);
+	return n;
+}
+
+/*
+ * Check an object of expressions and push it.
+ */
+static void
+inspect_expressions(Inspection *in, const char *path, const char *name, const JsonbValue *value, PlanModes *plan)
+{
+	inspect_object(in, path, value, inspect_expression, plan);
+}
+
+/*
+ * Check the models, of which there is at least one, and push them.
+ */
+static void
+inspect_models(Inspection *in, const char *path, const char *name, const JsonbValue *value, PlanModes *plan)
+{
+	if (inspect_object(in, path, value, inspect_expression, plan) == 0)
+		problem_add(in, path, "must have at least one model");
+}
+
+/*
+ * Check an object of amounts and push it.
+ */
+static void
+inspect_prices(Inspection *in, const char *path, const char *name, const JsonbValue *value, PlanModes *plan)
+{
+	inspect_object(in, path, value, inspect_price, plan);
+}
+
+/*
+ * Check a plan's features, which can be any object, and push them.
+ */
+static void
+inspect_features(Inspection *in, const char *path, const char *name, const JsonbValue *value, PlanModes *plan)
+{
+	JsonbValue	copy = *value;
+
+	if (value_object(in, path, value) == NULL)
+		push_text(in, "");
+	else
+		pushJsonbValue(&in->out, WJB_VALUE, &copy);
+}
+
+/*
+ * Check the version of the format, which is 1, and push it.
+ */
+static void
+inspect_version(Inspection *in, const char *path, const char *name, const JsonbValue *value, PlanModes *plan)
+{
+	Numeric		number;
+
+	if (value_number(in, path, value, &number) &&
+		!DatumGetBool(DirectFunctionCall2(numeric_eq, NumericGetDatum(number), NumericGetDatum(int64_to_numeric(1)))))
+		problem_add(in, path, "must be 1");
+	push_numeric(in, NumericGetDatum(int64_to_numeric(1)));
+}
+
+/*
+ * Check a member, when it is there, and push it under its name.
+ */
+static void
+inspect_member(Inspection *in, const Members *members, int rule, const char *name, MemberInspector inspect)
+{
+	if (members->values[rule] == NULL)
+		return;
+	push_key(in, name);
+	inspect(in, members->paths[rule], name, members->values[rule], NULL);
+}
+
+/* The billing rules of a plan or of one of its operations. */
+typedef struct BillingRules
+{
+	const char *path;
+	const char *mode_key;		/* what the normal form calls the mode */
+	JsonbValue *mode;
+	const char *mode_path;
+	JsonbValue *floor;
+	const char *floor_path;
+	JsonbValue *concurrent;
+	const char *concurrent_path;
+} BillingRules;
+
+/*
+ * Tell whether a mode, or else the one that it inherits, is overdraft.
+ */
+static bool
+mode_is_overdraft(const JsonbValue *mode, bool inherited)
+{
+	if (mode == NULL)
+		return inherited;
+	return mode->type == jbvString && strcmp(value_text(mode), "overdraft") == 0;
+}
+
+/*
+ * Check billing rules and push them. Overdraft needs a floor, its own or
+ * inherited.
+ */
+static void
+inspect_rules(Inspection *in, const BillingRules *rules, bool overdraft, bool inherits_floor)
+{
+	Money		amount = 0;
+
+	if (rules->mode != NULL)
+	{
+		char	   *mode = rules->mode->type == jbvString ? value_text(rules->mode) : "";
+
+		if (strcmp(mode, "strict") != 0 && strcmp(mode, "overdraft") != 0)
+			problem_add(in, rules->mode_path, "must be strict or overdraft");
+		push_key(in, rules->mode_key);
+		push_text(in, mode);
+	}
+	if (overdraft && rules->floor == NULL && !inherits_floor)
+		problem_add(in, rules->path, "overdraft needs an overdraft_floor");
+	if (rules->floor != NULL)
+	{
+		(void) value_money(in, rules->floor_path, rules->floor, -1, &amount);
+		push_key(in, "overdraft_floor");
+		push_numeric(in, money_to_datum(amount));
+	}
+	if (rules->concurrent != NULL)
+	{
+		push_key(in, "max_concurrent");
+		inspect_concurrent(in, rules->concurrent_path, rules->concurrent);
+	}
+}
+
+/*
+ * Check the rules of an operation type and push them.
+ */
+static void
+inspect_operation(Inspection *in, const char *path, const char *name, const JsonbValue *value, PlanModes *plan)
+{
+	JsonbContainer *object = value_object(in, path, value);
+	Members		members = {0};
+	BillingRules rules = {.path = path, .mode_key = "billing_mode"};
+	bool		overdraft;
+
+	if (object != NULL)
+		members_read(in, path, object, operation_rules, OPERATION_KEYS, &members);
+	rules.mode = members.values[OPERATION_MODE];
+	rules.mode_path = members.paths[OPERATION_MODE];
+	rules.floor = members.values[OPERATION_FLOOR];
+	rules.floor_path = members.paths[OPERATION_FLOOR];
+	rules.concurrent = members.values[OPERATION_CONCURRENT];
+	rules.concurrent_path = members.paths[OPERATION_CONCURRENT];
+
+	overdraft = mode_is_overdraft(rules.mode, plan->overdraft);
+	plan->used |= overdraft;
+	if (rules.floor != NULL && !overdraft)
+		problem_add(in, rules.floor_path, "needs billing_mode overdraft");
+	pushJsonbValue(&in->out, WJB_BEGIN_OBJECT, NULL);
+	inspect_rules(in, &rules, overdraft, plan->has_floor);
+	pushJsonbValue(&in->out, WJB_END_OBJECT, NULL);
+}
+
+/*
+ * Check a plan's name, which is unique, and push it.
+ */
+static void
+inspect_plan_name(Inspection *in, const char *path, const JsonbValue *value)
+{
+	char	   *name = NULL;
+	ListCell   *cell;
+
+	if (value->type == jbvString && value->val.string.len >= 1 && value->val.string.len <= NAME_MAX_BYTES)
+		name = value_text(value);
+	else
+		problem_add(in, path, "must be a text of 1 to %d bytes", NAME_MAX_BYTES);
+	foreach(cell, in->plan_names)
+		if (name != NULL && strcmp(lfirst(cell), name) == 0)
+			problem_add(in, path, "is the name of another plan too");
+	if (name != NULL)
+		in->plan_names = lappend(in->plan_names, name);
+	push_text(in, name != NULL ? name : "");
+}
+
+/*
+ * Check the billing rules of a plan, its operations' among them, and push
+ * them.
+ */
+static void
+inspect_plan_rules(Inspection *in, const char *path, const Members *members)
+{
+	BillingRules rules = {
+		.path = path,
+		.mode_key = "default_billing_mode",
+		.mode = members->values[PLAN_MODE],
+		.mode_path = members->paths[PLAN_MODE],
+		.floor = members->values[PLAN_FLOOR],
+		.floor_path = members->paths[PLAN_FLOOR],
+		.concurrent = members->values[PLAN_CONCURRENT],
+		.concurrent_path = members->paths[PLAN_CONCURRENT],
+	};
+	PlanModes	modes = {
+		.overdraft = mode_is_overdraft(rules.mode, false),
+		.has_floor = rules.floor != NULL,
+	};
+
+	inspect_rules(in, &rules, modes.overdraft, false);
+	if (members->values[PLAN_PER_OPERATION] != NULL)
+	{
+		push_key(in, "per_operation");
+		inspect_object(in, members->paths[PLAN_PER_OPERATION], members->values[PLAN_PER_OPERATION],
+					   inspect_operation, &modes);
+	}
+	if (rules.floor != NULL && !modes.overdraft && !modes.used)
+		problem_add(in, rules.floor_path, "needs billing_mode overdraft");
+}
+
+/*
+ * Check a plan and push it.
+ */
+static void
+inspect_plan(Inspection *in, const char *path, const char *id, const JsonbValue *value, PlanModes *unused)
+{
+	JsonbContainer *object = value_object(in, path, value);
+	Members		members = {0};
+	JsonbValue **values = members.values;
+
+	pushJsonbValue(&in->out, WJB_BEGIN_OBJECT, NULL);
+	if (object != NULL)
+	{
+		members_read(in, path, object, plan_rules, PLAN_KEYS, &members);
+		if (values[PLAN_ID] != NULL &&
+			(values[PLAN_ID]->type != jbvString || strcmp(value_text(values[PLAN_ID]), id) != 0))
+			problem_add(in, members.paths[PLAN_ID], "must be the plan's key");
+		push_key(in, "id");
+		push_text(in, id);
+		if (values[PLAN_NAME] == NULL)
+			problem_add(in, path, "needs a name");
+		else
+		{
+			push_key(in, "name");
+			inspect_plan_name(in, members.paths[PLAN_NAME], values[PLAN_NAME]);
+		}
+		inspect_member(in, &members, PLAN_ALLOWANCE, "free_allowance", inspect_price);
+		inspect_member(in, &members, PLAN_OVERRIDES, "rate_overrides", inspect_expressions);
+		inspect_member(in, &members, PLAN_FEATURES, "features", inspect_features);
+		inspect_plan_rules(in, path, &members);
+	}
+	pushJsonbValue(&in->out, WJB_END_OBJECT, NULL);
+}
+
+/*
+ * Check the plans and push them.
+ */
+static void
+inspect_plans(Inspection *in, const char *path, const char *name, const JsonbValue *value, PlanModes *plan)
+{
+	inspect_object(in, path, value, inspect_plan, plan);
+}
+
+/*
+ * pricing_validate checks a configuration and returns its problems, a list of
+ * PricingProblem. Without any, normal is its normal form and min_balance the
+ * default floor of ducto_reserve.
+ */
+List *
+pricing_validate(Jsonb *config, Jsonb **normal, Money *min_balance)
+{
+	Inspection	in = {0};
+	Members		members = {0};
+	JsonbValue **values = members.values;
+
+	*min_balance = DEFAULT_MIN_BALANCE;
+	if (!JB_ROOT_IS_OBJECT(config))
+	{
+		problem_add(&in, "", "must be an object");
+		return in.problems;
+	}
+	members_read(&in, "", &config->root, top_rules, TOP_KEYS, &members);
+	pushJsonbValue(&in.out, WJB_BEGIN_OBJECT, NULL);
+	inspect_member(&in, &members, TOP_VERSION, "version", inspect_version);
+	if (values[TOP_MODELS] == NULL)
+		problem_add(&in, "/models", "is required");
+	inspect_member(&in, &members, TOP_MODELS, "models", inspect_models);
+	inspect_member(&in, &members, TOP_TOOLS, "tools", inspect_expressions);
+	inspect_member(&in, &members, TOP_SEARCH, "search", inspect_expressions);
+	inspect_member(&in, &members, TOP_CACHE, "cache", inspect_expressions);
+	inspect_member(&in, &members, TOP_FIXED, "fixed", inspect_prices);
+	inspect_member(&in, &members, TOP_MIN_BALANCE, "min_balance", inspect_price);
+	inspect_member(&in, &members, TOP_SIGNUP_BONUS, "signup_bonus", inspect_price);
+	inspect_member(&in, &members, TOP_PLANS, "plans", inspect_plans);
+	if (in.problems == NIL)
+	{
+		*normal = JsonbValueToJsonb(pushJsonbValue(&in.out, WJB_END_OBJECT, NULL));
+		if (values[TOP_MIN_BALANCE] != NULL)
+			value_money(&in, "", values[TOP_MIN_BALANCE], 1, min_balance);
+	}
+	return in.problems;
+}

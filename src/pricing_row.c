@@ -1,0 +1,305 @@
+/*
+ * pricing_row.c
+ *		The table pricing, and what this backend keeps of it: the configurations
+ *		it uses and the expressions of them that it has parsed.
+ */
+#include "postgres.h"
+
+#include "utils/hsearch.h"
+#include "utils/memutils.h"
+
+#include "pricing.h"
+#include "query.h"
+
+#define KEPT_VERSIONS	16
+#define PROGRAM_KEY_SIZE	600
+
+struct Pricing
+{
+	pg_uuid_t	id;				/* versions may start anew, ids do not */
+	int			version;
+	MemoryContext context;		/* NULL when this place is free */
+	Jsonb	   *config;
+	HTAB	   *programs;
+	uint64		last_used;
+};
+
+/* A parsed expression. */
+typedef struct KeptProgram
+{
+	char		key[PROGRAM_KEY_SIZE];
+	ExprProgram *program;
+} KeptProgram;
+
+static Pricing kept[KEPT_VERSIONS];
+static uint64 uses = 0;
+
+#define VERSION_COLUMNS "p.version, p.id"
+
+static KeptQuery version_query = {
+	.sql = "SELECT " VERSION_COLUMNS " FROM ducto.pricing p WHERE p.version = $1",
+	.types = {INT4OID}
+};
+
+static KeptQuery active_query = {
+	.sql = "SELECT " VERSION_COLUMNS " FROM ducto.pricing p WHERE p.active",
+};
+
+static KeptQuery active_for_query = {
+	.sql = "SELECT " VERSION_COLUMNS ", (SELECT a.plan_id FROM ducto.accounts a WHERE a.id = $1)"
+	" FROM ducto.pricing p WHERE p.active",
+	.types = {UUIDOID}
+};
+
+static KeptQuery reserved_for_query = {
+	.sql = "SELECT " VERSION_COLUMNS ", (SELECT a.plan_id FROM ducto.accounts a WHERE a.id = $1)"
+	" FROM ducto.reservations r JOIN ducto.pricing p ON p.version = r.pricing_version"
+	" WHERE r.account_id = $1 AND r.id = $2",
+	.types = {UUIDOID, UUIDOID}
+};
+
+static KeptQuery min_balance_query = {
+	.sql = "SELECT min_balance FROM ducto.pricing WHERE active",
+};
+
+static KeptQuery config_query = {
+	.sql = "SELECT config FROM ducto.pricing WHERE id = $1 AND version = $2",
+	.types = {UUIDOID, INT4OID}
+};
+
+/*
+ * Return the place of a configuration: its own, a free one, or that of the
+ * one that was not used for the longest time.
+ */
+static Pricing *
+kept_place(const pg_uuid_t *id)
+{
+	Pricing    *oldest = &kept[0];
+
+	for (int i = 0; i < KEPT_VERSIONS; i++)
+	{
+		if (kept[i].context != NULL && memcmp(&kept[i].id, id, UUID_LEN) == 0)
+			return &kept[i];
+		if (kept[i].last_used < oldest->last_used)
+			oldest = &kept[i];
+	}
+	if (oldest->context != NULL)
+		MemoryContextDelete(oldest->context);
+	memset(oldest, 0, sizeof(Pricing));
+	return oldest;
+}
+
+/*
+ * Read a configuration into a free place.
+ */
+static void
+kept_load(Pricing *pricing, const pg_uuid_t *id, int version)
+{
+	QueryArgs	args = {0};
+	HASHCTL		control = {.keysize = PROGRAM_KEY_SIZE, .entrysize = sizeof(KeptProgram)};
+	MemoryContext context = AllocSetContextCreate(CurrentMemoryContext, "ducto pricing", ALLOCSET_DEFAULT_SIZES);
+	MemoryContext previous;
+
+	args_uuid(&args, id);
+	args_int4(&args, version);
+	if (query_read(&config_query, &args) != 1)
+		elog(ERROR, "pricing version %d is gone", version);
+	control.hcxt = context;
+	previous = MemoryContextSwitchTo(context);
+	pricing->config = DatumGetJsonbPCopy(row_datum(0, 1));
+	pricing->programs = hash_create("ducto expressions", 64, &control, HASH_ELEM | HASH_STRINGS | HASH_CONTEXT);
+	MemoryContextSwitchTo(previous);
+	pricing->id = *id;
+	pricing->version = version;
+	MemoryContextSetParent(context, CacheMemoryContext);
+	pricing->context = context;
+}
+
+/*
+ * Return the configuration that the last result's row names.
+ */
+static Pricing *
+pricing_from_row(void)
+{
+	pg_uuid_t	id = row_uuid(0, 2);
+	int			version = DatumGetInt32(row_datum(0, 1));
+	Pricing    *pricing = kept_place(&id);
+
+	if (pricing->context == NULL)
+		kept_load(pricing, &id, version);
+	pricing->last_used = ++uses;
+	return pricing;
+}
+
+/*
+ * pricing_get returns a version; NULL when there is none.
+ */
+Pricing *
+pricing_get(int version)
+{
+	QueryArgs	args = {0};
+
+	args_int4(&args, version);
+	return query_read(&version_query, &args) > 0 ? pricing_from_row() : NULL;
+}
+
+/*
+ * pricing_get_active returns the active version; NULL when there is none.
+ */
+Pricing *
+pricing_get_active(void)
+{
+	QueryArgs	args = {0};
+
+	return query_read(&active_query, &args) > 0 ? pricing_from_row() : NULL;
+}
+
+/*
+ * pricing_for returns the pricing for a user's call and the plan that the
+ * user has, NULL for none: that of a reservation of a usage, else the active
+ * one; NULL when there is none.
+ */
+Pricing *
+pricing_for(const pg_uuid_t *user, const pg_uuid_t *reservation, const char **plan_id)
+{
+	QueryArgs	args = {0};
+	uint64		found = 0;
+
+	args_uuid(&args, user);
+	if (reservation != NULL)
+	{
+		args_uuid(&args, reservation);
+		found = query_read(&reserved_for_query, &args);
+		args.n = 1;
+	}
+	if (found == 0 && query_read(&active_for_query, &args) == 0)
+		return NULL;
+	*plan_id = row_text(0, 3);
+	return pricing_from_row();
+}
+
+/*
+ * pricing_min_balance returns the floor of ducto_reserve where nothing else is
+ * said.
+ */
+Money
+pricing_min_balance(void)
+{
+	QueryArgs	args = {0};
+
+	return query_read(&min_balance_query, &args) > 0 ? row_money(0, 1) : DEFAULT_MIN_BALANCE;
+}
+
+/*
+ * pricing_version returns the version of a pricing.
+ */
+int
+pricing_version(const Pricing *pricing)
+{
+	return pricing->version;
+}
+
+/*
+ * Find a member of an object by its name.
+ */
+static bool
+member_find(JsonbContainer *object, const char *name, JsonbValue *value)
+{
+	return getKeyJsonValueFromContainer(object, name, strlen(name), value) != NULL;
+}
+
+/*
+ * Find a member that is an object.
+ */
+static JsonbContainer *
+member_object(JsonbContainer *object, const char *name)
+{
+	JsonbValue	value;
+
+	if (object == NULL || !member_find(object, name, &value) || value.type != jbvBinary)
+		return NULL;
+	return value.val.binary.data;
+}
+
+/*
+ * Return the parsed expression of a name in an object, NULL for none; key
+ * tells them apart.
+ */
+static ExprProgram *
+program_get(Pricing *pricing, const char *key, JsonbContainer *object, const char *name)
+{
+	KeptProgram *known = hash_search(pricing->programs, key, HASH_FIND, NULL);
+	ExprProgram *program;
+	MemoryContext previous;
+	JsonbValue	value;
+	ExprError	error;
+
+	if (known != NULL)
+		return known->program;
+	if (object == NULL || !member_find(object, name, &value) || value.type != jbvString)
+		return NULL;
+	previous = MemoryContextSwitchTo(pricing->context);
+	program = expr_parse(value.val.string.val, value.val.string.len, &error);
+	MemoryContextSwitchTo(previous);
+	if (program == NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_DATA_CORRUPTED),
+				 errmsg("pricing version %d has an invalid expression: %s", pricing->version, error.message)));
+	known = hash_search(pricing->programs, key, HASH_ENTER, NULL);
+	known->program = program;
+	return program;
+}
+
+/*
+ * pricing_expression returns the expression of a name in a section, NULL for
+ * none.
+ */
+ExprProgram *
+pricing_expression(Pricing *pricing, const char *section, const char *name)
+{
+	char		key[PROGRAM_KEY_SIZE];
+
+	snprintf(key, sizeof(key), "%s/%s", section, name);
+	return program_get(pricing, key, member_object(&pricing->config->root, section), name);
+}
+
+/*
+ * pricing_override returns the expression that a plan has for a model, NULL
+ * for none.
+ */
+ExprProgram *
+pricing_override(Pricing *pricing, const char *plan_id, const char *model)
+{
+	char		key[PROGRAM_KEY_SIZE];
+	JsonbContainer *plan;
+
+	if (plan_id == NULL)
+		return NULL;
+	snprintf(key, sizeof(key), "plans/%zu/%s/%s", strlen(plan_id), plan_id, model);
+	plan = member_object(member_object(&pricing->config->root, "plans"), plan_id);
+	return program_get(pricing, key, member_object(plan, "rate_overrides"), model);
+}
+
+/*
+ * pricing_has_plan tells whether a configuration has a plan.
+ */
+bool
+pricing_has_plan(const Pricing *pricing, const char *plan_id)
+{
+	return member_object(member_object(&pricing->config->root, "plans"), plan_id) != NULL;
+}
+
+/*
+ * pricing_fixed finds the price of a fixed job.
+ */
+bool
+pricing_fixed(const Pricing *pricing, const char *job, Numeric *price)
+{
+	JsonbContainer *fixed = member_object(&pricing->config->root, "fixed");
+	JsonbValue	value;
+
+	if (fixed == NULL || !member_find(fixed, job, &value) || value.type != jbvNumeric)
+		return false;
+	*price = DatumGetNumeric(DirectFunctionCall1(numeric_uplus, NumericGetDatum(value.val.numeric)));
+	return true;
+}
