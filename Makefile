@@ -3,17 +3,17 @@ EXTVERSION = $(shell sed -n "s/^default_version *= *'\(.*\)'/\1/p" ducto.control
 
 MODULE_big = ducto
 OBJS = src/ducto.o src/money.o src/uuidv7.o src/period.o src/query.o src/result.o src/args.o \
-	src/plan_row.o src/account_row.o src/ledger.o src/lot.o src/hold.o src/cap_row.o \
+	src/plan_row.o src/account_row.o src/ledger.o src/lot.o src/hold.o src/cap_row.o src/member.o \
 	src/expr_code.o src/expr_lex.o src/expr_names.o src/expr_parse.o src/expr_math.o src/expr_eval.o src/expr_sql.o \
 	src/pricing_config.o src/pricing_row.o src/usage.o src/pricing.o \
 	src/allowance.o src/roll.o src/key.o src/deduction.o \
 	src/account.o src/grant.o src/sweep.o src/reservation.o src/settle.o src/charge.o \
-	src/refund.o src/plan.o src/cap.o src/history.o src/verify.o src/access.o
+	src/refund.o src/plan.o src/cap.o src/team.o src/history.o src/verify.o src/access.o
 SOURCE_HEADERS = $(wildcard src/*.h)
 
 # The install script is the concatenation of the capabilities, in this order.
 SQL_PARTS = sql/preamble.sql sql/plan.sql sql/account.sql sql/ledger.sql sql/grant.sql \
-	sql/reservation.sql sql/refund.sql sql/cap.sql sql/pricing.sql sql/expr.sql sql/access.sql
+	sql/reservation.sql sql/refund.sql sql/cap.sql sql/team.sql sql/pricing.sql sql/expr.sql sql/access.sql
 
 DATA_built = ducto--$(EXTVERSION).sql
 PG_CFLAGS = -Wall -Wextra -Wno-unused-parameter -Wno-sign-compare
@@ -22,6 +22,7 @@ PG_CFLAGS = -Wall -Wextra -Wno-unused-parameter -Wno-sign-compare
 # the output must not be the top level, where sql/NAME.sql is source.
 REGRESS = $(sort $(patsubst test/sql/%.sql,%,$(wildcard test/sql/*.sql)))
 REGRESS_OPTS = --inputdir=test --outputdir=test/results --load-extension=ducto
+ENCODING = UTF8
 ISOLATION = $(sort $(patsubst test/specs/%.spec,%,$(wildcard test/specs/*.spec)))
 ISOLATION_OPTS = --inputdir=test --load-extension=ducto
 EXTRA_CLEAN = ducto--$(EXTVERSION).sql test/results output_iso

@@ -1,4 +1,4 @@
--- account: one row per user, the only row that an operation locks.
+-- account: one row per user or team, the only row that an operation locks.
 
 CREATE TABLE ducto.accounts (
 	id uuid NOT NULL,
@@ -24,8 +24,8 @@ ALTER TABLE ducto.accounts ENABLE ROW LEVEL SECURITY;
 SELECT pg_catalog.pg_extension_config_dump('ducto.accounts', '');
 
 COMMENT ON TABLE ducto.accounts IS 'One row per account. It has no index beside the primary key, so every update of it is HOT.';
-COMMENT ON COLUMN ducto.accounts.id IS 'The user''s id, as the application has it.';
-COMMENT ON COLUMN ducto.accounts.kind IS 'user';
+COMMENT ON COLUMN ducto.accounts.id IS 'The user''s id, as the application has it, or the team''s.';
+COMMENT ON COLUMN ducto.accounts.kind IS 'user or team';
 COMMENT ON COLUMN ducto.accounts.balance IS 'Credits: the sum of the ledger''s amounts.';
 COMMENT ON COLUMN ducto.accounts.held IS 'Credits held: the sum of what is left of the open reservations.';
 COMMENT ON COLUMN ducto.accounts.expiring IS 'The part of the balance that can expire: the sum of what remains of the grants.';

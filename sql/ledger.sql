@@ -29,6 +29,7 @@ CREATE TABLE ducto.ledger (
 CREATE INDEX ledger_id ON ducto.ledger (id);
 CREATE UNIQUE INDEX ledger_idempotency_key ON ducto.ledger (account_id, idempotency_key) WHERE idempotency_key IS NOT NULL;
 CREATE INDEX ledger_refunds ON ducto.ledger (account_id, reference) WHERE type = 'refund';
+CREATE INDEX ledger_actor ON ducto.ledger (actor, created_at, id) WHERE actor IS NOT NULL;
 ALTER TABLE ducto.ledger ENABLE ROW LEVEL SECURITY;
 SELECT pg_catalog.pg_extension_config_dump('ducto.ledger', '');
 
@@ -40,7 +41,7 @@ COMMENT ON COLUMN ducto.ledger.amount IS 'Credits, negative for a debit.';
 COMMENT ON COLUMN ducto.ledger.balance_after IS 'The balance with this entry.';
 COMMENT ON COLUMN ducto.ledger.type IS 'purchase, subscription, signup_bonus, adjustment, promo, usage, refund or expiry.';
 COMMENT ON COLUMN ducto.ledger.operation_type IS 'The kind of operation that was charged.';
-COMMENT ON COLUMN ducto.ledger.actor IS 'Who spent, where that is another than the account.';
+COMMENT ON COLUMN ducto.ledger.actor IS 'The member who spent from a team''s pool.';
 COMMENT ON COLUMN ducto.ledger.model IS 'The model that was used.';
 COMMENT ON COLUMN ducto.ledger.idempotency_key IS 'The caller''s key, unique per account.';
 COMMENT ON COLUMN ducto.ledger.reference IS 'The debit that a refund refunds, the reservation that a debit settles, the grant that expired.';
@@ -105,7 +106,7 @@ LANGUAGE c STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS 'MODULE_PATHNAME', 'ducto_list_transactions';
 REVOKE ALL ON FUNCTION @extschema@.ducto_list_transactions(uuid, text[], timestamptz, timestamptz, integer, integer, uuid) FROM PUBLIC;
 COMMENT ON FUNCTION @extschema@.ducto_list_transactions(uuid, text[], timestamptz, timestamptz, integer, integer, uuid) IS
-'Returns the ledger of an account, newest first.
+'Returns the ledger of an account, newest first; with a team''s id that of its pool, user_id then being the acting member.
 types: only entries of these types (purchase, subscription, signup_bonus, adjustment, promo, usage, refund, expiry); NULL = all. from_time, to_time: only entries created in this window, both ends included. max_rows, skip_rows: the page, in rows. before: only entries before this one, for paging at a constant cost.
 total_count is the number of entries that match types and window. Takes no lock, works on a standby. Errors: 22004, 22023.';
 
@@ -120,7 +121,7 @@ LANGUAGE c STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS 'MODULE_PATHNAME', 'ducto_list_usage_events';
 REVOKE ALL ON FUNCTION @extschema@.ducto_list_usage_events(uuid, timestamptz, timestamptz, integer, integer) FROM PUBLIC;
 COMMENT ON FUNCTION @extschema@.ducto_list_usage_events(uuid, timestamptz, timestamptz, integer, integer) IS
-'Returns the usage entries of a user, newest first. from_time, to_time: the window, both ends included. max_rows, skip_rows: the page, in rows. total_count is the number of entries in the window.
+'Returns the usage entries of a user, personal and in teams, newest first. from_time, to_time: the window, both ends included. max_rows, skip_rows: the page, in rows. total_count is the number of entries in the window.
 Takes no lock, works on a standby. Errors: 22004, 22023.';
 
 CREATE FUNCTION @extschema@.ducto_balance_at(user_id uuid, at timestamptz) RETURNS numeric

@@ -126,13 +126,14 @@ CREATE FUNCTION @extschema@.ducto_reserve_usage(
 	operation_type text DEFAULT 'usage',
 	metadata jsonb DEFAULT '{}',
 	ttl_seconds integer DEFAULT NULL,
-	idempotency_key text DEFAULT NULL
+	idempotency_key text DEFAULT NULL,
+	team_id uuid DEFAULT NULL
 ) RETURNS @extschema@.ducto_reserve_result
 LANGUAGE c VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS 'MODULE_PATHNAME', 'ducto_reserve_usage';
-REVOKE ALL ON FUNCTION @extschema@.ducto_reserve_usage(uuid, jsonb, text, jsonb, integer, text) FROM PUBLIC;
-COMMENT ON FUNCTION @extschema@.ducto_reserve_usage(uuid, jsonb, text, jsonb, integer, text) IS
-'Holds what a usage will cost: ducto_reserve with the price of the usage (see ducto_price) under the active pricing and the user''s plan, which the reservation remembers. A usage with a fixed_job is paid from credits alone. A price of 0 is a hold of 0.
+REVOKE ALL ON FUNCTION @extschema@.ducto_reserve_usage(uuid, jsonb, text, jsonb, integer, text, uuid) FROM PUBLIC;
+COMMENT ON FUNCTION @extschema@.ducto_reserve_usage(uuid, jsonb, text, jsonb, integer, text, uuid) IS
+'Holds what a usage will cost: ducto_reserve with the price of the usage (see ducto_price) under the active pricing and the user''s plan, which the reservation remembers. A usage with a fixed_job is paid from credits alone. A price of 0 is a hold of 0. team_id: hold it in this team''s pool, at the prices without a plan.
 Locks the account. Returns as ducto_reserve. Rejections: as ducto_reserve, and no_active_pricing, model_not_priced. Errors: 22004, 22003, 22012, 22023.';
 
 CREATE FUNCTION @extschema@.ducto_charge_usage(

@@ -3,6 +3,7 @@
 CREATE TABLE ducto.reservations (
 	account_id uuid NOT NULL,
 	id uuid NOT NULL,
+	actor uuid,
 	amount numeric(18,4) NOT NULL,
 	remaining numeric(18,4) NOT NULL,
 	operation_type text NOT NULL,
@@ -29,12 +30,14 @@ CREATE TABLE ducto.reservations (
 CREATE UNIQUE INDEX reservations_idempotency_key ON ducto.reservations (account_id, idempotency_key) WHERE idempotency_key IS NOT NULL;
 CREATE UNIQUE INDEX reservations_closing_key ON ducto.reservations (account_id, closing_key) WHERE closing_key IS NOT NULL;
 CREATE INDEX reservations_open ON ducto.reservations (account_id, expires_at) WHERE state = 'open';
+CREATE INDEX reservations_of_member ON ducto.reservations (id) WHERE actor IS NOT NULL;
 ALTER TABLE ducto.reservations ENABLE ROW LEVEL SECURITY;
 SELECT pg_catalog.pg_extension_config_dump('ducto.reservations', '');
 
 COMMENT ON TABLE ducto.reservations IS 'Credits held for operations, and how each hold ended.';
 COMMENT ON COLUMN ducto.reservations.account_id IS 'Whose credits are held.';
 COMMENT ON COLUMN ducto.reservations.id IS 'The reservation id (UUIDv7).';
+COMMENT ON COLUMN ducto.reservations.actor IS 'The member for whom a team''s pool holds credits.';
 COMMENT ON COLUMN ducto.reservations.amount IS 'Credits reserved.';
 COMMENT ON COLUMN ducto.reservations.remaining IS 'Credits still held; 0 once closed.';
 COMMENT ON COLUMN ducto.reservations.operation_type IS 'The kind of operation.';
@@ -112,16 +115,17 @@ CREATE FUNCTION @extschema@.ducto_reserve(
 	max_concurrent integer DEFAULT NULL,
 	required_feature text DEFAULT NULL,
 	idempotency_key text DEFAULT NULL,
+	team_id uuid DEFAULT NULL,
 	skip_allowance boolean DEFAULT false
 ) RETURNS @extschema@.ducto_reserve_result
 LANGUAGE c VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS 'MODULE_PATHNAME', 'ducto_reserve';
-REVOKE ALL ON FUNCTION @extschema@.ducto_reserve(uuid, numeric, text, jsonb, numeric, integer, text, text, numeric, integer, text, text, boolean) FROM PUBLIC;
-COMMENT ON FUNCTION @extschema@.ducto_reserve(uuid, numeric, text, jsonb, numeric, integer, text, text, numeric, integer, text, text, boolean) IS
+REVOKE ALL ON FUNCTION @extschema@.ducto_reserve(uuid, numeric, text, jsonb, numeric, integer, text, text, numeric, integer, text, text, uuid, boolean) FROM PUBLIC;
+COMMENT ON FUNCTION @extschema@.ducto_reserve(uuid, numeric, text, jsonb, numeric, integer, text, text, numeric, integer, text, text, uuid, boolean) IS
 'Holds credits for an operation, when the allowance left this month and what is available cover them down to the floor.
-amount: credits, positive. operation_type, model: stored; 1 to 255 bytes. metadata: a JSON object. min_balance: the floor in credits when strict, 0 or more; NULL = min_balance of the active pricing, else 5. ttl_seconds: 1 to 2592000; NULL = ducto.reservation_ttl. billing_mode: strict or overdraft. overdraft_floor: the floor when overdraft, 0 or less, required then. max_concurrent: reject when so many reservations of this operation type are open, 1 or more. NULL for these three = as the user''s plan says for the operation type, else as the plan says, else strict, none, unlimited. required_feature: reject unless the user''s plan has it. idempotency_key: 1 to 255 bytes, in a set of its own; a retry returns the original result. skip_allowance: pay from credits alone.
+amount: credits, positive. operation_type, model: stored; 1 to 255 bytes. metadata: a JSON object. min_balance: the floor in credits when strict, 0 or more; NULL = min_balance of the active pricing, else 5. ttl_seconds: 1 to 2592000; NULL = ducto.reservation_ttl. billing_mode: strict or overdraft. overdraft_floor: the floor when overdraft, 0 or less, required then. max_concurrent: reject when so many reservations of this operation type are open, 1 or more. NULL for these three = as the user''s plan says for the operation type, else as the plan says, else strict, none, unlimited. required_feature: reject unless the user''s plan has it. idempotency_key: 1 to 255 bytes, in a set of its own; a retry returns the original result. team_id: hold them in this team''s pool, for the member user_id: only the pool and the member''s cap count then, and balances are the pool''s. skip_allowance: pay from credits alone.
 Locks the account. Returns the reservation and the user''s balance, reserved and available credits with it.
-Rejections: feature_not_entitled, concurrency_limit, cap_reached, insufficient_credits. Errors: 22004, 22003, 22023.';
+Rejections: idempotency_conflict, team_not_found, user_not_in_team, feature_not_entitled, concurrency_limit, cap_reached, insufficient_credits. Errors: 22004, 22003, 22023.';
 
 CREATE FUNCTION @extschema@.ducto_deduct(
 	user_id uuid,

@@ -18,6 +18,7 @@
 #define DEFAULT_PRIORITY	50
 
 PG_FUNCTION_INFO_V1(ducto_add_credits);
+PG_FUNCTION_INFO_V1(ducto_add_team_credits);
 PG_FUNCTION_INFO_V1(ducto_get_balance);
 
 static const char *const credit_types[] = {
@@ -27,7 +28,8 @@ static const char *const credit_types[] = {
 /* What ducto_add_credits is asked for. */
 typedef struct CreditRequest
 {
-	pg_uuid_t  *user;
+	pg_uuid_t  *account;
+	bool		team;			/* it is a team's pool */
 	Money		amount;
 	const char *type;
 	Jsonb	   *metadata;
@@ -57,14 +59,15 @@ CheckCredit(const CreditRequest *request)
 }
 
 /*
- * Door of ducto_add_credits.
+ * Door of ducto_add_credits and ducto_add_team_credits.
  */
 static void
-credit_request(FunctionCallInfo fcinfo, CreditRequest *request)
+credit_request(FunctionCallInfo fcinfo, bool team, CreditRequest *request)
 {
-	request->user = arg_uuid(fcinfo, 0, "user_id");
+	request->team = team;
+	request->account = arg_uuid(fcinfo, 0, team ? "team_id" : "user_id");
 	request->amount = arg_money(fcinfo, 1, "amount", MONEY_ANY);
-	request->type = arg_word(fcinfo, 2, "type", credit_types);
+	request->type = PG_ARGISNULL(2) && team ? TYPE_PURCHASE : arg_word(fcinfo, 2, "type", credit_types);
 	request->metadata = arg_metadata(fcinfo, 3, "metadata");
 	request->expires_at = PG_ARGISNULL(4) ? DT_NOEND : arg_time(fcinfo, 4, "expires_at");
 	request->key = arg_text(fcinfo, 5, "idempotency_key");
@@ -127,7 +130,7 @@ credit_book(Account *acc, const CreditRequest *request, LedgerEntry *entry)
 }
 
 /*
- * Answer of ducto_add_credits.
+ * Answer of ducto_add_credits and ducto_add_team_credits.
  */
 static Datum
 credit_result(FunctionCallInfo fcinfo, const CreditRequest *request, const pg_uuid_t *transaction,
@@ -138,13 +141,78 @@ credit_result(FunctionCallInfo fcinfo, const CreditRequest *request, const pg_uu
 
 	result_begin(&row, fcinfo);
 	result_uuid(&row, transaction);
-	result_uuid(&row, request->user);
+	result_uuid(&row, request->team ? NULL : request->account);
 	result_money(&row, amount);
 	result_money(&row, balance);
 	result_money(&row, lifetime);
 	result_time_or_null(&row, expires_at);
 	result_bool(&row, idempotent);
 	return result_end_with_error(&row, rejection);
+}
+
+/*
+ * Lock the account of a request; a new user's is made unless it has to be
+ * rejected anyway. False: there is no such team.
+ */
+static bool
+credit_lock(const CreditRequest *request, Account *acc)
+{
+	if (request->team)
+		return account_lock_team(request->account, acc);
+	if (request->amount >= 0)
+		account_lock_or_create(request->account, acc);
+	else
+		account_lock(request->account, acc);
+	return true;
+}
+
+/*
+ * Add credits to a locked account.
+ */
+static Datum
+credit_apply(FunctionCallInfo fcinfo, const CreditRequest *request, Account *acc)
+{
+	LedgerEntry entry;
+	LedgerRecord original;
+	KeyState	known = KEY_FREE;
+	Rejection	rejection;
+
+	if (request->key != NULL)
+		known = key_find(acc, request->key, KEY_CREDIT, NULL, NULL, &original);
+	if (known == KEY_REPLAY)
+		return credit_result(fcinfo, request, &original.id, original.amount, original.balance_after,
+							 original.lifetime_purchased, original.expires_at, true, ACCEPTED);
+	if (known == KEY_FREE && request->expires_at <= acc->now)
+		arg_reject("expires_at", timestamptz_to_str(request->expires_at),
+				   "\"expires_at\" must lie in the future.");
+	rejection = known == KEY_FREE ? credit_decide(acc, request) : IDEMPOTENCY_CONFLICT;
+	if (rejection != ACCEPTED || request->amount == 0)
+		return credit_result(fcinfo, request, NULL, request->amount, acc->balance, acc->lifetime_purchased,
+							 request->expires_at, false, rejection);
+	credit_book(acc, request, &entry);
+	return credit_result(fcinfo, request, &entry.id, request->amount, entry.balance_after,
+						 acc->lifetime_purchased, request->expires_at, false, ACCEPTED);
+}
+
+/*
+ * Add credits to a user's account or a team's pool.
+ */
+static Datum
+credit_add(FunctionCallInfo fcinfo, bool team)
+{
+	CreditRequest request;
+	Account		acc;
+	Datum		result;
+
+	credit_request(fcinfo, team, &request);
+	query_begin();
+	if (credit_lock(&request, &acc))
+		result = credit_apply(fcinfo, &request, &acc);
+	else
+		result = credit_result(fcinfo, &request, NULL, request.amount, 0, 0, request.expires_at, false,
+							   TEAM_NOT_FOUND);
+	query_end();
+	return result;
 }
 
 /*
@@ -155,42 +223,17 @@ credit_result(FunctionCallInfo fcinfo, const CreditRequest *request, const pg_uu
 Datum
 ducto_add_credits(PG_FUNCTION_ARGS)
 {
-	CreditRequest request;
-	Account		acc;
-	LedgerEntry entry;
-	LedgerRecord original;
-	Rejection	rejection;
-	KeyState	known = KEY_FREE;
-	Datum		result;
+	PG_RETURN_DATUM(credit_add(fcinfo, false));
+}
 
-	credit_request(fcinfo, &request);
-	query_begin();
-	if (request.amount >= 0)
-		account_lock_or_create(request.user, &acc);
-	else
-		account_lock(request.user, &acc);
-
-	if (request.key != NULL)
-		known = key_find(&acc, request.key, KEY_CREDIT, NULL, &original);
-	if (known == KEY_REPLAY)
-		result = credit_result(fcinfo, &request, &original.id, original.amount, original.balance_after,
-							   original.lifetime_purchased, original.expires_at, true, ACCEPTED);
-	else
-	{
-		rejection = known == KEY_CONFLICT ? IDEMPOTENCY_CONFLICT : credit_decide(&acc, &request);
-		if (rejection == ACCEPTED && request.expires_at <= acc.now)
-			arg_reject("expires_at", timestamptz_to_str(request.expires_at),
-					   "\"expires_at\" must lie in the future.");
-		if (rejection == ACCEPTED && request.amount != 0)
-			credit_book(&acc, &request, &entry);
-		result = credit_result(fcinfo, &request,
-							   rejection == ACCEPTED && request.amount != 0 ? &entry.id : NULL,
-							   request.amount,
-							   rejection == ACCEPTED && request.amount != 0 ? entry.balance_after : acc.balance,
-							   acc.lifetime_purchased, request.expires_at, false, rejection);
-	}
-	query_end();
-	PG_RETURN_DATUM(result);
+/*
+ * ducto_add_team_credits adds credits to a team's pool. It locks the pool.
+ * Arguments, rejections and errors: see its COMMENT.
+ */
+Datum
+ducto_add_team_credits(PG_FUNCTION_ARGS)
+{
+	PG_RETURN_DATUM(credit_add(fcinfo, true));
 }
 
 /*

@@ -14,6 +14,7 @@ typedef struct Account
 {
 	pg_uuid_t	id;
 	bool		exists;
+	bool		team;			/* it is a team's pool */
 	Money		balance;
 	Money		held;			/* sum of the open holds */
 	Money		expiring;		/* sum of the grants' remaining */
@@ -50,12 +51,14 @@ typedef struct AccountChange
 } AccountChange;
 
 extern bool account_load(const pg_uuid_t *id, Account *acc, AccountLock lock);
+extern void account_require_user(const Account *acc);
 extern void account_create(const pg_uuid_t *id, const char *kind);
 extern void account_write(Account *acc);
 
 extern bool account_after(const pg_uuid_t *id, Money debit, Account *after, AccountChange *change);
 extern bool account_try_charge(const pg_uuid_t *id, Money amount, Money floor, Account *after,
 							   AccountChange *change);
+extern bool account_try_charge_team(const pg_uuid_t *id, Money amount, Account *after, AccountChange *change);
 extern bool account_try_hold(const pg_uuid_t *id, Money amount, Money floor, int ttl_seconds,
 							 Account *after, AccountChange *change);
 extern void account_undo(const pg_uuid_t *id, const AccountChange *change);

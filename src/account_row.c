@@ -62,22 +62,30 @@ static KeptQuery account_write_query = {
  * They leave alone an account where something is to be rolled forward, one
  * with a plan or caps, and one whose grants do not cover the amount alone.
  */
-#define GUARD \
-	" WHERE id = $1 AND kind = 'user' AND plan_id IS NULL AND caps = 0 AND next_boundary > clock_timestamp() AND balance - held - $2 >= $3"
+#define GUARD(kind) \
+	" WHERE id = $1 AND kind = '" kind "' AND plan_id IS NULL AND caps = 0 AND next_boundary > clock_timestamp() AND balance - held - $2 >= $3"
+
+#define CHARGE_SQL(kind) \
+	"UPDATE ducto.accounts SET balance = balance - $2," \
+	" expiring = CASE WHEN expiring = 0 THEN expiring ELSE expiring - $2 END," \
+	" last_seq = last_seq + 1, updated_at = greatest(updated_at, clock_timestamp())" \
+	GUARD(kind) " AND (expiring = 0 OR expiring > $2)" \
+	" RETURNING balance, held, expiring, next_boundary, last_seq, closing_keys, updated_at"
 
 static KeptQuery account_charge_query = {
-	.sql = "UPDATE ducto.accounts SET balance = balance - $2,"
-	" expiring = CASE WHEN expiring = 0 THEN expiring ELSE expiring - $2 END,"
-	" last_seq = last_seq + 1, updated_at = greatest(updated_at, clock_timestamp())"
-	GUARD " AND (expiring = 0 OR expiring > $2)"
-	" RETURNING balance, held, expiring, next_boundary, last_seq, closing_keys, updated_at",
+	.sql = CHARGE_SQL("user"),
+	.types = {UUIDOID, NUMERICOID, NUMERICOID}
+};
+
+static KeptQuery account_charge_team_query = {
+	.sql = CHARGE_SQL("team"),
 	.types = {UUIDOID, NUMERICOID, NUMERICOID}
 };
 
 static KeptQuery account_hold_query = {
 	.sql = "UPDATE ducto.accounts SET held = held + $2, next_boundary = least(next_boundary, $4),"
 	" updated_at = greatest(updated_at, clock_timestamp())"
-	GUARD
+	GUARD("user")
 	" RETURNING balance, held, expiring, next_boundary, last_seq, closing_keys, updated_at",
 	.types = {UUIDOID, NUMERICOID, NUMERICOID, TIMESTAMPTZOID}
 };
@@ -100,7 +108,6 @@ account_load(const pg_uuid_t *id, Account *acc, AccountLock lock)
 {
 	QueryArgs	args = {0};
 	uint64		found;
-	char	   *kind;
 
 	args_uuid(&args, id);
 	if (lock == ACCOUNT_READ)
@@ -116,15 +123,8 @@ account_load(const pg_uuid_t *id, Account *acc, AccountLock lock)
 	if (found == 0)
 		return false;
 
-	kind = row_text(0, 1);
-	if (lock == ACCOUNT_WAIT && strcmp(kind, "user") != 0)
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("invalid value for argument \"user_id\": %s",
-						DatumGetCString(DirectFunctionCall1(uuid_out, UUIDPGetDatum(id)))),
-				 errdetail("It is the id of a %s.", kind),
-				 errhint("\"user_id\" must be the id of a user.")));
 	acc->exists = true;
+	acc->team = strcmp(row_text(0, 1), "team") == 0;
 	acc->balance = row_money(0, 2);
 	acc->held = row_money(0, 3);
 	acc->expiring = row_money(0, 4);
@@ -144,6 +144,21 @@ account_load(const pg_uuid_t *id, Account *acc, AccountLock lock)
 	if (acc->plan_id != NULL && acc->plan.id == NULL)
 		plan_find(acc->plan_id, &acc->plan);
 	return true;
+}
+
+/*
+ * account_require_user rejects a team's id where a user's is wanted.
+ */
+void
+account_require_user(const Account *acc)
+{
+	if (acc->team)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("invalid value for argument \"user_id\": %s",
+						DatumGetCString(DirectFunctionCall1(uuid_out, UUIDPGetDatum(&acc->id)))),
+				 errdetail("It is the id of a team."),
+				 errhint("\"user_id\" must be the id of a user.")));
 }
 
 /*
@@ -221,26 +236,48 @@ account_after(const pg_uuid_t *id, Money debit, Account *after, AccountChange *c
 }
 
 /*
- * account_try_charge takes an amount from an account in one statement when
- * that is all there is to do: nothing is due, and balance - held stays at the
- * floor or above. change tells what it took, of which change->expiring from
- * grants. False: it did nothing.
+ * Take an amount from an account by a guarded update.
  */
-bool
-account_try_charge(const pg_uuid_t *id, Money amount, Money floor, Account *after,
-				   AccountChange *change)
+static bool
+try_charge(KeptQuery *query, const pg_uuid_t *id, Money amount, Money floor, Account *after, AccountChange *change)
 {
 	QueryArgs	args = {0};
 
 	args_uuid(&args, id);
 	args_money(&args, amount);
 	args_money(&args, floor);
-	if (query_run(&account_charge_query, &args, SPI_OK_UPDATE_RETURNING) == 0)
+	if (query_run(query, &args, SPI_OK_UPDATE_RETURNING) == 0)
 		return false;
 	if (account_after(id, amount, after, change))
 		return true;
 	account_undo(id, change);
 	return false;
+}
+
+/*
+ * account_try_charge takes an amount from a user's account in one statement
+ * when that is all there is to do: nothing is due, and balance - held stays at
+ * the floor or above. change tells what it took, of which change->expiring
+ * from grants. False: it did nothing.
+ */
+bool
+account_try_charge(const pg_uuid_t *id, Money amount, Money floor, Account *after,
+				   AccountChange *change)
+{
+	return try_charge(&account_charge_query, id, amount, floor, after, change);
+}
+
+/*
+ * account_try_charge_team takes an amount from a team's pool under the same
+ * conditions as account_try_charge, with the floor 0.
+ */
+bool
+account_try_charge_team(const pg_uuid_t *id, Money amount, Account *after, AccountChange *change)
+{
+	if (!try_charge(&account_charge_team_query, id, amount, 0, after, change))
+		return false;
+	after->team = true;
+	return true;
 }
 
 /*

@@ -126,11 +126,12 @@ arg_text_default(FunctionCallInfo fcinfo, int n, const char *name, const char *f
 const char *
 arg_word(FunctionCallInfo fcinfo, int n, const char *name, const char *const *words)
 {
-	char	   *value = arg_text(fcinfo, n, name);
+	char	   *value;
 	StringInfoData allowed;
 
-	if (value == NULL)
+	if (PG_ARGISNULL(n))
 		return words[0];
+	value = text_to_cstring(PG_GETARG_TEXT_PP(n));
 	for (int i = 0; words[i] != NULL; i++)
 		if (strcmp(value, words[i]) == 0)
 			return words[i];
@@ -138,7 +139,11 @@ arg_word(FunctionCallInfo fcinfo, int n, const char *name, const char *const *wo
 	initStringInfo(&allowed);
 	for (int i = 0; words[i] != NULL; i++)
 		appendStringInfo(&allowed, "%s%s", i == 0 ? "" : words[i + 1] != NULL ? ", " : " or ", words[i]);
-	arg_reject(name, psprintf("\"%s\"", value), psprintf("\"%s\" must be %s.", name, allowed.data));
+	if (strlen(value) > TEXT_MAX_BYTES)
+		value = psprintf("a text of %zu bytes", strlen(value));
+	else
+		value = psprintf("\"%s\"", value);
+	arg_reject(name, value, psprintf("\"%s\" must be %s.", name, allowed.data));
 	return NULL;
 }
 
@@ -155,7 +160,7 @@ arg_metadata(FunctionCallInfo fcinfo, int n, const char *name)
 		return NULL;
 	value = PG_GETARG_JSONB_P(n);
 	if (!JB_ROOT_IS_OBJECT(value))
-		arg_reject(name, JsonbToCString(NULL, &value->root, VARSIZE(value)),
+		arg_reject(name, JsonContainerIsScalar(&value->root) ? "a scalar" : "an array",
 				   psprintf("\"%s\" must be a JSON object.", name));
 	return value;
 }

@@ -10,6 +10,7 @@ typedef struct CapChange
 	Money		spent;
 	const char *held_model;		/* of what is held; NULL for none */
 	Money		held;
+	const pg_uuid_t *actor;		/* the member, where the account is a team's pool */
 } CapChange;
 
 /* What the caps say of a change. */
@@ -21,8 +22,8 @@ typedef struct CapVerdict
 
 extern void caps_apply(const Account *acc, const CapChange *change, CapVerdict *verdict);
 extern bool caps_admit(const Account *acc, const CapChange *change, CapVerdict *verdict);
-extern bool caps_would_deny(const Account *acc, const char *model, Money amount, bool read_only);
-extern void caps_refund(const Account *acc, const char *model, Money amount, TimestampTz debited_at);
+extern bool caps_would_deny(const Account *acc, const CapChange *change, bool read_only);
+extern void caps_refund(const Account *acc, const CapChange *refunded, TimestampTz debited_at);
 extern void caps_recount_held(const Account *acc);
 
 #endif

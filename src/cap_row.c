@@ -1,10 +1,12 @@
 /*
  * cap_row.c
- *		The counters of spend caps, kept under the account's lock.
+ *		The counters of spend caps, kept under the account's lock. A team's pool
+ *		has the caps of its members.
  */
 #include "postgres.h"
 
 #include "cap.h"
+#include "member.h"
 #include "period.h"
 #include "query.h"
 
@@ -88,6 +90,13 @@ caps_apply(const Account *acc, const CapChange *change, CapVerdict *verdict)
 
 	verdict->denied = false;
 	verdict->warning = NULL;
+	if (acc->team && (change->spent != 0 || change->held != 0))
+	{
+		bool		exceeded = member_apply(acc, change->actor, change->spent, change->held);
+
+		verdict->denied = exceeded && (change->spent > 0 || change->held > 0);
+		verdict->warning = verdict->denied ? "deny" : NULL;
+	}
 	if (acc->caps == 0 || (change->spent == 0 && change->held == 0))
 		return;
 
@@ -129,18 +138,23 @@ caps_admit(const Account *acc, const CapChange *change, CapVerdict *verdict)
 }
 
 /*
- * caps_would_deny tells whether an amount on a model would exceed a deny cap:
- * of a locked account, or in the snapshot of the calling statement.
+ * caps_would_deny tells whether a change would exceed a deny cap: of a locked
+ * account, or in the snapshot of the calling statement.
  */
 bool
-caps_would_deny(const Account *acc, const char *model, Money amount, bool read_only)
+caps_would_deny(const Account *acc, const CapChange *change, bool read_only)
 {
 	QueryArgs	args = {0};
+	Money		amount = change->spent + change->held;
 
-	if (acc->caps == 0 || amount == 0)
+	if (amount == 0)
+		return false;
+	if (acc->team)
+		return member_state(acc, change->actor, amount, read_only) == MEMBER_CAPPED;
+	if (acc->caps == 0)
 		return false;
 	args_period(&args, &acc->id, acc->now);
-	args_model(&args, model);
+	args_model(&args, change->spent != 0 ? change->model : change->held_model);
 	args_money(&args, amount);
 	args_time(&args, acc->now);
 	if (read_only)
@@ -154,15 +168,17 @@ caps_would_deny(const Account *acc, const char *model, Money amount, bool read_o
  * caps_refund gives room back in the periods of a debit that is refunded.
  */
 void
-caps_refund(const Account *acc, const char *model, Money amount, TimestampTz debited_at)
+caps_refund(const Account *acc, const CapChange *refunded, TimestampTz debited_at)
 {
 	QueryArgs	args = {0};
 
-	if (acc->caps == 0 || amount == 0)
+	if (acc->team && refunded->spent != 0)
+		member_refund(acc, refunded->actor, refunded->spent, debited_at);
+	if (acc->caps == 0 || refunded->spent == 0)
 		return;
 	args_period(&args, &acc->id, debited_at);
-	args_model(&args, model);
-	args_money(&args, amount);
+	args_model(&args, refunded->model);
+	args_money(&args, refunded->spent);
 	query_run(&caps_refund_query, &args, SPI_OK_UPDATE);
 }
 
@@ -175,6 +191,8 @@ caps_recount_held(const Account *acc)
 {
 	QueryArgs	args = {0};
 
+	if (acc->team)
+		members_recount_held(acc);
 	if (acc->caps == 0)
 		return;
 	args_uuid(&args, &acc->id);

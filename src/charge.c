@@ -109,7 +109,7 @@ charge_at_once(FunctionCallInfo fcinfo, const ChargeRequest *request, Datum *res
 		!account_try_charge(request->user, request->amount, request->floor, &after, &change))
 		return false;
 	if (request->key != NULL &&
-		key_find(&after, request->key, KEY_DEBIT, NULL, &original) != KEY_FREE)
+		key_find(&after, request->key, KEY_DEBIT, NULL, NULL, &original) != KEY_FREE)
 	{
 		account_undo(request->user, &change);
 		return false;
@@ -152,7 +152,7 @@ charge_decide(const Account *acc, const ChargeRequest *request, LedgerEntry *ent
 	if (request->required_feature != NULL && !plan_has_feature(&acc->plan, request->required_feature, &value))
 		return FEATURE_NOT_ENTITLED;
 	if (request->amount > account_headroom(acc, charge_floor(acc, request), request->skip_allowance))
-		return caps_would_deny(acc, change.model, change.spent, false) ? CAP_REACHED : INSUFFICIENT_CREDITS;
+		return caps_would_deny(acc, &change, false) ? CAP_REACHED : INSUFFICIENT_CREDITS;
 	if (!caps_admit(acc, &change, &verdict))
 		return CAP_REACHED;
 	entry->cap_warning = verdict.warning;
@@ -173,7 +173,7 @@ charge_in_steps(FunctionCallInfo fcinfo, ChargeRequest *request)
 
 	account_lock(request->user, &acc);
 	if (request->key != NULL)
-		known = key_find(&acc, request->key, KEY_DEBIT, NULL, &original);
+		known = key_find(&acc, request->key, KEY_DEBIT, NULL, NULL, &original);
 	if (known == KEY_REPLAY)
 		return deduction_replay(fcinfo, request->user, &original);
 	if (known == KEY_CONFLICT)

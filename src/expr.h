@@ -2,8 +2,8 @@
  * expr.h
  *	  The expression language of pricing: parse a text once, evaluate it often.
  *
- * The language is described in docs: exact decimals, a fixed set of variables
- * and functions, no loops.  It knows nothing of tables.
+ * Exact decimals, a fixed set of variables and functions, no loops.  Nothing
+ * here knows of tables, and nothing but the lack of memory raises an error.
  */
 #ifndef EXPR_H
 #define EXPR_H

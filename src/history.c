@@ -25,6 +25,7 @@ static const char *const entry_types[] = {
 typedef struct LedgerPage
 {
 	pg_uuid_t  *account;
+	bool		team;			/* it is a team's pool */
 	ArrayType  *types;			/* NULL for all */
 	int64		low;
 	int64		high;
@@ -33,18 +34,18 @@ typedef struct LedgerPage
 } LedgerPage;
 
 #define PAGE_COLUMNS \
-	"SELECT id, account_id, NULL::uuid, amount, type, operation_type, model, reference, balance_after," \
+	"SELECT id, CASE WHEN $6 THEN actor ELSE account_id END, CASE WHEN $6 THEN account_id END, amount, type, operation_type, model, reference, balance_after," \
 	" allowance_consumed, idempotency_key, metadata, created_at, $4::bigint FROM ducto.ledger" \
 	" WHERE account_id = $1 AND seq > $2 AND seq <= $3"
 
 static KeptQuery page_query = {
 	.sql = PAGE_COLUMNS " ORDER BY seq DESC LIMIT $5",
-	.types = {UUIDOID, INT8OID, INT8OID, INT8OID, INT8OID}
+	.types = {UUIDOID, INT8OID, INT8OID, INT8OID, INT8OID, BOOLOID}
 };
 
 static KeptQuery typed_page_query = {
-	.sql = PAGE_COLUMNS " AND type = ANY ($7) ORDER BY seq DESC LIMIT $5 OFFSET $6",
-	.types = {UUIDOID, INT8OID, INT8OID, INT8OID, INT8OID, INT8OID, TEXTARRAYOID}
+	.sql = PAGE_COLUMNS " AND type = ANY ($8) ORDER BY seq DESC LIMIT $5 OFFSET $7",
+	.types = {UUIDOID, INT8OID, INT8OID, INT8OID, INT8OID, BOOLOID, INT8OID, TEXTARRAYOID}
 };
 
 static KeptQuery typed_count_query = {
@@ -55,6 +56,24 @@ static KeptQuery typed_count_query = {
 static KeptQuery entry_seq_query = {
 	.sql = "SELECT seq FROM ducto.ledger WHERE id = $1 AND account_id = $2",
 	.types = {UUIDOID, UUIDOID}
+};
+
+#define USAGE_COLUMNS \
+	"amount, type, operation_type, model, reference, balance_after, allowance_consumed, idempotency_key, metadata, created_at"
+
+/* Each branch reads no more of its index than the page needs. */
+static KeptQuery usage_query = {
+	.sql = "SELECT id, user_id, team_id, " USAGE_COLUMNS ","
+	" (SELECT count(*) FROM ducto.ledger WHERE account_id = $1 AND seq > $2 AND seq <= $3 AND type = 'usage' AND actor IS NULL)"
+	" + (SELECT count(*) FROM ducto.ledger WHERE actor = $1 AND type = 'usage' AND created_at >= $4 AND created_at <= $5)"
+	" FROM ((SELECT id, account_id AS user_id, NULL::uuid AS team_id, " USAGE_COLUMNS " FROM ducto.ledger"
+	"  WHERE account_id = $1 AND seq > $2 AND seq <= $3 AND type = 'usage' AND actor IS NULL"
+	"  ORDER BY seq DESC LIMIT $6 + $7)"
+	" UNION ALL (SELECT id, actor, account_id, " USAGE_COLUMNS " FROM ducto.ledger"
+	"  WHERE actor = $1 AND type = 'usage' AND created_at >= $4 AND created_at <= $5"
+	"  ORDER BY created_at DESC, id DESC LIMIT $6 + $7)) u"
+	" ORDER BY created_at DESC, id DESC LIMIT $6 OFFSET $7",
+	.types = {UUIDOID, INT8OID, INT8OID, TIMESTAMPTZOID, TIMESTAMPTZOID, INT8OID, INT8OID}
 };
 
 /*
@@ -149,6 +168,7 @@ page_result(FunctionCallInfo fcinfo, LedgerPage *page, int64 total)
 	args_int8(&args, page->high);
 	args_int8(&args, total);
 	args_int8(&args, page->max_rows);
+	args_bool(&args, page->team);
 	if (page->types != NULL)
 	{
 		args_int8(&args, page->skip_rows);
@@ -169,6 +189,7 @@ page_begin(LedgerPage *page, pg_uuid_t *account, ArrayType *types)
 	account_load(account, &acc, ACCOUNT_READ);
 	page->account = account;
 	page->types = types;
+	page->team = acc.team;
 	page->high = acc.last_seq;
 }
 
@@ -202,8 +223,9 @@ ducto_list_transactions(PG_FUNCTION_ARGS)
 }
 
 /*
- * ducto_list_usage_events returns the usage entries of a user, newest first.
- * It takes no lock. Arguments and errors: see its COMMENT.
+ * ducto_list_usage_events returns the usage entries of a user, personal and in
+ * teams, newest first. It takes no lock. Arguments and errors: see its
+ * COMMENT.
  */
 Datum
 ducto_list_usage_events(PG_FUNCTION_ARGS)
@@ -211,15 +233,20 @@ ducto_list_usage_events(PG_FUNCTION_ARGS)
 	pg_uuid_t  *user = arg_uuid(fcinfo, 0, "user_id");
 	int			max_rows = arg_int_between(fcinfo, 3, "max_rows", 1, PG_INT32_MAX, DEFAULT_PAGE);
 	int			skip_rows = arg_int_between(fcinfo, 4, "skip_rows", 0, PG_INT32_MAX, 0);
-	Datum		usage = CStringGetTextDatum(TYPE_USAGE);
-	LedgerPage		page;
+	LedgerPage	page;
+	QueryArgs	args = {0};
 
 	query_begin();
-	page_begin(&page, user, construct_array(&usage, 1, TEXTOID, -1, false, TYPALIGN_INT));
+	page_begin(&page, user, NULL);
 	page_window(fcinfo, 1, &page);
-	page.max_rows = max_rows;
-	page.skip_rows = skip_rows;
-	page_result(fcinfo, &page, page_count(&page));
+	args_uuid(&args, user);
+	args_int8(&args, page.low);
+	args_int8(&args, page.high);
+	args_time(&args, PG_ARGISNULL(1) ? DT_NOBEGIN : PG_GETARG_TIMESTAMPTZ(1));
+	args_time(&args, PG_ARGISNULL(2) ? DT_NOEND : PG_GETARG_TIMESTAMPTZ(2));
+	args_int8(&args, max_rows);
+	args_int8(&args, skip_rows);
+	query_read_into(fcinfo, &usage_query, &args);
 	query_end();
 	return (Datum) 0;
 }

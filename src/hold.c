@@ -17,20 +17,26 @@ static const char *const hold_states[] = {
 static KeptQuery hold_insert_query = {
 	.sql = "INSERT INTO ducto.reservations (account_id, id, amount, remaining, operation_type, model, billing_mode,"
 	" floor, state, idempotency_key, balance_after, reserved_after, first_expires_at, metadata, created_at, expires_at,"
-	" skip_allowance, cap_held, pricing_version)"
-	" VALUES ($1, $2, $3, $3, $4, $5, $6, $7, 'open', $8, $9, $10, $11, coalesce($12, '{}'), $13, $11, $14, $15, $16)",
+	" skip_allowance, cap_held, pricing_version, actor)"
+	" VALUES ($1, $2, $3, $3, $4, $5, $6, $7, 'open', $8, $9, $10, $11, coalesce($12, '{}'), $13, $11, $14, $15, $16, $17)",
 	.types = {UUIDOID, UUIDOID, NUMERICOID, TEXTOID, TEXTOID, TEXTOID, NUMERICOID, TEXTOID, NUMERICOID, NUMERICOID,
-		TIMESTAMPTZOID, JSONBOID, TIMESTAMPTZOID, BOOLOID, NUMERICOID, INT4OID}
+		TIMESTAMPTZOID, JSONBOID, TIMESTAMPTZOID, BOOLOID, NUMERICOID, INT4OID, UUIDOID}
 };
 
 #define HOLD_COLUMNS \
 	"id, amount, remaining, operation_type, model, billing_mode, floor, state, idempotency_key," \
 	" balance_after, reserved_after, first_expires_at, closing_key, closing_balance, created_at, expires_at," \
-	" skip_allowance, cap_held"
+	" skip_allowance, cap_held, actor"
 
 /* Exact under the account's lock, as all that follow. */
 static KeptQuery hold_find_query = {
 	.sql = "SELECT " HOLD_COLUMNS " FROM ducto.reservations WHERE account_id = $1 AND id = $2",
+	.types = {UUIDOID, UUIDOID}
+};
+
+static KeptQuery hold_owner_query = {
+	.sql = "SELECT account_id FROM ducto.reservations WHERE account_id = $1 AND id = $2 AND actor IS NULL"
+	" UNION ALL SELECT account_id FROM ducto.reservations WHERE id = $2 AND actor = $1",
 	.types = {UUIDOID, UUIDOID}
 };
 
@@ -131,7 +137,25 @@ hold_insert(const pg_uuid_t *account, const Hold *hold)
 		args_int4(&args, hold->pricing_version);
 	else
 		args_null(&args);
+	args_uuid(&args, hold->has_actor ? &hold->actor : NULL);
 	query_run(&hold_insert_query, &args, SPI_OK_INSERT);
+}
+
+/*
+ * hold_owner finds whose account has a reservation that a user may end: the
+ * user's own, or a team's pool. That never changes, so it needs no lock.
+ */
+bool
+hold_owner(const pg_uuid_t *user, const pg_uuid_t *id, pg_uuid_t *owner)
+{
+	QueryArgs	args = {0};
+
+	args_uuid(&args, user);
+	args_uuid(&args, id);
+	if (query_run(&hold_owner_query, &args, SPI_OK_SELECT) == 0)
+		return false;
+	*owner = row_uuid(0, 1);
+	return true;
 }
 
 /*
@@ -173,6 +197,9 @@ hold_find_by(KeptQuery *query, QueryArgs *args, Hold *hold)
 	hold->expires_at = row_time(0, 16);
 	hold->skip_allowance = row_bool(0, 17);
 	hold->cap_held = row_money(0, 18);
+	hold->has_actor = !row_is_null(0, 19);
+	if (hold->has_actor)
+		hold->actor = row_uuid(0, 19);
 	return true;
 }
 

@@ -20,6 +20,8 @@ typedef enum HoldState
 typedef struct Hold
 {
 	pg_uuid_t	id;
+	bool		has_actor;		/* a team's pool holds it for a member */
+	pg_uuid_t	actor;
 	Money		amount;
 	Money		remaining;
 	const char *operation_type;
@@ -51,6 +53,7 @@ typedef struct DueHold
 } DueHold;
 
 extern void hold_insert(const pg_uuid_t *account, const Hold *hold);
+extern bool hold_owner(const pg_uuid_t *user, const pg_uuid_t *id, pg_uuid_t *owner);
 extern bool hold_find(const pg_uuid_t *account, const pg_uuid_t *id, Hold *hold);
 extern bool hold_find_key(const pg_uuid_t *account, const char *key, Hold *hold);
 extern bool hold_find_closing_key(const pg_uuid_t *account, const char *key, Hold *hold);

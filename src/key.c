@@ -33,11 +33,12 @@ target_equal(const pg_uuid_t *a, const pg_uuid_t *b)
 /*
  * key_find looks up a key of a locked account: it is free, or a replay of the
  * same kind of operation on the same target (the reservation of a deduct, the
- * transaction of a refund), or a conflict.
+ * transaction of a refund) by the same member (of a team's debit), or a
+ * conflict.
  */
 KeyState
 key_find(const Account *acc, const char *key, KeyKind kind, const pg_uuid_t *target,
-		 LedgerRecord *original)
+		 const pg_uuid_t *actor, LedgerRecord *original)
 {
 	Hold		hold;
 
@@ -46,7 +47,8 @@ key_find(const Account *acc, const char *key, KeyKind kind, const pg_uuid_t *tar
 	if (ledger_find_key(&acc->id, key, original))
 	{
 		if (key_kind(original->type) == kind &&
-			target_equal(target, original->has_reference ? &original->reference : NULL))
+			target_equal(target, original->has_reference ? &original->reference : NULL) &&
+			(kind != KEY_DEBIT || target_equal(actor, original->has_actor ? &original->actor : NULL)))
 			return KEY_REPLAY;
 		return KEY_CONFLICT;
 	}

@@ -22,6 +22,6 @@ typedef enum KeyState
 } KeyState;
 
 extern KeyState key_find(const Account *acc, const char *key, KeyKind kind, const pg_uuid_t *target,
-						 LedgerRecord *original);
+						 const pg_uuid_t *actor, LedgerRecord *original);
 
 #endif

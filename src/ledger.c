@@ -15,11 +15,11 @@
 static KeptQuery ledger_insert_query = {
 	.sql = "INSERT INTO ducto.ledger (account_id, seq, id, amount, balance_after, type, operation_type, model,"
 	" idempotency_key, reference, shortfall, burned_grants, burned_amounts, lifetime_purchased,"
-	" expires_at, metadata, created_at, effective_at, allowance_consumed, cap_warning, pricing)"
-	" VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, coalesce($16, '{}'), $17, $17, $18, $19, $20)",
+	" expires_at, metadata, created_at, effective_at, allowance_consumed, cap_warning, pricing, actor)"
+	" VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, coalesce($16, '{}'), $17, $17, $18, $19, $20, $21)",
 	.types = {UUIDOID, INT8OID, UUIDOID, NUMERICOID, NUMERICOID, TEXTOID, TEXTOID, TEXTOID, TEXTOID, UUIDOID,
 		NUMERICOID, UUIDARRAYOID, NUMERICARRAYOID, NUMERICOID, TIMESTAMPTZOID, JSONBOID, TIMESTAMPTZOID,
-		NUMERICOID, TEXTOID, JSONBOID}
+		NUMERICOID, TEXTOID, JSONBOID, UUIDOID}
 };
 
 static KeptQuery ledger_expiries_query = {
@@ -32,7 +32,7 @@ static KeptQuery ledger_expiries_query = {
 
 #define RECORD_COLUMNS \
 	"account_id, id, type, amount, balance_after, reference, shortfall, lifetime_purchased," \
-	" coalesce(expires_at, 'infinity'), burned_grants, burned_amounts, model, allowance_consumed, cap_warning, created_at"
+	" coalesce(expires_at, 'infinity'), burned_grants, burned_amounts, model, allowance_consumed, cap_warning, created_at, actor"
 
 /* Exact under the account's lock: a key is only ever added under it. */
 static KeptQuery ledger_key_query = {
@@ -124,6 +124,7 @@ ledger_insert(const Account *acc, LedgerEntry *entry)
 	args_money(&args, entry->allowance_consumed);
 	args_text(&args, entry->cap_warning);
 	args_jsonb(&args, entry->pricing);
+	args_uuid(&args, entry->actor);
 	query_run(&ledger_insert_query, &args, SPI_OK_INSERT);
 }
 
@@ -227,6 +228,9 @@ record_from_row(LedgerRecord *record, uint64 found)
 	record->allowance_consumed = row_money(0, 13);
 	record->cap_warning = row_text(0, 14);
 	record->created_at = row_time(0, 15);
+	record->has_actor = !row_is_null(0, 16);
+	if (record->has_actor)
+		record->actor = row_uuid(0, 16);
 	return true;
 }
 

@@ -24,6 +24,7 @@ typedef struct LedgerEntry
 	Money		balance_after;
 	const char *type;
 	const char *operation_type;
+	const pg_uuid_t *actor;
 	const char *model;
 	const char *idempotency_key;
 	const pg_uuid_t *reference;
@@ -47,6 +48,8 @@ typedef struct LedgerRecord
 	char	   *type;
 	Money		amount;
 	Money		balance_after;
+	bool		has_actor;
+	pg_uuid_t	actor;
 	bool		has_reference;
 	pg_uuid_t	reference;
 	char	   *model;

@@ -58,6 +58,12 @@ static KeptQuery reserved_for_query = {
 	.types = {UUIDOID, UUIDOID}
 };
 
+static KeptQuery team_reserved_query = {
+	.sql = "SELECT " VERSION_COLUMNS ", NULL::text FROM ducto.reservations r"
+	" JOIN ducto.pricing p ON p.version = r.pricing_version WHERE r.id = $2 AND r.actor = $1",
+	.types = {UUIDOID, UUIDOID}
+};
+
 static KeptQuery min_balance_query = {
 	.sql = "SELECT min_balance FROM ducto.pricing WHERE active",
 };
@@ -170,6 +176,8 @@ pricing_for(const pg_uuid_t *user, const pg_uuid_t *reservation, const char **pl
 	{
 		args_uuid(&args, reservation);
 		found = query_read(&reserved_for_query, &args);
+		if (found == 0)
+			found = query_read(&team_reserved_query, &args);
 		args.n = 1;
 	}
 	if (found == 0 && query_read(&active_for_query, &args) == 0)

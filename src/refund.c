@@ -28,6 +28,13 @@ typedef struct RefundRequest
 	bool		restore_allowance;
 } RefundRequest;
 
+/* Whose debit it was: a user's, or a member's of a team; NULL for none. */
+typedef struct RefundOwner
+{
+	const pg_uuid_t *user;
+	const pg_uuid_t *team;
+} RefundOwner;
+
 /* What of a debit was refunded, or is to be. */
 typedef struct RefundParts
 {
@@ -81,11 +88,11 @@ refund_request(FunctionCallInfo fcinfo, RefundRequest *request)
 }
 
 /*
- * Answer of ducto_refund; user is NULL when there is no such transaction.
+ * Answer of ducto_refund.
  */
 static Datum
 refund_result(FunctionCallInfo fcinfo, const RefundRequest *request, const pg_uuid_t *refund,
-			  const pg_uuid_t *user, Money amount, Money balance, Money allowance, bool idempotent,
+			  const RefundOwner *who, Money amount, Money balance, Money allowance, bool idempotent,
 			  Rejection rejection)
 {
 	ResultRow	row;
@@ -93,8 +100,8 @@ refund_result(FunctionCallInfo fcinfo, const RefundRequest *request, const pg_uu
 	result_begin(&row, fcinfo);
 	result_uuid(&row, refund);
 	result_uuid(&row, request->transaction);
-	result_uuid(&row, user);
-	result_null(&row);
+	result_uuid(&row, who->user);
+	result_uuid(&row, who->team);
 	result_money(&row, amount);
 	result_money(&row, balance);
 	result_money(&row, allowance);
@@ -208,7 +215,10 @@ static void
 refund_book(Account *acc, const RefundRequest *request, const LedgerRecord *debit,
 			const RefundParts *refunded, const RefundParts *back, LedgerEntry *entry)
 {
+	CapChange	change = {0};
+
 	memset(entry, 0, sizeof(LedgerEntry));
+	entry->actor = debit->has_actor ? &debit->actor : NULL;
 	entry->amount = back->credits;
 	entry->allowance_consumed = -back->allowance;
 	entry->model = debit->model;
@@ -223,7 +233,10 @@ refund_book(Account *acc, const RefundRequest *request, const LedgerRecord *debi
 	if (entry->burned.n > 0)
 		refund_restore(acc, &entry->burned);
 	allowance_restore(acc, back->allowance, debit->created_at);
-	caps_refund(acc, debit->model, back->credits, debit->created_at);
+	change.model = debit->model;
+	change.spent = back->credits;
+	change.actor = &debit->actor;
+	caps_refund(acc, &change, debit->created_at);
 	account_store(acc);
 }
 
@@ -233,7 +246,7 @@ refund_book(Account *acc, const RefundRequest *request, const LedgerRecord *debi
 static Datum
 refund_entry(FunctionCallInfo fcinfo, const RefundRequest *request, const LedgerRecord *debit)
 {
-	const pg_uuid_t *user = &debit->account_id;
+	RefundOwner who = {.user = &debit->account_id};
 	Account		acc;
 	LedgerEntry entry;
 	LedgerRecord original;
@@ -242,22 +255,27 @@ refund_entry(FunctionCallInfo fcinfo, const RefundRequest *request, const Ledger
 	RefundParts refunded;
 	RefundParts back;
 
-	account_lock(user, &acc);
+	account_lock_any(&debit->account_id, &acc);
+	if (acc.team)
+	{
+		who.user = debit->has_actor ? &debit->actor : NULL;
+		who.team = &debit->account_id;
+	}
 	if (request->key != NULL)
-		known = key_find(&acc, request->key, KEY_REFUND, request->transaction, &original);
+		known = key_find(&acc, request->key, KEY_REFUND, request->transaction, NULL, &original);
 	if (known == KEY_REPLAY)
-		return refund_result(fcinfo, request, &original.id, user, original.amount, original.balance_after,
+		return refund_result(fcinfo, request, &original.id, &who, original.amount, original.balance_after,
 							 -original.allowance_consumed, true, ACCEPTED);
 	if (known != KEY_FREE)
-		return refund_result(fcinfo, request, NULL, user, request->amount, acc.balance, 0, false,
+		return refund_result(fcinfo, request, NULL, &who, request->amount, acc.balance, 0, false,
 							 IDEMPOTENCY_CONFLICT);
 
-	ledger_refunded(user, request->transaction, &refunded.credits, &refunded.allowance);
+	ledger_refunded(&acc.id, request->transaction, &refunded.credits, &refunded.allowance);
 	rejection = refund_decide(request, debit, &refunded, &back);
 	if (rejection != ACCEPTED)
-		return refund_result(fcinfo, request, NULL, user, request->amount, acc.balance, 0, false, rejection);
+		return refund_result(fcinfo, request, NULL, &who, request->amount, acc.balance, 0, false, rejection);
 	refund_book(&acc, request, debit, &refunded, &back, &entry);
-	return refund_result(fcinfo, request, &entry.id, user, back.credits, entry.balance_after, back.allowance,
+	return refund_result(fcinfo, request, &entry.id, &who, back.credits, entry.balance_after, back.allowance,
 						 false, ACCEPTED);
 }
 
@@ -268,6 +286,7 @@ refund_entry(FunctionCallInfo fcinfo, const RefundRequest *request, const Ledger
 Datum
 ducto_refund(PG_FUNCTION_ARGS)
 {
+	static const RefundOwner nobody = {0};
 	RefundRequest request;
 	LedgerRecord debit;
 	Datum		result;
@@ -277,7 +296,7 @@ ducto_refund(PG_FUNCTION_ARGS)
 	if (ledger_find_id(request.transaction, &debit))
 		result = refund_entry(fcinfo, &request, &debit);
 	else
-		result = refund_result(fcinfo, &request, NULL, NULL, request.amount, 0, 0, false, TRANSACTION_NOT_FOUND);
+		result = refund_result(fcinfo, &request, NULL, &nobody, request.amount, 0, 0, false, TRANSACTION_NOT_FOUND);
 	query_end();
 	PG_RETURN_DATUM(result);
 }

@@ -7,6 +7,7 @@
 #include "args.h"
 #include "cap.h"
 #include "hold.h"
+#include "member.h"
 #include "query.h"
 #include "reservation.h"
 #include "roll.h"
@@ -24,6 +25,7 @@ static const char *const billing_modes[] = {"strict", "overdraft", NULL};
 typedef struct ReserveRequest
 {
 	pg_uuid_t  *user;
+	pg_uuid_t  *team;			/* whose pool holds; NULL for the user's own account */
 	Money		amount;
 	char	   *operation_type;
 	Jsonb	   *metadata;
@@ -69,7 +71,11 @@ reserve_request(FunctionCallInfo fcinfo, ReserveRequest *request)
 	request->max_concurrent = arg_int_between(fcinfo, 9, "max_concurrent", 1, PG_INT32_MAX, 0);
 	request->required_feature = arg_text(fcinfo, 10, "required_feature");
 	request->key = arg_text(fcinfo, 11, "idempotency_key");
-	request->skip_allowance = arg_bool_default(fcinfo, 12, false);
+	request->team = PG_ARGISNULL(12) ? NULL : PG_GETARG_UUID_P(12);
+	request->skip_allowance = arg_bool_default(fcinfo, 13, false);
+	if (request->team != NULL && request->required_feature != NULL)
+		arg_reject("required_feature", psprintf("\"%s\"", request->required_feature),
+				   "\"required_feature\" must be null when \"team_id\" is given: a team has no plan.");
 }
 
 /*
@@ -156,6 +162,11 @@ reserve_book(FunctionCallInfo fcinfo, const ReserveRequest *request, const Reser
 		.expires_at = acc->now + request->ttl_seconds * USECS_PER_SEC,
 	};
 
+	if (request->team != NULL)
+	{
+		hold.has_actor = true;
+		hold.actor = *request->user;
+	}
 	uuidv7_make(&hold.id, hold.created_at);
 	hold_insert(&acc->id, &hold);
 	return reserve_result(fcinfo, &hold.id, request->user, hold.amount, acc->balance, acc->held,
@@ -174,7 +185,7 @@ reserve_is_plain(const ReserveRequest *request)
 	if (request->priced != NULL && (request->priced->plan_id != NULL || request->priced->rejection != ACCEPTED ||
 									request->priced->failed))
 		return false;
-	return request->max_concurrent == 0 && request->required_feature == NULL && !request->skip_allowance &&
+	return request->team == NULL && request->max_concurrent == 0 && request->required_feature == NULL && !request->skip_allowance &&
 		strict != request->has_floor;
 }
 
@@ -214,18 +225,42 @@ reserve_at_once(FunctionCallInfo fcinfo, const ReserveRequest *request, Datum *r
 static Rejection
 reserve_decide(const Account *acc, const ReserveRequest *request, const ReserveTerms *terms, Money cap_held)
 {
-	CapChange	change = {.model = request->model, .held_model = request->model, .held = cap_held};
+	CapChange	change = {.held_model = request->model, .held = cap_held, .actor = request->user};
 	CapVerdict	verdict;
 	JsonbValue	value;
 
+	if (acc->team && member_state(acc, request->user, 0, false) == MEMBER_ABSENT)
+		return USER_NOT_IN_TEAM;
 	if (request->required_feature != NULL && !plan_has_feature(&acc->plan, request->required_feature, &value))
 		return FEATURE_NOT_ENTITLED;
 	if (terms->max_concurrent > 0 && acc->exists &&
 		holds_count_open(&acc->id, request->operation_type, acc->now, false) >= terms->max_concurrent)
 		return CONCURRENCY_LIMIT;
 	if (request->amount > account_headroom(acc, terms->floor, request->skip_allowance))
-		return caps_would_deny(acc, request->model, cap_held, false) ? CAP_REACHED : INSUFFICIENT_CREDITS;
+		return caps_would_deny(acc, &change, false) ? CAP_REACHED : INSUFFICIENT_CREDITS;
 	return caps_admit(acc, &change, &verdict) ? ACCEPTED : CAP_REACHED;
+}
+
+/*
+ * Lock the account that is to hold; it may be a user's that does not exist.
+ * False: there is no such team.
+ */
+static bool
+reserve_lock(const ReserveRequest *request, Account *acc)
+{
+	if (request->team != NULL)
+		return account_lock_team(request->team, acc);
+	account_lock(request->user, acc);
+	return true;
+}
+
+/*
+ * Tell whether the reservation that a key is known for is for the same member.
+ */
+static bool
+reserve_is_same(const ReserveRequest *request, const Hold *hold)
+{
+	return !hold->has_actor || memcmp(&hold->actor, request->user, UUID_LEN) == 0;
 }
 
 /*
@@ -243,9 +278,16 @@ reserve_in_steps(FunctionCallInfo fcinfo, ReserveRequest *request)
 
 	for (;;)
 	{
-		account_lock(request->user, &acc);
+		if (!reserve_lock(request, &acc))
+			return reserve_result(fcinfo, NULL, request->user, request->amount, 0, 0, "strict", DT_NOEND,
+								  false, TEAM_NOT_FOUND);
 		if (acc.exists && request->key != NULL && hold_find_key(&acc.id, request->key, &hold))
-			return reserve_replay(fcinfo, request, &hold);
+		{
+			if (reserve_is_same(request, &hold))
+				return reserve_replay(fcinfo, request, &hold);
+			return reserve_result(fcinfo, NULL, request->user, request->amount, acc.balance, acc.held,
+								  hold.billing_mode, DT_NOEND, false, IDEMPOTENCY_CONFLICT);
+		}
 		reserve_terms(request, &acc.plan, &terms);
 		rejection = request->priced == NULL ? ACCEPTED :
 			usage_require(request->priced, acc.plan_id, &request->amount);
@@ -305,6 +347,7 @@ ducto_reserve_usage(PG_FUNCTION_ARGS)
 	request.metadata = arg_metadata(fcinfo, 3, "metadata");
 	request.ttl_seconds = arg_int_between(fcinfo, 4, "ttl_seconds", 1, TTL_MAX_SECONDS, reservation_ttl);
 	request.key = arg_text(fcinfo, 5, "idempotency_key");
+	request.team = PG_ARGISNULL(6) ? NULL : PG_GETARG_UUID_P(6);
 	request.model = priced.usage.model;
 	request.skip_allowance = priced.usage.fixed_job != NULL;
 	request.priced = &priced;
@@ -331,6 +374,25 @@ hold_rejection(const Hold *hold)
 }
 
 /*
+ * reservation_lock locks the account of a reservation that a user may end, the
+ * user's own or a team's pool, and reads the reservation. False: there is
+ * none, and the user's account, if any, is locked.
+ */
+bool
+reservation_lock(const pg_uuid_t *user, const pg_uuid_t *id, Account *acc, Hold *hold)
+{
+	pg_uuid_t	owner;
+
+	if (!hold_owner(user, id, &owner))
+	{
+		account_lock(user, acc);
+		return false;
+	}
+	account_lock_any(&owner, acc);
+	return hold_find(&acc->id, id, hold);
+}
+
+/*
  * ducto_renew lets an open reservation expire later. It locks the account.
  * Arguments, rejections and errors: see its COMMENT.
  */
@@ -346,7 +408,7 @@ ducto_renew(PG_FUNCTION_ARGS)
 	Datum		result;
 
 	query_begin();
-	if (!account_lock(user, &acc) || !hold_find(&acc.id, reservation, &hold))
+	if (!reservation_lock(user, reservation, &acc, &hold))
 	{
 		rejection = RESERVATION_NOT_FOUND;
 		hold.expires_at = DT_NOEND;
@@ -390,6 +452,7 @@ release_book(Account *acc, Hold *hold)
 	acc->held -= hold->remaining;
 	if (hold->skip_allowance)
 		acc->held_from_credits -= hold->remaining;
+	change.actor = &hold->actor;
 	change.held_model = hold->model;
 	change.held = -hold->cap_held;
 	caps_apply(acc, &change, &verdict);
@@ -417,7 +480,7 @@ ducto_release(PG_FUNCTION_ARGS)
 	Datum		result;
 
 	query_begin();
-	if (account_lock(user, &acc) && hold_find(&acc.id, reservation, &hold))
+	if (reservation_lock(user, reservation, &acc, &hold))
 		reason = release_book(&acc, &hold);
 	result_begin(&row, fcinfo);
 	result_uuid(&row, reservation);
@@ -435,10 +498,12 @@ ducto_release(PG_FUNCTION_ARGS)
 static Rejection
 afford_decide(const Account *acc, const ReserveRequest *request, const ReserveTerms *terms)
 {
+	CapChange	change = {.held_model = request->model, .held = account_need_of(acc, request->amount, false)};
+
 	if (terms->max_concurrent > 0 && acc->exists &&
 		holds_count_open(&acc->id, request->operation_type, acc->now, true) >= terms->max_concurrent)
 		return CONCURRENCY_LIMIT;
-	if (caps_would_deny(acc, request->model, account_need_of(acc, request->amount, false), true))
+	if (caps_would_deny(acc, &change, true))
 		return CAP_REACHED;
 	return request->amount > account_headroom(acc, terms->floor, false) ? INSUFFICIENT_CREDITS : ACCEPTED;
 }

@@ -6,6 +6,7 @@
 
 #include "account.h"
 #include "allowance.h"
+#include "hold.h"
 #include "ledger.h"
 #include "pricing.h"
 #include "result.h"
@@ -25,6 +26,7 @@ typedef struct Deduction
 	const char *cap_warning;
 } Deduction;
 
+extern bool reservation_lock(const pg_uuid_t *user, const pg_uuid_t *id, Account *acc, Hold *hold);
 extern void account_debit(Account *acc, LedgerEntry *entry, Money amount);
 extern void deduction_from_entry(Deduction *deduction, const pg_uuid_t *user, const LedgerEntry *entry);
 extern Datum deduction_result(FunctionCallInfo fcinfo, const Deduction *deduction, Rejection rejection);

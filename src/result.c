@@ -34,6 +34,8 @@ static const struct
 	[NOT_REFUNDABLE] = {"not_refundable", UC(9), "409"},
 	[ALREADY_REFUNDED] = {"already_refunded", UC(10), "409"},
 	[OVER_REFUND] = {"over_refund", UC(11), "409"},
+	[TEAM_NOT_FOUND] = {"team_not_found", UC(12), "404"},
+	[USER_NOT_IN_TEAM] = {"user_not_in_team", UC(13), "403"},
 	[PLAN_NOT_FOUND] = {"plan_not_found", UC(14), "404"},
 	[PRICING_VERSION_NOT_FOUND] = {"pricing_version_not_found", UC(15), "404"},
 	[NO_ACTIVE_PRICING] = {"no_active_pricing", UC(16), "409"},

@@ -234,11 +234,11 @@ roll_forward(Account *acc, int64 max_holds, RollTotals *totals)
 }
 
 /*
- * account_lock locks an account and rolls it forward to the clock. False: there is
- * no such account.
+ * account_lock_any locks the account of a user or a team and rolls it forward
+ * to the clock. False: there is no such account.
  */
 bool
-account_lock(const pg_uuid_t *id, Account *acc)
+account_lock_any(const pg_uuid_t *id, Account *acc)
 {
 	RollTotals	totals = {0};
 
@@ -247,6 +247,29 @@ account_lock(const pg_uuid_t *id, Account *acc)
 	if (acc->next_boundary <= acc->now)
 		roll_forward(acc, PG_INT64_MAX, &totals);
 	return true;
+}
+
+/*
+ * account_lock locks a user's account and rolls it forward to the clock.
+ * False: there is no such account. A team's id is an error.
+ */
+bool
+account_lock(const pg_uuid_t *id, Account *acc)
+{
+	bool		exists = account_lock_any(id, acc);
+
+	account_require_user(acc);
+	return exists;
+}
+
+/*
+ * account_lock_team locks a team's pool and rolls it forward to the clock.
+ * False: there is no such team.
+ */
+bool
+account_lock_team(const pg_uuid_t *id, Account *acc)
+{
+	return account_lock_any(id, acc) && acc->team;
 }
 
 /*

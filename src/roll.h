@@ -11,6 +11,8 @@ typedef struct RollTotals
 } RollTotals;
 
 extern bool account_lock(const pg_uuid_t *id, Account *acc);
+extern bool account_lock_team(const pg_uuid_t *id, Account *acc);
+extern bool account_lock_any(const pg_uuid_t *id, Account *acc);
 extern void account_lock_or_create(const pg_uuid_t *id, Account *acc);
 extern bool account_sweep(const pg_uuid_t *id, int64 max_holds, RollTotals *totals);
 extern bool account_project(const pg_uuid_t *id, Account *acc, TimestampTz until, RollTotals *totals);

@@ -130,6 +130,7 @@ settle_entry(const SettleRequest *request, const Hold *hold, LedgerEntry *entry)
 	entry->operation_type = hold->operation_type;
 	entry->model = request->model != NULL ? request->model : hold->model;
 	entry->idempotency_key = request->key;
+	entry->actor = hold->has_actor ? request->user : NULL;
 	entry->reference = request->reservation;
 	entry->metadata = request->metadata;
 	entry->pricing = request->priced != NULL ? usage_explain(request->priced) : NULL;
@@ -153,6 +154,7 @@ settle_hold(Account *acc, Hold *hold, const SettlePlan *plan, LedgerEntry *entry
 	hold->remaining = plan->state == HOLD_OPEN ? hold->remaining - plan->freed : 0;
 
 	cap_held = Min(hold->cap_held, hold->remaining);
+	change.actor = &hold->actor;
 	change.held_model = hold->model;
 	change.held = cap_held - hold->cap_held;
 	hold->cap_held = cap_held;
@@ -249,7 +251,7 @@ settle_at_once(FunctionCallInfo fcinfo, const SettleRequest *request, Datum *res
 						 &after, &change, &hold))
 		return false;
 	if (request->key != NULL &&
-		key_find(&after, request->key, KEY_DEBIT, request->reservation, &original) != KEY_FREE)
+		key_find(&after, request->key, KEY_DEBIT, request->reservation, NULL, &original) != KEY_FREE)
 	{
 		account_undo(request->user, &change);
 		hold_reopen(request->user, &hold);
@@ -276,15 +278,17 @@ settle_in_steps(FunctionCallInfo fcinfo, SettleRequest *request)
 	LedgerRecord original;
 	KeyState	known = KEY_FREE;
 	Rejection	rejection;
+	bool		found;
 
-	account_lock(request->user, &acc);
+	found = reservation_lock(request->user, request->reservation, &acc, &hold);
 	if (request->key != NULL)
-		known = key_find(&acc, request->key, KEY_DEBIT, request->reservation, &original);
+		known = key_find(&acc, request->key, KEY_DEBIT, request->reservation,
+						 found && hold.has_actor ? &hold.actor : NULL, &original);
 	if (known == KEY_REPLAY)
 		return deduction_replay(fcinfo, request->user, &original);
 	if (known == KEY_CONFLICT)
 		return settle_rejected(fcinfo, request, &acc, IDEMPOTENCY_CONFLICT);
-	if (!acc.exists || !hold_find(&acc.id, request->reservation, &hold))
+	if (!found)
 		return settle_rejected(fcinfo, request, &acc, RESERVATION_NOT_FOUND);
 	if (known == KEY_REPLAY_ZERO)
 		return settle_replay_zero(fcinfo, request, &hold);

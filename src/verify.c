@@ -86,6 +86,17 @@ PG_FUNCTION_INFO_V1(ducto_verify);
 	"  AND date_trunc('month', coalesce(d.created_at, l.created_at) AT TIME ZONE 'UTC') = a.allowance_month), 0) AS said" \
 	" FROM ducto.accounts a WHERE allowance_month IS NOT NULL AND " mine("id") ") s"
 
+/* What the ledger says each member spent in the month, and what is held. */
+#define MEMBER_SUMS(mine) \
+	"(SELECT m.team_id AS account_id, m.user_id, m.spent, m.held," \
+	" coalesce((SELECT sum(-l.amount) FROM ducto.ledger l WHERE l.account_id = m.team_id AND l.actor = m.user_id" \
+	"  AND l.type = 'usage' AND date_trunc('month', l.created_at AT TIME ZONE 'UTC') = m.month), 0)" \
+	" - coalesce((SELECT sum(f.amount) FROM ducto.ledger f JOIN ducto.ledger d ON d.id = f.reference AND d.account_id = f.account_id" \
+	"  WHERE f.account_id = m.team_id AND f.type = 'refund' AND d.actor = m.user_id" \
+	"  AND date_trunc('month', d.created_at AT TIME ZONE 'UTC') = m.month), 0) AS said," \
+	" (SELECT coalesce(sum(remaining), 0) FROM ducto.reservations r WHERE r.account_id = m.team_id AND r.actor = m.user_id" \
+	"  AND state = 'open') AS open FROM ducto.team_members m WHERE " mine("team_id") ") s"
+
 #define CAP_COUNTS(mine) \
 	"(SELECT a.id AS account_id, a.caps, (SELECT count(*) FROM ducto.spend_caps c WHERE c.account_id = a.id) AS counted" \
 	" FROM ducto.accounts a WHERE " mine("id") ") s"
@@ -113,6 +124,13 @@ PG_FUNCTION_INFO_V1(ducto_verify);
 	" WHERE spent <> said" \
 	" UNION ALL SELECT account_id, 'held of cap ' || cap, open::text, held::text FROM " CAP_SUMS(mine) \
 	" WHERE held <> open" \
+	" UNION ALL SELECT account_id, 'spent by member ' || user_id, said::text, spent::text FROM " MEMBER_SUMS(mine) \
+	" WHERE spent <> said" \
+	" UNION ALL SELECT account_id, 'held by member ' || user_id, open::text, held::text FROM " MEMBER_SUMS(mine) \
+	" WHERE held <> open" \
+	" UNION ALL SELECT coalesce(a.id, t.id), 'team', 'a team and its pool', CASE WHEN a.id IS NULL THEN 'a team without a pool' ELSE 'a pool without a team' END" \
+	" FROM (SELECT id FROM ducto.accounts WHERE kind = 'team' AND " mine("id") ") a" \
+	" FULL JOIN (SELECT id, name FROM ducto.teams WHERE " mine("id") ") t ON t.id = a.id WHERE a.id IS NULL OR t.id IS NULL" \
 	" UNION ALL" DIFFER("expiring", "coalesce(sum, 0)", "expiring", GRANT_SUMS(mine)) \
 	" UNION ALL SELECT account_id, 'expiring within balance', 'at most ' || greatest(balance, 0), expiring::text" \
 	" FROM " GRANT_SUMS(mine) " WHERE expiring > greatest(balance, 0)" \

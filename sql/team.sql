@@ -1,0 +1,162 @@
+-- team: one pool of credits, many members. The pool is an account.
+
+CREATE TABLE ducto.teams (
+	id uuid NOT NULL,
+	name text NOT NULL,
+	created_at timestamptz NOT NULL,
+	CONSTRAINT teams_pkey PRIMARY KEY (id)
+);
+
+CREATE TABLE ducto.team_members (
+	team_id uuid NOT NULL,
+	user_id uuid NOT NULL,
+	role text NOT NULL,
+	spend_cap numeric(18,4),
+	month date NOT NULL,
+	spent numeric(18,4) NOT NULL DEFAULT 0,
+	held numeric(18,4) NOT NULL DEFAULT 0,
+	joined_at timestamptz NOT NULL,
+	left_at timestamptz,
+	CONSTRAINT team_members_pkey PRIMARY KEY (team_id, user_id)
+) WITH (fillfactor = 60);
+
+ALTER TABLE ducto.teams ENABLE ROW LEVEL SECURITY;
+ALTER TABLE ducto.team_members ENABLE ROW LEVEL SECURITY;
+SELECT pg_catalog.pg_extension_config_dump('ducto.teams', '');
+SELECT pg_catalog.pg_extension_config_dump('ducto.team_members', '');
+
+COMMENT ON TABLE ducto.teams IS 'Teams; the pool of each is the account of the same id.';
+COMMENT ON COLUMN ducto.teams.id IS 'The team''s id (UUIDv7), and its pool''s.';
+COMMENT ON COLUMN ducto.teams.name IS 'The team''s name.';
+COMMENT ON COLUMN ducto.teams.created_at IS 'When it was made.';
+COMMENT ON TABLE ducto.team_members IS 'Who may spend from a pool, with the counters of their caps, which are kept under the pool''s lock.';
+COMMENT ON COLUMN ducto.team_members.team_id IS 'The team.';
+COMMENT ON COLUMN ducto.team_members.user_id IS 'The member.';
+COMMENT ON COLUMN ducto.team_members.role IS 'Free text.';
+COMMENT ON COLUMN ducto.team_members.spend_cap IS 'Credits per UTC month; NULL = no cap.';
+COMMENT ON COLUMN ducto.team_members.month IS 'First day of the UTC month that spent is of.';
+COMMENT ON COLUMN ducto.team_members.spent IS 'Credits spent in that month, less what was refunded of it.';
+COMMENT ON COLUMN ducto.team_members.held IS 'Credits that the member''s open reservations hold.';
+COMMENT ON COLUMN ducto.team_members.joined_at IS 'When the member joined, the last time.';
+COMMENT ON COLUMN ducto.team_members.left_at IS 'When the member left; NULL = still there.';
+
+CREATE TYPE @extschema@.ducto_team_result AS (
+	team_id uuid,
+	name text
+);
+COMMENT ON TYPE @extschema@.ducto_team_result IS 'A team.';
+
+CREATE TYPE @extschema@.ducto_team_balance_result AS (
+	team_id uuid,
+	name text,
+	balance numeric,
+	reserved numeric,
+	available numeric,
+	member_count integer,
+	error text
+);
+COMMENT ON TYPE @extschema@.ducto_team_balance_result IS 'The credits of a team''s pool at the moment of the call.';
+
+CREATE TYPE @extschema@.ducto_team_member_result AS (
+	team_id uuid,
+	user_id uuid,
+	role text,
+	spend_cap numeric,
+	error text
+);
+COMMENT ON TYPE @extschema@.ducto_team_member_result IS 'A member that was added or changed.';
+
+CREATE TYPE @extschema@.ducto_team_member AS (
+	user_id uuid,
+	role text,
+	spend_cap numeric,
+	total_spent numeric,
+	joined_at timestamptz
+);
+COMMENT ON TYPE @extschema@.ducto_team_member IS 'A member of a team; total_spent is this UTC month''s.';
+
+CREATE TYPE @extschema@.ducto_team_deduction_result AS (
+	transaction_id uuid,
+	team_id uuid,
+	user_id uuid,
+	amount numeric,
+	team_balance_after numeric,
+	idempotent boolean,
+	error text
+);
+COMMENT ON TYPE @extschema@.ducto_team_deduction_result IS 'What a member charged to the pool.';
+
+CREATE FUNCTION @extschema@.ducto_create_team(name text, initial_balance numeric DEFAULT 0)
+RETURNS @extschema@.ducto_team_result
+LANGUAGE c VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS 'MODULE_PATHNAME', 'ducto_create_team';
+REVOKE ALL ON FUNCTION @extschema@.ducto_create_team(text, numeric) FROM PUBLIC;
+COMMENT ON FUNCTION @extschema@.ducto_create_team(text, numeric) IS
+'Makes a team with an empty pool. name: 1 to 255 bytes. initial_balance: credits, 0 or more, booked as an adjustment. Returns the team''s id. Errors: 22004, 22003, 22023.';
+
+CREATE FUNCTION @extschema@.ducto_add_team_credits(
+	team_id uuid,
+	amount numeric,
+	type text DEFAULT 'purchase',
+	metadata jsonb DEFAULT '{}',
+	expires_at timestamptz DEFAULT NULL,
+	idempotency_key text DEFAULT NULL,
+	priority integer DEFAULT 50
+) RETURNS @extschema@.ducto_add_credits_result
+LANGUAGE c VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS 'MODULE_PATHNAME', 'ducto_add_team_credits';
+REVOKE ALL ON FUNCTION @extschema@.ducto_add_team_credits(uuid, numeric, text, jsonb, timestamptz, text, integer) FROM PUBLIC;
+COMMENT ON FUNCTION @extschema@.ducto_add_team_credits(uuid, numeric, text, jsonb, timestamptz, text, integer) IS
+'Adds credits to a team''s pool; arguments as of ducto_add_credits, type being purchase by default. Locks the pool. Returns as ducto_add_credits, user_id being NULL.
+Rejections: team_not_found, insufficient_credits, idempotency_conflict. Errors: 22004, 22003, 22023.';
+
+CREATE FUNCTION @extschema@.ducto_get_team_balance(team_id uuid)
+RETURNS @extschema@.ducto_team_balance_result
+LANGUAGE c STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS 'MODULE_PATHNAME', 'ducto_get_team_balance';
+REVOKE ALL ON FUNCTION @extschema@.ducto_get_team_balance(uuid) FROM PUBLIC;
+COMMENT ON FUNCTION @extschema@.ducto_get_team_balance(uuid) IS
+'Returns name, balance, reserved and available credits of a team''s pool and the number of its members, exact at the moment of the call. Takes no lock, works on a standby. Rejections: team_not_found. Errors: 22004.';
+
+CREATE FUNCTION @extschema@.ducto_add_team_member(
+	team_id uuid,
+	user_id uuid,
+	role text DEFAULT 'member',
+	spend_cap numeric DEFAULT NULL
+) RETURNS @extschema@.ducto_team_member_result
+LANGUAGE c VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS 'MODULE_PATHNAME', 'ducto_add_team_member';
+REVOKE ALL ON FUNCTION @extschema@.ducto_add_team_member(uuid, uuid, text, numeric) FROM PUBLIC;
+COMMENT ON FUNCTION @extschema@.ducto_add_team_member(uuid, uuid, text, numeric) IS
+'Adds a user to a team, or updates the role of a member, and the cap when it is given. role: free text, 1 to 255 bytes. spend_cap: credits per UTC month, 0 or more; NULL = no cap for a new member. Who joins again keeps what was spent this month.
+Locks the pool. Returns the member. Rejections: team_not_found. Errors: 22004, 22003, 22023.';
+
+CREATE FUNCTION @extschema@.ducto_remove_team_member(team_id uuid, user_id uuid) RETURNS boolean
+LANGUAGE c VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS 'MODULE_PATHNAME', 'ducto_remove_team_member';
+REVOKE ALL ON FUNCTION @extschema@.ducto_remove_team_member(uuid, uuid) FROM PUBLIC;
+COMMENT ON FUNCTION @extschema@.ducto_remove_team_member(uuid, uuid) IS
+'Removes a user from a team: entries stay, open reservations may still settle, nothing new is admitted. Locks the pool. Returns whether the user was a member. Errors: 22004.';
+
+CREATE FUNCTION @extschema@.ducto_get_team_members(team_id uuid) RETURNS SETOF @extschema@.ducto_team_member
+LANGUAGE c STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS 'MODULE_PATHNAME', 'ducto_get_team_members';
+REVOKE ALL ON FUNCTION @extschema@.ducto_get_team_members(uuid) FROM PUBLIC;
+COMMENT ON FUNCTION @extschema@.ducto_get_team_members(uuid) IS
+'Returns the members of a team in the order in which they joined, with the credits each spent from the pool in this UTC month; no rows for an unknown team. Takes no lock, works on a standby. Errors: 22004.';
+
+CREATE FUNCTION @extschema@.ducto_deduct_team(
+	team_id uuid,
+	user_id uuid,
+	amount numeric,
+	metadata jsonb DEFAULT '{}',
+	idempotency_key text DEFAULT NULL,
+	model text DEFAULT NULL
+) RETURNS @extschema@.ducto_team_deduction_result
+LANGUAGE c VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS 'MODULE_PATHNAME', 'ducto_deduct_team';
+REVOKE ALL ON FUNCTION @extschema@.ducto_deduct_team(uuid, uuid, numeric, jsonb, text, text) FROM PUBLIC;
+COMMENT ON FUNCTION @extschema@.ducto_deduct_team(uuid, uuid, numeric, jsonb, text, text) IS
+'Charges credits to a team''s pool on behalf of a member, when what is available in the pool covers them and the member''s cap is not exceeded.
+amount: credits, positive. metadata: a JSON object. idempotency_key: 1 to 255 bytes; a retry by the same member returns the original result. model: stored; 1 to 255 bytes.
+Locks the pool. Returns the ledger entry''s id, the credits taken and the pool''s balance after it. Rejections: idempotency_conflict, team_not_found, user_not_in_team, cap_reached, insufficient_credits. Errors: 22004, 22003, 22023.';

@@ -1,0 +1,202 @@
+/*
+ * member.c
+ *		The table team_members: who may spend from a pool, and the counters of
+ *		their caps, kept under the pool's lock.
+ */
+#include "postgres.h"
+
+#include "member.h"
+#include "period.h"
+#include "query.h"
+
+/* What a member has spent in the month that is parameter 3. */
+#define SPENT_NOW "CASE WHEN month = $3 THEN spent ELSE 0 END"
+
+static KeptQuery member_state_query = {
+	.sql = "SELECT spend_cap IS NOT NULL AND " SPENT_NOW " + held + $4 > spend_cap FROM ducto.team_members"
+	" WHERE team_id = $1 AND user_id = $2 AND left_at IS NULL",
+	.types = {UUIDOID, UUIDOID, DATEOID, NUMERICOID}
+};
+
+/* The caller has the pool's lock, under which the row only changes. */
+static KeptQuery member_spend_query = {
+	.sql = "UPDATE ducto.team_members SET spent = " SPENT_NOW " + $4, month = $3"
+	" WHERE team_id = $1 AND user_id = $2 AND left_at IS NULL"
+	" AND (spend_cap IS NULL OR " SPENT_NOW " + held + $4 <= spend_cap)",
+	.types = {UUIDOID, UUIDOID, DATEOID, NUMERICOID}
+};
+
+static KeptQuery member_apply_query = {
+	.sql = "UPDATE ducto.team_members SET spent = " SPENT_NOW " + $4, month = $3, held = held + $5"
+	" WHERE team_id = $1 AND user_id = $2"
+	" RETURNING coalesce(spent + held > spend_cap, false)",
+	.types = {UUIDOID, UUIDOID, DATEOID, NUMERICOID, NUMERICOID}
+};
+
+static KeptQuery member_refund_query = {
+	.sql = "UPDATE ducto.team_members SET spent = spent - $4 WHERE team_id = $1 AND user_id = $2 AND month = $3",
+	.types = {UUIDOID, UUIDOID, DATEOID, NUMERICOID}
+};
+
+static KeptQuery members_recount_query = {
+	.sql = "UPDATE ducto.team_members m SET held = (SELECT coalesce(sum(r.remaining), 0) FROM ducto.reservations r"
+	"  WHERE r.account_id = $1 AND r.state = 'open' AND r.actor = m.user_id)"
+	" WHERE m.team_id = $1 AND m.held <> 0",
+	.types = {UUIDOID}
+};
+
+static KeptQuery members_count_query = {
+	.sql = "SELECT count(*)::integer FROM ducto.team_members WHERE team_id = $1 AND left_at IS NULL",
+	.types = {UUIDOID}
+};
+
+/* Who joins again keeps the counters; joined_at changes only then. */
+static KeptQuery member_join_query = {
+	.sql = "INSERT INTO ducto.team_members AS m (team_id, user_id, role, spend_cap, month, joined_at)"
+	" VALUES ($1, $2, $4, $5, $3, $6)"
+	" ON CONFLICT (team_id, user_id) DO UPDATE SET role = excluded.role,"
+	"  spend_cap = CASE WHEN m.left_at IS NULL THEN coalesce(excluded.spend_cap, m.spend_cap) ELSE excluded.spend_cap END,"
+	"  joined_at = CASE WHEN m.left_at IS NULL THEN m.joined_at ELSE excluded.joined_at END, left_at = NULL"
+	" RETURNING spend_cap",
+	.types = {UUIDOID, UUIDOID, DATEOID, TEXTOID, NUMERICOID, TIMESTAMPTZOID}
+};
+
+static KeptQuery member_leave_query = {
+	.sql = "UPDATE ducto.team_members SET left_at = $3 WHERE team_id = $1 AND user_id = $2 AND left_at IS NULL",
+	.types = {UUIDOID, UUIDOID, TIMESTAMPTZOID}
+};
+
+/*
+ * Append what identifies a member, and the month of a time.
+ */
+static void
+args_member(QueryArgs *args, const Account *pool, const pg_uuid_t *user, TimestampTz at)
+{
+	args_uuid(args, &pool->id);
+	args_uuid(args, user);
+	args_datum(args, DateADTGetDatum(period_month(at)));
+}
+
+/*
+ * member_state tells whether a user may spend an amount from a pool: a locked
+ * one, or in the snapshot of the calling statement.
+ */
+MemberState
+member_state(const Account *pool, const pg_uuid_t *user, Money amount, bool read_only)
+{
+	QueryArgs	args = {0};
+	uint64		found;
+
+	args_member(&args, pool, user, pool->now);
+	args_money(&args, amount);
+	found = read_only ? query_read(&member_state_query, &args) :
+		query_run(&member_state_query, &args, SPI_OK_SELECT);
+	if (found == 0)
+		return MEMBER_ABSENT;
+	return row_bool(0, 1) ? MEMBER_CAPPED : MEMBER_FREE;
+}
+
+/*
+ * member_try_spend counts what a member spends from a locked pool, unless the
+ * user is no member or the cap would be exceeded; false then.
+ */
+bool
+member_try_spend(const Account *pool, const pg_uuid_t *user, Money amount)
+{
+	QueryArgs	args = {0};
+
+	args_member(&args, pool, user, pool->now);
+	args_money(&args, amount);
+	return query_run(&member_spend_query, &args, SPI_OK_UPDATE) > 0;
+}
+
+/*
+ * member_apply moves the counters of a member, or of one who left, and tells
+ * whether the cap is exceeded with it.
+ */
+bool
+member_apply(const Account *pool, const pg_uuid_t *user, Money spent, Money held)
+{
+	QueryArgs	args = {0};
+
+	args_member(&args, pool, user, pool->now);
+	args_money(&args, spent);
+	args_money(&args, held);
+	if (query_run(&member_apply_query, &args, SPI_OK_UPDATE_RETURNING) != 1)
+		elog(ERROR, "member is gone");
+	return row_bool(0, 1);
+}
+
+/*
+ * member_refund gives room back in the month of a debit that is refunded.
+ */
+void
+member_refund(const Account *pool, const pg_uuid_t *user, Money amount, TimestampTz debited_at)
+{
+	QueryArgs	args = {0};
+
+	args_member(&args, pool, user, debited_at);
+	args_money(&args, amount);
+	query_run(&member_refund_query, &args, SPI_OK_UPDATE);
+}
+
+/*
+ * members_recount_held counts anew what the members of a locked pool hold.
+ */
+void
+members_recount_held(const Account *pool)
+{
+	QueryArgs	args = {0};
+
+	args_uuid(&args, &pool->id);
+	query_run(&members_recount_query, &args, SPI_OK_UPDATE);
+}
+
+/*
+ * members_count counts the members of a team, in the snapshot of the calling
+ * statement.
+ */
+int32
+members_count(const pg_uuid_t *team)
+{
+	QueryArgs	args = {0};
+
+	args_uuid(&args, team);
+	query_read(&members_count_query, &args);
+	return DatumGetInt32(row_datum(0, 1));
+}
+
+/*
+ * member_join adds a member to a locked pool, or updates one; cap is the cap
+ * then, when capped.
+ */
+void
+member_join(const Account *pool, const pg_uuid_t *user, const char *role, bool has_cap, Money *cap, bool *capped)
+{
+	QueryArgs	args = {0};
+
+	args_member(&args, pool, user, pool->now);
+	args_text(&args, role);
+	if (has_cap)
+		args_money(&args, *cap);
+	else
+		args_null(&args);
+	args_time(&args, pool->now);
+	query_run(&member_join_query, &args, SPI_OK_INSERT_RETURNING);
+	*capped = !row_is_null(0, 1);
+	*cap = row_money(0, 1);
+}
+
+/*
+ * member_leave removes a member from a locked pool; false when there was none.
+ */
+bool
+member_leave(const Account *pool, const pg_uuid_t *user)
+{
+	QueryArgs	args = {0};
+
+	args_uuid(&args, &pool->id);
+	args_uuid(&args, user);
+	args_time(&args, pool->now);
+	return query_run(&member_leave_query, &args, SPI_OK_UPDATE) > 0;
+}

@@ -1,0 +1,24 @@
+#ifndef DUCTO_MEMBER_H
+#define DUCTO_MEMBER_H
+
+#include "account.h"
+
+/* Whether a member may spend an amount from a pool. */
+typedef enum MemberState
+{
+	MEMBER_FREE,
+	MEMBER_CAPPED,
+	MEMBER_ABSENT
+} MemberState;
+
+extern MemberState member_state(const Account *pool, const pg_uuid_t *user, Money amount, bool read_only);
+extern bool member_try_spend(const Account *pool, const pg_uuid_t *user, Money amount);
+extern bool member_apply(const Account *pool, const pg_uuid_t *user, Money spent, Money held);
+extern void member_refund(const Account *pool, const pg_uuid_t *user, Money amount, TimestampTz debited_at);
+extern void members_recount_held(const Account *pool);
+extern int32 members_count(const pg_uuid_t *team);
+extern void member_join(const Account *pool, const pg_uuid_t *user, const char *role, bool has_cap, Money *cap,
+						bool *capped);
+extern bool member_leave(const Account *pool, const pg_uuid_t *user);
+
+#endif
