@@ -174,8 +174,8 @@ reserve_book(FunctionCallInfo fcinfo, const ReserveRequest *request, const Reser
 }
 
 /*
- * Tell whether a request leaves nothing to a plan or to other tables, so that
- * an account without a plan can decide it alone.
+ * Tell whether the row of an account without a plan can decide a request
+ * alone: it is strict, and asks for nothing that is in other tables.
  */
 static bool
 reserve_is_plain(const ReserveRequest *request)
@@ -186,7 +186,7 @@ reserve_is_plain(const ReserveRequest *request)
 									request->priced->failed))
 		return false;
 	return request->team == NULL && request->max_concurrent == 0 && request->required_feature == NULL && !request->skip_allowance &&
-		strict != request->has_floor;
+		strict && !request->has_floor;
 }
 
 /*
@@ -197,16 +197,15 @@ reserve_is_plain(const ReserveRequest *request)
 static bool
 reserve_at_once(FunctionCallInfo fcinfo, const ReserveRequest *request, Datum *result)
 {
-	static const UserPlan no_plan = {0};
-	ReserveTerms terms;
+	ReserveTerms terms = {.billing_mode = "strict"};
 	Account		after;
 	AccountChange change;
 	Hold		hold;
 
 	if (!reserve_is_plain(request))
 		return false;
-	reserve_terms(request, &no_plan, &terms);
-	if (!account_try_hold(request->user, request->amount, terms.floor, request->ttl_seconds, &after, &change))
+	if (!account_try_hold(request->user, request->amount, request->has_min_balance ? &request->min_balance : NULL,
+						  request->ttl_seconds, &after, &change, &terms.floor))
 		return false;
 	if (request->key != NULL && hold_find_key(request->user, request->key, &hold))
 	{

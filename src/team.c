@@ -267,12 +267,10 @@ team_deduct_at_once(FunctionCallInfo fcinfo, const TeamDeduction *request, Datum
 	Account		after;
 	AccountChange change;
 	LedgerEntry entry;
-	LedgerRecord original;
 
 	if (!account_try_charge_team(request->team, request->amount, &after, &change))
 		return false;
-	if ((request->key != NULL &&
-		 key_find(&after, request->key, KEY_DEBIT, NULL, request->user, &original) != KEY_FREE) ||
+	if (!key_is_free(&after, request->key) ||
 		!member_try_spend(&after, request->user, request->amount))
 	{
 		account_undo(request->team, &change);
