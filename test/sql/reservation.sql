@@ -8,7 +8,7 @@
 \set fay '\'4e5e0000-0000-4000-8000-000000000006\''
 \set gus '\'4e5e0000-0000-4000-8000-000000000007\''
 \set hal '\'4e5e0000-0000-4000-8000-000000000008\''
-\set ida '\'4e5e0000-0000-4000-8000-000000000009\''
+\set ida '\'00000000-4e5e-4000-8000-000000000009\''
 \set jon '\'4e5e0000-0000-4000-8000-00000000000a\''
 \set kim '\'4e5e0000-0000-4000-8000-00000000000b\''
 \set lee '\'4e5e0000-0000-4000-8000-00000000000c\''
@@ -204,7 +204,7 @@ SELECT amount, balance_after FROM ducto_deduct(:gus, :'r3', 5, final => false);
 SELECT expires_at > clock_timestamp() + interval '5 seconds' AS renewed FROM ducto_renew(:gus, :'r4', 60);
 SELECT balance, reserved, available FROM ducto_get_balance(:gus);
 SELECT affordable, available FROM ducto_can_afford(:gus, 40);
--- Hal's and Ida's expire at the same time, for later.
+-- Hal's and Ida's expire at the same time, for later; Ida has the lowest id of all users, so a sweep starts with her.
 SELECT new_balance FROM ducto_add_credits(:hal, 10);
 SELECT reservation_id AS hr FROM ducto_reserve(:hal, 8, ttl_seconds => 1, min_balance => 1) \gset
 SELECT new_balance FROM ducto_add_credits(:ida, 10);
