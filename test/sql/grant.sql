@@ -130,18 +130,18 @@ SELECT reservation_id AS g2 FROM ducto_reserve(:gus, 4, min_balance => 0) \gset
 SELECT expires_at AS he FROM ducto_add_credits(:hal, 10, 'promo', expires_at => clock_timestamp() + interval '0.9 s') \gset
 SELECT expires_at AS hre, reservation_id AS hr FROM ducto_reserve(:hal, 4, min_balance => 0, ttl_seconds => 1) \gset
 SELECT ducto_expire_reservations() >= 0 AS cleaned, expired_count >= 0 AS swept FROM ducto_sweep_expired();
-SELECT new_balance FROM ducto_add_credits(:ida, 7, 'promo', expires_at => clock_timestamp() + interval '0.8 s');
-SELECT new_balance FROM ducto_add_credits(:ida, 2, 'promo', expires_at => clock_timestamp() + interval '0.8 s');
-SELECT new_balance FROM ducto_add_credits(:jon, 5, 'promo', expires_at => clock_timestamp() + interval '0.8 s');
+SELECT new_balance FROM ducto_add_credits(:ida, 7, 'promo', expires_at => clock_timestamp() + interval '1 s');
+SELECT new_balance FROM ducto_add_credits(:ida, 2, 'promo', expires_at => clock_timestamp() + interval '1 s');
+SELECT new_balance FROM ducto_add_credits(:jon, 5, 'promo', expires_at => clock_timestamp() + interval '1 s');
 SELECT reservation_id AS jr FROM ducto_reserve(:jon, 5, min_balance => 0) \gset
-SELECT new_balance FROM ducto_add_credits(:kim, 11, 'promo', expires_at => clock_timestamp() + interval '0.8 s');
+SELECT new_balance FROM ducto_add_credits(:kim, 11, 'promo', expires_at => clock_timestamp() + interval '1 s');
 SELECT new_balance FROM ducto_add_credits(:kim, 1, 'purchase');
-SELECT new_balance FROM ducto_add_credits(:lee, 10, 'promo', expires_at => clock_timestamp() + interval '0.8 s');
+SELECT new_balance FROM ducto_add_credits(:lee, 10, 'promo', expires_at => clock_timestamp() + interval '1 s');
 SELECT reservation_id AS lr FROM ducto_reserve(:lee, 1, min_balance => 0) \gset
 SELECT balance_after FROM ducto_deduct(:lee, :'lr', 4, overrun => 'full');
-SELECT new_balance FROM ducto_add_credits(:mia, 10, 'promo', expires_at => clock_timestamp() + interval '0.8 s');
+SELECT new_balance FROM ducto_add_credits(:mia, 10, 'promo', expires_at => clock_timestamp() + interval '1 s');
 SELECT reservation_id AS mr FROM ducto_reserve(:mia, 6, min_balance => 0) \gset
-SELECT new_balance FROM ducto_add_credits(:qui, 5, 'promo', expires_at => clock_timestamp() + interval '0.8 s', priority => 100);
+SELECT new_balance FROM ducto_add_credits(:qui, 5, 'promo', expires_at => clock_timestamp() + interval '1 s', priority => 100);
 SELECT new_balance FROM ducto_add_credits(:qui, 5, 'promo', expires_at => '2222-01-01', priority => 0);
 SELECT reservation_id AS qr FROM ducto_reserve(:qui, 8, min_balance => 0) \gset
 
@@ -244,9 +244,9 @@ SELECT state, remaining FROM ducto.reservations WHERE account_id = :pia;
 SET TimeZone = 'Pacific/Kiritimati';
 SELECT new_balance FROM ducto_add_credits(:ned, 4, 'promo', expires_at => '2222-01-01 14:00');
 SELECT next_expiry = '2222-01-01 00:00+00' AS midnight_utc FROM ducto_get_balance(:ned);
-SELECT expires_at AS ne FROM ducto_add_credits(:ned, 2, 'promo', expires_at => clock_timestamp() + interval '0.2 s') \gset
+SELECT expires_at AS ne FROM ducto_add_credits(:ned, 2, 'promo', expires_at => clock_timestamp() + interval '0.5 s') \gset
 SELECT balance, next_expiry = :'ne' AS soon FROM ducto_get_balance(:ned);
-SELECT pg_sleep(0.3) \g /dev/null
+SELECT pg_sleep(0.6) \g /dev/null
 SELECT balance, next_expiry = '2222-01-01 00:00+00' AS midnight_utc FROM ducto_get_balance(:ned);
 SELECT balance_after, error FROM ducto_charge(:ned, 5);
 SELECT balance_after, error FROM ducto_charge(:ned, 4);

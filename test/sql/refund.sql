@@ -113,14 +113,14 @@ SELECT remaining, expires_at = '2222-01-01' AS the_first FROM ducto_list_grants(
 SELECT next_expiry = '2222-01-01' AS the_first FROM ducto_get_balance(:dan);
 
 -- A grant that has expired meanwhile gets nothing: its part comes back without expiry, because it was spent in time and to give it back expired would be no refund.
-SELECT new_balance FROM ducto_add_credits(:eve, 10, expires_at => clock_timestamp() + interval '0.4 s');
+SELECT new_balance FROM ducto_add_credits(:eve, 10, expires_at => clock_timestamp() + interval '0.8 s');
 SELECT new_balance FROM ducto_add_credits(:eve, 10, expires_at => '2222-01-02');
 SELECT transaction_id AS tx FROM ducto_charge(:eve, 14) \gset
 SELECT transaction_id AS tx2 FROM ducto_charge(:eve, 2) \gset
 -- Fay's expires in part, with a part spent.
-SELECT new_balance FROM ducto_add_credits(:fay, 10, expires_at => clock_timestamp() + interval '0.4 s');
+SELECT new_balance FROM ducto_add_credits(:fay, 10, expires_at => clock_timestamp() + interval '0.8 s');
 SELECT transaction_id AS ftx FROM ducto_charge(:fay, 6) \gset
-SELECT pg_sleep(0.5) \g /dev/null
+SELECT pg_sleep(0.9) \g /dev/null
 SELECT pg_temp.grants(:eve);
 SELECT amount, new_balance, pg_temp.grants(:eve) FROM ducto_refund(:'tx', 3);
 SELECT amount, new_balance, pg_temp.grants(:eve) FROM ducto_refund(:'tx', 3);
