@@ -41,7 +41,7 @@ SELECT pg_temp.same(pg_temp.original('add_credits'), row_to_json(r)) FROM ducto_
 SELECT pg_temp.same(pg_temp.original('adjust'), row_to_json(r)) FROM ducto_add_credits(:ada, -10, idempotency_key => 'adjust') r;
 SELECT pg_temp.same(pg_temp.original('adjust'), row_to_json(r)) FROM ducto_add_credits(:ada, 5, 'purchase', idempotency_key => 'adjust') r;
 SELECT pg_temp.same(pg_temp.original('reserve'), row_to_json(r)) FROM ducto_reserve(:ada, 30, 'chat', idempotency_key => 'hold', ttl_seconds => 100) r;
-SELECT pg_temp.same(pg_temp.original('reserve'), row_to_json(r)) FROM ducto_reserve(:ada, 99999, 'image', '{"n": 2}', 0, 9, 'model-b', 'strict', NULL, 1, 'hold') r;
+SELECT pg_temp.same(pg_temp.original('reserve'), row_to_json(r)) FROM ducto_reserve(:ada, 99999, 'image', '{"n": 2}', 0, 9, 'model-b', 'strict', max_concurrent => 1, idempotency_key => 'hold') r;
 SELECT pg_temp.same(pg_temp.original('capture'), row_to_json(r)) FROM ducto_deduct(:ada, :'r', 5, 'capture', final => false) r;
 SELECT pg_temp.same(pg_temp.original('capture'), row_to_json(r)) FROM ducto_deduct(:ada, :'r', 9999, 'capture', '{"n": 2}', 'model-b', 'full', true, false) r;
 SELECT pg_temp.same(pg_temp.original('deduct'), row_to_json(r)) FROM ducto_deduct(:ada, :'r', 1000, 'deduct', overrun => 'clamp') r;

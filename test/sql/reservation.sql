@@ -333,7 +333,7 @@ SELECT amount, balance_after, error FROM ducto_deduct(:nobody, :'r', 15);
 SELECT balance, reserved, available FROM ducto_get_balance(:nobody);
 
 -- NULL for everything that has a default is the default.
-SELECT amount, billing_mode, error FROM ducto_reserve(:ada, 1, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL);
+SELECT amount, billing_mode, error FROM ducto_reserve(:ada, 1, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, idempotency_key => NULL);
 SELECT id AS r FROM ducto.reservations WHERE account_id = :ada AND state = 'open' \gset
 SELECT operation_type, metadata, model, floor, state FROM ducto.reservations WHERE id = :'r';
 SELECT amount, error FROM ducto_renew(:ada, :'r', NULL);
