@@ -112,7 +112,7 @@ sub goes_on
 	is($session->value("SELECT count(*) FROM $at.ducto_list_grants($alice)"), 2, '... to them');
 
 	# reservations
-	is(join(' ', @{ $session->row("SELECT amount, error IS NULL FROM ducto.reservations AS r, $at.ducto_deduct($alice, id, 9) WHERE r.idempotency_key = 'chat 1'") }),
+	is(join(' ', @{ $session->row("SELECT d.amount, d.error IS NULL FROM ducto.reservations AS r, $at.ducto_deduct($alice, r.id, 9) AS d WHERE r.idempotency_key = 'chat 1'") }),
 		'9.0000 t', 'a reservation is settled');
 	is($session->value("SELECT new_balance FROM $at.ducto_add_credits($bob, 30, 'purchase')"), '0.0000', 'a debt is paid');
 
