@@ -175,6 +175,19 @@ account_require_user(const Account *acc)
 }
 
 /*
+ * account_check_user rejects the id of a team as that of a user who acts for
+ * another account.
+ */
+void
+account_check_user(const pg_uuid_t *user)
+{
+	Account		acc;
+
+	account_load(user, &acc, ACCOUNT_READ);
+	account_require_user(&acc);
+}
+
+/*
  * account_create makes an account unless there is one.
  */
 void

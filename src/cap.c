@@ -32,7 +32,7 @@ typedef struct Cap
 
 /* What counts against a cap c now: $2 is the day, $3 the month, $4 the time. */
 #define CURRENT_SPEND \
-	"CASE WHEN c.period = CASE c.cap_type WHEN 'daily' THEN $2 ELSE $3 END THEN c.spent ELSE 0 END +" \
+	"CASE WHEN c.period = CASE c.cap_type WHEN 'daily' THEN $2 ELSE $3 END THEN c.spent ELSE 0.0000 END +" \
 	" (SELECT coalesce(sum(r.cap_held), 0) FROM ducto.reservations r WHERE r.account_id = c.account_id" \
 	"  AND r.state = 'open' AND r.expires_at > $4 AND (c.model = '' OR r.model = c.model))"
 

@@ -229,7 +229,10 @@ reserve_decide(const Account *acc, const ReserveRequest *request, const ReserveT
 	JsonbValue	value;
 
 	if (acc->team && member_state(acc, request->user, 0, false) == MEMBER_ABSENT)
+	{
+		account_check_user(request->user);
 		return USER_NOT_IN_TEAM;
+	}
 	if (request->required_feature != NULL && !plan_has_feature(&acc->plan, request->required_feature, &value))
 		return FEATURE_NOT_ENTITLED;
 	if (terms->max_concurrent > 0 && acc->exists &&
@@ -278,8 +281,11 @@ reserve_in_steps(FunctionCallInfo fcinfo, ReserveRequest *request)
 	for (;;)
 	{
 		if (!reserve_lock(request, &acc))
+		{
+			account_check_user(request->user);
 			return reserve_result(fcinfo, NULL, request->user, request->amount, 0, 0, "strict", DT_NOEND,
 								  false, TEAM_NOT_FOUND);
+		}
 		if (acc.exists && request->key != NULL && hold_find_key(&acc.id, request->key, &hold))
 		{
 			if (reserve_is_same(request, &hold))

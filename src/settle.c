@@ -177,15 +177,15 @@ settle_book(Account *acc, Hold *hold, const SettleRequest *request, const Settle
 	if (request->amount > 0)
 		account_debit(acc, entry, plan->charge - entry->allowance_consumed);
 	else
-		entry->balance_after = acc->balance;
-	if (request->amount == 0 && request->key != NULL)
+		acc->closing_keys |= request->key != NULL;
+	account_store(acc);
+	if (request->amount == 0)
 	{
+		entry->balance_after = acc->balance;
 		hold->closing_key = request->key;
 		hold->closing_balance = acc->balance;
-		acc->closing_keys = true;
 	}
 	hold_update(&acc->id, hold, acc->now);
-	account_store(acc);
 }
 
 /*
