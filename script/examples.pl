@@ -39,9 +39,9 @@ waitpid($pid, 0);
 die "psql ended early, at example " . @answers . " of $file\n" if $? || @answers != @inputs;
 
 $page =~ s{$example}{
-	my $answer = shift @answers;
+	my ($sql, $answer) = ($1, shift @answers);
 	$answer =~ s/[ \t]+$//mg;
 	$answer =~ s/\s+\z/\n/;
-	"```sql\n$1```\n" . ($answer =~ m/\S/ ? "```text\n$answer```\n" : '')
+	"```sql\n$sql```\n" . ($answer =~ m/\S/ ? "```text\n$answer```\n" : '')
 }ge;
 print $page;
