@@ -18,12 +18,12 @@ my $node = PostgreSQL::Test::Cluster->new('readme');
 $node->init;
 $node->start;
 
-# Reads a file of the checkout as characters.
+# Reads a file of the checkout, as bytes: what programs print is that too.
 sub page
 {
 	my ($name) = @_;
 
-	open(my $in, '<:encoding(UTF-8)', "$root/$name") or die "cannot read $name: $!";
+	open(my $in, '<:raw', "$root/$name") or die "cannot read $name: $!";
 	local $/;
 	return <$in>;
 }
