@@ -12,7 +12,7 @@ CREATE TABLE ducto.ledger (
 	model text,
 	idempotency_key text,
 	reference uuid,
-	allowance_consumed numeric NOT NULL DEFAULT 0,
+	allowance_consumed numeric NOT NULL DEFAULT 0.0000,
 	shortfall numeric,
 	cap_warning text,
 	burned_grants uuid[],

@@ -13,8 +13,8 @@ CREATE TABLE ducto.team_members (
 	role text NOT NULL,
 	spend_cap numeric,
 	month date NOT NULL,
-	spent numeric NOT NULL DEFAULT 0,
-	held numeric NOT NULL DEFAULT 0,
+	spent numeric NOT NULL DEFAULT 0.0000,
+	held numeric NOT NULL DEFAULT 0.0000,
 	joined_at timestamptz NOT NULL,
 	left_at timestamptz,
 	CONSTRAINT team_members_pkey PRIMARY KEY (team_id, user_id)

@@ -70,7 +70,7 @@ static KeptQuery holds_due_query = {
 };
 
 static KeptQuery holds_expire_query = {
-	.sql = "UPDATE ducto.reservations SET state = 'expired', remaining = 0, cap_held = 0, closed_at = expires_at"
+	.sql = "UPDATE ducto.reservations SET state = 'expired', remaining = 0.0000, cap_held = 0.0000, closed_at = expires_at"
 	" WHERE account_id = $1 AND id = ANY ($2) AND state = 'open'",
 	.types = {UUIDOID, UUIDARRAYOID}
 };

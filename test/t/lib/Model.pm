@@ -475,8 +475,9 @@ sub deduct
 		transaction_id => $entry ? $entry->{id} : undef,
 		amount         => $charge,
 		shortfall      => $amount - $charge);
-	remember($account, 'debit', $request, $request->{reservation_id}, $row);
 	expire($account);
+	$row->{balance_after} = $account->{balance} unless $entry;
+	remember($account, 'debit', $request, $request->{reservation_id}, $row);
 	return $row;
 }
 
