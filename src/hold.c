@@ -45,6 +45,11 @@ static KeptQuery hold_key_query = {
 	.types = {UUIDOID, TEXTOID}
 };
 
+static KeptQuery hold_has_key_query = {
+	.sql = "SELECT FROM ducto.reservations WHERE account_id = $1 AND idempotency_key = $2",
+	.types = {UUIDOID, TEXTOID}
+};
+
 static KeptQuery hold_closing_key_query = {
 	.sql = "SELECT " HOLD_COLUMNS " FROM ducto.reservations WHERE account_id = $1 AND closing_key = $2",
 	.types = {UUIDOID, TEXTOID}
@@ -228,6 +233,20 @@ hold_find_key(const pg_uuid_t *account, const char *key, Hold *hold)
 	args_uuid(&args, account);
 	args_text(&args, key);
 	return hold_find_by(&hold_key_query, &args, hold);
+}
+
+/*
+ * hold_has_key tells whether a locked account has a reservation under the key
+ * of a reserve.
+ */
+bool
+hold_has_key(const pg_uuid_t *account, const char *key)
+{
+	QueryArgs	args = {0};
+
+	args_uuid(&args, account);
+	args_text(&args, key);
+	return query_run(&hold_has_key_query, &args, SPI_OK_SELECT) > 0;
 }
 
 /*
