@@ -180,7 +180,7 @@ SELECT transaction_id, amount, balance_after, error FROM ducto_charge_usage(:ada
 -- Reserving a usage holds its price, for its model, under its operation type.
 SELECT reservation_id AS r, amount, reserved, available, billing_mode, error FROM ducto_reserve_usage(:ada, '{"model": "claude", "input_tokens": 5000}', 'agent', '{"job": 8}', 60) \gset
 SELECT :amount AS amount, :reserved AS reserved, :available AS available;
-SELECT amount, operation_type, model, metadata, pricing_version = :v AS this_version, skip_allowance, expires_at - created_at AS ttl FROM ducto.reservations WHERE id = :'r';
+SELECT amount, operation_type, model, metadata, pricing_version = :v AS this_version, skip_allowance, expires_at - created_at = interval '60 s' AS a_minute FROM ducto.reservations WHERE id = :'r';
 -- A newly activated price is used by the next call, but not by a reservation of before: what was promised holds.
 SELECT error FROM ducto_set_active_pricing('{"models": {"_default": "input_tokens"}, "min_balance": 0, "plans": {"pro": {"name": "Pro Plan", "free_allowance": 50, "rate_overrides": {"claude": "3"}}}}');
 SELECT total FROM ducto_price('{"model": "claude", "input_tokens": 50}');
