@@ -68,6 +68,8 @@ my @functions = split(/\n/, $node->safe_psql('postgres', q{
 my $readme = page('README.md');
 my $listed = join(' ', sort($readme =~ m{^\| \[(ducto_\w+)\]\(docs/reference\.md#\1\) \|}mg));
 is($listed, join(' ', @functions), 'README lists every function');
+my $described = join(' ', sort(page('docs/reference.md') =~ m{^#### (ducto_\w+)\n\n```}mg));
+is($described, join(' ', @functions), 'docs/reference.md describes every function');
 
 my ($reference) = run_command([ 'psql', '-XAtq', '-d', 'postgres', '-f', "$root/script/reference.sql" ]);
 same('docs/reference.md', page('docs/reference.md'), "$reference\n", 'script/reference');
