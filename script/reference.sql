@@ -39,7 +39,7 @@ SELECT p.oid, p.proname AS name, n.nspname = 'ducto' AS is_inner, h.n AS heading
 			FROM unnest(p.proargnames, coalesce(p.proallargtypes, p.proargtypes::oid[])) WITH ORDINALITY AS a (name, type, i)
 			WHERE a.i <= p.pronargs),
 		' → ' || pg_get_function_result(p.oid)) AS signature,
-	array_to_string(p.proargnames[1:p.pronargs], '|') AS arguments
+	coalesce(array_to_string(p.proargnames[1:p.pronargs], '|'), '') AS arguments
 FROM pg_proc p
 	JOIN pg_namespace n ON n.oid = p.pronamespace
 	JOIN member m ON m.classid = 'pg_proc'::regclass AND m.objid = p.oid,
