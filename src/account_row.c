@@ -155,7 +155,7 @@ account_load(const pg_uuid_t *id, Account *acc, AccountLock lock)
 	acc->late = TIMESTAMP_IS_NOBEGIN(acc->next_boundary);
 	acc->now = Max(acc->now, acc->updated_at);
 	if (acc->plan_id != NULL && acc->plan.id == NULL)
-		plan_find(acc->plan_id, &acc->plan);
+		plan_find(acc->plan_id, &acc->plan, lock == ACCOUNT_READ);
 	return true;
 }
 

@@ -104,7 +104,6 @@ charge_at_once(FunctionCallInfo fcinfo, const ChargeRequest *request, Datum *res
 	LedgerEntry entry;
 
 	if (request->amount == 0 || request->required_feature != NULL ||
-		(request->priced != NULL && request->priced->plan_id != NULL) ||
 		!account_try_charge(request->user, request->amount, request->floor, &after, &change))
 		return false;
 	if (!key_is_free(&after, request->key))
@@ -178,7 +177,7 @@ charge_in_steps(FunctionCallInfo fcinfo, ChargeRequest *request)
 		return charge_unbooked(fcinfo, request, acc.balance, IDEMPOTENCY_CONFLICT);
 
 	if (request->priced != NULL)
-		rejection = usage_require(request->priced, acc.plan_id, &request->amount);
+		rejection = usage_require(request->priced, &acc, &request->amount);
 	if (rejection != ACCEPTED)
 		return charge_unbooked(fcinfo, request, acc.balance, rejection);
 	charge_entry(request, &entry);
@@ -216,10 +215,7 @@ ducto_charge(PG_FUNCTION_ARGS)
 static void
 charge_usage_request(FunctionCallInfo fcinfo, ChargeRequest *request, PricedUsage *priced)
 {
-	const char *plan_id = NULL;
-	Pricing    *pricing = pricing_for(request->user, NULL, &plan_id);
-
-	usage_price(priced, pricing, plan_id);
+	usage_price(priced, pricing_get_active(false), NULL);
 	request->priced = priced;
 	request->amount = priced->price.total;
 	request->model = priced->usage.model;

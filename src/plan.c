@@ -41,7 +41,7 @@ ducto_set_user_plan(PG_FUNCTION_ARGS)
 		acc.plan_id = plan_id;
 		memset(&acc.plan, 0, sizeof(UserPlan));
 		if (plan_id != NULL)
-			plan_find(plan_id, &acc.plan);
+			plan_find(plan_id, &acc.plan, false);
 		account_store(&acc);
 	}
 	result_begin(&row, fcinfo);
@@ -169,7 +169,7 @@ ducto_increment_usage_window(PG_FUNCTION_ARGS)
 	arg_require(fcinfo, 1, "plan_id");
 	plan_id = arg_text(fcinfo, 1, "plan_id");
 	query_begin();
-	if (plan_find(plan_id, &plan))
+	if (plan_find(plan_id, &plan, false))
 	{
 		account_lock_or_create(user, &acc);
 		window_book(&acc, amount);

@@ -35,7 +35,7 @@ typedef struct Policy
 	" p.max_concurrent, p.overdraft_floor"
 
 extern void plan_from_row(UserPlan *plan, int first_column);
-extern bool plan_find(const char *id, UserPlan *plan);
+extern bool plan_find(const char *id, UserPlan *plan, bool read_only);
 extern bool plan_is_assignable(const char *id);
 extern bool plan_has_feature(const UserPlan *plan, const char *feature, JsonbValue *value);
 extern void plans_sync(Jsonb *plans);

@@ -63,16 +63,17 @@ plan_from_row(UserPlan *plan, int first_column)
 }
 
 /*
- * plan_find reads a plan, retired or not.
+ * plan_find reads a plan, retired or not: as it is now, or in the snapshot of
+ * the calling statement.
  */
 bool
-plan_find(const char *id, UserPlan *plan)
+plan_find(const char *id, UserPlan *plan, bool read_only)
 {
 	QueryArgs	args = {0};
 
 	args_text(&args, id);
 	memset(plan, 0, sizeof(UserPlan));
-	if (query_read(&plan_query, &args) == 0)
+	if ((read_only ? query_read(&plan_query, &args) : query_run(&plan_query, &args, SPI_OK_SELECT)) == 0)
 		return false;
 	plan_from_row(plan, 1);
 	return true;

@@ -288,7 +288,7 @@ plan_exists(const Pricing *pricing, const char *plan_id)
 {
 	UserPlan	plan;
 
-	return pricing_has_plan(pricing, plan_id) || plan_find(plan_id, &plan);
+	return pricing_has_plan(pricing, plan_id) || plan_find(plan_id, &plan, true);
 }
 
 /*
@@ -332,7 +332,7 @@ ducto_price(PG_FUNCTION_ARGS)
 	arg_usage(fcinfo, 0, "usage", &priced.usage);
 	query_begin();
 	if (active)
-		pricing = pricing_get_active();
+		pricing = pricing_get_active(true);
 	else
 		pricing = pricing_get(PG_GETARG_INT32(2));
 	if (pricing == NULL)
@@ -342,7 +342,7 @@ ducto_price(PG_FUNCTION_ARGS)
 	else
 	{
 		usage_price(&priced, pricing, plan_id);
-		rejection = usage_require(&priced, plan_id, &total);
+		rejection = usage_outcome(&priced, &total);
 	}
 	result = price_result(fcinfo, &priced, pricing != NULL ? pricing_version(pricing) :
 						  active ? 0 : PG_GETARG_INT32(2), rejection);

@@ -7,6 +7,7 @@
 #include "utils/numeric.h"
 #include "utils/uuid.h"
 
+#include "account.h"
 #include "expr.h"
 #include "money.h"
 #include "result.h"
@@ -52,6 +53,7 @@ typedef struct PricedUsage
 {
 	Usage		usage;
 	Pricing    *pricing;
+	bool		pinned;			/* it is that of the reservation */
 	const char *plan_id;		/* NULL for none */
 	Price		price;
 	Rejection	rejection;		/* it has no price */
@@ -62,10 +64,12 @@ typedef struct PricedUsage
 extern List *pricing_validate(Jsonb *config, Jsonb **normal, Money *min_balance);
 
 extern Pricing *pricing_get(int version);
-extern Pricing *pricing_get_active(void);
+extern Pricing *pricing_get_active(bool read_only);
 extern Money pricing_min_balance(void);
+extern Money pricing_floor(const Pricing *pricing);
 extern int	pricing_version(const Pricing *pricing);
-extern Pricing *pricing_for(const pg_uuid_t *user, const pg_uuid_t *reservation, const char **plan_id);
+extern Pricing *pricing_with_plan(const char *plan_id, UserPlan *plan);
+extern Pricing *pricing_reserved(const pg_uuid_t *user, const pg_uuid_t *reservation);
 extern bool pricing_has_plan(const Pricing *pricing, const char *plan_id);
 extern ExprProgram *pricing_expression(Pricing *pricing, const char *section, const char *name);
 extern ExprProgram *pricing_override(Pricing *pricing, const char *plan_id, const char *model);
@@ -73,7 +77,8 @@ extern bool pricing_fixed(const Pricing *pricing, const char *job, Numeric *pric
 
 extern void arg_usage(FunctionCallInfo fcinfo, int n, const char *name, Usage *usage);
 extern void usage_price(PricedUsage *priced, Pricing *pricing, const char *plan_id);
-extern Rejection usage_require(PricedUsage *priced, const char *plan_id, Money *amount);
+extern Rejection usage_outcome(const PricedUsage *priced, Money *amount);
+extern Rejection usage_require(PricedUsage *priced, Account *acc, Money *amount);
 extern Jsonb *usage_explain(const PricedUsage *priced);
 
 #endif

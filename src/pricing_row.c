@@ -8,6 +8,7 @@
 #include "utils/hsearch.h"
 #include "utils/memutils.h"
 
+#include "plan.h"
 #include "pricing.h"
 #include "query.h"
 
@@ -20,6 +21,7 @@ struct Pricing
 	int			version;
 	MemoryContext context;		/* NULL when this place is free */
 	Jsonb	   *config;
+	Money		min_balance;	/* the floor of a reserve where nothing else is said */
 	HTAB	   *programs;
 	uint64		last_used;
 };
@@ -45,22 +47,22 @@ static KeptQuery active_query = {
 	.sql = "SELECT " VERSION_COLUMNS " FROM ducto.pricing p WHERE p.active",
 };
 
-static KeptQuery active_for_query = {
-	.sql = "SELECT " VERSION_COLUMNS ", (SELECT a.plan_id FROM ducto.accounts a WHERE a.id = $1)"
-	" FROM ducto.pricing p WHERE p.active",
-	.types = {UUIDOID}
+/* One snapshot for the version and the plan's row, so that they never mix. */
+static KeptQuery active_with_plan_query = {
+	.sql = "SELECT v.version, v.id, " PLAN_COLUMNS
+	" FROM ducto.pricing v LEFT JOIN ducto.plans p ON p.id = $1 WHERE v.active",
+	.types = {TEXTOID}
 };
 
-static KeptQuery reserved_for_query = {
-	.sql = "SELECT " VERSION_COLUMNS ", (SELECT a.plan_id FROM ducto.accounts a WHERE a.id = $1)"
-	" FROM ducto.reservations r JOIN ducto.pricing p ON p.version = r.pricing_version"
+static KeptQuery reserved_query = {
+	.sql = "SELECT " VERSION_COLUMNS " FROM ducto.reservations r JOIN ducto.pricing p ON p.version = r.pricing_version"
 	" WHERE r.account_id = $1 AND r.id = $2",
 	.types = {UUIDOID, UUIDOID}
 };
 
 static KeptQuery team_reserved_query = {
-	.sql = "SELECT " VERSION_COLUMNS ", NULL::text FROM ducto.reservations r"
-	" JOIN ducto.pricing p ON p.version = r.pricing_version WHERE r.id = $2 AND r.actor = $1",
+	.sql = "SELECT " VERSION_COLUMNS " FROM ducto.reservations r JOIN ducto.pricing p ON p.version = r.pricing_version"
+	" WHERE r.id = $2 AND r.actor = $1",
 	.types = {UUIDOID, UUIDOID}
 };
 
@@ -69,7 +71,7 @@ static KeptQuery min_balance_query = {
 };
 
 static KeptQuery config_query = {
-	.sql = "SELECT config FROM ducto.pricing WHERE id = $1 AND version = $2",
+	.sql = "SELECT config, min_balance FROM ducto.pricing WHERE id = $1 AND version = $2",
 	.types = {UUIDOID, INT4OID}
 };
 
@@ -96,7 +98,8 @@ kept_place(const pg_uuid_t *id)
 }
 
 /*
- * Read a configuration into a free place.
+ * Read a configuration into a free place. It never changes, so any snapshot
+ * that has it will do.
  */
 static void
 kept_load(Pricing *pricing, const pg_uuid_t *id, int version)
@@ -108,11 +111,12 @@ kept_load(Pricing *pricing, const pg_uuid_t *id, int version)
 
 	args_uuid(&args, id);
 	args_int4(&args, version);
-	if (query_read(&config_query, &args) != 1)
+	if (query_run(&config_query, &args, SPI_OK_SELECT) != 1)
 		elog(ERROR, "pricing version %d is gone", version);
 	control.hcxt = context;
 	previous = MemoryContextSwitchTo(context);
 	pricing->config = DatumGetJsonbPCopy(row_datum(0, 1));
+	pricing->min_balance = row_money(0, 2);
 	pricing->programs = hash_create("ducto expressions", 64, &control, HASH_ELEM | HASH_STRINGS | HASH_CONTEXT);
 	MemoryContextSwitchTo(previous);
 	pricing->id = *id;
@@ -150,39 +154,48 @@ pricing_get(int version)
 }
 
 /*
- * pricing_get_active returns the active version; NULL when there is none.
+ * pricing_get_active returns the active version, as it is now or in the
+ * snapshot of the calling statement; NULL when there is none.
  */
 Pricing *
-pricing_get_active(void)
+pricing_get_active(bool read_only)
 {
 	QueryArgs	args = {0};
+	uint64		found = read_only ? query_read(&active_query, &args) : query_run(&active_query, &args, SPI_OK_SELECT);
 
-	return query_read(&active_query, &args) > 0 ? pricing_from_row() : NULL;
+	return found > 0 ? pricing_from_row() : NULL;
 }
 
 /*
- * pricing_for returns the pricing for a user's call and the plan that the
- * user has, NULL for none: that of a reservation of a usage, else the active
- * one; NULL when there is none.
+ * pricing_with_plan returns the active version, NULL when there is none, and
+ * reads a plan as it is with it.
  */
 Pricing *
-pricing_for(const pg_uuid_t *user, const pg_uuid_t *reservation, const char **plan_id)
+pricing_with_plan(const char *plan_id, UserPlan *plan)
 {
 	QueryArgs	args = {0};
-	uint64		found = 0;
+
+	args_text(&args, plan_id);
+	if (query_run(&active_with_plan_query, &args, SPI_OK_SELECT) == 0)
+		return NULL;
+	plan_from_row(plan, 3);
+	return pricing_from_row();
+}
+
+/*
+ * pricing_reserved returns the version that a usage was reserved under; NULL
+ * when the reservation is none of a usage.
+ */
+Pricing *
+pricing_reserved(const pg_uuid_t *user, const pg_uuid_t *reservation)
+{
+	QueryArgs	args = {0};
 
 	args_uuid(&args, user);
-	if (reservation != NULL)
-	{
-		args_uuid(&args, reservation);
-		found = query_read(&reserved_for_query, &args);
-		if (found == 0)
-			found = query_read(&team_reserved_query, &args);
-		args.n = 1;
-	}
-	if (found == 0 && query_read(&active_for_query, &args) == 0)
+	args_uuid(&args, reservation);
+	if (query_run(&reserved_query, &args, SPI_OK_SELECT) == 0 &&
+		query_run(&team_reserved_query, &args, SPI_OK_SELECT) == 0)
 		return NULL;
-	*plan_id = row_text(0, 3);
 	return pricing_from_row();
 }
 
@@ -196,6 +209,16 @@ pricing_min_balance(void)
 	QueryArgs	args = {0};
 
 	return query_read(&min_balance_query, &args) > 0 ? row_money(0, 1) : DEFAULT_MIN_BALANCE;
+}
+
+/*
+ * pricing_floor returns the floor that a pricing gives a reserve where nothing
+ * else is said.
+ */
+Money
+pricing_floor(const Pricing *pricing)
+{
+	return pricing->min_balance;
 }
 
 /*

@@ -182,8 +182,7 @@ reserve_is_plain(const ReserveRequest *request)
 {
 	bool		strict = request->billing_mode == NULL || strcmp(request->billing_mode, "strict") == 0;
 
-	if (request->priced != NULL && (request->priced->plan_id != NULL || request->priced->rejection != ACCEPTED ||
-									request->priced->failed))
+	if (request->priced != NULL && (request->priced->rejection != ACCEPTED || request->priced->failed))
 		return false;
 	return request->team == NULL && request->max_concurrent == 0 && request->required_feature == NULL && !request->skip_allowance &&
 		strict && !request->has_floor;
@@ -275,6 +274,20 @@ reserve_is_same(const ReserveRequest *request, const Hold *hold)
 }
 
 /*
+ * Price the usage of a request for a locked account; the floor is that of the
+ * same pricing.
+ */
+static Rejection
+reserve_price(ReserveRequest *request, Account *acc)
+{
+	Rejection	rejection = usage_require(request->priced, acc, &request->amount);
+
+	if (request->priced->pricing != NULL)
+		request->min_balance = pricing_floor(request->priced->pricing);
+	return rejection;
+}
+
+/*
  * Reserve step by step. A new user's account is made only when it admits the
  * reservation.
  */
@@ -302,10 +315,10 @@ reserve_in_steps(FunctionCallInfo fcinfo, ReserveRequest *request)
 			return reserve_result(fcinfo, NULL, request->user, request->amount, acc.balance, acc.held,
 								  hold.billing_mode, DT_NOEND, false, IDEMPOTENCY_CONFLICT);
 		}
-		reserve_terms(request, &acc.plan, &terms);
 		rejection = reserve_entitled(&acc, request);
 		if (rejection == ACCEPTED && request->priced != NULL)
-			rejection = usage_require(request->priced, acc.plan_id, &request->amount);
+			rejection = reserve_price(request, &acc);
+		reserve_terms(request, &acc.plan, &terms);
 		cap_held = account_need_of(&acc, request->amount, request->skip_allowance);
 		if (rejection == ACCEPTED)
 			rejection = reserve_decide(&acc, request, &terms, cap_held);
@@ -352,7 +365,6 @@ ducto_reserve_usage(PG_FUNCTION_ARGS)
 {
 	ReserveRequest request = {0};
 	PricedUsage priced = {0};
-	const char *plan_id = NULL;
 	Pricing    *pricing;
 	Datum		result;
 
@@ -368,9 +380,11 @@ ducto_reserve_usage(PG_FUNCTION_ARGS)
 	request.priced = &priced;
 
 	query_begin();
-	pricing = pricing_for(request.user, NULL, &plan_id);
-	usage_price(&priced, pricing, plan_id);
+	pricing = pricing_get_active(false);
+	usage_price(&priced, pricing, NULL);
 	request.amount = priced.price.total;
+	request.has_min_balance = pricing != NULL;
+	request.min_balance = pricing != NULL ? pricing_floor(pricing) : 0;
 	if (!reserve_at_once(fcinfo, &request, &result))
 		result = reserve_in_steps(fcinfo, &request);
 	query_end();

@@ -245,7 +245,6 @@ settle_at_once(FunctionCallInfo fcinfo, const SettleRequest *request, Datum *res
 	LedgerEntry entry;
 
 	if (request->amount == 0 || request->skip_allowance ||
-		(request->priced != NULL && request->priced->plan_id != NULL) ||
 		!hold_try_settle(request->user, request->reservation, request->amount, request->final,
 						 &after, &change, &hold))
 		return false;
@@ -292,7 +291,7 @@ settle_in_steps(FunctionCallInfo fcinfo, SettleRequest *request)
 		return settle_replay_zero(fcinfo, request, &hold);
 
 	rejection = request->priced == NULL ? ACCEPTED :
-		usage_require(request->priced, acc.plan_id, &request->amount);
+		usage_require(request->priced, &acc, &request->amount);
 	if (rejection == ACCEPTED)
 		rejection = settle_decide(&acc, &hold, request, &plan);
 	if (rejection != ACCEPTED)
@@ -330,8 +329,7 @@ Datum
 settle_usage(FunctionCallInfo fcinfo, pg_uuid_t *user, pg_uuid_t *reservation, PricedUsage *priced,
 			 char *key, Jsonb *metadata, const char *overrun)
 {
-	const char *plan_id = NULL;
-	Pricing    *pricing = pricing_for(user, reservation, &plan_id);
+	Pricing    *pricing = pricing_reserved(user, reservation);
 	SettleRequest request = {
 		.user = user,
 		.reservation = reservation,
@@ -347,7 +345,8 @@ settle_usage(FunctionCallInfo fcinfo, pg_uuid_t *user, pg_uuid_t *reservation, P
 	};
 	Datum		result;
 
-	usage_price(priced, pricing, plan_id);
+	priced->pinned = pricing != NULL;
+	usage_price(priced, pricing != NULL ? pricing : pricing_get_active(false), NULL);
 	request.amount = priced->price.total;
 	if (!settle_at_once(fcinfo, &request, &result))
 		result = settle_in_steps(fcinfo, &request);

@@ -316,7 +316,7 @@ usage_price_for(PricedUsage *priced, const char *plan_id)
 
 /*
  * usage_price prices a usage, under a pricing (NULL for none) and a plan. What
- * prevents it is kept, for usage_require.
+ * prevents it is kept, for usage_outcome.
  */
 void
 usage_price(PricedUsage *priced, Pricing *pricing, const char *plan_id)
@@ -326,18 +326,12 @@ usage_price(PricedUsage *priced, Pricing *pricing, const char *plan_id)
 }
 
 /*
- * usage_require returns the price of a usage for the plan that a locked
- * account has, priced anew when that is another one, or its rejection. It
- * raises the error of an expression that has no value.
+ * usage_outcome returns the price of a usage or its rejection. It raises the
+ * error of an expression that has no value.
  */
 Rejection
-usage_require(PricedUsage *priced, const char *plan_id, Money *amount)
+usage_outcome(const PricedUsage *priced, Money *amount)
 {
-	bool		same = plan_id == NULL || priced->plan_id == NULL ? plan_id == priced->plan_id :
-		strcmp(plan_id, priced->plan_id) == 0;
-
-	if (!same)
-		usage_price_for(priced, plan_id);
 	if (priced->failed)
 		ereport(ERROR,
 				(errcode(priced->error.sqlstate),
@@ -348,6 +342,23 @@ usage_require(PricedUsage *priced, const char *plan_id, Money *amount)
 				 errdetail("It is the price under pricing version %d.", pricing_version(priced->pricing))));
 	*amount = priced->price.total;
 	return priced->rejection;
+}
+
+/*
+ * usage_require returns the price of a usage for a locked account, or its
+ * rejection. It was priced without a plan; for one it is priced anew, by the
+ * version that the plan's row belongs to.
+ */
+Rejection
+usage_require(PricedUsage *priced, Account *acc, Money *amount)
+{
+	if (acc->plan_id != NULL)
+	{
+		if (!priced->pinned)
+			priced->pricing = pricing_with_plan(acc->plan_id, &acc->plan);
+		usage_price_for(priced, acc->plan_id);
+	}
+	return usage_outcome(priced, amount);
 }
 
 /*
