@@ -3,18 +3,19 @@
 CREATE TABLE ducto.accounts (
 	id uuid NOT NULL,
 	kind text NOT NULL,
-	balance numeric(18,4) NOT NULL DEFAULT 0,
-	held numeric(18,4) NOT NULL DEFAULT 0,
-	expiring numeric(18,4) NOT NULL DEFAULT 0,
-	lifetime_purchased numeric(18,4) NOT NULL DEFAULT 0,
+	balance numeric NOT NULL DEFAULT 0.0000,
+	held numeric NOT NULL DEFAULT 0.0000,
+	expiring numeric NOT NULL DEFAULT 0.0000,
+	lifetime_purchased numeric NOT NULL DEFAULT 0.0000,
 	next_boundary timestamptz NOT NULL DEFAULT 'infinity',
 	last_seq bigint NOT NULL DEFAULT 0,
 	closing_keys boolean NOT NULL DEFAULT false,
 	plan_id text,
 	allowance_month date,
-	allowance_used numeric(18,4) NOT NULL DEFAULT 0,
-	held_from_credits numeric(18,4) NOT NULL DEFAULT 0,
+	allowance_used numeric NOT NULL DEFAULT 0.0000,
+	held_from_credits numeric NOT NULL DEFAULT 0.0000,
 	caps integer NOT NULL DEFAULT 0,
+	plain boolean NOT NULL DEFAULT true,
 	created_at timestamptz NOT NULL,
 	updated_at timestamptz NOT NULL,
 	CONSTRAINT accounts_pkey PRIMARY KEY (id)
@@ -38,6 +39,7 @@ COMMENT ON COLUMN ducto.accounts.allowance_month IS 'First day of the UTC month 
 COMMENT ON COLUMN ducto.accounts.allowance_used IS 'Credits of usage that the allowance of that month paid.';
 COMMENT ON COLUMN ducto.accounts.held_from_credits IS 'The part of held whose reservations skip the allowance.';
 COMMENT ON COLUMN ducto.accounts.caps IS 'How many spend caps there are.';
+COMMENT ON COLUMN ducto.accounts.plain IS 'Whether it is a user''s account without plan and caps.';
 COMMENT ON COLUMN ducto.accounts.created_at IS 'When the account was made.';
 COMMENT ON COLUMN ducto.accounts.updated_at IS 'The account''s own clock: never before its last operation.';
 

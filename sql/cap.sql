@@ -4,11 +4,11 @@ CREATE TABLE ducto.spend_caps (
 	account_id uuid NOT NULL,
 	cap_type text NOT NULL,
 	model text NOT NULL,
-	cap_limit numeric(18,4) NOT NULL,
+	cap_limit numeric NOT NULL,
 	action text NOT NULL,
 	period date NOT NULL,
-	spent numeric(18,4) NOT NULL,
-	held numeric(18,4) NOT NULL,
+	spent numeric NOT NULL,
+	held numeric NOT NULL,
 	CONSTRAINT spend_caps_pkey PRIMARY KEY (account_id, cap_type, model)
 ) WITH (fillfactor = 60);
 

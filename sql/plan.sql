@@ -3,12 +3,12 @@
 CREATE TABLE ducto.plans (
 	id text NOT NULL,
 	name text NOT NULL,
-	free_allowance numeric(18,4) NOT NULL,
+	free_allowance numeric NOT NULL,
 	features jsonb NOT NULL,
 	default_billing_mode text NOT NULL,
 	per_operation jsonb NOT NULL,
 	max_concurrent integer,
-	overdraft_floor numeric(18,4),
+	overdraft_floor numeric,
 	retired boolean NOT NULL DEFAULT false,
 	CONSTRAINT plans_pkey PRIMARY KEY (id)
 );

@@ -5,7 +5,7 @@ CREATE TABLE ducto.pricing (
 	id uuid NOT NULL,
 	label text,
 	config jsonb NOT NULL,
-	min_balance numeric(18,4) NOT NULL,
+	min_balance numeric NOT NULL,
 	active boolean NOT NULL,
 	created_at timestamptz NOT NULL,
 	CONSTRAINT pricing_pkey PRIMARY KEY (version)

@@ -11,10 +11,10 @@ CREATE TABLE ducto.team_members (
 	team_id uuid NOT NULL,
 	user_id uuid NOT NULL,
 	role text NOT NULL,
-	spend_cap numeric(18,4),
+	spend_cap numeric,
 	month date NOT NULL,
-	spent numeric(18,4) NOT NULL DEFAULT 0,
-	held numeric(18,4) NOT NULL DEFAULT 0,
+	spent numeric NOT NULL DEFAULT 0.0000,
+	held numeric NOT NULL DEFAULT 0.0000,
 	joined_at timestamptz NOT NULL,
 	left_at timestamptz,
 	CONSTRAINT team_members_pkey PRIMARY KEY (team_id, user_id)

@@ -21,12 +21,12 @@ static KeptQuery api_functions_query = {
 	" JOIN pg_depend d ON d.classid = 'pg_proc'::regclass AND d.objid = p.oid AND d.deptype = 'e'"
 	"  AND d.refclassid = 'pg_extension'::regclass AND d.refobjid = $1"
 	" WHERE p.pronamespace = $2 AND p.proname NOT IN ('ducto_setup', 'ducto_grant_access')"
-	" AND ($3 OR p.provolatile = 's') ORDER BY 1",
-	.types = {OIDOID, OIDOID, BOOLOID}
+	" AND (($3 OR p.provolatile = 's') = $4) ORDER BY 1",
+	.types = {OIDOID, OIDOID, BOOLOID, BOOLOID}
 };
 
 /*
- * Execute a GRANT.
+ * Execute a GRANT or a REVOKE.
  */
 static void
 grant_execute(const char *command)
@@ -38,8 +38,35 @@ grant_execute(const char *command)
 }
 
 /*
- * ducto_grant_access lets a role call the API. Arguments and errors: see its
- * COMMENT.
+ * Grant a role the functions that it is to call, or revoke the others.
+ */
+static void
+grant_functions(Oid schema, const char *role, bool all, bool granted)
+{
+	QueryArgs	args = {0};
+	SPITupleTable *functions;
+	uint64		n;
+
+	args_datum(&args, ObjectIdGetDatum(get_extension_oid("ducto", false)));
+	args_datum(&args, ObjectIdGetDatum(schema));
+	args_bool(&args, all);
+	args_bool(&args, granted);
+	n = query_run(&api_functions_query, &args, SPI_OK_SELECT);
+	functions = SPI_tuptable;
+	for (uint64 i = 0; i < n; i++)
+	{
+		bool		isnull;
+		char	   *function = SPI_getvalue(functions->vals[i], functions->tupdesc, 1);
+		bool		procedure = DatumGetBool(SPI_getbinval(functions->vals[i], functions->tupdesc, 2, &isnull));
+
+		grant_execute(psprintf(granted ? "GRANT EXECUTE ON %s %s TO %s" : "REVOKE EXECUTE ON %s %s FROM %s",
+							   procedure ? "PROCEDURE" : "FUNCTION", function, role));
+	}
+}
+
+/*
+ * ducto_grant_access lets a role call the API, or only its reads. Arguments
+ * and errors: see its COMMENT.
  */
 Datum
 ducto_grant_access(PG_FUNCTION_ARGS)
@@ -47,31 +74,18 @@ ducto_grant_access(PG_FUNCTION_ARGS)
 	Oid			schema = get_func_namespace(fcinfo->flinfo->fn_oid);
 	const char *role;
 	bool		all;
-	QueryArgs	args = {0};
-	SPITupleTable *functions;
-	uint64		n;
 
 	arg_require(fcinfo, 0, "role");
+	if (!OidIsValid(PG_GETARG_OID(0)))
+		arg_reject("role", "-", "\"role\" must be the name of a role.");
 	role = quote_identifier(GetUserNameFromId(PG_GETARG_OID(0), false));
 	all = strcmp(arg_word(fcinfo, 1, "what", access_words), "all") == 0;
 
 	query_begin();
-	args_datum(&args, ObjectIdGetDatum(get_extension_oid("ducto", false)));
-	args_datum(&args, ObjectIdGetDatum(schema));
-	args_bool(&args, all);
-	n = query_run(&api_functions_query, &args, SPI_OK_SELECT);
-	functions = SPI_tuptable;
 	grant_execute(psprintf("GRANT USAGE ON SCHEMA %s TO %s",
 						   quote_identifier(get_namespace_name(schema)), role));
-	for (uint64 i = 0; i < n; i++)
-	{
-		bool		isnull;
-		char	   *function = SPI_getvalue(functions->vals[i], functions->tupdesc, 1);
-		bool		procedure = DatumGetBool(SPI_getbinval(functions->vals[i], functions->tupdesc, 2, &isnull));
-
-		grant_execute(psprintf("GRANT EXECUTE ON %s %s TO %s", procedure ? "PROCEDURE" : "FUNCTION",
-							   function, role));
-	}
+	grant_functions(schema, role, all, true);
+	grant_functions(schema, role, all, false);
 	query_end();
 	PG_RETURN_VOID();
 }

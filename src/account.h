@@ -52,6 +52,7 @@ typedef struct AccountChange
 
 extern bool account_load(const pg_uuid_t *id, Account *acc, AccountLock lock);
 extern void account_require_user(const Account *acc);
+extern void account_check_user(const pg_uuid_t *user);
 extern void account_create(const pg_uuid_t *id, const char *kind);
 extern void account_write(Account *acc);
 
@@ -59,8 +60,8 @@ extern bool account_after(const pg_uuid_t *id, Money debit, Account *after, Acco
 extern bool account_try_charge(const pg_uuid_t *id, Money amount, Money floor, Account *after,
 							   AccountChange *change);
 extern bool account_try_charge_team(const pg_uuid_t *id, Money amount, Account *after, AccountChange *change);
-extern bool account_try_hold(const pg_uuid_t *id, Money amount, Money floor, int ttl_seconds,
-							 Account *after, AccountChange *change);
+extern bool account_try_hold(const pg_uuid_t *id, Money amount, const Money *floor, int ttl_seconds,
+							 Account *after, AccountChange *change, Money *found_floor);
 extern void account_undo(const pg_uuid_t *id, const AccountChange *change);
 
 /* Available credits: what neither is held nor gone. */

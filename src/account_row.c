@@ -8,6 +8,7 @@
 #include "utils/timestamp.h"
 
 #include "account.h"
+#include "pricing.h"
 #include "query.h"
 
 /* A guarded update that had to wait longer than this is done over. */
@@ -42,7 +43,7 @@ static KeptQuery account_skip_locked_query = {
 
 /* Waits for another that makes the same account, and makes it when that one aborts. */
 static KeptQuery account_create_query = {
-	.sql = "INSERT INTO ducto.accounts (id, kind, created_at, updated_at) VALUES ($1, $2, $3, $3)"
+	.sql = "INSERT INTO ducto.accounts (id, kind, plain, created_at, updated_at) VALUES ($1, $2, $2 = 'user', $3, $3)"
 	" ON CONFLICT (id) DO NOTHING",
 	.types = {UUIDOID, TEXTOID, TIMESTAMPTZOID}
 };
@@ -51,7 +52,7 @@ static KeptQuery account_create_query = {
 static KeptQuery account_write_query = {
 	.sql = "UPDATE ducto.accounts SET balance = $2, held = $3, expiring = $4, lifetime_purchased = $5,"
 	" next_boundary = $6, last_seq = $7, closing_keys = $8, updated_at = $9, plan_id = $10,"
-	" allowance_month = $11, allowance_used = $12, held_from_credits = $13, caps = $14 WHERE id = $1",
+	" allowance_month = $11, allowance_used = $12, held_from_credits = $13, caps = $14, plain = kind = 'user' AND $10 IS NULL AND $14 = 0 WHERE id = $1",
 	.types = {UUIDOID, NUMERICOID, NUMERICOID, NUMERICOID, NUMERICOID, TIMESTAMPTZOID, INT8OID, BOOLOID, TIMESTAMPTZOID,
 	TEXTOID, DATEOID, NUMERICOID, NUMERICOID, INT4OID}
 };
@@ -60,33 +61,45 @@ static KeptQuery account_write_query = {
  * The guarded updates are lock, decision and booking at once. They look only
  * at the account's own row, which is read anew after waiting for its lock.
  * They leave alone an account where something is to be rolled forward, one
- * with a plan or caps, and one whose grants do not cover the amount alone.
+ * with a plan or caps, and one whose grants do not cover the amount alone. The
+ * floor is never below 0, so that no figure can leave the bounds of money.
  */
-#define GUARD(kind) \
-	" WHERE id = $1 AND kind = '" kind "' AND plan_id IS NULL AND caps = 0 AND next_boundary > clock_timestamp() AND balance - held - $2 >= $3"
+#define HELD_COLUMN		7
+#define AFTER_COLUMNS	"balance, expiring, next_boundary, last_seq, closing_keys, updated_at"
 
-#define CHARGE_SQL(kind) \
+#define GUARD(whose) \
+	" WHERE id = $1 AND " whose " AND next_boundary > clock_timestamp() AND balance - held - $2 >= $3"
+
+#define CHARGE_SQL(whose) \
 	"UPDATE ducto.accounts SET balance = balance - $2," \
 	" expiring = CASE WHEN expiring = 0 THEN expiring ELSE expiring - $2 END," \
 	" last_seq = last_seq + 1, updated_at = greatest(updated_at, clock_timestamp())" \
-	GUARD(kind) " AND (expiring = 0 OR expiring > $2)" \
-	" RETURNING balance, held, expiring, next_boundary, last_seq, closing_keys, updated_at"
+	GUARD(whose) " AND (expiring = 0 OR expiring > $2)" \
+	" RETURNING " AFTER_COLUMNS
 
 static KeptQuery account_charge_query = {
-	.sql = CHARGE_SQL("user"),
+	.sql = CHARGE_SQL("plain"),
 	.types = {UUIDOID, NUMERICOID, NUMERICOID}
 };
 
 static KeptQuery account_charge_team_query = {
-	.sql = CHARGE_SQL("team"),
+	.sql = CHARGE_SQL("kind = 'team'"),
 	.types = {UUIDOID, NUMERICOID, NUMERICOID}
 };
 
+#define HOLD_SQL \
+	"UPDATE ducto.accounts SET held = held + $2, next_boundary = least(next_boundary, $4)," \
+	" updated_at = greatest(updated_at, clock_timestamp())" \
+	GUARD("plain") " RETURNING " AFTER_COLUMNS ", held"
+
 static KeptQuery account_hold_query = {
-	.sql = "UPDATE ducto.accounts SET held = held + $2, next_boundary = least(next_boundary, $4),"
-	" updated_at = greatest(updated_at, clock_timestamp())"
-	GUARD("user")
-	" RETURNING balance, held, expiring, next_boundary, last_seq, closing_keys, updated_at",
+	.sql = HOLD_SQL,
+	.types = {UUIDOID, NUMERICOID, NUMERICOID, TIMESTAMPTZOID}
+};
+
+/* Tells the floor of the active pricing too; the caller looks whether it was kept. */
+static KeptQuery account_hold_default_query = {
+	.sql = HOLD_SQL ", (SELECT p.min_balance FROM ducto.pricing p WHERE p.active)",
 	.types = {UUIDOID, NUMERICOID, NUMERICOID, TIMESTAMPTZOID}
 };
 
@@ -162,6 +175,19 @@ account_require_user(const Account *acc)
 }
 
 /*
+ * account_check_user rejects the id of a team as that of a user who acts for
+ * another account.
+ */
+void
+account_check_user(const pg_uuid_t *user)
+{
+	Account		acc;
+
+	account_load(user, &acc, ACCOUNT_READ);
+	account_require_user(&acc);
+}
+
+/*
  * account_create makes an account unless there is one.
  */
 void
@@ -220,12 +246,11 @@ account_after(const pg_uuid_t *id, Money debit, Account *after, AccountChange *c
 	after->id = *id;
 	after->exists = true;
 	after->balance = row_money(0, 1);
-	after->held = row_money(0, 2);
-	after->expiring = row_money(0, 3);
-	after->next_boundary = row_time(0, 4);
-	after->last_seq = row_int8(0, 5);
-	after->closing_keys = row_bool(0, 6);
-	after->updated_at = row_time(0, 7);
+	after->expiring = row_money(0, 2);
+	after->next_boundary = row_time(0, 3);
+	after->last_seq = row_int8(0, 4);
+	after->closing_keys = row_bool(0, 5);
+	after->updated_at = row_time(0, 6);
 	after->now = after->updated_at;
 
 	memset(change, 0, sizeof(AccountChange));
@@ -282,26 +307,34 @@ account_try_charge_team(const pg_uuid_t *id, Money amount, Account *after, Accou
 
 /*
  * account_try_hold holds an amount in one statement under the same conditions
- * as account_try_charge.
+ * as account_try_charge. The floor NULL stands for that of the active pricing,
+ * which is then in found_floor.
  */
 bool
-account_try_hold(const pg_uuid_t *id, Money amount, Money floor, int ttl_seconds,
-				 Account *after, AccountChange *change)
+account_try_hold(const pg_uuid_t *id, Money amount, const Money *floor, int ttl_seconds,
+				 Account *after, AccountChange *change, Money *found_floor)
 {
 	QueryArgs	args = {0};
 	bool		valid;
 
 	args_uuid(&args, id);
 	args_money(&args, amount);
-	args_money(&args, floor);
+	args_money(&args, floor != NULL ? *floor : 0);
 	args_time(&args, GetCurrentTimestamp() + ttl_seconds * USECS_PER_SEC);
-	if (query_run(&account_hold_query, &args, SPI_OK_UPDATE_RETURNING) == 0)
+	if (query_run(floor != NULL ? &account_hold_query : &account_hold_default_query,
+				  &args, SPI_OK_UPDATE_RETURNING) == 0)
 		return false;
 	valid = account_after(id, 0, after, change);
+	after->held = row_money(0, HELD_COLUMN);
 	change->held = amount;
-	if (!valid)
-		account_undo(id, change);
-	return valid;
+	if (floor != NULL)
+		*found_floor = *floor;
+	else
+		*found_floor = row_is_null(0, HELD_COLUMN + 1) ? DEFAULT_MIN_BALANCE : row_money(0, HELD_COLUMN + 1);
+	if (valid && account_available(after) >= *found_floor)
+		return true;
+	account_undo(id, change);
+	return false;
 }
 
 /*

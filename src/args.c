@@ -6,11 +6,13 @@
 #include "postgres.h"
 
 #include "lib/stringinfo.h"
+#include "mb/pg_wchar.h"
 #include "utils/builtins.h"
 
 #include "args.h"
 
 #define TEXT_MAX_BYTES	255
+#define SHOWN_BYTES		100
 
 /*
  * arg_reject raises the error for an argument's value, with a hint that says
@@ -148,6 +150,18 @@ arg_word(FunctionCallInfo fcinfo, int n, const char *name, const char *const *wo
 }
 
 /*
+ * Shorten a value for a message.
+ */
+static char *
+text_shortened(char *value)
+{
+	int			len = strlen(value);
+	int			kept = pg_mbcliplen(value, len, SHOWN_BYTES);
+
+	return kept < len ? psprintf("%.*s...", kept, value) : value;
+}
+
+/*
  * arg_metadata returns a JSON object, NULL for NULL, which stands for the
  * empty object.
  */
@@ -160,7 +174,7 @@ arg_metadata(FunctionCallInfo fcinfo, int n, const char *name)
 		return NULL;
 	value = PG_GETARG_JSONB_P(n);
 	if (!JB_ROOT_IS_OBJECT(value))
-		arg_reject(name, JsonContainerIsScalar(&value->root) ? "a scalar" : "an array",
+		arg_reject(name, text_shortened(JsonbToCString(NULL, &value->root, VARSIZE(value))),
 				   psprintf("\"%s\" must be a JSON object.", name));
 	return value;
 }

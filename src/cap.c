@@ -32,8 +32,8 @@ typedef struct Cap
 
 /* What counts against a cap c now: $2 is the day, $3 the month, $4 the time. */
 #define CURRENT_SPEND \
-	"CASE WHEN c.period = CASE c.cap_type WHEN 'daily' THEN $2 ELSE $3 END THEN c.spent ELSE 0 END +" \
-	" (SELECT coalesce(sum(r.cap_held), 0) FROM ducto.reservations r WHERE r.account_id = c.account_id" \
+	"CASE WHEN c.period = CASE c.cap_type WHEN 'daily' THEN $2 ELSE $3 END THEN c.spent ELSE 0.0000 END +" \
+	" (SELECT coalesce(sum(r.cap_held), 0.0000) FROM ducto.reservations r WHERE r.account_id = c.account_id" \
 	"  AND r.state = 'open' AND r.expires_at > $4 AND (c.model = '' OR r.model = c.model))"
 
 /* Changes what a cap says, not what it has counted. */
@@ -52,10 +52,10 @@ static KeptQuery cap_insert_query = {
 	" SELECT $1, $2, $3, $4, $5, $6,"
 	" (SELECT coalesce(sum(-l.amount), 0) FROM ducto.ledger l WHERE l.account_id = $1 AND l.seq > $7"
 	"   AND l.type = 'usage' AND ($3 = '' OR l.model = $3))"
-	" - (SELECT coalesce(sum(f.amount), 0) FROM ducto.ledger f WHERE f.account_id = $1 AND f.seq > $7"
+	" - (SELECT coalesce(sum(f.amount), 0.0000) FROM ducto.ledger f WHERE f.account_id = $1 AND f.seq > $7"
 	"   AND f.type = 'refund' AND EXISTS (SELECT FROM ducto.ledger d WHERE d.id = f.reference"
 	"    AND d.account_id = $1 AND d.seq > $7 AND ($3 = '' OR d.model = $3))),"
-	" (SELECT coalesce(sum(r.cap_held), 0) FROM ducto.reservations r WHERE r.account_id = $1"
+	" (SELECT coalesce(sum(r.cap_held), 0.0000) FROM ducto.reservations r WHERE r.account_id = $1"
 	"   AND r.state = 'open' AND ($3 = '' OR r.model = $3))",
 	.types = {UUIDOID, TEXTOID, TEXTOID, NUMERICOID, TEXTOID, DATEOID, INT8OID}
 };

@@ -18,10 +18,10 @@
 
 static KeptQuery caps_apply_query = {
 	.sql = "UPDATE ducto.spend_caps SET"
-	" spent = CASE WHEN period = " CURRENT_PERIOD("$2", "$3") " THEN spent ELSE 0 END"
-	"  + CASE WHEN " COUNTS("$4") " THEN $5 ELSE 0 END,"
+	" spent = CASE WHEN period = " CURRENT_PERIOD("$2", "$3") " THEN spent ELSE 0.0000 END"
+	"  + CASE WHEN " COUNTS("$4") " THEN $5 ELSE 0.0000 END,"
 	" period = " CURRENT_PERIOD("$2", "$3") ","
-	" held = held + CASE WHEN " COUNTS("$6") " THEN $7 ELSE 0 END"
+	" held = held + CASE WHEN " COUNTS("$6") " THEN $7 ELSE 0.0000 END"
 	" WHERE account_id = $1 AND (" COUNTS("$4") " OR " COUNTS("$6") ")"
 	" RETURNING action, spent + held > cap_limit AND ($5 > 0 AND " COUNTS("$4") " OR $7 > 0 AND " COUNTS("$6") ")",
 	.types = {UUIDOID, DATEOID, DATEOID, TEXTOID, NUMERICOID, TEXTOID, NUMERICOID}
@@ -30,8 +30,8 @@ static KeptQuery caps_apply_query = {
 /* Expired holds, swept or not, do not count. */
 static KeptQuery caps_deny_query = {
 	.sql = "SELECT EXISTS (SELECT FROM ducto.spend_caps c WHERE account_id = $1 AND action = 'deny' AND " COUNTS("$4")
-	" AND CASE WHEN period = " CURRENT_PERIOD("$2", "$3") " THEN spent ELSE 0 END + $5 +"
-	"  (SELECT coalesce(sum(r.cap_held), 0) FROM ducto.reservations r WHERE r.account_id = $1 AND r.state = 'open'"
+	" AND CASE WHEN period = " CURRENT_PERIOD("$2", "$3") " THEN spent ELSE 0.0000 END + $5 +"
+	"  (SELECT coalesce(sum(r.cap_held), 0.0000) FROM ducto.reservations r WHERE r.account_id = $1 AND r.state = 'open'"
 	"   AND r.expires_at > $6 AND (c.model = '' OR r.model = c.model)) > cap_limit)",
 	.types = {UUIDOID, DATEOID, DATEOID, TEXTOID, NUMERICOID, TIMESTAMPTZOID}
 };
@@ -43,7 +43,7 @@ static KeptQuery caps_refund_query = {
 };
 
 static KeptQuery caps_recount_query = {
-	.sql = "UPDATE ducto.spend_caps c SET held = (SELECT coalesce(sum(r.cap_held), 0) FROM ducto.reservations r"
+	.sql = "UPDATE ducto.spend_caps c SET held = (SELECT coalesce(sum(r.cap_held), 0.0000) FROM ducto.reservations r"
 	"  WHERE r.account_id = $1 AND r.state = 'open' AND (c.model = '' OR r.model = c.model))"
 	" WHERE c.account_id = $1",
 	.types = {UUIDOID}

@@ -102,14 +102,12 @@ charge_at_once(FunctionCallInfo fcinfo, const ChargeRequest *request, Datum *res
 	Account		after;
 	AccountChange change;
 	LedgerEntry entry;
-	LedgerRecord original;
 
 	if (request->amount == 0 || request->required_feature != NULL ||
 		(request->priced != NULL && request->priced->plan_id != NULL) ||
 		!account_try_charge(request->user, request->amount, request->floor, &after, &change))
 		return false;
-	if (request->key != NULL &&
-		key_find(&after, request->key, KEY_DEBIT, NULL, NULL, &original) != KEY_FREE)
+	if (!key_is_free(&after, request->key))
 	{
 		account_undo(request->user, &change);
 		return false;

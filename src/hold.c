@@ -18,7 +18,7 @@ static KeptQuery hold_insert_query = {
 	.sql = "INSERT INTO ducto.reservations (account_id, id, amount, remaining, operation_type, model, billing_mode,"
 	" floor, state, idempotency_key, balance_after, reserved_after, first_expires_at, metadata, created_at, expires_at,"
 	" skip_allowance, cap_held, pricing_version, actor)"
-	" VALUES ($1, $2, $3, $3, $4, $5, $6, $7, 'open', $8, $9, $10, $11, coalesce($12, '{}'), $13, $11, $14, $15, $16, $17)",
+	" VALUES ($1, $2, $3, $3, $4, $5, $6, $7, 'open', $8, $9, $10, $11, $12, $13, $11, $14, $15, $16, $17)",
 	.types = {UUIDOID, UUIDOID, NUMERICOID, TEXTOID, TEXTOID, TEXTOID, NUMERICOID, TEXTOID, NUMERICOID, NUMERICOID,
 		TIMESTAMPTZOID, JSONBOID, TIMESTAMPTZOID, BOOLOID, NUMERICOID, INT4OID, UUIDOID}
 };
@@ -42,6 +42,11 @@ static KeptQuery hold_owner_query = {
 
 static KeptQuery hold_key_query = {
 	.sql = "SELECT " HOLD_COLUMNS " FROM ducto.reservations WHERE account_id = $1 AND idempotency_key = $2",
+	.types = {UUIDOID, TEXTOID}
+};
+
+static KeptQuery hold_has_key_query = {
+	.sql = "SELECT FROM ducto.reservations WHERE account_id = $1 AND idempotency_key = $2",
 	.types = {UUIDOID, TEXTOID}
 };
 
@@ -70,7 +75,7 @@ static KeptQuery holds_due_query = {
 };
 
 static KeptQuery holds_expire_query = {
-	.sql = "UPDATE ducto.reservations SET state = 'expired', remaining = 0, cap_held = 0, closed_at = expires_at"
+	.sql = "UPDATE ducto.reservations SET state = 'expired', remaining = 0.0000, cap_held = 0.0000, closed_at = expires_at"
 	" WHERE account_id = $1 AND id = ANY ($2) AND state = 'open'",
 	.types = {UUIDOID, UUIDARRAYOID}
 };
@@ -86,11 +91,11 @@ static KeptQuery hold_charge_query = {
 	" held = a.held - CASE WHEN $4 THEN r.remaining ELSE $3 END,"
 	" last_seq = a.last_seq + 1, updated_at = greatest(a.updated_at, clock_timestamp())"
 	" FROM ducto.reservations r"
-	" WHERE a.id = $1 AND a.kind = 'user' AND a.plan_id IS NULL AND a.caps = 0"
+	" WHERE a.id = $1 AND a.plain"
 	" AND a.next_boundary > clock_timestamp()"
-	" AND (a.expiring = 0 OR a.expiring > $3)"
+	" AND (a.expiring = 0 OR a.expiring > $3) AND a.balance >= $3"
 	" AND r.account_id = $1 AND r.id = $2 AND r.state = 'open' AND r.remaining >= $3 AND NOT r.skip_allowance"
-	" RETURNING a.balance, a.held, a.expiring, a.next_boundary, a.last_seq, a.closing_keys, a.updated_at,"
+	" RETURNING a.balance, a.expiring, a.next_boundary, a.last_seq, a.closing_keys, a.updated_at,"
 	" r.remaining, r.operation_type, r.model, r.cap_held",
 	.types = {UUIDOID, UUIDOID, NUMERICOID, BOOLOID}
 };
@@ -129,7 +134,7 @@ hold_insert(const pg_uuid_t *account, const Hold *hold)
 	args_money(&args, hold->balance_after);
 	args_money(&args, hold->reserved_after);
 	args_time(&args, hold->expires_at);
-	args_jsonb(&args, hold->metadata);
+	args_metadata(&args, hold->metadata);
 	args_time(&args, hold->created_at);
 	args_bool(&args, hold->skip_allowance);
 	args_money(&args, hold->cap_held);
@@ -228,6 +233,20 @@ hold_find_key(const pg_uuid_t *account, const char *key, Hold *hold)
 	args_uuid(&args, account);
 	args_text(&args, key);
 	return hold_find_by(&hold_key_query, &args, hold);
+}
+
+/*
+ * hold_has_key tells whether a locked account has a reservation under the key
+ * of a reserve.
+ */
+bool
+hold_has_key(const pg_uuid_t *account, const char *key)
+{
+	QueryArgs	args = {0};
+
+	args_uuid(&args, account);
+	args_text(&args, key);
+	return query_run(&hold_has_key_query, &args, SPI_OK_SELECT) > 0;
 }
 
 /*
@@ -356,10 +375,10 @@ hold_try_settle(const pg_uuid_t *user, const pg_uuid_t *id, Money amount, bool f
 	valid = account_after(user, amount, after, change);
 	memset(hold, 0, sizeof(Hold));
 	hold->id = *id;
-	hold->remaining = row_money(0, 8);
-	hold->operation_type = row_text(0, 9);
-	hold->model = row_text(0, 10);
-	hold->cap_held = row_money(0, 11);
+	hold->remaining = row_money(0, 7);
+	hold->operation_type = row_text(0, 8);
+	hold->model = row_text(0, 9);
+	hold->cap_held = row_money(0, 10);
 	change->held = -(final ? hold->remaining : amount);
 	if (valid)
 	{

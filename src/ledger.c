@@ -16,7 +16,7 @@ static KeptQuery ledger_insert_query = {
 	.sql = "INSERT INTO ducto.ledger (account_id, seq, id, amount, balance_after, type, operation_type, model,"
 	" idempotency_key, reference, shortfall, burned_grants, burned_amounts, lifetime_purchased,"
 	" expires_at, metadata, created_at, effective_at, allowance_consumed, cap_warning, pricing, actor)"
-	" VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, coalesce($16, '{}'), $17, $17, $18, $19, $20, $21)",
+	" VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $17, $18, $19, $20, $21)",
 	.types = {UUIDOID, INT8OID, UUIDOID, NUMERICOID, NUMERICOID, TEXTOID, TEXTOID, TEXTOID, TEXTOID, UUIDOID,
 		NUMERICOID, UUIDARRAYOID, NUMERICARRAYOID, NUMERICOID, TIMESTAMPTZOID, JSONBOID, TIMESTAMPTZOID,
 		NUMERICOID, TEXTOID, JSONBOID, UUIDOID}
@@ -37,6 +37,11 @@ static KeptQuery ledger_expiries_query = {
 /* Exact under the account's lock: a key is only ever added under it. */
 static KeptQuery ledger_key_query = {
 	.sql = "SELECT " RECORD_COLUMNS " FROM ducto.ledger WHERE account_id = $1 AND idempotency_key = $2",
+	.types = {UUIDOID, TEXTOID}
+};
+
+static KeptQuery ledger_has_key_query = {
+	.sql = "SELECT FROM ducto.ledger WHERE account_id = $1 AND idempotency_key = $2",
 	.types = {UUIDOID, TEXTOID}
 };
 
@@ -119,7 +124,7 @@ ledger_insert(const Account *acc, LedgerEntry *entry)
 		args_time(&args, entry->expires_at);
 	else
 		args_null(&args);
-	args_jsonb(&args, entry->metadata);
+	args_metadata(&args, entry->metadata);
 	args_time(&args, entry->created_at);
 	args_money(&args, entry->allowance_consumed);
 	args_text(&args, entry->cap_warning);
@@ -246,6 +251,20 @@ ledger_find_key(const pg_uuid_t *account, const char *key, LedgerRecord *record)
 	args_uuid(&args, account);
 	args_text(&args, key);
 	return record_from_row(record, query_run(&ledger_key_query, &args, SPI_OK_SELECT));
+}
+
+/*
+ * ledger_has_key tells whether an entry of a locked account was booked under
+ * an idempotency key.
+ */
+bool
+ledger_has_key(const pg_uuid_t *account, const char *key)
+{
+	QueryArgs	args = {0};
+
+	args_uuid(&args, account);
+	args_text(&args, key);
+	return query_run(&ledger_has_key_query, &args, SPI_OK_SELECT) > 0;
 }
 
 /*

@@ -10,7 +10,7 @@
 #include "query.h"
 
 /* What a member has spent in the month that is parameter 3. */
-#define SPENT_NOW "CASE WHEN month = $3 THEN spent ELSE 0 END"
+#define SPENT_NOW "CASE WHEN month = $3 THEN spent ELSE 0.0000 END"
 
 static KeptQuery member_state_query = {
 	.sql = "SELECT spend_cap IS NOT NULL AND " SPENT_NOW " + held + $4 > spend_cap FROM ducto.team_members"
@@ -39,7 +39,7 @@ static KeptQuery member_refund_query = {
 };
 
 static KeptQuery members_recount_query = {
-	.sql = "UPDATE ducto.team_members m SET held = (SELECT coalesce(sum(r.remaining), 0) FROM ducto.reservations r"
+	.sql = "UPDATE ducto.team_members m SET held = (SELECT coalesce(sum(r.remaining), 0.0000) FROM ducto.reservations r"
 	"  WHERE r.account_id = $1 AND r.state = 'open' AND r.actor = m.user_id)"
 	" WHERE m.team_id = $1 AND m.held <> 0",
 	.types = {UUIDOID}

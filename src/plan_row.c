@@ -23,7 +23,7 @@ static KeptQuery plan_assignable_query = {
 static KeptQuery sync_plans_query = {
 	.sql = "INSERT INTO ducto.plans (id, name, free_allowance, features, default_billing_mode,"
 	"  per_operation, max_concurrent, overdraft_floor)"
-	" SELECT key, value ->> 'name', coalesce((value ->> 'free_allowance')::numeric, 0),"
+	" SELECT key, value ->> 'name', coalesce((value ->> 'free_allowance')::numeric, 0.0000),"
 	"  coalesce(value -> 'features', '{}'),"
 	"  coalesce(value ->> 'default_billing_mode', 'strict'), coalesce(value -> 'per_operation', '{}'),"
 	"  (value ->> 'max_concurrent')::integer, (value ->> 'overdraft_floor')::numeric"

@@ -124,8 +124,7 @@ problem_raise(const List *problems)
 
 	ereport(ERROR,
 			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-			 errmsg("invalid pricing configuration: %s: %s",
-					problem->path[0] != '\0' ? problem->path : "/", problem->problem),
+			 errmsg("invalid pricing configuration: \"%s\": %s", problem->path, problem->problem),
 			 list_length(problems) > 1 ?
 			 errdetail("There are %d problems in all.", list_length(problems)) : 0,
 			 errhint("ducto_validate_pricing lists all problems of a configuration.")));

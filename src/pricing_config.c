@@ -333,7 +333,7 @@ inspect_expression(Inspection *in, const char *path, const char *name, const Jso
 	text = value_text(value);
 	program = expr_parse(text, value->val.string.len, &error);
 	if (program == NULL)
-		problem_add(in, path, "%s at position %d", error.message, error.position);
+		problem_add(in, path, "at position %d: %s", error.position, error.message);
 	else
 		pfree(program);
 	push_text(in, text);
@@ -357,7 +357,8 @@ inspect_price(Inspection *in, const char *path, const char *name, const JsonbVal
 static void
 inspect_concurrent(Inspection *in, const char *path, const JsonbValue *value)
 {
-	Numeric		number = int64_to_numeric(1);
+	Numeric		number;
+	int32		limit = 1;
 	Datum		floor;
 
 	if (value_number(in, path, value, &number))
@@ -367,8 +368,10 @@ inspect_concurrent(Inspection *in, const char *path, const JsonbValue *value)
 			DatumGetBool(DirectFunctionCall2(numeric_lt, floor, NumericGetDatum(int64_to_numeric(1)))) ||
 			DatumGetBool(DirectFunctionCall2(numeric_gt, floor, NumericGetDatum(int64_to_numeric(PG_INT32_MAX)))))
 			problem_add(in, path, "must be a whole number from 1 to %d", PG_INT32_MAX);
+		else
+			limit = DatumGetInt32(DirectFunctionCall1(numeric_int4, NumericGetDatum(number)));
 	}
-	push_numeric(in, NumericGetDatum(number));
+	push_numeric(in, NumericGetDatum(int64_to_numeric(limit)));
 }
 
 /*
@@ -567,6 +570,7 @@ static void
 inspect_plan_name(Inspection *in, const char *path, const JsonbValue *value)
 {
 	char	   *name = NULL;
+	bool		known = false;
 	ListCell   *cell;
 
 	if (value->type == jbvString && value->val.string.len >= 1 && value->val.string.len <= NAME_MAX_BYTES)
@@ -574,9 +578,10 @@ inspect_plan_name(Inspection *in, const char *path, const JsonbValue *value)
 	else
 		problem_add(in, path, "must be a text of 1 to %d bytes", NAME_MAX_BYTES);
 	foreach(cell, in->plan_names)
-		if (name != NULL && strcmp(lfirst(cell), name) == 0)
-			problem_add(in, path, "is the name of another plan too");
-	if (name != NULL)
+		known |= name != NULL && strcmp(lfirst(cell), name) == 0;
+	if (known)
+		problem_add(in, path, "is the name of another plan too");
+	else if (name != NULL)
 		in->plan_names = lappend(in->plan_names, name);
 	push_text(in, name != NULL ? name : "");
 }

@@ -277,6 +277,18 @@ args_jsonb(QueryArgs *args, Jsonb *value)
 }
 
 /*
+ * args_metadata appends a JSON object, an empty one for NULL.
+ */
+void
+args_metadata(QueryArgs *args, Jsonb *value)
+{
+	static Jsonb empty = {.root.header = JB_FOBJECT};
+
+	SET_VARSIZE(&empty, sizeof(Jsonb));
+	args_datum(args, value != NULL ? JsonbPGetDatum(value) : PointerGetDatum(&empty));
+}
+
+/*
  * args_money_array appends an array of amounts.
  */
 void

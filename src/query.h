@@ -52,6 +52,7 @@ extern void args_int8(QueryArgs *args, int64 value);
 extern void args_int4(QueryArgs *args, int32 value);
 extern void args_bool(QueryArgs *args, bool value);
 extern void args_jsonb(QueryArgs *args, Jsonb *value);
+extern void args_metadata(QueryArgs *args, Jsonb *value);
 extern void args_money_array(QueryArgs *args, const Money *values, int n);
 extern void args_uuid_array(QueryArgs *args, const pg_uuid_t *values, int n);
 extern void args_time_array(QueryArgs *args, const TimestampTz *values, int n);

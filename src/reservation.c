@@ -174,8 +174,8 @@ reserve_book(FunctionCallInfo fcinfo, const ReserveRequest *request, const Reser
 }
 
 /*
- * Tell whether a request leaves nothing to a plan or to other tables, so that
- * an account without a plan can decide it alone.
+ * Tell whether the row of an account without a plan can decide a request
+ * alone: it is strict, and asks for nothing that is in other tables.
  */
 static bool
 reserve_is_plain(const ReserveRequest *request)
@@ -186,7 +186,7 @@ reserve_is_plain(const ReserveRequest *request)
 									request->priced->failed))
 		return false;
 	return request->team == NULL && request->max_concurrent == 0 && request->required_feature == NULL && !request->skip_allowance &&
-		strict != request->has_floor;
+		strict && !request->has_floor;
 }
 
 /*
@@ -197,25 +197,41 @@ reserve_is_plain(const ReserveRequest *request)
 static bool
 reserve_at_once(FunctionCallInfo fcinfo, const ReserveRequest *request, Datum *result)
 {
-	static const UserPlan no_plan = {0};
-	ReserveTerms terms;
+	ReserveTerms terms = {.billing_mode = "strict"};
 	Account		after;
 	AccountChange change;
-	Hold		hold;
 
 	if (!reserve_is_plain(request))
 		return false;
-	reserve_terms(request, &no_plan, &terms);
-	if (!account_try_hold(request->user, request->amount, terms.floor, request->ttl_seconds, &after, &change))
+	if (!account_try_hold(request->user, request->amount, request->has_min_balance ? &request->min_balance : NULL,
+						  request->ttl_seconds, &after, &change, &terms.floor))
 		return false;
-	if (request->key != NULL && hold_find_key(request->user, request->key, &hold))
+	if (request->key != NULL && hold_has_key(request->user, request->key))
 	{
 		account_undo(request->user, &change);
-		*result = reserve_replay(fcinfo, request, &hold);
+		return false;
 	}
-	else
-		*result = reserve_book(fcinfo, request, &terms, &after, request->amount);
+	*result = reserve_book(fcinfo, request, &terms, &after, request->amount);
 	return true;
+}
+
+/*
+ * Decide whether the user may reserve on a locked account at all: is a member
+ * of the team, has the feature.
+ */
+static Rejection
+reserve_entitled(const Account *acc, const ReserveRequest *request)
+{
+	JsonbValue	value;
+
+	if (acc->team && member_state(acc, request->user, 0, false) == MEMBER_ABSENT)
+	{
+		account_check_user(request->user);
+		return USER_NOT_IN_TEAM;
+	}
+	if (request->required_feature != NULL && !plan_has_feature(&acc->plan, request->required_feature, &value))
+		return FEATURE_NOT_ENTITLED;
+	return ACCEPTED;
 }
 
 /*
@@ -227,12 +243,7 @@ reserve_decide(const Account *acc, const ReserveRequest *request, const ReserveT
 {
 	CapChange	change = {.held_model = request->model, .held = cap_held, .actor = request->user};
 	CapVerdict	verdict;
-	JsonbValue	value;
 
-	if (acc->team && member_state(acc, request->user, 0, false) == MEMBER_ABSENT)
-		return USER_NOT_IN_TEAM;
-	if (request->required_feature != NULL && !plan_has_feature(&acc->plan, request->required_feature, &value))
-		return FEATURE_NOT_ENTITLED;
 	if (terms->max_concurrent > 0 && acc->exists &&
 		holds_count_open(&acc->id, request->operation_type, acc->now, false) >= terms->max_concurrent)
 		return CONCURRENCY_LIMIT;
@@ -279,8 +290,11 @@ reserve_in_steps(FunctionCallInfo fcinfo, ReserveRequest *request)
 	for (;;)
 	{
 		if (!reserve_lock(request, &acc))
+		{
+			account_check_user(request->user);
 			return reserve_result(fcinfo, NULL, request->user, request->amount, 0, 0, "strict", DT_NOEND,
 								  false, TEAM_NOT_FOUND);
+		}
 		if (acc.exists && request->key != NULL && hold_find_key(&acc.id, request->key, &hold))
 		{
 			if (reserve_is_same(request, &hold))
@@ -289,8 +303,9 @@ reserve_in_steps(FunctionCallInfo fcinfo, ReserveRequest *request)
 								  hold.billing_mode, DT_NOEND, false, IDEMPOTENCY_CONFLICT);
 		}
 		reserve_terms(request, &acc.plan, &terms);
-		rejection = request->priced == NULL ? ACCEPTED :
-			usage_require(request->priced, acc.plan_id, &request->amount);
+		rejection = reserve_entitled(&acc, request);
+		if (rejection == ACCEPTED && request->priced != NULL)
+			rejection = usage_require(request->priced, acc.plan_id, &request->amount);
 		cap_held = account_need_of(&acc, request->amount, request->skip_allowance);
 		if (rejection == ACCEPTED)
 			rejection = reserve_decide(&acc, request, &terms, cap_held);

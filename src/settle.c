@@ -177,15 +177,15 @@ settle_book(Account *acc, Hold *hold, const SettleRequest *request, const Settle
 	if (request->amount > 0)
 		account_debit(acc, entry, plan->charge - entry->allowance_consumed);
 	else
-		entry->balance_after = acc->balance;
-	if (request->amount == 0 && request->key != NULL)
+		acc->closing_keys |= request->key != NULL;
+	account_store(acc);
+	if (request->amount == 0)
 	{
+		entry->balance_after = acc->balance;
 		hold->closing_key = request->key;
 		hold->closing_balance = acc->balance;
-		acc->closing_keys = true;
 	}
 	hold_update(&acc->id, hold, acc->now);
-	account_store(acc);
 }
 
 /*
@@ -243,15 +243,13 @@ settle_at_once(FunctionCallInfo fcinfo, const SettleRequest *request, Datum *res
 	AccountChange change;
 	Hold		hold;
 	LedgerEntry entry;
-	LedgerRecord original;
 
 	if (request->amount == 0 || request->skip_allowance ||
 		(request->priced != NULL && request->priced->plan_id != NULL) ||
 		!hold_try_settle(request->user, request->reservation, request->amount, request->final,
 						 &after, &change, &hold))
 		return false;
-	if (request->key != NULL &&
-		key_find(&after, request->key, KEY_DEBIT, request->reservation, NULL, &original) != KEY_FREE)
+	if (!key_is_free(&after, request->key))
 	{
 		account_undo(request->user, &change);
 		hold_reopen(request->user, &hold);

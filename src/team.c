@@ -32,7 +32,7 @@ static KeptQuery team_name_query = {
 };
 
 static KeptQuery members_query = {
-	.sql = "SELECT user_id, role, spend_cap, CASE WHEN month = $2 THEN spent ELSE 0 END, joined_at"
+	.sql = "SELECT user_id, role, spend_cap, CASE WHEN month = $2 THEN spent ELSE 0.0000 END, joined_at"
 	" FROM ducto.team_members WHERE team_id = $1 AND left_at IS NULL ORDER BY joined_at, user_id",
 	.types = {UUIDOID, DATEOID}
 };
@@ -133,18 +133,6 @@ ducto_get_team_balance(PG_FUNCTION_ARGS)
 }
 
 /*
- * Check that a member to be is no team.
- */
-static void
-CheckMember(const pg_uuid_t *user)
-{
-	Account		acc;
-
-	account_load(user, &acc, ACCOUNT_READ);
-	account_require_user(&acc);
-}
-
-/*
  * ducto_add_team_member adds a user to a team or updates a member. It locks
  * the pool. Arguments, rejections and errors: see its COMMENT.
  */
@@ -162,7 +150,7 @@ ducto_add_team_member(PG_FUNCTION_ARGS)
 	Datum		result;
 
 	query_begin();
-	CheckMember(user);
+	account_check_user(user);
 	if (!account_lock_team(team, &pool))
 		rejection = TEAM_NOT_FOUND;
 	else
@@ -199,6 +187,8 @@ ducto_remove_team_member(PG_FUNCTION_ARGS)
 		removed = member_leave(&pool, user);
 	if (removed)
 		account_store(&pool);
+	else
+		account_check_user(user);
 	query_end();
 	PG_RETURN_BOOL(removed);
 }
@@ -267,12 +257,10 @@ team_deduct_at_once(FunctionCallInfo fcinfo, const TeamDeduction *request, Datum
 	Account		after;
 	AccountChange change;
 	LedgerEntry entry;
-	LedgerRecord original;
 
 	if (!account_try_charge_team(request->team, request->amount, &after, &change))
 		return false;
-	if ((request->key != NULL &&
-		 key_find(&after, request->key, KEY_DEBIT, NULL, request->user, &original) != KEY_FREE) ||
+	if (!key_is_free(&after, request->key) ||
 		!member_try_spend(&after, request->user, request->amount))
 	{
 		account_undo(request->team, &change);
@@ -296,6 +284,7 @@ team_decide(const Account *pool, const TeamDeduction *request)
 	switch (member_state(pool, request->user, request->amount, false))
 	{
 		case MEMBER_ABSENT:
+			account_check_user(request->user);
 			return USER_NOT_IN_TEAM;
 		case MEMBER_CAPPED:
 			return CAP_REACHED;
@@ -321,7 +310,10 @@ team_deduct_in_steps(FunctionCallInfo fcinfo, const TeamDeduction *request)
 	Rejection	rejection;
 
 	if (!account_lock_team(request->team, &pool))
+	{
+		account_check_user(request->user);
 		return team_result(fcinfo, request, NULL, request->amount, 0, false, TEAM_NOT_FOUND);
+	}
 	if (request->key != NULL)
 		known = key_find(&pool, request->key, KEY_DEBIT, NULL, request->user, &original);
 	if (known == KEY_REPLAY)

@@ -261,6 +261,26 @@ price_parts(PricedUsage *priced, Numeric parts[5])
 }
 
 /*
+ * Tell whether the parts of a price and their sum are within the bounds of
+ * money; error tells when not.
+ */
+static bool
+parts_are_bounded(const Numeric parts[5], Numeric sum, ExprError *error)
+{
+	bool		bounded = money_is_bounded(sum);
+
+	for (int i = 0; i < 5; i++)
+		bounded = bounded && money_is_bounded(parts[i]);
+	if (!bounded)
+	{
+		error->sqlstate = ERRCODE_NUMERIC_VALUE_OUT_OF_RANGE;
+		error->position = 0;
+		strlcpy(error->message, "the price is beyond 99999999999999.9999 in magnitude", sizeof(error->message));
+	}
+	return bounded;
+}
+
+/*
  * Price a usage for a plan: the exact sum of the parts, not below 0, rounded
  * once.
  */
@@ -280,10 +300,12 @@ usage_price_for(PricedUsage *priced, const char *plan_id)
 	if (priced->pricing == NULL || !price_parts(priced, parts))
 		return;
 	for (int i = 0; i < 5; i++)
-	{
-		rounded[i] = money_from_numeric(parts[i], "usage");
 		sum = DatumGetNumeric(DirectFunctionCall2(numeric_add, NumericGetDatum(sum), NumericGetDatum(parts[i])));
-	}
+	priced->failed = !parts_are_bounded(parts, sum, &priced->error);
+	if (priced->failed)
+		return;
+	for (int i = 0; i < 5; i++)
+		rounded[i] = money_from_numeric(parts[i], "usage");
 	priced->price.total = Max(money_from_numeric(sum, "usage"), 0);
 	priced->price.model = rounded[0];
 	priced->price.tools = rounded[1];
@@ -320,8 +342,10 @@ usage_require(PricedUsage *priced, const char *plan_id, Money *amount)
 		ereport(ERROR,
 				(errcode(priced->error.sqlstate),
 				 errmsg("could not price the usage: %s", priced->error.message),
+				 priced->error.position > 0 ?
 				 errdetail("It is at position %d of an expression of pricing version %d.",
-						   priced->error.position, pricing_version(priced->pricing))));
+						   priced->error.position, pricing_version(priced->pricing)) :
+				 errdetail("It is the price under pricing version %d.", pricing_version(priced->pricing))));
 	*amount = priced->price.total;
 	return priced->rejection;
 }

@@ -4,9 +4,34 @@
  */
 #include "postgres.h"
 
+#include "miscadmin.h"
 #include "utils/timestamp.h"
 
 #include "uuidv7.h"
+
+/*
+ * Give random bytes, taken from the system's generator in blocks. A child of
+ * fork draws its own.
+ */
+static void
+random_take(unsigned char *bytes, int n)
+{
+	static unsigned char block[1024];
+	static int	left = 0;
+	static int	owner = 0;
+
+	if (left < n || owner != MyProcPid)
+	{
+		if (!pg_strong_random(block, sizeof(block)))
+			ereport(ERROR,
+					(errcode(ERRCODE_INTERNAL_ERROR),
+					 errmsg("could not generate random values")));
+		left = sizeof(block);
+		owner = MyProcPid;
+	}
+	left -= n;
+	memcpy(bytes, block + left, n);
+}
 
 /*
  * uuidv7_make makes an identifier for a moment: 48 bits of Unix milliseconds,
@@ -19,11 +44,7 @@ uuidv7_make(pg_uuid_t *uuid, TimestampTz at)
 	uint64		msecs = usecs / 1000;
 	uint32		fraction = (uint32) ((usecs % 1000) * 4096 / 1000);
 
-	if (!pg_strong_random(uuid->data + 8, UUID_LEN - 8))
-		ereport(ERROR,
-				(errcode(ERRCODE_INTERNAL_ERROR),
-				 errmsg("could not generate random values")));
-
+	random_take(uuid->data + 8, UUID_LEN - 8);
 	for (int i = 0; i < 6; i++)
 		uuid->data[i] = (unsigned char) (msecs >> (8 * (5 - i)));
 	uuid->data[6] = 0x70 | (unsigned char) (fraction >> 8);

@@ -1,0 +1,654 @@
+
+# What ducto promises, once more and as simply as possible: a model that the
+# property test compares with the server. It is written from the contract and
+# the design, not from the C code: whole numbers of 1/10000 credit, times in
+# microseconds, everything in lists that are walked from the start, no thought
+# of speed.
+#
+# An operation takes the moment at which the server judged, the request, and
+# the server's answer; it returns the row that the answer should be. Only what
+# cannot be foretold is taken from the answer: new ids, and times that the
+# server made from its own clock, as far as they lie where they must.
+#
+# Where the design leaves an order open, this is the one assumed:
+# - of credit that is due but needed by holds, the soonest to expire expires
+#   first as the holds end;
+# - a balance in a result is that with the operation's own entry; what expires
+#   because of the operation (holds need it no longer) is booked after it;
+# - debt eats of a refund first what never expires, then what would go back to
+#   the grants last.
+
+package Model;
+
+use strict;
+use warnings FATAL => 'all';
+
+use List::Util qw(min max sum0);
+
+use constant MIN_BALANCE => 5_0000;     # of a reserve that does not say
+use constant TTL         => 600;        # seconds, likewise
+
+# How often something rare was met; a test looks whether it was at all.
+our %met;
+
+sub new
+{
+	my ($class) = @_;
+	return bless { accounts => {} }, $class;
+}
+
+# --- money -------------------------------------------------------------------
+
+# money reads a numeric as the count of 1/10000.
+sub money
+{
+	my ($text) = @_;
+
+	return undef unless defined $text;
+	my ($sign, $whole, $part) = $text =~ /^(-?)(\d+)(?:\.(\d{1,4})0*)?$/
+	  or die "no amount of money: $text";
+	my $count = $whole * 10000 + ($part // 0) * 10**(4 - length($part // '0000'));
+	return $sign ? -$count : $count;
+}
+
+# rounded takes a count of 1/100000, which is what requests are made of, and
+# rounds it half away from zero.
+sub rounded
+{
+	my ($amount) = @_;
+	my $count = int((abs($amount) + 5) / 10);
+	return $amount < 0 ? -$count : $count;
+}
+
+# --- accounts ----------------------------------------------------------------
+
+# account returns a user's account, rolled forward to a moment. That of an
+# unknown user is empty and not kept.
+sub account
+{
+	my ($self, $user, $at) = @_;
+	my $account = $self->{accounts}{$user} || {
+		user     => $user,
+		balance  => 0,
+		lifetime => 0,
+		grants   => [],
+		holds    => [],
+		entries  => [],
+		keys     => {},    # of credits, debits and refunds
+		reserves => {},    # keys of reserves
+	};
+
+	roll($account, $at);
+	return $account;
+}
+
+# keep makes an account that an operation was made on.
+sub keep
+{
+	my ($self, $account) = @_;
+	$self->{accounts}{ $account->{user} } = $account;
+	return;
+}
+
+# held is what open reservations hold.
+sub held
+{
+	my ($account) = @_;
+	return sum0(map { $_->{remaining} } grep { $_->{state} eq 'open' } @{ $account->{holds} });
+}
+
+# need is what holds need from credits. Once there are plans, an allowance
+# covers a part of what is held.
+sub need
+{
+	my ($account) = @_;
+	return held($account);
+}
+
+# room is what can be held or taken more, with a floor staying untouched.
+sub room
+{
+	my ($account, $floor) = @_;
+	return max(0, $account->{balance} - need($account) - $floor);
+}
+
+# expiring is what of the balance is in grants, due ones that holds keep too.
+sub expiring
+{
+	my ($account) = @_;
+	return sum0(map { $_->{remaining} } @{ $account->{grants} });
+}
+
+# burn_order sorts the grants that have something left as a debit burns them.
+sub burn_order
+{
+	my ($account) = @_;
+	return sort {
+		     $b->{due} <=> $a->{due}
+		  || $a->{priority} <=> $b->{priority}
+		  || $a->{expires_at} <=> $b->{expires_at}
+		  || $a->{seq} <=> $b->{seq}
+	} grep { $_->{remaining} > 0 } @{ $account->{grants} };
+}
+
+# book appends an entry to the account's ledger.
+sub book
+{
+	my ($account, %entry) = @_;
+
+	$account->{balance} += $entry{amount};
+	$entry{balance_after} = $account->{balance};
+	$entry{seq}           = @{ $account->{entries} } + 1;
+	$entry{burned} ||= [];
+	$entry{refunded} = 0;
+	push @{ $account->{entries} }, \%entry;
+	return \%entry;
+}
+
+# --- time --------------------------------------------------------------------
+
+# boundaries lists the moments after one at which something expires.
+sub boundaries
+{
+	my ($self, $after) = @_;
+	my %at;
+
+	foreach my $account (values %{ $self->{accounts} })
+	{
+		$at{ $_->{expires_at} } = 1 foreach grep { $_->{state} eq 'open' } @{ $account->{holds} };
+		$at{ $_->{expires_at} } = 1 foreach grep { $_->{remaining} > 0 && !$_->{due} } @{ $account->{grants} };
+	}
+	return sort { $a <=> $b } grep { $_ > $after } keys %at;
+}
+
+# roll plays what expires until a moment, in the order of time; of one moment
+# the holds first, for they do not need what expires with them.
+sub roll
+{
+	my ($account, $until) = @_;
+	my @events = sort { $a->[0] <=> $b->[0] || $a->[1] <=> $b->[1] }
+	  grep { $_->[0] <= $until } (
+		(map { [ $_->{expires_at}, 0, $_ ] } grep { $_->{state} eq 'open' } @{ $account->{holds} }),
+		(map { [ $_->{expires_at}, 1, $_ ] } grep { $_->{remaining} > 0 && !$_->{due} } @{ $account->{grants} }));
+
+	foreach my $event (@events)
+	{
+		my ($at, $is_grant, $what) = @$event;
+
+		if ($is_grant)
+		{
+			$what->{due} = 1;
+		}
+		else
+		{
+			$what->{state} = 'expired';
+		}
+		expire($account, $at);
+	}
+	return;
+}
+
+# expire takes away what is due, except for what holds need of it beyond the
+# rest of the balance: at a moment of the past, or in the operation being made.
+sub expire
+{
+	my ($account, $at) = @_;
+	my @due = sort { $a->{expires_at} <=> $b->{expires_at} || $a->{seq} <=> $b->{seq} }
+	  grep { $_->{due} && $_->{remaining} > 0 } @{ $account->{grants} };
+	my $due  = sum0(map { $_->{remaining} } @due);
+	my $rest = $account->{balance} - $due;
+	my $kept = min($due, max(0, need($account) - $rest));
+
+	$met{'due credit that holds need'}++ if $kept > 0;
+	$met{'due credit that holds need in part'}++ if $kept > 0 && $kept < $due;
+	foreach my $grant (@due)
+	{
+		my $amount = min($grant->{remaining}, $due - $kept);
+
+		next unless $amount > 0;
+		$met{'kept credit that expires with the hold'}++ if !$at || $at > $grant->{expires_at};
+		$grant->{remaining} -= $amount;
+		$due -= $amount;
+		book($account,
+			type         => 'expiry',
+			amount       => -$amount,
+			reference    => $grant->{id},
+			effective_at => $at);
+	}
+	return;
+}
+
+# --- idempotency -------------------------------------------------------------
+
+# known looks up a key: the row to answer, a conflict, or nothing.
+sub known
+{
+	my ($account, $kind, $request, $target) = @_;
+	my $key = $request->{idempotency_key};
+	my $seen;
+
+	return (undef, undef) unless defined $key;
+	$seen = $account->{keys}{$key} or return (undef, undef);
+	return (undef, 'idempotency_conflict')
+	  unless $seen->{kind} eq $kind && $seen->{target} eq ($target // '');
+	return ({ %{ $seen->{row} }, idempotent => 't' }, undef);
+}
+
+# remember keeps the row of a success for its key.
+sub remember
+{
+	my ($account, $kind, $request, $target, $row) = @_;
+	my $key = $request->{idempotency_key};
+
+	$account->{keys}{$key} = { kind => $kind, target => $target // '', row => $row }
+	  if defined $key;
+	return $row;
+}
+
+# --- operations --------------------------------------------------------------
+
+# made_time is a time that the server made from its clock and a duration. It is
+# taken from the answer when the server can have made it.
+sub made_time
+{
+	my ($when, $duration, $answer) = @_;
+	my ($low, $high) = map { $_ + $duration } @{$when}{qw(low high)};
+
+	return $answer if defined $answer && $answer >= $low && $answer <= $high;
+	return $low;
+}
+
+sub add_credits
+{
+	my ($self, $when, $request, $answer) = @_;
+	my $account = $self->account($request->{user_id}, $when->{at});
+	my $amount  = rounded($request->{amount});
+	my $type    = $request->{type} // 'adjustment';
+	my ($row, $error) = known($account, 'credit', $request);
+	my ($entry, $burned, $expires_at);
+
+	return $row if $row;
+	$error //= 'insufficient_credits'
+	  if $amount < 0 && $account->{balance} - held($account) + $amount < 0;
+	$expires_at = made_time($when, $request->{lifetime}, $answer->{expires_at})
+	  if defined $request->{lifetime};
+	if (!$error && $amount != 0)
+	{
+		$account->{lifetime} += $amount if $type eq 'purchase';
+		$burned = burn($account, -$amount) if $amount < 0;
+		$met{'debt that eats a grant'}++ if $expires_at && $account->{balance} < 0;
+		$entry = book($account,
+			type   => $type,
+			amount => $amount,
+			burned => $burned,
+			id     => $answer->{transaction_id});
+		push @{ $account->{grants} }, {
+			id         => $entry->{id},
+			seq        => $entry->{seq},
+			remaining  => max(0, min($amount, $account->{balance})),
+			priority   => $request->{priority} // 50,
+			expires_at => $expires_at,
+			due        => 0
+		} if $expires_at;
+	}
+	$row = {
+		transaction_id     => $entry ? $entry->{id} : undef,
+		user_id            => $request->{user_id},
+		amount             => $amount,
+		new_balance        => $account->{balance},
+		lifetime_purchased => $account->{lifetime},
+		idempotent         => 'f',
+		error              => $error
+	};
+	$row->{expires_at} = $expires_at unless $error;
+	return $row if $error;
+	$self->keep($account);
+	remember($account, 'credit', $request, undef, $row) if $entry;
+	expire($account);
+	return $row;
+}
+
+# burn takes an amount from the grants, as much as they have, and returns what
+# it took from which.
+sub burn
+{
+	my ($account, $amount) = @_;
+	my @burned;
+
+	foreach my $grant (burn_order($account))
+	{
+		my $part = min($grant->{remaining}, $amount);
+
+		last unless $part > 0;
+		$met{'due credit that a deduct burns'}++ if $grant->{due};
+		$grant->{remaining} -= $part;
+		$amount -= $part;
+		push @burned, [ $grant->{id}, $part ];
+	}
+	$met{'a debit over several grants'}++ if @burned > 1;
+	return \@burned;
+}
+
+# debit books a usage entry.
+sub debit
+{
+	my ($account, $request, $amount, %entry) = @_;
+	my $burned = burn($account, $amount);
+
+	return book($account, %entry, type => 'usage', amount => -$amount, burned => $burned);
+}
+
+# deduction makes the row of a charge or a deduct.
+sub deduction
+{
+	my ($account, $request, %row) = @_;
+	return {
+		transaction_id     => undef,
+		user_id            => $request->{user_id},
+		amount             => rounded($request->{amount}),
+		balance_after      => $account->{balance},
+		allowance_consumed => 0,
+		shortfall          => 0,
+		idempotent         => 'f',
+		cap_warning        => undef,
+		error              => undef,
+		%row
+	};
+}
+
+sub charge
+{
+	my ($self, $when, $request, $answer) = @_;
+	my $account = $self->account($request->{user_id}, $when->{at});
+	my $amount  = rounded($request->{amount});
+	my ($row, $error) = known($account, 'debit', $request);
+	my $entry;
+
+	return $row if $row;
+	$error //= 'insufficient_credits'
+	  if $amount > 0 && $amount > room($account, rounded($request->{min_balance} // 0));
+	return deduction($account, $request, error => $error) if $error || $amount == 0;
+
+	$entry = debit($account, $request, $amount, id => $answer->{transaction_id});
+	$row = deduction($account, $request, transaction_id => $entry->{id});
+	remember($account, 'debit', $request, undef, $row);
+	expire($account);
+	return $row;
+}
+
+sub reserve
+{
+	my ($self, $when, $request, $answer) = @_;
+	my $account   = $self->account($request->{user_id}, $when->{at});
+	my $key       = $request->{idempotency_key};
+	my $amount    = rounded($request->{amount});
+	my $operation = $request->{operation_type} // 'usage';
+	my $mode      = $request->{billing_mode} // 'strict';
+	my $floor     = $mode eq 'overdraft' ? rounded($request->{overdraft_floor})
+	  : defined $request->{min_balance}  ? rounded($request->{min_balance})
+	  :                                    MIN_BALANCE;
+	my ($row, $error, $hold);
+
+	return { %{ $account->{reserves}{$key} }, idempotent => 't' }
+	  if defined $key && $account->{reserves}{$key};
+	$error = 'insufficient_credits' if $amount > room($account, $floor);
+	$error = 'concurrency_limit'
+	  if defined $request->{max_concurrent}
+	  && $request->{max_concurrent} <=
+	  grep { $_->{state} eq 'open' && $_->{operation_type} eq $operation } @{ $account->{holds} };
+	unless ($error)
+	{
+		$hold = {
+			id             => $answer->{reservation_id},
+			remaining      => $amount,
+			amount         => $amount,
+			operation_type => $operation,
+			mode           => $mode,
+			floor          => $floor,
+			state          => 'open',
+			expires_at     => made_time($when, ($request->{ttl_seconds} // TTL) * 1_000_000, $answer->{expires_at})
+		};
+		push @{ $account->{holds} }, $hold;
+		$self->keep($account);
+	}
+	$row = {
+		reservation_id => $hold ? $hold->{id} : undef,
+		user_id        => $request->{user_id},
+		amount         => $amount,
+		balance        => $account->{balance},
+		reserved       => held($account),
+		available      => $account->{balance} - held($account),
+		idempotent     => 'f',
+		error          => $error
+	};
+	return $row unless $hold;
+	$met{'a hold below zero'}++ if $row->{available} < 0;
+	$row->{billing_mode} = $mode;
+	$row->{expires_at}   = $hold->{expires_at};
+	$account->{reserves}{$key} = $row if defined $key;
+	return $row;
+}
+
+# hold finds a reservation of a user.
+sub hold
+{
+	my ($account, $request) = @_;
+	my ($hold) = grep { $_->{id} eq $request->{reservation_id} } @{ $account->{holds} };
+	return $hold;
+}
+
+sub deduct
+{
+	my ($self, $when, $request, $answer) = @_;
+	my $account = $self->account($request->{user_id}, $when->{at});
+	my $hold    = hold($account, $request);
+	my $amount  = rounded($request->{amount});
+	my $overrun = $request->{overrun} // 'reject';
+	my $final   = ($request->{final} // 'true') eq 'true';
+	my ($row, $error) = known($account, 'debit', $request, $request->{reservation_id});
+	my ($late, $own, $limit, $charge, $entry);
+
+	return $row if $row;
+	return deduction($account, $request, error => $error) if $error;
+	return deduction($account, $request, error => 'reservation_not_found') unless $hold;
+	return deduction($account, $request, error => 'reservation_closed') if $hold->{state} =~ /settled|released/;
+
+	$late  = $hold->{state} eq 'expired';
+	$own   = $late ? 0 : $hold->{remaining};
+	$limit = $own + room($account, $hold->{floor});
+	return deduction($account, $request, error => 'reservation_expired')
+	  if $late && ($request->{allow_late} // 'true') ne 'true';
+	return deduction($account, $request, error => $late ? 'reservation_expired' : 'insufficient_credits')
+	  if $amount > $limit && $overrun eq 'reject';
+
+	$charge = $overrun eq 'full' ? $amount : min($amount, $limit);
+	$met{"a deduct of more than is held, $overrun"}++ if $amount > $own && !$late;
+	$met{'a late deduct'}++ if $late;
+	$met{'a shortfall'}++ if $charge < $amount;
+	$hold->{remaining} -= min($own, $charge);
+	$hold->{state} = 'settled' if $final;
+	$entry = debit($account, $request, $charge,
+		id        => $answer->{transaction_id},
+		reference => $hold->{id}) if $amount > 0;
+	$met{'a debt'}++ if $entry && $account->{balance} < 0;
+	$row = deduction($account, $request,
+		transaction_id => $entry ? $entry->{id} : undef,
+		amount         => $charge,
+		shortfall      => $amount - $charge);
+	expire($account);
+	$row->{balance_after} = $account->{balance} unless $entry;
+	remember($account, 'debit', $request, $request->{reservation_id}, $row);
+	return $row;
+}
+
+sub release
+{
+	my ($self, $when, $request, $answer) = @_;
+	my $account = $self->account($request->{user_id}, $when->{at});
+	my $hold    = hold($account, $request);
+	my $reason  = 'not_found';
+
+	if ($hold)
+	{
+		$reason = {
+			open     => 'released',
+			released => 'already_released',
+			settled  => 'already_settled',
+			expired  => 'expired'
+		}->{ $hold->{state} };
+		$hold->{state} = 'released' if $hold->{state} eq 'open';
+	}
+	expire($account);
+	return {
+		reservation_id => $request->{reservation_id},
+		user_id        => $request->{user_id},
+		released       => $reason eq 'released' ? 't' : 'f',
+		reason         => $reason
+	};
+}
+
+sub renew
+{
+	my ($self, $when, $request, $answer) = @_;
+	my $account = $self->account($request->{user_id}, $when->{at});
+	my $hold    = hold($account, $request);
+	my $error =
+	    !$hold                      ? 'reservation_not_found'
+	  : $hold->{state} eq 'open'    ? undef
+	  : $hold->{state} eq 'expired' ? 'reservation_expired'
+	  :                               'reservation_closed';
+	my %row = (
+		user_id    => $request->{user_id},
+		balance    => $account->{balance},
+		reserved   => held($account),
+		available  => $account->{balance} - held($account),
+		idempotent => 'f',
+		error      => $error
+	);
+
+	return \%row if $error;
+	$hold->{expires_at} =
+	  made_time($when, ($request->{ttl_seconds} // TTL) * 1_000_000, $answer->{expires_at});
+	return {
+		%row,
+		reservation_id => $hold->{id},
+		expires_at     => $hold->{expires_at},
+		billing_mode   => $hold->{mode}
+	};
+}
+
+sub refund
+{
+	my ($self, $when, $request, $answer) = @_;
+	my $id = $request->{transaction_id};
+	my ($account, $debit, $row, $error, $amount, $left, $entry);
+
+	foreach my $candidate (values %{ $self->{accounts} })
+	{
+		my ($found) = grep { defined $_->{id} && $_->{id} eq $id } @{ $candidate->{entries} };
+
+		($account, $debit) = ($candidate, $found) if $found;
+	}
+	return { error => 'transaction_not_found', refund_transaction_id => undef, idempotent => 'f' }
+	  unless $debit;
+
+	$account = $self->account($account->{user}, $when->{at});
+	($row, $error) = known($account, 'refund', $request, $id);
+	return $row if $row;
+
+	$left   = -$debit->{amount} - $debit->{refunded};
+	$amount = defined $request->{amount} ? rounded($request->{amount}) : undef;
+	$error //=
+	    $debit->{type} ne 'usage'          ? 'not_refundable'
+	  : $left <= 0                         ? 'already_refunded'
+	  : defined $amount && $amount > $left ? 'over_refund'
+	  :                                      undef;
+	$amount //= $left unless $error;
+	$row = {
+		original_transaction_id => $id,
+		user_id                 => $account->{user},
+		team_id                 => undef,
+		allowance_restored      => 0,
+		idempotent              => 'f',
+		error                   => $error
+	};
+	$row->{amount} = $amount if defined $amount;
+	if (!$error)
+	{
+		my $given = give_back($account, $debit, $amount, $when->{at});
+
+		$entry = book($account,
+			type      => 'refund',
+			amount    => $amount,
+			burned    => $given,
+			reference => $id,
+			id        => $answer->{refund_transaction_id});
+		$debit->{refunded} += $amount;
+	}
+	$row->{refund_transaction_id} = $entry ? $entry->{id} : undef;
+	$row->{new_balance} = $account->{balance};
+	return $row if $error;
+	remember($account, 'refund', $request, $id, $row);
+	expire($account);
+	return $row;
+}
+
+# give_back returns credit to the grants that a debit burned, what it took last
+# coming back first, after what earlier refunds gave back. What has expired
+# since comes back without expiry, and a debt eats its part.
+sub give_back
+{
+	my ($account, $debit, $amount, $at) = @_;
+	my $burned = sum0(map { $_->[1] } @{ $debit->{burned} });
+	my @parts  = ([ undef, -$debit->{amount} - $burned ], reverse @{ $debit->{burned} });
+	my $skip   = $debit->{refunded};
+	my $left   = max(0, $account->{balance} + $amount) - expiring($account);
+	my @given;
+
+	$met{'a refund that a debt eats'}++ if $account->{balance} < 0;
+	foreach my $part (@parts)
+	{
+		my ($id, $size) = @$part;
+		my $skipped = min($skip, $size);
+		my $back    = min($size - $skipped, $amount);
+		my $grant;
+
+		$skip -= $skipped;
+		$amount -= $back;
+		next unless defined $id && $back > 0;
+		($grant) = grep { $_->{id} eq $id } @{ $account->{grants} };
+		if ($grant->{expires_at} <= $at)
+		{
+			$met{'a refund to a grant that has expired'}++;
+			next;
+		}
+		$back = min($back, $left);
+		next unless $back > 0;
+		$met{'a refund to a grant'}++;
+		$left -= $back;
+		$grant->{remaining} += $back;
+		push @given, [ $id, $back ];
+	}
+	return \@given;
+}
+
+# --- reads -------------------------------------------------------------------
+
+# shown is what ducto_get_balance and ducto_list_grants show at a moment.
+sub shown
+{
+	my ($self, $user, $at) = @_;
+	my $account = $self->account($user, $at);
+	my @live    = grep { !$_->{due} } burn_order($account);
+
+	return {
+		balance            => $account->{balance},
+		lifetime_purchased => $account->{lifetime},
+		reserved           => held($account),
+		available          => $account->{balance} - held($account),
+		next_expiry        => min(map { $_->{expires_at} } @live),
+		grants             => join(',', map { "$_->{id}=$_->{remaining}" } @live)
+	};
+}
+
+1;
