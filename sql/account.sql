@@ -54,6 +54,14 @@ CREATE TYPE @extschema@.ducto_add_credits_result AS (
 	error text
 );
 COMMENT ON TYPE @extschema@.ducto_add_credits_result IS 'What ducto_add_credits did.';
+COMMENT ON COLUMN @extschema@.ducto_add_credits_result.transaction_id IS 'The ledger entry; NULL if nothing was booked.';
+COMMENT ON COLUMN @extschema@.ducto_add_credits_result.user_id IS 'The user; NULL for a team''s pool.';
+COMMENT ON COLUMN @extschema@.ducto_add_credits_result.amount IS 'Credits added, negative if taken away; when rejected, those asked for.';
+COMMENT ON COLUMN @extschema@.ducto_add_credits_result.new_balance IS 'The balance after it, in credits.';
+COMMENT ON COLUMN @extschema@.ducto_add_credits_result.lifetime_purchased IS 'Credits ever purchased.';
+COMMENT ON COLUMN @extschema@.ducto_add_credits_result.expires_at IS 'When the credits expire; NULL = never.';
+COMMENT ON COLUMN @extschema@.ducto_add_credits_result.idempotent IS 'Whether an earlier call with the same key did it.';
+COMMENT ON COLUMN @extschema@.ducto_add_credits_result.error IS 'The code of the rejection; NULL on success.';
 
 CREATE TYPE @extschema@.ducto_balance_result AS (
 	user_id uuid,
@@ -64,6 +72,12 @@ CREATE TYPE @extschema@.ducto_balance_result AS (
 	next_expiry timestamptz
 );
 COMMENT ON TYPE @extschema@.ducto_balance_result IS 'The credits of a user at the moment of the call.';
+COMMENT ON COLUMN @extschema@.ducto_balance_result.user_id IS 'The user.';
+COMMENT ON COLUMN @extschema@.ducto_balance_result.balance IS 'Credits, those held included.';
+COMMENT ON COLUMN @extschema@.ducto_balance_result.lifetime_purchased IS 'Credits ever purchased.';
+COMMENT ON COLUMN @extschema@.ducto_balance_result.reserved IS 'Credits held by open reservations.';
+COMMENT ON COLUMN @extschema@.ducto_balance_result.available IS 'Credits not held: balance - reserved.';
+COMMENT ON COLUMN @extschema@.ducto_balance_result.next_expiry IS 'When the first of the credits expire; NULL = never.';
 
 CREATE FUNCTION @extschema@.ducto_add_credits(
 	user_id uuid,

@@ -34,6 +34,12 @@ CREATE TYPE @extschema@.ducto_spend_cap AS (
 	current_spend numeric
 );
 COMMENT ON TYPE @extschema@.ducto_spend_cap IS 'A spend cap and what counts against it now: spent and held.';
+COMMENT ON COLUMN @extschema@.ducto_spend_cap.user_id IS 'The user.';
+COMMENT ON COLUMN @extschema@.ducto_spend_cap.cap_type IS 'daily or monthly (UTC).';
+COMMENT ON COLUMN @extschema@.ducto_spend_cap.model IS 'The model that counts; NULL = all spending.';
+COMMENT ON COLUMN @extschema@.ducto_spend_cap.cap_limit IS 'Credits per day or month.';
+COMMENT ON COLUMN @extschema@.ducto_spend_cap.action IS 'deny, warn or notify.';
+COMMENT ON COLUMN @extschema@.ducto_spend_cap.current_spend IS 'Credits that count against the cap now: spent and held.';
 
 CREATE TYPE @extschema@.ducto_cap_check_result AS (
 	capped boolean,
@@ -43,6 +49,11 @@ CREATE TYPE @extschema@.ducto_cap_check_result AS (
 	model text
 );
 COMMENT ON TYPE @extschema@.ducto_cap_check_result IS 'Whether a deny cap would be exceeded, and the cap that matters.';
+COMMENT ON COLUMN @extschema@.ducto_cap_check_result.capped IS 'Whether a deny cap would be exceeded.';
+COMMENT ON COLUMN @extschema@.ducto_cap_check_result.current_spend IS 'Credits that count against the cap now: spent and held; 0 without a cap.';
+COMMENT ON COLUMN @extschema@.ducto_cap_check_result.cap_limit IS 'Credits per day or month; NULL without a cap.';
+COMMENT ON COLUMN @extschema@.ducto_cap_check_result.action IS 'deny, warn or notify; NULL without a cap.';
+COMMENT ON COLUMN @extschema@.ducto_cap_check_result.model IS 'The model that counts; NULL = all spending.';
 
 CREATE FUNCTION @extschema@.ducto_set_spend_cap(
 	user_id uuid,

@@ -41,6 +41,13 @@ CREATE TYPE @extschema@.ducto_grant AS (
 	created_at timestamptz
 );
 COMMENT ON TYPE @extschema@.ducto_grant IS 'Credit that can expire.';
+COMMENT ON COLUMN @extschema@.ducto_grant.grant_id IS 'The ledger entry that added it.';
+COMMENT ON COLUMN @extschema@.ducto_grant.type IS 'purchase, subscription, signup_bonus or promo.';
+COMMENT ON COLUMN @extschema@.ducto_grant.amount IS 'Credits added.';
+COMMENT ON COLUMN @extschema@.ducto_grant.remaining IS 'Credits neither spent nor expired.';
+COMMENT ON COLUMN @extschema@.ducto_grant.priority IS '0 to 100, lower is spent first.';
+COMMENT ON COLUMN @extschema@.ducto_grant.expires_at IS 'From this time on it is expired.';
+COMMENT ON COLUMN @extschema@.ducto_grant.created_at IS 'When it was added.';
 
 CREATE TYPE @extschema@.ducto_sweep_result AS (
 	expired_count bigint,
@@ -48,6 +55,9 @@ CREATE TYPE @extschema@.ducto_sweep_result AS (
 	dry_run boolean
 );
 COMMENT ON TYPE @extschema@.ducto_sweep_result IS 'What ducto_sweep_expired expired, or would have.';
+COMMENT ON COLUMN @extschema@.ducto_sweep_result.expired_count IS 'Accounts in which credits expired.';
+COMMENT ON COLUMN @extschema@.ducto_sweep_result.expired_amount IS 'Credits expired.';
+COMMENT ON COLUMN @extschema@.ducto_sweep_result.dry_run IS 'Whether nothing was booked.';
 
 CREATE FUNCTION @extschema@.ducto_list_grants(user_id uuid) RETURNS SETOF @extschema@.ducto_grant
 LANGUAGE c STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp

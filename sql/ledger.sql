@@ -84,6 +84,20 @@ CREATE TYPE @extschema@.ducto_transaction AS (
 	total_count bigint
 );
 COMMENT ON TYPE @extschema@.ducto_transaction IS 'An entry of the ledger.';
+COMMENT ON COLUMN @extschema@.ducto_transaction.id IS 'The transaction id (UUIDv7).';
+COMMENT ON COLUMN @extschema@.ducto_transaction.user_id IS 'The user; for a team''s pool the acting member.';
+COMMENT ON COLUMN @extschema@.ducto_transaction.team_id IS 'The team, if it is of a team''s pool.';
+COMMENT ON COLUMN @extschema@.ducto_transaction.amount IS 'Credits, negative for a debit.';
+COMMENT ON COLUMN @extschema@.ducto_transaction.type IS 'purchase, subscription, signup_bonus, adjustment, promo, usage, refund or expiry.';
+COMMENT ON COLUMN @extschema@.ducto_transaction.operation_type IS 'The kind of operation that was charged.';
+COMMENT ON COLUMN @extschema@.ducto_transaction.model IS 'The model that was used.';
+COMMENT ON COLUMN @extschema@.ducto_transaction.reference_id IS 'The debit that a refund refunds, the reservation that a debit settles, the grant that expired.';
+COMMENT ON COLUMN @extschema@.ducto_transaction.balance_after IS 'The balance after it, in credits.';
+COMMENT ON COLUMN @extschema@.ducto_transaction.allowance_consumed IS 'Credits that the allowance paid.';
+COMMENT ON COLUMN @extschema@.ducto_transaction.idempotency_key IS 'The caller''s key, unique per account.';
+COMMENT ON COLUMN @extschema@.ducto_transaction.metadata IS 'The caller''s JSON object.';
+COMMENT ON COLUMN @extschema@.ducto_transaction.created_at IS 'When it was booked.';
+COMMENT ON COLUMN @extschema@.ducto_transaction.total_count IS 'Entries that match, on all pages.';
 
 CREATE TYPE @extschema@.ducto_discrepancy AS (
 	account_id uuid,
@@ -92,6 +106,10 @@ CREATE TYPE @extschema@.ducto_discrepancy AS (
 	actual text
 );
 COMMENT ON TYPE @extschema@.ducto_discrepancy IS 'An invariant that does not hold.';
+COMMENT ON COLUMN @extschema@.ducto_discrepancy.account_id IS 'The user''s id, or the team''s.';
+COMMENT ON COLUMN @extschema@.ducto_discrepancy.check_name IS 'The invariant.';
+COMMENT ON COLUMN @extschema@.ducto_discrepancy.expected IS 'What should be.';
+COMMENT ON COLUMN @extschema@.ducto_discrepancy.actual IS 'What is.';
 
 CREATE FUNCTION @extschema@.ducto_list_transactions(
 	user_id uuid,

@@ -33,6 +33,9 @@ CREATE TYPE @extschema@.ducto_set_user_plan_result AS (
 	error text
 );
 COMMENT ON TYPE @extschema@.ducto_set_user_plan_result IS 'The plan that a user was given.';
+COMMENT ON COLUMN @extschema@.ducto_set_user_plan_result.user_id IS 'The user.';
+COMMENT ON COLUMN @extschema@.ducto_set_user_plan_result.plan_id IS 'The plan''s key; NULL = no plan.';
+COMMENT ON COLUMN @extschema@.ducto_set_user_plan_result.error IS 'The code of the rejection; NULL on success.';
 
 CREATE TYPE @extschema@.ducto_user_plan_result AS (
 	user_id uuid,
@@ -46,6 +49,15 @@ CREATE TYPE @extschema@.ducto_user_plan_result AS (
 	overdraft_floor numeric
 );
 COMMENT ON TYPE @extschema@.ducto_user_plan_result IS 'The plan of a user.';
+COMMENT ON COLUMN @extschema@.ducto_user_plan_result.user_id IS 'The user.';
+COMMENT ON COLUMN @extschema@.ducto_user_plan_result.plan_id IS 'The plan''s key; NULL = no plan.';
+COMMENT ON COLUMN @extschema@.ducto_user_plan_result.plan_name IS 'The plan''s name.';
+COMMENT ON COLUMN @extschema@.ducto_user_plan_result.free_allowance IS 'Credits of usage per UTC month that cost nothing.';
+COMMENT ON COLUMN @extschema@.ducto_user_plan_result.features IS 'Feature name to value.';
+COMMENT ON COLUMN @extschema@.ducto_user_plan_result.default_billing_mode IS 'strict or overdraft.';
+COMMENT ON COLUMN @extschema@.ducto_user_plan_result.per_operation IS 'Operation type to billing_mode, overdraft_floor and max_concurrent.';
+COMMENT ON COLUMN @extschema@.ducto_user_plan_result.max_concurrent IS 'Open reservations of one operation type; NULL = unlimited.';
+COMMENT ON COLUMN @extschema@.ducto_user_plan_result.overdraft_floor IS 'How far overdraft may go, in credits, 0 or less; NULL = no overdraft.';
 
 CREATE TYPE @extschema@.ducto_allowance_result AS (
 	plan_id text,
@@ -57,6 +69,13 @@ CREATE TYPE @extschema@.ducto_allowance_result AS (
 	error text
 );
 COMMENT ON TYPE @extschema@.ducto_allowance_result IS 'The allowance of a user in this UTC month.';
+COMMENT ON COLUMN @extschema@.ducto_allowance_result.plan_id IS 'The plan''s key; NULL = no plan.';
+COMMENT ON COLUMN @extschema@.ducto_allowance_result.free_allowance IS 'Credits of usage per UTC month that cost nothing.';
+COMMENT ON COLUMN @extschema@.ducto_allowance_result.allowance_used IS 'Credits of usage in this UTC month that count against the allowance.';
+COMMENT ON COLUMN @extschema@.ducto_allowance_result.allowance_remaining IS 'Credits left of this UTC month''s allowance.';
+COMMENT ON COLUMN @extschema@.ducto_allowance_result.period_start IS 'First day of the UTC month.';
+COMMENT ON COLUMN @extschema@.ducto_allowance_result.period_end IS 'Last day of the UTC month.';
+COMMENT ON COLUMN @extschema@.ducto_allowance_result.error IS 'The code of the rejection; NULL on success.';
 
 CREATE TYPE @extschema@.ducto_feature_result AS (
 	user_id uuid,
@@ -65,6 +84,10 @@ CREATE TYPE @extschema@.ducto_feature_result AS (
 	has_feature boolean
 );
 COMMENT ON TYPE @extschema@.ducto_feature_result IS 'Whether a user''s plan has a feature.';
+COMMENT ON COLUMN @extschema@.ducto_feature_result.user_id IS 'The user.';
+COMMENT ON COLUMN @extschema@.ducto_feature_result.feature IS 'The feature''s name.';
+COMMENT ON COLUMN @extschema@.ducto_feature_result.value IS 'The plan''s value of it; NULL if absent.';
+COMMENT ON COLUMN @extschema@.ducto_feature_result.has_feature IS 'Whether the value means yes: neither absent, null nor false.';
 
 CREATE FUNCTION @extschema@.ducto_set_user_plan(user_id uuid, plan_id text)
 RETURNS @extschema@.ducto_set_user_plan_result

@@ -34,6 +34,13 @@ CREATE TYPE @extschema@.ducto_pricing_result AS (
 	error text
 );
 COMMENT ON TYPE @extschema@.ducto_pricing_result IS 'A version of the pricing.';
+COMMENT ON COLUMN @extschema@.ducto_pricing_result.id IS 'UUIDv7.';
+COMMENT ON COLUMN @extschema@.ducto_pricing_result.version IS 'Version of the pricing: 1, 2, 3…';
+COMMENT ON COLUMN @extschema@.ducto_pricing_result.config IS 'The configuration, in snake_case.';
+COMMENT ON COLUMN @extschema@.ducto_pricing_result.label IS 'What the publisher called it.';
+COMMENT ON COLUMN @extschema@.ducto_pricing_result.active IS 'Whether prices come from it: one at most.';
+COMMENT ON COLUMN @extschema@.ducto_pricing_result.created_at IS 'When it was published.';
+COMMENT ON COLUMN @extschema@.ducto_pricing_result.error IS 'The code of the rejection; NULL on success.';
 
 CREATE TYPE @extschema@.ducto_pricing_version AS (
 	id uuid,
@@ -43,12 +50,19 @@ CREATE TYPE @extschema@.ducto_pricing_version AS (
 	created_at timestamptz
 );
 COMMENT ON TYPE @extschema@.ducto_pricing_version IS 'A version of the pricing, without its configuration.';
+COMMENT ON COLUMN @extschema@.ducto_pricing_version.id IS 'UUIDv7.';
+COMMENT ON COLUMN @extschema@.ducto_pricing_version.version IS 'Version of the pricing: 1, 2, 3…';
+COMMENT ON COLUMN @extschema@.ducto_pricing_version.label IS 'What the publisher called it.';
+COMMENT ON COLUMN @extschema@.ducto_pricing_version.active IS 'Whether prices come from it: one at most.';
+COMMENT ON COLUMN @extschema@.ducto_pricing_version.created_at IS 'When it was published.';
 
 CREATE TYPE @extschema@.ducto_pricing_problem AS (
 	path text,
 	problem text
 );
 COMMENT ON TYPE @extschema@.ducto_pricing_problem IS 'What is wrong with a pricing configuration, and where (JSON Pointer).';
+COMMENT ON COLUMN @extschema@.ducto_pricing_problem.path IS 'Where, as JSON Pointer.';
+COMMENT ON COLUMN @extschema@.ducto_pricing_problem.problem IS 'What is wrong; for an expression with the 1-based position.';
 
 CREATE TYPE @extschema@.ducto_price_result AS (
 	total numeric,
@@ -61,6 +75,14 @@ CREATE TYPE @extschema@.ducto_price_result AS (
 	error text
 );
 COMMENT ON TYPE @extschema@.ducto_price_result IS 'What a usage costs, in credits, and its parts.';
+COMMENT ON COLUMN @extschema@.ducto_price_result.total IS 'Credits: the sum of the parts, 0 or more.';
+COMMENT ON COLUMN @extschema@.ducto_price_result.model_credits IS 'Credits for the model.';
+COMMENT ON COLUMN @extschema@.ducto_price_result.tool_credits IS 'Credits for tools.';
+COMMENT ON COLUMN @extschema@.ducto_price_result.search_credits IS 'Credits for searches.';
+COMMENT ON COLUMN @extschema@.ducto_price_result.cache_savings IS 'Credits for the cache, normally negative.';
+COMMENT ON COLUMN @extschema@.ducto_price_result.fixed_credits IS 'Credits for the fixed job.';
+COMMENT ON COLUMN @extschema@.ducto_price_result.version IS 'Version of the pricing: 1, 2, 3…';
+COMMENT ON COLUMN @extschema@.ducto_price_result.error IS 'The code of the rejection; NULL on success.';
 
 CREATE FUNCTION @extschema@.ducto_set_active_pricing(config jsonb, label text DEFAULT NULL)
 RETURNS @extschema@.ducto_pricing_result

@@ -12,6 +12,15 @@ CREATE TYPE @extschema@.ducto_refund_result AS (
 	error text
 );
 COMMENT ON TYPE @extschema@.ducto_refund_result IS 'What was refunded.';
+COMMENT ON COLUMN @extschema@.ducto_refund_result.refund_transaction_id IS 'The ledger entry of the refund; NULL if nothing was booked.';
+COMMENT ON COLUMN @extschema@.ducto_refund_result.original_transaction_id IS 'The ledger entry that was refunded.';
+COMMENT ON COLUMN @extschema@.ducto_refund_result.user_id IS 'The user.';
+COMMENT ON COLUMN @extschema@.ducto_refund_result.team_id IS 'The team, if a team''s pool was charged.';
+COMMENT ON COLUMN @extschema@.ducto_refund_result.amount IS 'Credits returned; when rejected, those asked for.';
+COMMENT ON COLUMN @extschema@.ducto_refund_result.new_balance IS 'The balance after it, in credits.';
+COMMENT ON COLUMN @extschema@.ducto_refund_result.allowance_restored IS 'Credits given back to the allowance.';
+COMMENT ON COLUMN @extschema@.ducto_refund_result.idempotent IS 'Whether an earlier call with the same key did it.';
+COMMENT ON COLUMN @extschema@.ducto_refund_result.error IS 'The code of the rejection; NULL on success.';
 
 CREATE FUNCTION @extschema@.ducto_refund(
 	transaction_id uuid,

@@ -72,6 +72,16 @@ CREATE TYPE @extschema@.ducto_reserve_result AS (
 	error text
 );
 COMMENT ON TYPE @extschema@.ducto_reserve_result IS 'A reservation and the user''s credits with it.';
+COMMENT ON COLUMN @extschema@.ducto_reserve_result.reservation_id IS 'The reservation; NULL if none was made.';
+COMMENT ON COLUMN @extschema@.ducto_reserve_result.user_id IS 'The user.';
+COMMENT ON COLUMN @extschema@.ducto_reserve_result.amount IS 'Credits reserved; when rejected, those asked for.';
+COMMENT ON COLUMN @extschema@.ducto_reserve_result.balance IS 'Credits, those held included.';
+COMMENT ON COLUMN @extschema@.ducto_reserve_result.reserved IS 'Credits held by open reservations.';
+COMMENT ON COLUMN @extschema@.ducto_reserve_result.available IS 'Credits not held: balance - reserved.';
+COMMENT ON COLUMN @extschema@.ducto_reserve_result.billing_mode IS 'strict or overdraft.';
+COMMENT ON COLUMN @extschema@.ducto_reserve_result.expires_at IS 'From this time on the reservation is expired.';
+COMMENT ON COLUMN @extschema@.ducto_reserve_result.idempotent IS 'Whether an earlier call with the same key did it.';
+COMMENT ON COLUMN @extschema@.ducto_reserve_result.error IS 'The code of the rejection; NULL on success.';
 
 CREATE TYPE @extschema@.ducto_deduction_result AS (
 	transaction_id uuid,
@@ -85,6 +95,15 @@ CREATE TYPE @extschema@.ducto_deduction_result AS (
 	error text
 );
 COMMENT ON TYPE @extschema@.ducto_deduction_result IS 'What was charged.';
+COMMENT ON COLUMN @extschema@.ducto_deduction_result.transaction_id IS 'The ledger entry; NULL if nothing was booked.';
+COMMENT ON COLUMN @extschema@.ducto_deduction_result.user_id IS 'The user.';
+COMMENT ON COLUMN @extschema@.ducto_deduction_result.amount IS 'Credits taken, positive; when rejected, those asked for.';
+COMMENT ON COLUMN @extschema@.ducto_deduction_result.balance_after IS 'The balance after it, in credits.';
+COMMENT ON COLUMN @extschema@.ducto_deduction_result.allowance_consumed IS 'Credits that the allowance paid.';
+COMMENT ON COLUMN @extschema@.ducto_deduction_result.shortfall IS 'Credits that could not be charged.';
+COMMENT ON COLUMN @extschema@.ducto_deduction_result.idempotent IS 'Whether an earlier call with the same key did it.';
+COMMENT ON COLUMN @extschema@.ducto_deduction_result.cap_warning IS 'The strongest action of a spend cap that was exceeded.';
+COMMENT ON COLUMN @extschema@.ducto_deduction_result.error IS 'The code of the rejection; NULL on success.';
 
 CREATE TYPE @extschema@.ducto_release_result AS (
 	reservation_id uuid,
@@ -93,6 +112,10 @@ CREATE TYPE @extschema@.ducto_release_result AS (
 	reason text
 );
 COMMENT ON TYPE @extschema@.ducto_release_result IS 'Whether a reservation was released, and why not.';
+COMMENT ON COLUMN @extschema@.ducto_release_result.reservation_id IS 'The reservation.';
+COMMENT ON COLUMN @extschema@.ducto_release_result.user_id IS 'The user.';
+COMMENT ON COLUMN @extschema@.ducto_release_result.released IS 'Whether this call released it.';
+COMMENT ON COLUMN @extschema@.ducto_release_result.reason IS 'released, already_released, already_settled, expired or not_found.';
 
 CREATE TYPE @extschema@.ducto_afford_result AS (
 	affordable boolean,
@@ -101,6 +124,10 @@ CREATE TYPE @extschema@.ducto_afford_result AS (
 	reason text
 );
 COMMENT ON TYPE @extschema@.ducto_afford_result IS 'Whether a reservation would be admitted.';
+COMMENT ON COLUMN @extschema@.ducto_afford_result.affordable IS 'Whether a reservation would be admitted now.';
+COMMENT ON COLUMN @extschema@.ducto_afford_result.available IS 'Credits not held: balance - reserved.';
+COMMENT ON COLUMN @extschema@.ducto_afford_result.allowance_remaining IS 'Credits left of this UTC month''s allowance.';
+COMMENT ON COLUMN @extschema@.ducto_afford_result.reason IS 'The code of the rejection; NULL if affordable.';
 
 CREATE FUNCTION @extschema@.ducto_reserve(
 	user_id uuid,

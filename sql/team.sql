@@ -45,6 +45,8 @@ CREATE TYPE @extschema@.ducto_team_result AS (
 	name text
 );
 COMMENT ON TYPE @extschema@.ducto_team_result IS 'A team.';
+COMMENT ON COLUMN @extschema@.ducto_team_result.team_id IS 'The team.';
+COMMENT ON COLUMN @extschema@.ducto_team_result.name IS 'The team''s name.';
 
 CREATE TYPE @extschema@.ducto_team_balance_result AS (
 	team_id uuid,
@@ -56,6 +58,13 @@ CREATE TYPE @extschema@.ducto_team_balance_result AS (
 	error text
 );
 COMMENT ON TYPE @extschema@.ducto_team_balance_result IS 'The credits of a team''s pool at the moment of the call.';
+COMMENT ON COLUMN @extschema@.ducto_team_balance_result.team_id IS 'The team.';
+COMMENT ON COLUMN @extschema@.ducto_team_balance_result.name IS 'The team''s name.';
+COMMENT ON COLUMN @extschema@.ducto_team_balance_result.balance IS 'Credits, those held included.';
+COMMENT ON COLUMN @extschema@.ducto_team_balance_result.reserved IS 'Credits held by open reservations.';
+COMMENT ON COLUMN @extschema@.ducto_team_balance_result.available IS 'Credits not held: balance - reserved.';
+COMMENT ON COLUMN @extschema@.ducto_team_balance_result.member_count IS 'How many members there are.';
+COMMENT ON COLUMN @extschema@.ducto_team_balance_result.error IS 'The code of the rejection; NULL on success.';
 
 CREATE TYPE @extschema@.ducto_team_member_result AS (
 	team_id uuid,
@@ -65,6 +74,11 @@ CREATE TYPE @extschema@.ducto_team_member_result AS (
 	error text
 );
 COMMENT ON TYPE @extschema@.ducto_team_member_result IS 'A member that was added or changed.';
+COMMENT ON COLUMN @extschema@.ducto_team_member_result.team_id IS 'The team.';
+COMMENT ON COLUMN @extschema@.ducto_team_member_result.user_id IS 'The user.';
+COMMENT ON COLUMN @extschema@.ducto_team_member_result.role IS 'Free text.';
+COMMENT ON COLUMN @extschema@.ducto_team_member_result.spend_cap IS 'Credits per UTC month; NULL = no cap.';
+COMMENT ON COLUMN @extschema@.ducto_team_member_result.error IS 'The code of the rejection; NULL on success.';
 
 CREATE TYPE @extschema@.ducto_team_member AS (
 	user_id uuid,
@@ -74,6 +88,11 @@ CREATE TYPE @extschema@.ducto_team_member AS (
 	joined_at timestamptz
 );
 COMMENT ON TYPE @extschema@.ducto_team_member IS 'A member of a team; total_spent is this UTC month''s.';
+COMMENT ON COLUMN @extschema@.ducto_team_member.user_id IS 'The user.';
+COMMENT ON COLUMN @extschema@.ducto_team_member.role IS 'Free text.';
+COMMENT ON COLUMN @extschema@.ducto_team_member.spend_cap IS 'Credits per UTC month; NULL = no cap.';
+COMMENT ON COLUMN @extschema@.ducto_team_member.total_spent IS 'Credits spent in this UTC month, less what was refunded of it.';
+COMMENT ON COLUMN @extschema@.ducto_team_member.joined_at IS 'When the member joined, the last time.';
 
 CREATE TYPE @extschema@.ducto_team_deduction_result AS (
 	transaction_id uuid,
@@ -85,6 +104,13 @@ CREATE TYPE @extschema@.ducto_team_deduction_result AS (
 	error text
 );
 COMMENT ON TYPE @extschema@.ducto_team_deduction_result IS 'What a member charged to the pool.';
+COMMENT ON COLUMN @extschema@.ducto_team_deduction_result.transaction_id IS 'The ledger entry; NULL if nothing was booked.';
+COMMENT ON COLUMN @extschema@.ducto_team_deduction_result.team_id IS 'The team.';
+COMMENT ON COLUMN @extschema@.ducto_team_deduction_result.user_id IS 'The user.';
+COMMENT ON COLUMN @extschema@.ducto_team_deduction_result.amount IS 'Credits taken, positive; when rejected, those asked for.';
+COMMENT ON COLUMN @extschema@.ducto_team_deduction_result.team_balance_after IS 'The pool''s balance after it, in credits.';
+COMMENT ON COLUMN @extschema@.ducto_team_deduction_result.idempotent IS 'Whether an earlier call with the same key did it.';
+COMMENT ON COLUMN @extschema@.ducto_team_deduction_result.error IS 'The code of the rejection; NULL on success.';
 
 CREATE FUNCTION @extschema@.ducto_create_team(name text, initial_balance numeric DEFAULT 0)
 RETURNS @extschema@.ducto_team_result

@@ -63,6 +63,7 @@ SELECT objid::regclass AS "table", problem FROM members JOIN pg_class c ON c.oid
 	(relacl IS NOT NULL AND EXISTS (SELECT FROM aclexplode(relacl) WHERE grantee <> relowner), 'is open to another than its owner')
 	) p (broken, problem) WHERE kind = 'table' AND broken;
 SELECT attrelid::regclass AS "table", attname AS column_without_comment FROM members JOIN pg_attribute ON attrelid = objid WHERE kind = 'table' AND attnum > 0 AND NOT attisdropped AND col_description(attrelid, attnum) IS NULL;
+SELECT attrelid::regclass AS type, attname AS column_without_comment FROM members JOIN pg_type t ON t.oid = objid JOIN pg_attribute ON attrelid = typrelid WHERE kind = 'type' AND attnum > 0 AND NOT attisdropped AND col_description(attrelid, attnum) IS NULL;
 SELECT objid::regnamespace AS schema FROM members JOIN pg_namespace n ON n.oid = objid WHERE kind = 'schema' AND (obj_description(objid, 'pg_namespace') IS NULL OR has_schema_privilege('regress_ducto_none', objid, 'USAGE') OR has_schema_privilege('regress_ducto_none', objid, 'CREATE'));
 
 -- All tables can be distributed: the account's id, a team's being one, comes first in every unique key. Plans and pricing are small and the same everywhere.
