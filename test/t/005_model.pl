@@ -20,6 +20,7 @@ use warnings FATAL => 'all';
 use FindBin;
 use lib "$FindBin::RealBin/lib";
 
+use JSON::PP qw(encode_json);
 use List::Util qw(max min sum0);
 use Model;
 use PostgreSQL::Test::Cluster;
@@ -34,6 +35,20 @@ use constant STEPS      => $ENV{DUCTO_STEPS} || 2500;
 use constant ROUND      => 1250;       # steps before new users come
 use constant USERS      => 20;
 use constant BATCH      => 'ducto_sweep(1)';
+use constant NEAR       => 20;         # seconds before midnight at which a round ends
+
+# The plans, in credits. The last is published first, and then no more.
+my %plans = (
+	free   => { free_allowance => 8 },
+	pro    => { free_allowance => 40, max_concurrent => 6, per_operation => { image => { max_concurrent => 2 } } },
+	credit => {
+		free_allowance       => 3,
+		default_billing_mode => 'overdraft',
+		overdraft_floor      => -6,
+		per_operation        => { chat => { overdraft_floor => -15 }, image => { billing_mode => 'strict' } }
+	},
+	bare => {},
+	old  => { free_allowance => 12, retired => 1 });
 
 # The columns of each function's row. Money and times are compared as numbers.
 my %columns = (
@@ -43,12 +58,15 @@ my %columns = (
 	reserve => [qw(reservation_id user_id amount balance reserved available billing_mode expires_at idempotent error)],
 	renew   => [qw(reservation_id user_id amount balance reserved available billing_mode expires_at idempotent error)],
 	release => [qw(reservation_id user_id released reason)],
+	set_user_plan => [qw(user_id plan_id error)],
+	increment_usage_window => [qw(plan_id free_allowance allowance_used allowance_remaining error)],
 	refund  => [qw(refund_transaction_id original_transaction_id user_id team_id amount new_balance allowance_restored idempotent error)],
-	shown   => [qw(balance lifetime_purchased reserved available next_expiry grants)],
-	entry   => [qw(id seq type amount balance_after reference burned created_at effective_at)],
+	shown   => [qw(balance lifetime_purchased reserved available next_expiry plan_id free_allowance allowance_used allowance_remaining grants)],
+	entry   => [qw(id seq type amount balance_after allowance reference burned created_at effective_at)],
 );
 my %is_money = map { $_ => 1 } qw(amount new_balance lifetime_purchased balance_after allowance_consumed shortfall
-  balance reserved available allowance_restored);
+  balance reserved available allowance_restored allowance
+  free_allowance allowance_used allowance_remaining);
 
 # The arguments of each function that are money, in requests as 1/100000.
 my %money_arguments = map { $_ => 1 } qw(amount min_balance overdraft_floor);
@@ -93,6 +111,13 @@ sub some
 	return max(10, $amount);
 }
 
+# a_word says yes or no now and then.
+sub a_word
+{
+	my ($name, $word, $percent) = @_;
+	return chance($percent) ? ($name => $word) : ();
+}
+
 # key adds an idempotency key to some requests.
 sub key
 {
@@ -126,7 +151,8 @@ sub request_charge
 {
 	my ($account, $user) = @_;
 	my $room    = Model::room($account, 0);
-	my %request = (user_id => $user, key(), amount => some($account, $room, Model::expiring($account)));
+	my %request = (user_id => $user, key(), amount => some($account, $room, Model::expiring($account)),
+		a_word(skip_allowance => 'true', 10), a_word(operation_type => one_of('chat', 'image'), 20));
 
 	$request{amount}      = 0                        if chance(2);
 	$request{min_balance} = 100_000 * int(rand 10) if chance(20);
@@ -136,7 +162,8 @@ sub request_charge
 sub request_reserve
 {
 	my ($account, $user) = @_;
-	my %request = (user_id => $user, key(), amount => some($account, Model::room($account, 0), $account->{balance}));
+	my %request = (user_id => $user, key(), amount => some($account, Model::room($account, 0), $account->{balance}),
+		a_word(skip_allowance => 'true', 20));
 
 	$request{ttl_seconds}    = one_of(1, 1, 1, 2, 600)           if chance(85);
 	$request{operation_type} = one_of('chat', 'image')           if chance(40);
@@ -167,14 +194,14 @@ sub a_hold
 	return $expired[-1] if @expired && chance(50);
 	return $holds[ -1 - int rand min(scalar @holds, 8) ] if @holds && chance(90);
 	return one_of(@{ $other->{holds} }) if $other && @{ $other->{holds} };
-	return { id => new_id(), remaining => 10_0000, floor => 0 };
+	return { id => new_id(), remaining => 10_0000, floor => 0, skip => 0 };
 }
 
 sub request_deduct
 {
 	my ($account, $user) = @_;
 	my $hold    = a_hold($account);
-	my $room    = Model::room($account, $hold->{floor});
+	my $room    = Model::room($account, $hold->{floor}, $hold->{skip});
 	my %request = (user_id => $user, reservation_id => $hold->{id}, key());
 
 	$request{amount} =
@@ -184,6 +211,7 @@ sub request_deduct
 	$request{amount}     = 0                              if chance(8);
 	$request{overrun}    = one_of(qw(reject clamp full))  if chance(60);
 	$request{final}      = 'false'                        if $request{amount} && chance(35);
+	$request{skip_allowance} = one_of('true', 'false')    if chance(15);
 	$request{allow_late} = 'false'                        if chance(15);
 	return \%request;
 }
@@ -210,10 +238,29 @@ sub request_refund
 	my @entries = grep { defined $_->{id} } @{ $account->{entries} };
 	my @debits  = grep { $_->{type} eq 'usage' } @entries;
 	my $entry   = @debits && chance(90) ? $debits[ -1 - int rand min(scalar @debits, 6) ] : one_of(@entries);
-	my %request = (transaction_id => $entry && chance(98) ? $entry->{id} : new_id(), key());
+	my %request = (transaction_id => $entry && chance(98) ? $entry->{id} : new_id(), key(),
+		a_word(restore_allowance => 'false', 15));
+	my $credits = $entry ? -$entry->{amount} - $entry->{refunded} : 0;
+	my $allowed = $entry ? $entry->{allowance} - $entry->{restored} : 0;
 
-	$request{amount} = some($account, $entry ? -$entry->{amount} - $entry->{refunded} : ()) if chance(60);
+	$request{amount} = some($account, $credits + one_of(0, $allowed), $credits + $allowed) if chance(60);
 	return \%request;
+}
+
+sub request_set_user_plan
+{
+	my ($account, $user) = @_;
+	return { user_id => $user, chance(15) ? () : (plan_id => one_of(sort keys %plans, chance(10) ? 'none such' : ())) };
+}
+
+sub request_increment_usage_window
+{
+	my ($account, $user) = @_;
+	return {
+		user_id => $user,
+		plan_id => one_of($account->{plan_id} // 'free', sort keys %plans, chance(20) ? 'none such' : ()),
+		amount  => chance(10) ? 0 : some($account, Model::allowance($account))
+	};
 }
 
 # sql writes a call.
@@ -240,6 +287,7 @@ sub sql
 			push @arguments, "$name => '$value'";
 		}
 	}
+	push @arguments, 'plan_id => NULL' if $function eq 'set_user_plan' && !defined $request->{plan_id};
 	return "ducto_$function(" . join(', ', @arguments) . ')';
 }
 
@@ -282,11 +330,12 @@ sub ask
 		"SELECT 'answer', $columns FROM $call;",
 		$clock,
 		"SELECT 'shown', balance, lifetime_purchased, reserved, available, " . microseconds('next_expiry') . ',',
+		" plan_id, free_allowance, allowance_used, allowance_remaining,",
 		" (SELECT coalesce(string_agg(grant_id || '=' || (remaining * 10000)::bigint, ',' ORDER BY n), '')",
 		"  FROM ducto_list_grants('$user') WITH ORDINALITY AS g(grant_id, type, amount, remaining, priority, expires_at, created_at, n))",
-		" FROM ducto_get_balance('$user');",
+		" FROM ducto_get_balance('$user'), ducto_check_allowance('$user');",
 		$clock,
-		"SELECT 'entry', id, seq, type, amount, balance_after, reference,",
+		"SELECT 'entry', id, seq, type, amount, balance_after, allowance_consumed, reference,",
 		" (SELECT string_agg(g || '=' || (a * 10000)::bigint, ',' ORDER BY n) FROM unnest(burned_grants, burned_amounts) WITH ORDINALITY AS b(g, a, n)),",
 		microseconds('created_at') . ', ' . microseconds('effective_at'),
 		" FROM ducto.ledger WHERE account_id = '$user' AND seq > $booked ORDER BY seq"));
@@ -339,7 +388,7 @@ sub entry_differences
 
 		return "ledger: there should be no entry $entry->{seq}" unless $expected;
 		push @differences, differences("entry $entry->{seq}", {
-				(map { $_ => $expected->{$_} } qw(seq type amount balance_after)),
+				(map { $_ => $expected->{$_} } qw(seq type amount balance_after allowance)),
 				burned => join(',', map { "$_->[0]=$_->[1]" } @{ $expected->{burned} }) || undef,
 				(map { defined $expected->{$_} ? ($_ => $expected->{$_}) : () } qw(id reference)),
 				effective_at => $expected->{effective_at} // $entry->{created_at}
@@ -468,7 +517,8 @@ sub step_call
 
 		$function = one_of(
 			('add_credits') x 6, ('charge') x 5, ('reserve') x 8, ('deduct') x ($holding ? 7 : 2),
-			('release') x 1, ('renew') x 1, ('refund') x 4);
+			('release') x 1, ('renew') x 1, ('refund') x 4,
+			('set_user_plan') x 2, ('increment_usage_window') x 1);
 		$request = main->can("request_$function")->($account, $user);
 	}
 	push @{ $log{"keys $user"} }, [ $function, $request ] if defined $request->{idempotency_key};
@@ -486,7 +536,7 @@ sub make_call
 
 	push @{ $log{$user} }, sprintf('%.6f %s -> %s', $answer->{before} / 1e6, $call,
 		join(' ', map { "$_=" . ($answer->{row}{$_} // 'null') } @{ $columns{$function} }));
-	$counts{ "$function " . ($error || ($answer->{row}{idempotent} eq 't' ? 'again' : 'done')) }++;
+	$counts{ "$function " . ($error || (($answer->{row}{idempotent} // 'f') eq 't' ? 'again' : 'done')) }++;
 	@differences = follow($function, $request, $user, $answer);
 	return @differences ? differ($step, $user, @differences) : 1;
 }
@@ -639,7 +689,8 @@ sub step_afford
 	my $user    = one_of(@users);
 	my $account = $world->account($user, 0);
 	my $amount  = some($account, Model::room($account, Model::MIN_BALANCE));
-	my $call    = sql('can_afford', { user_id => $user, amount => $amount });
+	my $request = { user_id => $user, amount => $amount, a_word(operation_type => 'chat', 30) };
+	my $call    = sql('can_afford', $request);
 	my $answer  = ask('look', $call, $user);
 	my ($affordable, $available, $allowance, $reason) = @{ $answer->{row} };
 	my @possible;
@@ -648,10 +699,9 @@ sub step_afford
 	foreach my $at (moments($world, $answer->{before}, $answer->{between}))
 	{
 		my $then = dclone($world)->account($user, $at);
-		my $fits = Model::rounded($amount) <= Model::room($then, Model::MIN_BALANCE);
+		my $why  = Model::refusal($then, $request);
 
-		push @possible, join(' ', $fits ? 't' : 'f', $then->{balance} - Model::held($then), 0,
-			$fits ? 'null' : 'insufficient_credits');
+		push @possible, join(' ', $why ? 'f' : 't', $then->{balance} - Model::held($then), Model::allowance($then), $why // 'null');
 	}
 	my $is = join(' ', $affordable, Model::money($available), Model::money($allowance), $reason // 'null');
 	return differ($step, $user, "$call: should be @possible, is $is") unless grep { $_ eq $is } @possible;
@@ -678,6 +728,22 @@ sub step
 
 # --- rounds --------------------------------------------------------------------
 
+# to_midnight is how many seconds the UTC day still has. The model knows one day
+# and one month: a round ends before they do.
+sub to_midnight
+{
+	return 86400 - time() % 86400;
+}
+
+# wait_for_midnight waits for the next day when it is near.
+sub wait_for_midnight
+{
+	my $left = to_midnight();
+
+	sleep($left + 1) if $left <= NEAR + 10;
+	return;
+}
+
 # start_round begins with a new database and new users. One of the sessions
 # lives in a time zone far away, which must not matter.
 sub start_round
@@ -688,7 +754,7 @@ sub start_round
 	$node->safe_psql('postgres', "CREATE DATABASE $name TEMPLATE empty");
 	@sessions = map { Session->new($node, dbname => $name) } 1 .. 2;
 	$sessions[0]->run("SET timezone = 'Pacific/Kiritimati'");
-	$world = Model->new;
+	$world = Model->new(\%plans);
 	@users = map { new_id() } 1 .. USERS;
 	%log   = ();
 	return;
@@ -710,21 +776,40 @@ sub end_round
 	return $good;
 }
 
+# publish makes plans known, by a pricing configuration.
+sub publish
+{
+	my (@ids) = @_;
+	my %config = (models => { _default => '1' }, plans => {});
+
+	foreach my $id (@ids)
+	{
+		my %plan = (%{ $plans{$id} }, name => "Plan $id");
+
+		delete $plan{retired};
+		$config{plans}{$id} = \%plan;
+	}
+	$node->safe_psql('empty', "SELECT ducto_set_active_pricing('" . encode_json(\%config) . "')");
+	return;
+}
+
 # run_sequence makes the steps of one seed.
 sub run_sequence
 {
 	($seed) = @_;
-	my $rounds = int((STEPS + ROUND - 1) / ROUND);
 	my $step   = 0;
 	my $good   = 1;
 
 	note("DUCTO_SEED=$seed");
 	srand($seed);
 	$next_id = 0;
-	for (my $round = 1; $round <= $rounds && $good; $round++)
+	for (my $round = 1; $step < STEPS && $good; $round++)
 	{
+		my $end = min(STEPS, $step + ROUND);
+
+		wait_for_midnight();
 		start_round("seed_${seed}_$round");
-		while ($good && $step < STEPS && $step < $round * ROUND)
+		while ($good && $step < $end && to_midnight() > NEAR)
 		{
 			$good = step(++$step);
 		}
@@ -757,6 +842,8 @@ $node->append_conf('postgresql.conf', "log_statement = none\nsynchronous_commit 
 $node->start;
 $node->safe_psql('postgres', 'CREATE DATABASE empty');
 $node->safe_psql('empty', 'CREATE EXTENSION ducto');
+publish(sort keys %plans);
+publish(grep { !$plans{$_}{retired} } sort keys %plans);
 
 my $good = 1;
 foreach my $number (defined $ENV{DUCTO_SEED} && length $ENV{DUCTO_SEED} ? $ENV{DUCTO_SEED} : (FIXED_SEED, int(rand(2**31))))
@@ -788,7 +875,12 @@ SKIP:
 		'a deduct of more than is held, full',
 		'a refund to a grant',
 		'a refund to a grant that has expired',
-		'a refund that a debt eats');
+		'a refund that a debt eats',
+		'a hold that the allowance covers',
+		'a plan that holds relied on, gone',
+		'a debit that the allowance pays in part',
+		'a refund of credits and allowance',
+		'a refund of allowance to a user without a plan');
 	push @missing, grep { !$counts{$_} } (
 		'add_credits done', 'add_credits again', 'add_credits insufficient_credits', 'add_credits idempotency_conflict',
 		'charge done', 'charge again', 'charge insufficient_credits', 'charge idempotency_conflict',
@@ -799,6 +891,8 @@ SKIP:
 		'renew done', 'renew reservation_expired', 'renew reservation_closed', 'renew reservation_not_found',
 		'refund done', 'refund again', 'refund already_refunded', 'refund over_refund', 'refund not_refundable',
 		'refund transaction_not_found', 'refund idempotency_conflict',
+		'set_user_plan done', 'set_user_plan plan_not_found',
+		'increment_usage_window done', 'increment_usage_window plan_not_found',
 		'COMMIT', 'ROLLBACK', 'ROLLBACK TO s; RELEASE s', 'reservations closed as expired', 'a balance of the past');
 	is("@missing", '', 'the sequences met everything that they are for');
 }
