@@ -59,17 +59,20 @@ my %columns = (
 	renew   => [qw(reservation_id user_id amount balance reserved available billing_mode expires_at idempotent error)],
 	release => [qw(reservation_id user_id released reason)],
 	set_user_plan => [qw(user_id plan_id error)],
+	set_spend_cap    => [qw(user_id cap_type model cap_limit action current_spend)],
+	remove_spend_cap => [qw(removed)],
+	check_spend_cap  => [qw(capped current_spend cap_limit action model)],
 	increment_usage_window => [qw(plan_id free_allowance allowance_used allowance_remaining error)],
 	refund  => [qw(refund_transaction_id original_transaction_id user_id team_id amount new_balance allowance_restored idempotent error)],
-	shown   => [qw(balance lifetime_purchased reserved available next_expiry plan_id free_allowance allowance_used allowance_remaining grants)],
-	entry   => [qw(id seq type amount balance_after allowance reference burned created_at effective_at)],
+	shown   => [qw(balance lifetime_purchased reserved available next_expiry plan_id free_allowance allowance_used allowance_remaining caps grants)],
+	entry   => [qw(id seq type amount balance_after allowance model reference burned created_at effective_at)],
 );
 my %is_money = map { $_ => 1 } qw(amount new_balance lifetime_purchased balance_after allowance_consumed shortfall
   balance reserved available allowance_restored allowance
-  free_allowance allowance_used allowance_remaining);
+  free_allowance allowance_used allowance_remaining cap_limit current_spend);
 
 # The arguments of each function that are money, in requests as 1/100000.
-my %money_arguments = map { $_ => 1 } qw(amount min_balance overdraft_floor);
+my %money_arguments = map { $_ => 1 } qw(amount min_balance overdraft_floor cap_limit);
 
 my $node = PostgreSQL::Test::Cluster->new('model');
 my ($world, @sessions, $session, @stack, %log, %counts);
@@ -111,6 +114,13 @@ sub some
 	return max(10, $amount);
 }
 
+# cap_room lists what the caps still leave.
+sub cap_room
+{
+	my ($account) = @_;
+	return map { $_->{limit} - Model::spend($account, $_->{model}) } values %{ $account->{caps} };
+}
+
 # a_word says yes or no now and then.
 sub a_word
 {
@@ -150,9 +160,10 @@ sub request_add_credits
 sub request_charge
 {
 	my ($account, $user) = @_;
-	my $room    = Model::room($account, 0);
+	my $room    = one_of(Model::room($account, 0), cap_room($account));
 	my %request = (user_id => $user, key(), amount => some($account, $room, Model::expiring($account)),
-		a_word(skip_allowance => 'true', 10), a_word(operation_type => one_of('chat', 'image'), 20));
+		a_word(skip_allowance => 'true', 10), a_word(model => one_of('gpt', 'llama'), 50),
+		a_word(operation_type => one_of('chat', 'image'), 20));
 
 	$request{amount}      = 0                        if chance(2);
 	$request{min_balance} = 100_000 * int(rand 10) if chance(20);
@@ -162,8 +173,8 @@ sub request_charge
 sub request_reserve
 {
 	my ($account, $user) = @_;
-	my %request = (user_id => $user, key(), amount => some($account, Model::room($account, 0), $account->{balance}),
-		a_word(skip_allowance => 'true', 20));
+	my %request = (user_id => $user, key(), amount => some($account, Model::room($account, 0), $account->{balance}, cap_room($account)),
+		a_word(skip_allowance => 'true', 20), a_word(model => one_of('gpt', 'llama'), 50));
 
 	$request{ttl_seconds}    = one_of(1, 1, 1, 2, 600)           if chance(85);
 	$request{operation_type} = one_of('chat', 'image')           if chance(40);
@@ -211,6 +222,7 @@ sub request_deduct
 	$request{amount}     = 0                              if chance(8);
 	$request{overrun}    = one_of(qw(reject clamp full))  if chance(60);
 	$request{final}      = 'false'                        if $request{amount} && chance(35);
+	$request{model}      = one_of('gpt', 'llama')         if chance(15);
 	$request{skip_allowance} = one_of('true', 'false')    if chance(15);
 	$request{allow_late} = 'false'                        if chance(15);
 	return \%request;
@@ -263,6 +275,35 @@ sub request_increment_usage_window
 	};
 }
 
+# a_cap names a cap, which may not be there.
+sub a_cap
+{
+	my ($user) = @_;
+	return (user_id => $user, cap_type => one_of('daily', 'monthly'), a_word(model => one_of('gpt', 'llama'), 40));
+}
+
+sub request_set_spend_cap
+{
+	my ($account, $user) = @_;
+	my %cap   = a_cap($user);
+	my $spend = Model::spend($account, $cap{model});
+
+	return { %cap, a_word(action => one_of('deny', 'warn', 'notify'), 75),
+		cap_limit => chance(4) ? 0 : 10 * $spend + some($account) };
+}
+
+sub request_remove_spend_cap
+{
+	my ($account, $user) = @_;
+	return { a_cap($user) };
+}
+
+sub request_check_spend_cap
+{
+	my ($account, $user) = @_;
+	return { user_id => $user, a_word(model => one_of('gpt', 'llama'), 50), amount => chance(10) ? 0 : some($account, cap_room($account)) };
+}
+
 # sql writes a call.
 sub sql
 {
@@ -288,7 +329,7 @@ sub sql
 		}
 	}
 	push @arguments, 'plan_id => NULL' if $function eq 'set_user_plan' && !defined $request->{plan_id};
-	return "ducto_$function(" . join(', ', @arguments) . ')';
+	return "ducto_$function(" . join(', ', @arguments) . ')' . ($function eq 'remove_spend_cap' ? ' AS r(removed)' : '');
 }
 
 # --- answers -------------------------------------------------------------------
@@ -331,11 +372,14 @@ sub ask
 		$clock,
 		"SELECT 'shown', balance, lifetime_purchased, reserved, available, " . microseconds('next_expiry') . ',',
 		" plan_id, free_allowance, allowance_used, allowance_remaining,",
+		" (SELECT coalesce(string_agg(cap, ',' ORDER BY cap COLLATE \"C\"), '') FROM (SELECT cap_type || ' ' || coalesce(model, '')",
+		"   || '=' || (cap_limit * 10000)::bigint || ' ' || action || ' ' || (current_spend * 10000)::bigint AS cap",
+		"  FROM ducto_list_spend_caps('$user')) AS c),",
 		" (SELECT coalesce(string_agg(grant_id || '=' || (remaining * 10000)::bigint, ',' ORDER BY n), '')",
 		"  FROM ducto_list_grants('$user') WITH ORDINALITY AS g(grant_id, type, amount, remaining, priority, expires_at, created_at, n))",
 		" FROM ducto_get_balance('$user'), ducto_check_allowance('$user');",
 		$clock,
-		"SELECT 'entry', id, seq, type, amount, balance_after, allowance_consumed, reference,",
+		"SELECT 'entry', id, seq, type, amount, balance_after, allowance_consumed, model, reference,",
 		" (SELECT string_agg(g || '=' || (a * 10000)::bigint, ',' ORDER BY n) FROM unnest(burned_grants, burned_amounts) WITH ORDINALITY AS b(g, a, n)),",
 		microseconds('created_at') . ', ' . microseconds('effective_at'),
 		" FROM ducto.ledger WHERE account_id = '$user' AND seq > $booked ORDER BY seq"));
@@ -389,6 +433,7 @@ sub entry_differences
 		return "ledger: there should be no entry $entry->{seq}" unless $expected;
 		push @differences, differences("entry $entry->{seq}", {
 				(map { $_ => $expected->{$_} } qw(seq type amount balance_after allowance)),
+				$entry->{type} eq 'usage' ? (model => $expected->{model}) : (),
 				burned => join(',', map { "$_->[0]=$_->[1]" } @{ $expected->{burned} }) || undef,
 				(map { defined $expected->{$_} ? ($_ => $expected->{$_}) : () } qw(id reference)),
 				effective_at => $expected->{effective_at} // $entry->{created_at}
@@ -460,7 +505,8 @@ sub count_entries
 sub is_write
 {
 	my ($function, $row) = @_;
-	return exists $columns{$function} && ($row->{error} // '') ne 'transaction_not_found';
+	return exists $columns{$function} && $function ne 'check_spend_cap'
+	  && ($row->{error} // '') !~ /^(?:transaction|plan)_not_found$/;
 }
 
 # step_differences makes a step in a model and compares the answer.
@@ -518,7 +564,8 @@ sub step_call
 		$function = one_of(
 			('add_credits') x 6, ('charge') x 5, ('reserve') x 8, ('deduct') x ($holding ? 7 : 2),
 			('release') x 1, ('renew') x 1, ('refund') x 4,
-			('set_user_plan') x 2, ('increment_usage_window') x 1);
+			('set_user_plan') x 2, ('increment_usage_window') x 1,
+			('set_spend_cap') x 2, ('remove_spend_cap') x 1, ('check_spend_cap') x 1);
 		$request = main->can("request_$function")->($account, $user);
 	}
 	push @{ $log{"keys $user"} }, [ $function, $request ] if defined $request->{idempotency_key};
@@ -689,7 +736,7 @@ sub step_afford
 	my $user    = one_of(@users);
 	my $account = $world->account($user, 0);
 	my $amount  = some($account, Model::room($account, Model::MIN_BALANCE));
-	my $request = { user_id => $user, amount => $amount, a_word(operation_type => 'chat', 30) };
+	my $request = { user_id => $user, amount => $amount, a_word(operation_type => 'chat', 30), a_word(model => 'gpt', 30) };
 	my $call    = sql('can_afford', $request);
 	my $answer  = ask('look', $call, $user);
 	my ($affordable, $available, $allowance, $reason) = @{ $answer->{row} };
@@ -880,7 +927,13 @@ SKIP:
 		'a plan that holds relied on, gone',
 		'a debit that the allowance pays in part',
 		'a refund of credits and allowance',
-		'a refund of allowance to a user without a plan');
+		'a refund of allowance to a user without a plan',
+		'a refund that gives a cap room',
+		'a cap that changes',
+		'a new cap whose window has seen something',
+		'a cap_warning: deny',
+		'a cap_warning: warn',
+		'a cap_warning: notify');
 	push @missing, grep { !$counts{$_} } (
 		'add_credits done', 'add_credits again', 'add_credits insufficient_credits', 'add_credits idempotency_conflict',
 		'charge done', 'charge again', 'charge insufficient_credits', 'charge idempotency_conflict',
@@ -891,6 +944,7 @@ SKIP:
 		'renew done', 'renew reservation_expired', 'renew reservation_closed', 'renew reservation_not_found',
 		'refund done', 'refund again', 'refund already_refunded', 'refund over_refund', 'refund not_refundable',
 		'refund transaction_not_found', 'refund idempotency_conflict',
+		'charge cap_reached', 'reserve cap_reached', 'set_spend_cap done', 'remove_spend_cap done', 'check_spend_cap done',
 		'set_user_plan done', 'set_user_plan plan_not_found',
 		'increment_usage_window done', 'increment_usage_window plan_not_found',
 		'COMMIT', 'ROLLBACK', 'ROLLBACK TO s; RELEASE s', 'reservations closed as expired', 'a balance of the past');

@@ -17,6 +17,8 @@
 #   because of the operation (holds need it no longer) is booked after it;
 # - with another skip_allowance than its reservation's, a deduct fits when it
 #   raises what holds need no further than before, or leaves the floor;
+# - a hold of which a part was captured counts in caps with what it was admitted
+#   for, but not with more than it still holds;
 # - debt eats of a refund first what never expires, then what would go back to
 #   the grants last.
 
@@ -87,6 +89,7 @@ sub account
 		reserves => {},    # keys of reserves
 		plan     => undef,
 		used     => 0,     # of the allowance
+		caps     => {},
 	};
 
 	roll($account, $at);
@@ -145,6 +148,54 @@ sub room
 	my $left = allowance($account);
 
 	return $skip ? $most - max(0, $backed - $left) : $most + $left - $backed;
+}
+
+# beyond is what a new hold needs beyond the allowance, which is what caps count
+# of it.
+sub beyond
+{
+	my ($account, $amount, $skip) = @_;
+	my ($backed) = parts($account);
+	my $left = allowance($account);
+	return $skip ? $amount : max(0, $backed + $amount - $left) - max(0, $backed - $left);
+}
+
+# spend is what counts against caps, all of it or that on one model: what was
+# spent and not refunded, and what is held.
+sub spend
+{
+	my ($account, $model) = @_;
+	my @counted = grep { !defined $model || ($_->{model} // '') eq $model } @{ $account->{entries} }, @{ $account->{holds} };
+	return sum0(
+		(map { -$_->{amount} - $_->{refunded} } grep { ($_->{type} // '') eq 'usage' } @counted),
+		(map { min($_->{counted}, $_->{remaining}) } grep { ($_->{state} // '') eq 'open' } @counted));
+}
+
+# exceeded lists what the caps of a model do that would be exceeded.
+sub exceeded
+{
+	my ($account, $model, $amount) = @_;
+	return map { $_->{action} }
+	  grep { (!defined $_->{model} || $_->{model} eq ($model // '')) && spend($account, $_->{model}) + $amount > $_->{limit} }
+	  values %{ $account->{caps} };
+}
+
+# denied tells whether a cap forbids to spend more.
+sub denied
+{
+	my ($account, $model, $amount) = @_;
+	return $amount > 0 && grep { $_ eq 'deny' } exceeded($account, $model, $amount);
+}
+
+# warning is the strongest action of the caps that were exceeded.
+sub warning
+{
+	my ($account, $model) = @_;
+	my %is = map { $_ => 1 } exceeded($account, $model, 0);
+	my ($strongest) = grep { $is{$_} } qw(deny warn notify);
+
+	$met{"a cap_warning: $strongest"}++ if $strongest;
+	return $strongest;
 }
 
 # terms are the rules of an operation: what the request says, else the plan for
@@ -430,13 +481,17 @@ sub charge
 	return $row if $row;
 	$error //= 'insufficient_credits'
 	  if $amount > 0 && $amount > room($account, $floor, $skip);
+	$error = 'cap_reached'
+	  if (!$error || $error eq 'insufficient_credits')
+	  && denied($account, $request->{model}, $skip ? $amount : max(0, $amount - allowance($account)));
 	return deduction($account, $request, error => $error) if $error || $amount == 0;
 
-	$entry = debit($account, $amount, $skip, id => $answer->{transaction_id});
+	$entry = debit($account, $amount, $skip, id => $answer->{transaction_id}, model => $request->{model});
 	$row = deduction($account, $request,
 		transaction_id     => $entry->{id},
 		amount             => -$entry->{amount},
-		allowance_consumed => $entry->{allowance});
+		allowance_consumed => $entry->{allowance},
+		cap_warning        => $entry->{amount} < 0 ? warning($account, $request->{model}) : undef);
 	remember($account, 'debit', $request, undef, $row);
 	expire($account);
 	return $row;
@@ -464,6 +519,8 @@ sub refusal
 	return 'concurrency_limit'
 	  if defined $most
 	  && $most <= grep { $_->{state} eq 'open' && $_->{operation_type} eq $operation } @{ $account->{holds} };
+	return 'cap_reached'
+	  if denied($account, $request->{model}, beyond($account, $amount, is_true($request->{skip_allowance})));
 	return 'insufficient_credits'
 	  if $amount > room($account, reserve_floor($account, $request), is_true($request->{skip_allowance}));
 	return undef;
@@ -494,6 +551,8 @@ sub reserve
 			mode           => $mode,
 			floor          => $floor,
 			skip           => $skip,
+			model          => $request->{model},
+			counted        => beyond($account, $amount, $skip),
 			state          => 'open',
 			expires_at     => made_time($when, ($request->{ttl_seconds} // TTL) * 1_000_000, $answer->{expires_at})
 		};
@@ -536,7 +595,7 @@ sub deduct
 	my $overrun = $request->{overrun} // 'reject';
 	my $final   = ($request->{final} // 'true') eq 'true';
 	my ($row, $error) = known($account, 'debit', $request, $request->{reservation_id});
-	my ($late, $own, $limit, $charge, $skip, $entry);
+	my ($late, $own, $limit, $charge, $skip, $model, $entry);
 
 	return $row if $row;
 	return deduction($account, $request, error => $error) if $error;
@@ -547,6 +606,7 @@ sub deduct
 	$own   = $late ? 0 : $hold->{remaining};
 	$skip  = defined $request->{skip_allowance} ? is_true($request->{skip_allowance}) : $hold->{skip};
 	$limit = room($account, $hold->{floor}, $skip, $hold);
+	$model = $request->{model} // $hold->{model};
 	return deduction($account, $request, error => 'reservation_expired')
 	  if $late && ($request->{allow_late} // 'true') ne 'true';
 	return deduction($account, $request, error => $late ? 'reservation_expired' : 'insufficient_credits')
@@ -560,13 +620,15 @@ sub deduct
 	$hold->{state} = 'settled' if $final;
 	$entry = debit($account, $charge, $skip,
 		id        => $answer->{transaction_id},
+		model     => $model,
 		reference => $hold->{id}) if $amount > 0;
 	$met{'a debt'}++ if $entry && $account->{balance} < 0;
 	$row = deduction($account, $request,
 		transaction_id     => $entry ? $entry->{id} : undef,
 		amount             => $entry ? -$entry->{amount} : 0,
 		allowance_consumed => $entry ? $entry->{allowance} : 0,
-		shortfall          => $amount - $charge);
+		shortfall          => $amount - $charge,
+		cap_warning        => $entry && $entry->{amount} < 0 ? warning($account, $model) : undef);
 	expire($account);
 	$row->{balance_after} = $account->{balance} unless $entry;
 	remember($account, 'debit', $request, $request->{reservation_id}, $row);
@@ -681,6 +743,7 @@ sub refund
 			burned    => $given,
 			reference => $id,
 			id        => $answer->{refund_transaction_id});
+		$met{'a refund that gives a cap room'}++ if $amount > 0 && %{ $account->{caps} };
 		$debit->{refunded} += $amount;
 		$debit->{restored} += $restored;
 		$account->{used} -= $restored;
@@ -790,6 +853,69 @@ sub increment_usage_window
 	return { %{ window($account, $id, $plan) }, error => undef };
 }
 
+# --- caps --------------------------------------------------------------------
+
+# shown_cap is a cap as it is listed.
+sub shown_cap
+{
+	my ($account, $cap) = @_;
+	return {
+		cap_type      => $cap->{type},
+		model         => $cap->{model},
+		cap_limit     => $cap->{limit},
+		action        => $cap->{action},
+		current_spend => spend($account, $cap->{model})
+	};
+}
+
+sub set_spend_cap
+{
+	my ($self, $when, $request, $answer) = @_;
+	my $account = $self->account($request->{user_id}, $when->{at});
+	my $name    = "$request->{cap_type} " . ($request->{model} // '');
+	my $cap     = {
+		type   => $request->{cap_type},
+		model  => $request->{model},
+		limit  => rounded($request->{cap_limit}),
+		action => $request->{action} // 'deny'
+	};
+
+	$met{'a cap that changes'}++ if $account->{caps}{$name};
+	$met{'a new cap whose window has seen something'}++ if !$account->{caps}{$name} && spend($account, $cap->{model}) > 0;
+	$account->{caps}{$name} = $cap;
+	$self->keep($account);
+	return { user_id => $request->{user_id}, %{ shown_cap($account, $cap) } };
+}
+
+sub remove_spend_cap
+{
+	my ($self, $when, $request, $answer) = @_;
+	my $account = $self->account($request->{user_id}, $when->{at});
+
+	return { removed => delete $account->{caps}{ "$request->{cap_type} " . ($request->{model} // '') } ? 't' : 'f' };
+}
+
+# A model's own caps and those of all models are looked at, or without a model
+# only these. Of several that would be exceeded any may be told.
+sub check_spend_cap
+{
+	my ($self, $when, $request, $answer) = @_;
+	my $account = $self->account($request->{user_id}, $when->{at});
+	my $amount  = rounded($request->{amount});
+	my $model   = $request->{model};
+	my @caps    = map { shown_cap($account, $_) }
+	  grep { !defined $_->{model} || $_->{model} eq ($model // '') } values %{ $account->{caps} };
+	my @exceeded = grep { $_->{current_spend} + $amount > $_->{cap_limit} } @caps;
+	my @deny     = grep { $_->{action} eq 'deny' } @exceeded;
+	my $least    = min(map { $_->{cap_limit} - $_->{current_spend} } @caps);
+	my @told     = @deny ? @deny : @exceeded ? @exceeded : grep { $_->{cap_limit} - $_->{current_spend} == $least } @caps;
+	my $is       = sub { join ' ', map { $_ // 'null' } @{ $_[0] }{qw(current_spend cap_limit action model)} };
+	my ($right)  = grep { $is->($_) eq $is->($answer) } @told;
+
+	$right //= $told[0] // { current_spend => 0 };
+	return { capped => @deny ? 't' : 'f', map { $_ => $right->{$_} } qw(current_spend cap_limit action model) };
+}
+
 # --- reads -------------------------------------------------------------------
 
 # shown is what ducto_get_balance and ducto_list_grants show at a moment.
@@ -808,6 +934,9 @@ sub shown
 		reserved           => held($account),
 		available          => $account->{balance} - held($account),
 		next_expiry        => min(map { $_->{expires_at} } @live),
+		caps               => join(',', sort map {
+				"$_->{type} " . ($_->{model} // '') . "=$_->{limit} $_->{action} " . spend($account, $_->{model})
+			} values %{ $account->{caps} }),
 		grants             => join(',', map { "$_->{id}=$_->{remaining}" } @live)
 	};
 }
