@@ -20,6 +20,7 @@ use warnings FATAL => 'all';
 use FindBin;
 use lib "$FindBin::RealBin/lib";
 
+use JSON::PP qw(encode_json);
 use List::Util qw(max min sum0);
 use Model;
 use PostgreSQL::Test::Cluster;
@@ -34,6 +35,20 @@ use constant STEPS      => $ENV{DUCTO_STEPS} || 2500;
 use constant ROUND      => 1250;       # steps before new users come
 use constant USERS      => 20;
 use constant BATCH      => 'ducto_sweep(1)';
+use constant NEAR       => 20;         # seconds before midnight at which a round ends
+
+# The plans, in credits. The last is published first, and then no more.
+my %plans = (
+	free   => { free_allowance => 8 },
+	pro    => { free_allowance => 40, max_concurrent => 6, per_operation => { image => { max_concurrent => 2 } } },
+	credit => {
+		free_allowance       => 3,
+		default_billing_mode => 'overdraft',
+		overdraft_floor      => -6,
+		per_operation        => { chat => { overdraft_floor => -15 }, image => { billing_mode => 'strict' } }
+	},
+	bare => {},
+	old  => { free_allowance => 12, retired => 1 });
 
 # The columns of each function's row. Money and times are compared as numbers.
 my %columns = (
@@ -43,15 +58,21 @@ my %columns = (
 	reserve => [qw(reservation_id user_id amount balance reserved available billing_mode expires_at idempotent error)],
 	renew   => [qw(reservation_id user_id amount balance reserved available billing_mode expires_at idempotent error)],
 	release => [qw(reservation_id user_id released reason)],
+	set_user_plan => [qw(user_id plan_id error)],
+	set_spend_cap    => [qw(user_id cap_type model cap_limit action current_spend)],
+	remove_spend_cap => [qw(removed)],
+	check_spend_cap  => [qw(capped current_spend cap_limit action model)],
+	increment_usage_window => [qw(plan_id free_allowance allowance_used allowance_remaining error)],
 	refund  => [qw(refund_transaction_id original_transaction_id user_id team_id amount new_balance allowance_restored idempotent error)],
-	shown   => [qw(balance lifetime_purchased reserved available next_expiry grants)],
-	entry   => [qw(id seq type amount balance_after reference burned created_at effective_at)],
+	shown   => [qw(balance lifetime_purchased reserved available next_expiry plan_id free_allowance allowance_used allowance_remaining caps grants)],
+	entry   => [qw(id seq type amount balance_after allowance model reference burned created_at effective_at)],
 );
 my %is_money = map { $_ => 1 } qw(amount new_balance lifetime_purchased balance_after allowance_consumed shortfall
-  balance reserved available allowance_restored);
+  balance reserved available allowance_restored allowance
+  free_allowance allowance_used allowance_remaining cap_limit current_spend);
 
 # The arguments of each function that are money, in requests as 1/100000.
-my %money_arguments = map { $_ => 1 } qw(amount min_balance overdraft_floor);
+my %money_arguments = map { $_ => 1 } qw(amount min_balance overdraft_floor cap_limit);
 
 my $node = PostgreSQL::Test::Cluster->new('model');
 my ($world, @sessions, $session, @stack, %log, %counts);
@@ -93,6 +114,20 @@ sub some
 	return max(10, $amount);
 }
 
+# cap_room lists what the caps still leave.
+sub cap_room
+{
+	my ($account) = @_;
+	return map { $_->{limit} - Model::spend($account, $_->{model}) } values %{ $account->{caps} };
+}
+
+# a_word says yes or no now and then.
+sub a_word
+{
+	my ($name, $word, $percent) = @_;
+	return chance($percent) ? ($name => $word) : ();
+}
+
 # key adds an idempotency key to some requests.
 sub key
 {
@@ -125,8 +160,10 @@ sub request_add_credits
 sub request_charge
 {
 	my ($account, $user) = @_;
-	my $room    = Model::room($account, 0);
-	my %request = (user_id => $user, key(), amount => some($account, $room, Model::expiring($account)));
+	my $room    = one_of(Model::room($account, 0), cap_room($account));
+	my %request = (user_id => $user, key(), amount => some($account, $room, Model::expiring($account)),
+		a_word(skip_allowance => 'true', 10), a_word(model => one_of('gpt', 'llama'), 50),
+		a_word(operation_type => one_of('chat', 'image'), 20));
 
 	$request{amount}      = 0                        if chance(2);
 	$request{min_balance} = 100_000 * int(rand 10) if chance(20);
@@ -136,7 +173,8 @@ sub request_charge
 sub request_reserve
 {
 	my ($account, $user) = @_;
-	my %request = (user_id => $user, key(), amount => some($account, Model::room($account, 0), $account->{balance}));
+	my %request = (user_id => $user, key(), amount => some($account, Model::room($account, 0), $account->{balance}, cap_room($account)),
+		a_word(skip_allowance => 'true', 20), a_word(model => one_of('gpt', 'llama'), 50));
 
 	$request{ttl_seconds}    = one_of(1, 1, 1, 2, 600)           if chance(85);
 	$request{operation_type} = one_of('chat', 'image')           if chance(40);
@@ -167,14 +205,14 @@ sub a_hold
 	return $expired[-1] if @expired && chance(50);
 	return $holds[ -1 - int rand min(scalar @holds, 8) ] if @holds && chance(90);
 	return one_of(@{ $other->{holds} }) if $other && @{ $other->{holds} };
-	return { id => new_id(), remaining => 10_0000, floor => 0 };
+	return { id => new_id(), remaining => 10_0000, floor => 0, skip => 0 };
 }
 
 sub request_deduct
 {
 	my ($account, $user) = @_;
 	my $hold    = a_hold($account);
-	my $room    = Model::room($account, $hold->{floor});
+	my $room    = Model::room($account, $hold->{floor}, $hold->{skip});
 	my %request = (user_id => $user, reservation_id => $hold->{id}, key());
 
 	$request{amount} =
@@ -184,6 +222,8 @@ sub request_deduct
 	$request{amount}     = 0                              if chance(8);
 	$request{overrun}    = one_of(qw(reject clamp full))  if chance(60);
 	$request{final}      = 'false'                        if $request{amount} && chance(35);
+	$request{model}      = one_of('gpt', 'llama')         if chance(15);
+	$request{skip_allowance} = one_of('true', 'false')    if chance(15);
 	$request{allow_late} = 'false'                        if chance(15);
 	return \%request;
 }
@@ -210,10 +250,58 @@ sub request_refund
 	my @entries = grep { defined $_->{id} } @{ $account->{entries} };
 	my @debits  = grep { $_->{type} eq 'usage' } @entries;
 	my $entry   = @debits && chance(90) ? $debits[ -1 - int rand min(scalar @debits, 6) ] : one_of(@entries);
-	my %request = (transaction_id => $entry && chance(98) ? $entry->{id} : new_id(), key());
+	my %request = (transaction_id => $entry && chance(98) ? $entry->{id} : new_id(), key(),
+		a_word(restore_allowance => 'false', 15));
+	my $credits = $entry ? -$entry->{amount} - $entry->{refunded} : 0;
+	my $allowed = $entry ? $entry->{allowance} - $entry->{restored} : 0;
 
-	$request{amount} = some($account, $entry ? -$entry->{amount} - $entry->{refunded} : ()) if chance(60);
+	$request{amount} = some($account, $credits + one_of(0, $allowed), $credits + $allowed) if chance(60);
 	return \%request;
+}
+
+sub request_set_user_plan
+{
+	my ($account, $user) = @_;
+	return { user_id => $user, chance(15) ? () : (plan_id => one_of(sort keys %plans, chance(10) ? 'none such' : ())) };
+}
+
+sub request_increment_usage_window
+{
+	my ($account, $user) = @_;
+	return {
+		user_id => $user,
+		plan_id => one_of($account->{plan_id} // 'free', sort keys %plans, chance(20) ? 'none such' : ()),
+		amount  => chance(10) ? 0 : some($account, Model::allowance($account))
+	};
+}
+
+# a_cap names a cap, which may not be there.
+sub a_cap
+{
+	my ($user) = @_;
+	return (user_id => $user, cap_type => one_of('daily', 'monthly'), a_word(model => one_of('gpt', 'llama'), 40));
+}
+
+sub request_set_spend_cap
+{
+	my ($account, $user) = @_;
+	my %cap   = a_cap($user);
+	my $spend = Model::spend($account, $cap{model});
+
+	return { %cap, a_word(action => one_of('deny', 'warn', 'notify'), 75),
+		cap_limit => chance(4) ? 0 : 10 * $spend + some($account) };
+}
+
+sub request_remove_spend_cap
+{
+	my ($account, $user) = @_;
+	return { a_cap($user) };
+}
+
+sub request_check_spend_cap
+{
+	my ($account, $user) = @_;
+	return { user_id => $user, a_word(model => one_of('gpt', 'llama'), 50), amount => chance(10) ? 0 : some($account, cap_room($account)) };
 }
 
 # sql writes a call.
@@ -240,7 +328,8 @@ sub sql
 			push @arguments, "$name => '$value'";
 		}
 	}
-	return "ducto_$function(" . join(', ', @arguments) . ')';
+	push @arguments, 'plan_id => NULL' if $function eq 'set_user_plan' && !defined $request->{plan_id};
+	return "ducto_$function(" . join(', ', @arguments) . ')' . ($function eq 'remove_spend_cap' ? ' AS r(removed)' : '');
 }
 
 # --- answers -------------------------------------------------------------------
@@ -282,11 +371,15 @@ sub ask
 		"SELECT 'answer', $columns FROM $call;",
 		$clock,
 		"SELECT 'shown', balance, lifetime_purchased, reserved, available, " . microseconds('next_expiry') . ',',
+		" plan_id, free_allowance, allowance_used, allowance_remaining,",
+		" (SELECT coalesce(string_agg(cap, ',' ORDER BY cap COLLATE \"C\"), '') FROM (SELECT cap_type || ' ' || coalesce(model, '')",
+		"   || '=' || (cap_limit * 10000)::bigint || ' ' || action || ' ' || (current_spend * 10000)::bigint AS cap",
+		"  FROM ducto_list_spend_caps('$user')) AS c),",
 		" (SELECT coalesce(string_agg(grant_id || '=' || (remaining * 10000)::bigint, ',' ORDER BY n), '')",
 		"  FROM ducto_list_grants('$user') WITH ORDINALITY AS g(grant_id, type, amount, remaining, priority, expires_at, created_at, n))",
-		" FROM ducto_get_balance('$user');",
+		" FROM ducto_get_balance('$user'), ducto_check_allowance('$user');",
 		$clock,
-		"SELECT 'entry', id, seq, type, amount, balance_after, reference,",
+		"SELECT 'entry', id, seq, type, amount, balance_after, allowance_consumed, model, reference,",
 		" (SELECT string_agg(g || '=' || (a * 10000)::bigint, ',' ORDER BY n) FROM unnest(burned_grants, burned_amounts) WITH ORDINALITY AS b(g, a, n)),",
 		microseconds('created_at') . ', ' . microseconds('effective_at'),
 		" FROM ducto.ledger WHERE account_id = '$user' AND seq > $booked ORDER BY seq"));
@@ -339,7 +432,8 @@ sub entry_differences
 
 		return "ledger: there should be no entry $entry->{seq}" unless $expected;
 		push @differences, differences("entry $entry->{seq}", {
-				(map { $_ => $expected->{$_} } qw(seq type amount balance_after)),
+				(map { $_ => $expected->{$_} } qw(seq type amount balance_after allowance)),
+				$entry->{type} eq 'usage' ? (model => $expected->{model}) : (),
 				burned => join(',', map { "$_->[0]=$_->[1]" } @{ $expected->{burned} }) || undef,
 				(map { defined $expected->{$_} ? ($_ => $expected->{$_}) : () } qw(id reference)),
 				effective_at => $expected->{effective_at} // $entry->{created_at}
@@ -411,7 +505,8 @@ sub count_entries
 sub is_write
 {
 	my ($function, $row) = @_;
-	return exists $columns{$function} && ($row->{error} // '') ne 'transaction_not_found';
+	return exists $columns{$function} && $function ne 'check_spend_cap'
+	  && ($row->{error} // '') !~ /^(?:transaction|plan)_not_found$/;
 }
 
 # step_differences makes a step in a model and compares the answer.
@@ -468,7 +563,9 @@ sub step_call
 
 		$function = one_of(
 			('add_credits') x 6, ('charge') x 5, ('reserve') x 8, ('deduct') x ($holding ? 7 : 2),
-			('release') x 1, ('renew') x 1, ('refund') x 4);
+			('release') x 1, ('renew') x 1, ('refund') x 4,
+			('set_user_plan') x 2, ('increment_usage_window') x 1,
+			('set_spend_cap') x 2, ('remove_spend_cap') x 1, ('check_spend_cap') x 1);
 		$request = main->can("request_$function")->($account, $user);
 	}
 	push @{ $log{"keys $user"} }, [ $function, $request ] if defined $request->{idempotency_key};
@@ -486,7 +583,7 @@ sub make_call
 
 	push @{ $log{$user} }, sprintf('%.6f %s -> %s', $answer->{before} / 1e6, $call,
 		join(' ', map { "$_=" . ($answer->{row}{$_} // 'null') } @{ $columns{$function} }));
-	$counts{ "$function " . ($error || ($answer->{row}{idempotent} eq 't' ? 'again' : 'done')) }++;
+	$counts{ "$function " . ($error || (($answer->{row}{idempotent} // 'f') eq 't' ? 'again' : 'done')) }++;
 	@differences = follow($function, $request, $user, $answer);
 	return @differences ? differ($step, $user, @differences) : 1;
 }
@@ -639,7 +736,8 @@ sub step_afford
 	my $user    = one_of(@users);
 	my $account = $world->account($user, 0);
 	my $amount  = some($account, Model::room($account, Model::MIN_BALANCE));
-	my $call    = sql('can_afford', { user_id => $user, amount => $amount });
+	my $request = { user_id => $user, amount => $amount, a_word(operation_type => 'chat', 30), a_word(model => 'gpt', 30) };
+	my $call    = sql('can_afford', $request);
 	my $answer  = ask('look', $call, $user);
 	my ($affordable, $available, $allowance, $reason) = @{ $answer->{row} };
 	my @possible;
@@ -648,10 +746,9 @@ sub step_afford
 	foreach my $at (moments($world, $answer->{before}, $answer->{between}))
 	{
 		my $then = dclone($world)->account($user, $at);
-		my $fits = Model::rounded($amount) <= Model::room($then, Model::MIN_BALANCE);
+		my $why  = Model::refusal($then, $request);
 
-		push @possible, join(' ', $fits ? 't' : 'f', $then->{balance} - Model::held($then), 0,
-			$fits ? 'null' : 'insufficient_credits');
+		push @possible, join(' ', $why ? 'f' : 't', $then->{balance} - Model::held($then), Model::allowance($then), $why // 'null');
 	}
 	my $is = join(' ', $affordable, Model::money($available), Model::money($allowance), $reason // 'null');
 	return differ($step, $user, "$call: should be @possible, is $is") unless grep { $_ eq $is } @possible;
@@ -678,6 +775,22 @@ sub step
 
 # --- rounds --------------------------------------------------------------------
 
+# to_midnight is how many seconds the UTC day still has. The model knows one day
+# and one month: a round ends before they do.
+sub to_midnight
+{
+	return 86400 - time() % 86400;
+}
+
+# wait_for_midnight waits for the next day when it is near.
+sub wait_for_midnight
+{
+	my $left = to_midnight();
+
+	sleep($left + 1) if $left <= NEAR + 10;
+	return;
+}
+
 # start_round begins with a new database and new users. One of the sessions
 # lives in a time zone far away, which must not matter.
 sub start_round
@@ -688,7 +801,7 @@ sub start_round
 	$node->safe_psql('postgres', "CREATE DATABASE $name TEMPLATE empty");
 	@sessions = map { Session->new($node, dbname => $name) } 1 .. 2;
 	$sessions[0]->run("SET timezone = 'Pacific/Kiritimati'");
-	$world = Model->new;
+	$world = Model->new(\%plans);
 	@users = map { new_id() } 1 .. USERS;
 	%log   = ();
 	return;
@@ -710,21 +823,40 @@ sub end_round
 	return $good;
 }
 
+# publish makes plans known, by a pricing configuration.
+sub publish
+{
+	my (@ids) = @_;
+	my %config = (models => { _default => '1' }, plans => {});
+
+	foreach my $id (@ids)
+	{
+		my %plan = (%{ $plans{$id} }, name => "Plan $id");
+
+		delete $plan{retired};
+		$config{plans}{$id} = \%plan;
+	}
+	$node->safe_psql('empty', "SELECT ducto_set_active_pricing('" . encode_json(\%config) . "')");
+	return;
+}
+
 # run_sequence makes the steps of one seed.
 sub run_sequence
 {
 	($seed) = @_;
-	my $rounds = int((STEPS + ROUND - 1) / ROUND);
 	my $step   = 0;
 	my $good   = 1;
 
 	note("DUCTO_SEED=$seed");
 	srand($seed);
 	$next_id = 0;
-	for (my $round = 1; $round <= $rounds && $good; $round++)
+	for (my $round = 1; $step < STEPS && $good; $round++)
 	{
+		my $end = min(STEPS, $step + ROUND);
+
+		wait_for_midnight();
 		start_round("seed_${seed}_$round");
-		while ($good && $step < STEPS && $step < $round * ROUND)
+		while ($good && $step < $end && to_midnight() > NEAR)
 		{
 			$good = step(++$step);
 		}
@@ -757,6 +889,8 @@ $node->append_conf('postgresql.conf', "log_statement = none\nsynchronous_commit 
 $node->start;
 $node->safe_psql('postgres', 'CREATE DATABASE empty');
 $node->safe_psql('empty', 'CREATE EXTENSION ducto');
+publish(sort keys %plans);
+publish(grep { !$plans{$_}{retired} } sort keys %plans);
 
 my $good = 1;
 foreach my $number (defined $ENV{DUCTO_SEED} && length $ENV{DUCTO_SEED} ? $ENV{DUCTO_SEED} : (FIXED_SEED, int(rand(2**31))))
@@ -788,7 +922,18 @@ SKIP:
 		'a deduct of more than is held, full',
 		'a refund to a grant',
 		'a refund to a grant that has expired',
-		'a refund that a debt eats');
+		'a refund that a debt eats',
+		'a hold that the allowance covers',
+		'a plan that holds relied on, gone',
+		'a debit that the allowance pays in part',
+		'a refund of credits and allowance',
+		'a refund of allowance to a user without a plan',
+		'a refund that gives a cap room',
+		'a cap that changes',
+		'a new cap whose window has seen something',
+		'a cap_warning: deny',
+		'a cap_warning: warn',
+		'a cap_warning: notify');
 	push @missing, grep { !$counts{$_} } (
 		'add_credits done', 'add_credits again', 'add_credits insufficient_credits', 'add_credits idempotency_conflict',
 		'charge done', 'charge again', 'charge insufficient_credits', 'charge idempotency_conflict',
@@ -799,6 +944,9 @@ SKIP:
 		'renew done', 'renew reservation_expired', 'renew reservation_closed', 'renew reservation_not_found',
 		'refund done', 'refund again', 'refund already_refunded', 'refund over_refund', 'refund not_refundable',
 		'refund transaction_not_found', 'refund idempotency_conflict',
+		'charge cap_reached', 'reserve cap_reached', 'set_spend_cap done', 'remove_spend_cap done', 'check_spend_cap done',
+		'set_user_plan done', 'set_user_plan plan_not_found',
+		'increment_usage_window done', 'increment_usage_window plan_not_found',
 		'COMMIT', 'ROLLBACK', 'ROLLBACK TO s; RELEASE s', 'reservations closed as expired', 'a balance of the past');
 	is("@missing", '', 'the sequences met everything that they are for');
 }

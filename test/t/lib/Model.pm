@@ -15,6 +15,10 @@
 #   first as the holds end;
 # - a balance in a result is that with the operation's own entry; what expires
 #   because of the operation (holds need it no longer) is booked after it;
+# - with another skip_allowance than its reservation's, a deduct fits when it
+#   raises what holds need no further than before, or leaves the floor;
+# - a hold of which a part was captured counts in caps with what it was admitted
+#   for, but not with more than it still holds;
 # - debt eats of a refund first what never expires, then what would go back to
 #   the grants last.
 
@@ -33,8 +37,8 @@ our %met;
 
 sub new
 {
-	my ($class) = @_;
-	return bless { accounts => {} }, $class;
+	my ($class, $plans) = @_;
+	return bless { accounts => {}, plans => $plans }, $class;
 }
 
 # --- money -------------------------------------------------------------------
@@ -60,6 +64,13 @@ sub rounded
 	return $amount < 0 ? -$count : $count;
 }
 
+# is_true reads a boolean of a request; false when it is not given.
+sub is_true
+{
+	my ($word) = @_;
+	return ($word // 'false') eq 'true' ? 1 : 0;
+}
+
 # --- accounts ----------------------------------------------------------------
 
 # account returns a user's account, rolled forward to a moment. That of an
@@ -76,6 +87,9 @@ sub account
 		entries  => [],
 		keys     => {},    # of credits, debits and refunds
 		reserves => {},    # keys of reserves
+		plan     => undef,
+		used     => 0,     # of the allowance
+		caps     => {},
 	};
 
 	roll($account, $at);
@@ -97,19 +111,106 @@ sub held
 	return sum0(map { $_->{remaining} } grep { $_->{state} eq 'open' } @{ $account->{holds} });
 }
 
-# need is what holds need from credits. Once there are plans, an allowance
-# covers a part of what is held.
+# allowance is what is left of the plan's.
+sub allowance
+{
+	my ($account) = @_;
+	my $plan = $account->{plan};
+	return $plan ? max(0, ($plan->{free_allowance} // 0) * 10000 - $account->{used}) : 0;
+}
+
+# parts sums what open reservations hold, but for one of them: of those that
+# the allowance backs, and of those that it does not.
+sub parts
+{
+	my ($account, $own) = @_;
+	my @open = grep { $_->{state} eq 'open' && !($own && $_ == $own) } @{ $account->{holds} };
+	return (
+		sum0(map { $_->{remaining} } grep { !$_->{skip} } @open),
+		sum0(map { $_->{remaining} } grep { $_->{skip} } @open));
+}
+
+# need is what holds need from credits: what the allowance does not cover.
 sub need
 {
 	my ($account) = @_;
-	return held($account);
+	my ($backed, $skipping) = parts($account);
+	return $skipping + max(0, $backed - allowance($account));
 }
 
-# room is what can be held or taken more, with a floor staying untouched.
+# room is the most that can be held or taken more: what does not raise the need,
+# or leaves the floor untouched. It may take the place of a hold.
 sub room
 {
-	my ($account, $floor) = @_;
-	return max(0, $account->{balance} - need($account) - $floor);
+	my ($account, $floor, $skip, $own) = @_;
+	my ($backed, $skipping) = parts($account, $own);
+	my $most = max(need($account), $account->{balance} - $floor) - $skipping;
+	my $left = allowance($account);
+
+	return $skip ? $most - max(0, $backed - $left) : $most + $left - $backed;
+}
+
+# beyond is what a new hold needs beyond the allowance, which is what caps count
+# of it.
+sub beyond
+{
+	my ($account, $amount, $skip) = @_;
+	my ($backed) = parts($account);
+	my $left = allowance($account);
+	return $skip ? $amount : max(0, $backed + $amount - $left) - max(0, $backed - $left);
+}
+
+# spend is what counts against caps, all of it or that on one model: what was
+# spent and not refunded, and what is held.
+sub spend
+{
+	my ($account, $model) = @_;
+	my @counted = grep { !defined $model || ($_->{model} // '') eq $model } @{ $account->{entries} }, @{ $account->{holds} };
+	return sum0(
+		(map { -$_->{amount} - $_->{refunded} } grep { ($_->{type} // '') eq 'usage' } @counted),
+		(map { min($_->{counted}, $_->{remaining}) } grep { ($_->{state} // '') eq 'open' } @counted));
+}
+
+# exceeded lists what the caps of a model do that would be exceeded.
+sub exceeded
+{
+	my ($account, $model, $amount) = @_;
+	return map { $_->{action} }
+	  grep { (!defined $_->{model} || $_->{model} eq ($model // '')) && spend($account, $_->{model}) + $amount > $_->{limit} }
+	  values %{ $account->{caps} };
+}
+
+# denied tells whether a cap forbids to spend more.
+sub denied
+{
+	my ($account, $model, $amount) = @_;
+	return $amount > 0 && grep { $_ eq 'deny' } exceeded($account, $model, $amount);
+}
+
+# warning is the strongest action of the caps that were exceeded.
+sub warning
+{
+	my ($account, $model) = @_;
+	my %is = map { $_ => 1 } exceeded($account, $model, 0);
+	my ($strongest) = grep { $is{$_} } qw(deny warn notify);
+
+	$met{"a cap_warning: $strongest"}++ if $strongest;
+	return $strongest;
+}
+
+# terms are the rules of an operation: what the request says, else the plan for
+# the operation, else the plan.
+sub terms
+{
+	my ($account, $request) = @_;
+	my $plan = $account->{plan} // {};
+	my $more = ($plan->{per_operation} // {})->{ $request->{operation_type} // 'usage' } // {};
+	my $own  = $request->{overdraft_floor};
+
+	return (
+		$request->{billing_mode} // $more->{billing_mode} // $plan->{default_billing_mode} // 'strict',
+		defined $own ? rounded($own) : 10000 * ($more->{overdraft_floor} // $plan->{overdraft_floor} // 0),
+		$request->{max_concurrent} // $more->{max_concurrent} // $plan->{max_concurrent});
 }
 
 # expiring is what of the balance is in grants, due ones that holds keep too.
@@ -140,7 +241,9 @@ sub book
 	$entry{balance_after} = $account->{balance};
 	$entry{seq}           = @{ $account->{entries} } + 1;
 	$entry{burned} ||= [];
+	$entry{allowance} //= 0;
 	$entry{refunded} = 0;
+	$entry{restored} = 0;
 	push @{ $account->{entries} }, \%entry;
 	return \%entry;
 }
@@ -329,13 +432,20 @@ sub burn
 	return \@burned;
 }
 
-# debit books a usage entry.
+# debit books a usage entry: the allowance pays first, unless it is skipped.
 sub debit
 {
-	my ($account, $request, $amount, %entry) = @_;
-	my $burned = burn($account, $amount);
+	my ($account, $amount, $skip, %entry) = @_;
+	my $allowed = $skip ? 0 : min(allowance($account), $amount);
+	my $burned  = burn($account, $amount - $allowed);
 
-	return book($account, %entry, type => 'usage', amount => -$amount, burned => $burned);
+	$met{'a debit that the allowance pays in part'}++ if $allowed > 0 && $allowed < $amount;
+	$account->{used} += $allowed;
+	return book($account, %entry,
+		type      => 'usage',
+		amount    => $allowed - $amount,
+		allowance => $allowed,
+		burned    => $burned);
 }
 
 # deduction makes the row of a charge or a deduct.
@@ -361,19 +471,59 @@ sub charge
 	my ($self, $when, $request, $answer) = @_;
 	my $account = $self->account($request->{user_id}, $when->{at});
 	my $amount  = rounded($request->{amount});
+	my $skip    = is_true($request->{skip_allowance});
 	my ($row, $error) = known($account, 'debit', $request);
+	my ($mode, $floor) = terms($account, $request);
 	my $entry;
+
+	$floor = rounded($request->{min_balance} // 0) if defined $request->{min_balance} || $mode eq 'strict';
 
 	return $row if $row;
 	$error //= 'insufficient_credits'
-	  if $amount > 0 && $amount > room($account, rounded($request->{min_balance} // 0));
+	  if $amount > 0 && $amount > room($account, $floor, $skip);
+	$error = 'cap_reached'
+	  if (!$error || $error eq 'insufficient_credits')
+	  && denied($account, $request->{model}, $skip ? $amount : max(0, $amount - allowance($account)));
 	return deduction($account, $request, error => $error) if $error || $amount == 0;
 
-	$entry = debit($account, $request, $amount, id => $answer->{transaction_id});
-	$row = deduction($account, $request, transaction_id => $entry->{id});
+	$entry = debit($account, $amount, $skip, id => $answer->{transaction_id}, model => $request->{model});
+	$row = deduction($account, $request,
+		transaction_id     => $entry->{id},
+		amount             => -$entry->{amount},
+		allowance_consumed => $entry->{allowance},
+		cap_warning        => $entry->{amount} < 0 ? warning($account, $request->{model}) : undef);
 	remember($account, 'debit', $request, undef, $row);
 	expire($account);
 	return $row;
+}
+
+# reserve_floor is what must be left when the holds have taken what they need.
+sub reserve_floor
+{
+	my ($account, $request) = @_;
+	my ($mode, $overdraft) = terms($account, $request);
+
+	return $mode eq 'overdraft' ? $overdraft
+	  : defined $request->{min_balance} ? rounded($request->{min_balance})
+	  :                                   MIN_BALANCE;
+}
+
+# refusal is why a reserve is not admitted, if so.
+sub refusal
+{
+	my ($account, $request) = @_;
+	my $operation = $request->{operation_type} // 'usage';
+	my $amount    = rounded($request->{amount});
+	my (undef, undef, $most) = terms($account, $request);
+
+	return 'concurrency_limit'
+	  if defined $most
+	  && $most <= grep { $_->{state} eq 'open' && $_->{operation_type} eq $operation } @{ $account->{holds} };
+	return 'cap_reached'
+	  if denied($account, $request->{model}, beyond($account, $amount, is_true($request->{skip_allowance})));
+	return 'insufficient_credits'
+	  if $amount > room($account, reserve_floor($account, $request), is_true($request->{skip_allowance}));
+	return undef;
 }
 
 sub reserve
@@ -383,19 +533,14 @@ sub reserve
 	my $key       = $request->{idempotency_key};
 	my $amount    = rounded($request->{amount});
 	my $operation = $request->{operation_type} // 'usage';
-	my $mode      = $request->{billing_mode} // 'strict';
-	my $floor     = $mode eq 'overdraft' ? rounded($request->{overdraft_floor})
-	  : defined $request->{min_balance}  ? rounded($request->{min_balance})
-	  :                                    MIN_BALANCE;
+	my $skip      = is_true($request->{skip_allowance});
+	my ($mode)    = terms($account, $request);
+	my $floor     = reserve_floor($account, $request);
 	my ($row, $error, $hold);
 
 	return { %{ $account->{reserves}{$key} }, idempotent => 't' }
 	  if defined $key && $account->{reserves}{$key};
-	$error = 'insufficient_credits' if $amount > room($account, $floor);
-	$error = 'concurrency_limit'
-	  if defined $request->{max_concurrent}
-	  && $request->{max_concurrent} <=
-	  grep { $_->{state} eq 'open' && $_->{operation_type} eq $operation } @{ $account->{holds} };
+	$error = refusal($account, $request);
 	unless ($error)
 	{
 		$hold = {
@@ -405,9 +550,13 @@ sub reserve
 			operation_type => $operation,
 			mode           => $mode,
 			floor          => $floor,
+			skip           => $skip,
+			model          => $request->{model},
+			counted        => beyond($account, $amount, $skip),
 			state          => 'open',
 			expires_at     => made_time($when, ($request->{ttl_seconds} // TTL) * 1_000_000, $answer->{expires_at})
 		};
+		$met{'a hold that the allowance covers'}++ if $amount > 0 && allowance($account) > 0 && !$skip;
 		push @{ $account->{holds} }, $hold;
 		$self->keep($account);
 	}
@@ -446,7 +595,7 @@ sub deduct
 	my $overrun = $request->{overrun} // 'reject';
 	my $final   = ($request->{final} // 'true') eq 'true';
 	my ($row, $error) = known($account, 'debit', $request, $request->{reservation_id});
-	my ($late, $own, $limit, $charge, $entry);
+	my ($late, $own, $limit, $charge, $skip, $model, $entry);
 
 	return $row if $row;
 	return deduction($account, $request, error => $error) if $error;
@@ -455,7 +604,9 @@ sub deduct
 
 	$late  = $hold->{state} eq 'expired';
 	$own   = $late ? 0 : $hold->{remaining};
-	$limit = $own + room($account, $hold->{floor});
+	$skip  = defined $request->{skip_allowance} ? is_true($request->{skip_allowance}) : $hold->{skip};
+	$limit = room($account, $hold->{floor}, $skip, $hold);
+	$model = $request->{model} // $hold->{model};
 	return deduction($account, $request, error => 'reservation_expired')
 	  if $late && ($request->{allow_late} // 'true') ne 'true';
 	return deduction($account, $request, error => $late ? 'reservation_expired' : 'insufficient_credits')
@@ -467,14 +618,17 @@ sub deduct
 	$met{'a shortfall'}++ if $charge < $amount;
 	$hold->{remaining} -= min($own, $charge);
 	$hold->{state} = 'settled' if $final;
-	$entry = debit($account, $request, $charge,
+	$entry = debit($account, $charge, $skip,
 		id        => $answer->{transaction_id},
+		model     => $model,
 		reference => $hold->{id}) if $amount > 0;
 	$met{'a debt'}++ if $entry && $account->{balance} < 0;
 	$row = deduction($account, $request,
-		transaction_id => $entry ? $entry->{id} : undef,
-		amount         => $charge,
-		shortfall      => $amount - $charge);
+		transaction_id     => $entry ? $entry->{id} : undef,
+		amount             => $entry ? -$entry->{amount} : 0,
+		allowance_consumed => $entry ? $entry->{allowance} : 0,
+		shortfall          => $amount - $charge,
+		cap_warning        => $entry && $entry->{amount} < 0 ? warning($account, $model) : undef);
 	expire($account);
 	$row->{balance_after} = $account->{balance} unless $entry;
 	remember($account, 'debit', $request, $request->{reservation_id}, $row);
@@ -541,7 +695,8 @@ sub refund
 {
 	my ($self, $when, $request, $answer) = @_;
 	my $id = $request->{transaction_id};
-	my ($account, $debit, $row, $error, $amount, $left, $entry);
+	my $restore = ($request->{restore_allowance} // 'true') eq 'true';
+	my ($account, $debit, $row, $error, $amount, $credits, $left, $entry);
 
 	foreach my $candidate (values %{ $self->{accounts} })
 	{
@@ -556,7 +711,8 @@ sub refund
 	($row, $error) = known($account, 'refund', $request, $id);
 	return $row if $row;
 
-	$left   = -$debit->{amount} - $debit->{refunded};
+	$credits = -$debit->{amount} - $debit->{refunded};
+	$left    = $credits + ($restore ? $debit->{allowance} - $debit->{restored} : 0);
 	$amount = defined $request->{amount} ? rounded($request->{amount}) : undef;
 	$error //=
 	    $debit->{type} ne 'usage'          ? 'not_refundable'
@@ -575,15 +731,26 @@ sub refund
 	$row->{amount} = $amount if defined $amount;
 	if (!$error)
 	{
-		my $given = give_back($account, $debit, $amount, $when->{at});
+		my $restored = max(0, $amount - $credits);
+		my $given;
 
+		$amount -= $restored;
+		$given = give_back($account, $debit, $amount, $when->{at});
 		$entry = book($account,
 			type      => 'refund',
 			amount    => $amount,
+			allowance => -$restored,
 			burned    => $given,
 			reference => $id,
 			id        => $answer->{refund_transaction_id});
+		$met{'a refund that gives a cap room'}++ if $amount > 0 && %{ $account->{caps} };
 		$debit->{refunded} += $amount;
+		$debit->{restored} += $restored;
+		$account->{used} -= $restored;
+		$row->{amount} = $amount;
+		$row->{allowance_restored} = $restored;
+		$met{'a refund of credits and allowance'}++ if $amount > 0 && $restored > 0;
+		$met{'a refund of allowance to a user without a plan'}++ if $restored > 0 && !$account->{plan};
 	}
 	$row->{refund_transaction_id} = $entry ? $entry->{id} : undef;
 	$row->{new_balance} = $account->{balance};
@@ -632,6 +799,123 @@ sub give_back
 	return \@given;
 }
 
+# --- plans -------------------------------------------------------------------
+
+# window is what a plan allows, and what of it is used and left.
+sub window
+{
+	my ($account, $id, $plan) = @_;
+	my $allowed = 10000 * ($plan ? $plan->{free_allowance} // 0 : 0);
+
+	return {
+		plan_id             => $plan ? $id : undef,
+		free_allowance      => $allowed,
+		allowance_used      => $plan ? $account->{used} : 0,
+		allowance_remaining => max(0, $allowed - $account->{used})
+	};
+}
+
+# A retired plan stays with those who have it, but cannot be given.
+sub set_user_plan
+{
+	my ($self, $when, $request, $answer) = @_;
+	my $account = $self->account($request->{user_id}, $when->{at});
+	my $id      = $request->{plan_id};
+	my $plan    = defined $id ? $self->{plans}{$id} : undef;
+
+	return { user_id => $request->{user_id}, error => 'plan_not_found' }
+	  if defined $id && (!$plan || $plan->{retired});
+	$met{'a plan that holds relied on, gone'}++
+	  if $account->{plan} && !$plan && allowance($account) > 0 && (parts($account))[0] > 0;
+	$account->{plan}    = $plan;
+	$account->{plan_id} = $id;
+	$self->keep($account);
+	expire($account);
+	return { user_id => $request->{user_id}, plan_id => $id, error => undef };
+}
+
+sub increment_usage_window
+{
+	my ($self, $when, $request, $answer) = @_;
+	my $account = $self->account($request->{user_id}, $when->{at});
+	my $id      = $request->{plan_id};
+	my $plan    = $self->{plans}{$id};
+	my $amount  = rounded($request->{amount});
+
+	return { %{ window($account) }, error => 'plan_not_found' } unless $plan;
+	if ($amount > 0)
+	{
+		$account->{used} += $amount;
+		book($account, type => 'usage', amount => 0, allowance => $amount);
+		$self->keep($account);
+		expire($account);
+	}
+	return { %{ window($account, $id, $plan) }, error => undef };
+}
+
+# --- caps --------------------------------------------------------------------
+
+# shown_cap is a cap as it is listed.
+sub shown_cap
+{
+	my ($account, $cap) = @_;
+	return {
+		cap_type      => $cap->{type},
+		model         => $cap->{model},
+		cap_limit     => $cap->{limit},
+		action        => $cap->{action},
+		current_spend => spend($account, $cap->{model})
+	};
+}
+
+sub set_spend_cap
+{
+	my ($self, $when, $request, $answer) = @_;
+	my $account = $self->account($request->{user_id}, $when->{at});
+	my $name    = "$request->{cap_type} " . ($request->{model} // '');
+	my $cap     = {
+		type   => $request->{cap_type},
+		model  => $request->{model},
+		limit  => rounded($request->{cap_limit}),
+		action => $request->{action} // 'deny'
+	};
+
+	$met{'a cap that changes'}++ if $account->{caps}{$name};
+	$met{'a new cap whose window has seen something'}++ if !$account->{caps}{$name} && spend($account, $cap->{model}) > 0;
+	$account->{caps}{$name} = $cap;
+	$self->keep($account);
+	return { user_id => $request->{user_id}, %{ shown_cap($account, $cap) } };
+}
+
+sub remove_spend_cap
+{
+	my ($self, $when, $request, $answer) = @_;
+	my $account = $self->account($request->{user_id}, $when->{at});
+
+	return { removed => delete $account->{caps}{ "$request->{cap_type} " . ($request->{model} // '') } ? 't' : 'f' };
+}
+
+# A model's own caps and those of all models are looked at, or without a model
+# only these. Of several that would be exceeded any may be told.
+sub check_spend_cap
+{
+	my ($self, $when, $request, $answer) = @_;
+	my $account = $self->account($request->{user_id}, $when->{at});
+	my $amount  = rounded($request->{amount});
+	my $model   = $request->{model};
+	my @caps    = map { shown_cap($account, $_) }
+	  grep { !defined $_->{model} || $_->{model} eq ($model // '') } values %{ $account->{caps} };
+	my @exceeded = grep { $_->{current_spend} + $amount > $_->{cap_limit} } @caps;
+	my @deny     = grep { $_->{action} eq 'deny' } @exceeded;
+	my $least    = min(map { $_->{cap_limit} - $_->{current_spend} } @caps);
+	my @told     = @deny ? @deny : @exceeded ? @exceeded : grep { $_->{cap_limit} - $_->{current_spend} == $least } @caps;
+	my $is       = sub { join ' ', map { $_ // 'null' } @{ $_[0] }{qw(current_spend cap_limit action model)} };
+	my ($right)  = grep { $is->($_) eq $is->($answer) } @told;
+
+	$right //= $told[0] // { current_spend => 0 };
+	return { capped => @deny ? 't' : 'f', map { $_ => $right->{$_} } qw(current_spend cap_limit action model) };
+}
+
 # --- reads -------------------------------------------------------------------
 
 # shown is what ducto_get_balance and ducto_list_grants show at a moment.
@@ -641,12 +925,18 @@ sub shown
 	my $account = $self->account($user, $at);
 	my @live    = grep { !$_->{due} } burn_order($account);
 
+	my $window = window($account, $account->{plan_id}, $account->{plan});
+
 	return {
+		%$window,
 		balance            => $account->{balance},
 		lifetime_purchased => $account->{lifetime},
 		reserved           => held($account),
 		available          => $account->{balance} - held($account),
 		next_expiry        => min(map { $_->{expires_at} } @live),
+		caps               => join(',', sort map {
+				"$_->{type} " . ($_->{model} // '') . "=$_->{limit} $_->{action} " . spend($account, $_->{model})
+			} values %{ $account->{caps} }),
 		grants             => join(',', map { "$_->{id}=$_->{remaining}" } @live)
 	};
 }
