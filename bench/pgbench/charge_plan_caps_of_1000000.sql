@@ -1,0 +1,3 @@
+-- an account with a plan, two caps and a long month
+\set n :accounts
+SELECT * FROM ducto_charge(user_id => lpad(to_hex(:n::bigint), 32, '0')::uuid, amount => 0.01);

@@ -1,0 +1,3 @@
+\set n random(1, :accounts)
+SELECT user_id, reservation_id FROM plain.reserve(user_id => lpad(to_hex(:n::bigint), 32, '0')::uuid, amount => 0.02) \gset
+SELECT * FROM plain.deduct(user_id => :user_id, reservation_id => :reservation_id, amount => 0.01);
