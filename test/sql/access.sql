@@ -14,7 +14,9 @@ SELECT reservation_id AS r FROM ducto_reserve(:ada, 10) \gset
 -- What belongs to the extension: functions, the types of their results, tables, and its schema.
 CREATE TEMP VIEW members AS SELECT classid, objid, CASE classid WHEN 'pg_proc'::regclass THEN 'function' WHEN 'pg_type'::regclass THEN 'type' WHEN 'pg_class'::regclass THEN CASE (SELECT relkind FROM pg_class WHERE oid = objid) WHEN 'r' THEN 'table' ELSE 'other relation' END
 	WHEN 'pg_namespace'::regclass THEN 'schema' ELSE 'something else' END AS kind
-	FROM pg_depend WHERE deptype = 'e' AND refclassid = 'pg_extension'::regclass AND refobjid = (SELECT oid FROM pg_extension WHERE extname = 'ducto');
+	FROM pg_depend WHERE deptype = 'e' AND refclassid = 'pg_extension'::regclass AND refobjid = (SELECT oid FROM pg_extension WHERE extname = 'ducto')
+	-- Since PostgreSQL 17, what comes with a type or table belongs to the extension too: array types, and the row types of tables.
+	AND NOT (classid = 'pg_type'::regclass AND EXISTS (SELECT FROM pg_type t LEFT JOIN pg_class c ON c.oid = t.typrelid WHERE t.oid = objid AND (c.relkind = 'r' OR EXISTS (SELECT FROM pg_type e WHERE e.typarray = t.oid))));
 SELECT DISTINCT kind FROM members ORDER BY 1;
 SELECT objid::regclass AS "table" FROM members WHERE kind = 'table' ORDER BY objid::regclass::text COLLATE "C";
 
