@@ -8,16 +8,19 @@
 #include "lot.h"
 #include "query.h"
 
-/* Grants past their time with something left. */
+/*
+ * Grants past their time with something left. Conditions on expires_at are
+ * written so that grants_due cannot serve them: it has all accounts' grants.
+ */
 static KeptQuery lots_due_query = {
 	.sql = "SELECT id, remaining, expires_at FROM ducto.grants"
-	" WHERE account_id = $1 AND live AND expires_at <= $2 ORDER BY expires_at, seq",
+	" WHERE account_id = $1 AND live AND (expires_at <= $2) IS TRUE ORDER BY expires_at, seq",
 	.types = {UUIDOID, TIMESTAMPTZOID}
 };
 
 static KeptQuery lots_next_query = {
-	.sql = "SELECT coalesce(min(expires_at), 'infinity') FROM ducto.grants"
-	" WHERE account_id = $1 AND live AND expires_at > $2",
+	.sql = "SELECT coalesce(min(greatest(expires_at, $2)), 'infinity') FROM ducto.grants"
+	" WHERE account_id = $1 AND live AND (expires_at > $2) IS TRUE",
 	.types = {UUIDOID, TIMESTAMPTZOID}
 };
 

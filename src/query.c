@@ -11,6 +11,7 @@
 #include "nodes/params.h"
 #include "tcop/dest.h"
 #include "utils/array.h"
+#include "utils/guc.h"
 #include "utils/timestamp.h"
 #include "utils/tuplestore.h"
 
@@ -41,12 +42,29 @@ query_end(void)
 		elog(ERROR, "SPI_finish failed: %s", SPI_result_code_string(rc));
 }
 
+#define NO_LEVEL	0
+
 /*
- * Plan a query on its first use in this backend. The plan is always the
- * generic one: every statement here finds its rows by key, whatever the
- * values.
+ * Let plans be made without sequential scans, until the settings go back to
+ * the level that is returned. One that is made while a table is empty would
+ * be kept when it no longer is.
  */
-static void
+static int
+seqscan_avoid(void)
+{
+	int			level = NewGUCNestLevel();
+
+	(void) set_config_option("enable_seqscan", "off", PGC_USERSET, PGC_S_SESSION, GUC_ACTION_SAVE, true, 0, false);
+	return level;
+}
+
+/*
+ * Prepare a query on its first use in this backend. The plan is always the
+ * generic one: a statement here finds its rows by key, whatever the values.
+ * Returns the level to which the settings go back afterwards: a plan that is
+ * about to be made is one by index, even where the tables are empty now.
+ */
+static int
 query_prepare(KeptQuery *query)
 {
 	SPIPlanPtr	plan;
@@ -54,7 +72,7 @@ query_prepare(KeptQuery *query)
 	int			nargs = 0;
 
 	if (query->plan != NULL)
-		return;
+		return query->whole || SPI_plan_is_valid(query->plan) ? NO_LEVEL : seqscan_avoid();
 
 	while (OidIsValid(query->types[nargs]))
 		nargs++;
@@ -64,6 +82,17 @@ query_prepare(KeptQuery *query)
 	if (SPI_keepplan(plan) != 0)
 		elog(ERROR, "SPI_keepplan failed");
 	query->plan = plan;
+	return query->whole ? NO_LEVEL : seqscan_avoid();
+}
+
+/*
+ * Let the settings go back to a level.
+ */
+static void
+query_planned(int level)
+{
+	if (level != NO_LEVEL)
+		AtEOXact_GUC(true, level);
 }
 
 /*
@@ -72,12 +101,13 @@ query_prepare(KeptQuery *query)
 static uint64
 query_execute(KeptQuery *query, QueryArgs *args, bool read_only, int expected)
 {
+	int			level = query_prepare(query);
 	int			rc;
 
-	query_prepare(query);
 	if (args->n != SPI_getargcount(query->plan))
 		elog(ERROR, "%d parameters for: %s", args->n, query->sql);
 	rc = SPI_execute_plan(query->plan, args->values, args->nulls, read_only, 0);
+	query_planned(level);
 	if (rc != expected)
 		elog(ERROR, "SPI_execute_plan returned %s: %s", SPI_result_code_string(rc), query->sql);
 	return SPI_processed;
@@ -151,9 +181,9 @@ query_read_into(FunctionCallInfo fcinfo, KeptQuery *query, QueryArgs *args)
 	SPIExecuteOptions options = {0};
 	DestReceiver *receiver = CreateDestReceiver(DestTuplestore);
 	ParamListInfo params = makeParamList(args->n);
+	int			level = query_prepare(query);
 	int			rc;
 
-	query_prepare(query);
 	if (args->n != SPI_getargcount(query->plan))
 		elog(ERROR, "%d parameters for: %s", args->n, query->sql);
 	for (int i = 0; i < args->n; i++)
@@ -168,6 +198,7 @@ query_read_into(FunctionCallInfo fcinfo, KeptQuery *query, QueryArgs *args)
 	options.read_only = true;
 	options.dest = receiver;
 	rc = SPI_execute_plan_extended(query->plan, &options);
+	query_planned(level);
 	if (rc != SPI_OK_SELECT)
 		elog(ERROR, "SPI_execute_plan_extended returned %s: %s", SPI_result_code_string(rc), query->sql);
 	receiver->rDestroy(receiver);

@@ -23,6 +23,7 @@ typedef struct KeptQuery
 {
 	const char *sql;
 	Oid			types[QUERY_MAX_ARGS + 1];	/* of the parameters, ended by 0 */
+	bool		whole;			/* it reads whole tables: a sequential scan is right */
 	SPIPlanPtr	plan;			/* NULL until it is used */
 } KeptQuery;
 

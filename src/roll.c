@@ -36,7 +36,8 @@ typedef struct Roll
 
 static KeptQuery next_boundary_query = {
 	.sql = "SELECT least((SELECT min(expires_at) FROM ducto.reservations WHERE account_id = $1 AND state = 'open'),"
-	" (SELECT min(expires_at) FROM ducto.grants WHERE account_id = $1 AND live AND expires_at > $2), 'infinity')",
+	" (SELECT min(greatest(expires_at, $2)) FROM ducto.grants WHERE account_id = $1 AND live AND (expires_at > $2) IS TRUE),"
+	" 'infinity')",
 	.types = {UUIDOID, TIMESTAMPTZOID}
 };
 

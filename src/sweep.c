@@ -25,20 +25,23 @@ PG_FUNCTION_INFO_V1(ducto_sweep);
 /* Accounts with something due, in the order of their ids. */
 static KeptQuery due_grants_query = {
 	.sql = "SELECT DISTINCT account_id FROM ducto.grants WHERE live AND expires_at <= $1 ORDER BY account_id",
-	.types = {TIMESTAMPTZOID}
+	.types = {TIMESTAMPTZOID},
+	.whole = true
 };
 
 static KeptQuery due_holds_query = {
 	.sql = "SELECT DISTINCT account_id FROM ducto.reservations WHERE state = 'open' AND expires_at <= $1"
 	" ORDER BY account_id",
-	.types = {TIMESTAMPTZOID}
+	.types = {TIMESTAMPTZOID},
+	.whole = true
 };
 
 static KeptQuery due_query = {
 	.sql = "SELECT account_id FROM ducto.grants WHERE live AND expires_at <= $1"
 	" UNION SELECT account_id FROM ducto.reservations WHERE state = 'open' AND expires_at <= $1"
 	" ORDER BY account_id",
-	.types = {TIMESTAMPTZOID}
+	.types = {TIMESTAMPTZOID},
+	.whole = true
 };
 
 /*

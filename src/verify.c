@@ -156,7 +156,7 @@ PG_FUNCTION_INFO_V1(ducto_verify);
 #define OF_ALL(column)	"true"
 
 static KeptQuery verify_one_query = {.sql = VERIFY_SQL(OF_ONE), .types = {UUIDOID}};
-static KeptQuery verify_all_query = {.sql = VERIFY_SQL(OF_ALL) CONSERVATION_SQL};
+static KeptQuery verify_all_query = {.sql = VERIFY_SQL(OF_ALL) CONSERVATION_SQL, .whole = true};
 
 /*
  * ducto_verify returns a row for each invariant that does not hold. It takes

@@ -1,0 +1,37 @@
+# Plans are kept for the life of a session. One that is made while the tables
+# are empty, and known to be, must not read a whole table for ever after.
+
+use strict;
+use warnings;
+
+use PostgreSQL::Test::Cluster;
+use PostgreSQL::Test::Utils;
+use Test::More;
+
+my $node = PostgreSQL::Test::Cluster->new('plans');
+$node->init;
+$node->append_conf('postgresql.conf', "autovacuum = off\n");
+$node->start;
+$node->safe_psql('postgres', 'CREATE EXTENSION ducto');
+$node->safe_psql('postgres', 'VACUUM ANALYZE');
+
+my $scans = q{SELECT coalesce(sum(seq_scan), 0) FROM pg_stat_user_tables
+	WHERE schemaname = 'ducto' AND relname IN ('accounts', 'ledger', 'reservations', 'grants')};
+my $before = $node->safe_psql('postgres', $scans);
+
+my $user = q{lpad(to_hex(n), 32, '0')::uuid};
+$node->safe_psql('postgres', <<"SQL");
+SELECT count(*) FROM generate_series(1, 50) n,
+	ducto_add_credits(user_id => $user, amount => 100, expires_at => now() + interval '1 hour', idempotency_key => 'c'),
+	LATERAL (SELECT (ducto_reserve(user_id => $user, amount => 10, idempotency_key => 'r')).reservation_id OFFSET 0) r,
+	ducto_deduct(user_id => $user, reservation_id => r.reservation_id, amount => 5, idempotency_key => 'd') d,
+	ducto_charge(user_id => $user, amount => 1, idempotency_key => 'k') k,
+	LATERAL ducto_refund(transaction_id => k.transaction_id, idempotency_key => 'f');
+SQL
+
+is($node->safe_psql('postgres', $scans), $before, 'none of them read a whole table');
+is($node->safe_psql('postgres', 'SELECT count(*) FROM ducto.ledger'), 200, 'all calls were made in one session');
+is($node->safe_psql('postgres', 'SELECT count(*) FROM ducto_verify()'), 0, 'every invariant holds');
+
+$node->stop;
+done_testing();
