@@ -2,7 +2,8 @@
 # The jack hammer: many clients on few accounts, all at once and all there is:
 # credits, charges, reservations that are settled in parts, released or left
 # to expire, refunds, retries under the same keys, transactions and savepoints
-# that are rolled back, sweeps, and users whose first calls overlap.
+# that are rolled back, sweeps, users whose first calls overlap, teams whose
+# members have caps, and users with plans and spend caps.
 #
 # Then the money is counted from outside. Each client notes what it was told in
 # a table of its own, in the same transaction as the call: what was answered
@@ -23,6 +24,14 @@ use constant TRANSACTIONS => 250;    # of each client
 
 my $node = PostgreSQL::Test::Cluster->new('hammer');
 
+# Users 7 to 10 have a spend cap, 7 and 8 a plan with an allowance too: a hold
+# that it backed can cost credits in the end, beyond the cap, when something else
+# used it up. Teams 11 and 12 have users 1 to 10 as members with caps. None of
+# them ever falls below zero.
+use constant ALLOWANCE  => 30;
+use constant SPEND_CAP  => 90;
+use constant MEMBER_CAP => 25;
+
 # Users 1 to 4 never fall below zero. Users 5 and 6 may be overdrawn to -50.
 my $set_up = q{
 	CREATE EXTENSION ducto;
@@ -32,7 +41,19 @@ my $set_up = q{
 		idempotent boolean, error text, reservation uuid, credit_expires boolean);
 	SELECT ducto_add_credits(who(n), 60, 'purchase') FROM generate_series(1, 6) AS n;
 	INSERT INTO noted SELECT 'credit', who(n), NULL, 60 FROM generate_series(1, 6) AS n;
+	ALTER TABLE noted ADD member uuid, ADD allowance numeric DEFAULT 0;
+	CREATE TABLE teams AS SELECT n, (ducto_create_team('Team ' || n)).team_id AS id FROM generate_series(11, 12) AS n;
+	CREATE FUNCTION team(n integer) RETURNS uuid LANGUAGE sql STABLE AS $$ SELECT id FROM teams WHERE teams.n = $1 $$;
+	SELECT ducto_add_team_credits(id, 200) FROM teams;
+	INSERT INTO noted SELECT 'credit', id, NULL, 200 FROM teams;
+	SELECT ducto_add_team_member(id, who(m), spend_cap => MEMBER_CAP) FROM teams, generate_series(1, 10) AS m;
+	SELECT ducto_set_active_pricing('{"models": {"_default": "1"}, "plans": {"pro": {"name": "Pro", "free_allowance": ALLOWANCE}}}');
+	SELECT ducto_add_credits(who(n), 120, 'purchase') FROM generate_series(7, 10) AS n;
+	INSERT INTO noted SELECT 'credit', who(n), NULL, 120 FROM generate_series(7, 10) AS n;
+	SELECT ducto_set_user_plan(who(n), CASE WHEN n < 9 THEN 'pro' END), ducto_set_spend_cap(who(n), CASE WHEN n % 2 = 0 THEN 'daily' ELSE 'monthly' END, SPEND_CAP)
+	FROM generate_series(7, 10) AS n;
 };
+$set_up =~ s/\b(ALLOWANCE|SPEND_CAP|MEMBER_CAP)\b/main->can($1)->()/ge;
 
 my $charge = q{
 	INSERT INTO noted SELECT 'debit', who(:u), r.key, amount, transaction_id, balance_after, idempotent, error
@@ -125,7 +146,8 @@ my %scripts = (
 		\set k random(1, 2)
 		SELECT coalesce((SELECT id FROM (SELECT id FROM noted WHERE what = 'debit' AND id IS NOT NULL LIMIT 100) AS n
 			ORDER BY random() LIMIT 1), who(0)) AS id \gset
-		INSERT INTO noted SELECT 'refund', user_id, 'refund ' || :k || ':id', amount, refund_transaction_id, new_balance, idempotent, error
+		INSERT INTO noted SELECT 'refund', coalesce(team_id, user_id), 'refund ' || :k || ':id', amount, refund_transaction_id, new_balance,
+			idempotent, error, NULL, NULL, CASE WHEN team_id IS NOT NULL THEN user_id END, allowance_restored
 			FROM ducto_refund(':id', :a / 10000.0, idempotency_key => 'refund ' || :k || ':id');
 	},
 
@@ -143,6 +165,52 @@ my %scripts = (
 			ROLLBACK;
 		\endif
 		SELECT error FROM ducto_reserve(who(:u), 1, ttl_seconds => 1, billing_mode => 'overdraft', overdraft_floor => -3);
+	},
+	# from the pool of a team, at once or reserved, with members up to their caps
+	'team@4' => q{
+		\set t random(11, 12)
+		\set m random(1, 10)
+		\set a random(1, 60000)
+		\set k random(1, 200)
+		\set how random(1, 6)
+		\if :how <= 2
+			INSERT INTO noted SELECT 'debit', team(:t), CASE WHEN :how = 1 THEN 'team ' || :m || ' ' || :k END, amount, transaction_id,
+				team_balance_after, idempotent, error, NULL, NULL, who(:m)
+				FROM ducto_deduct_team(team(:t), who(:m), :a / 10000.0, '{}', CASE WHEN :how = 1 THEN 'team ' || :m || ' ' || :k END);
+		\else
+			SELECT error IS NULL AS held, coalesce(reservation_id, who(0)) AS id
+				FROM ducto_reserve(who(:m), :a / 10000.0, ttl_seconds => 1, min_balance => 0, team_id => team(:t)) \gset
+			\if :held
+				\if :how = 3
+					SELECT released FROM ducto_release(who(:m), ':id');
+				\elif :how <= 5
+					INSERT INTO noted SELECT 'debit', team(:t), NULL, amount, transaction_id, balance_after, idempotent, error, ':id', NULL, who(:m)
+						FROM ducto_deduct(who(:m), ':id', :a / 20000.0 + 0.0001, final => :how = 4, allow_late => false);
+				\endif
+			\endif
+		\endif
+	},
+
+	# allowance first, and a cap for the rest; some leave the allowance alone
+	'plan@4' => q{
+		\set u random(7, 10)
+		\set a random(1, 60000)
+		\set how random(1, 7)
+		\if :how <= 2
+			INSERT INTO noted SELECT 'debit', who(:u), NULL, amount, transaction_id, balance_after, idempotent, error, NULL, NULL, NULL, allowance_consumed
+				FROM ducto_charge(who(:u), :a / 10000.0, skip_allowance => :how = 2);
+		\else
+			SELECT error IS NULL AS held, coalesce(reservation_id, who(0)) AS id
+				FROM ducto_reserve(who(:u), :a / 10000.0, ttl_seconds => 1, min_balance => 0, skip_allowance => :how = 3) \gset
+			\if :held
+				\if :how = 4
+					SELECT released FROM ducto_release(who(:u), ':id');
+				\elif :how <> 5
+					INSERT INTO noted SELECT 'debit', who(:u), NULL, amount, transaction_id, balance_after, idempotent, error, ':id', NULL, NULL, allowance_consumed
+						FROM ducto_deduct(who(:u), ':id', :a / 20000.0 + 0.0001, final => :how <> 6, allow_late => false);
+				\endif
+			\endif
+		\endif
 	},
 	'sweep@1' => q{
 		SELECT * FROM ducto_sweep_expired();
@@ -168,6 +236,11 @@ sub nothing
 	my ($query, $name) = @_;
 	return is($node->safe_psql('postgres', $query), '', $name);
 }
+
+# A run across the end of a UTC day has windows of two days, and some counts are
+# not comparable then.
+my $day     = int(time() / 86400);
+my $new_day = sub { return int((time() + 1) / 86400) != $day };
 
 # count_money proves from the notes what the extension says.
 sub count_money
@@ -204,6 +277,24 @@ sub count_money
 		SELECT r.id FROM ducto.reservations AS r JOIN ducto.ledger AS l ON l.account_id = r.account_id AND l.reference = r.id
 		WHERE r.state IN ('settled', 'released') GROUP BY r.id, r.amount HAVING -sum(l.amount) > r.amount + 5},
 		"$when: no reservation was charged twice");
+	nothing(q{
+		SELECT account, sum, used FROM (SELECT account, sum(CASE WHEN what = 'debit' THEN allowance ELSE -allowance END) AS sum FROM noted
+			WHERE what IN ('debit', 'refund') AND error IS NULL AND NOT idempotent AND account IN (SELECT who(n) FROM generate_series(7, 10) AS n)
+			GROUP BY account) AS n, LATERAL (SELECT allowance_used AS used FROM ducto_check_allowance(account)) AS w
+		WHERE sum <> used AND account IN (who(7), who(8)) OR used NOT BETWEEN 0 AND } . ALLOWANCE, "$when: an allowance is used up once and not more than once")
+	  unless $new_day->();
+	nothing(q{
+		SELECT account, sum, current_spend FROM (SELECT account, sum(CASE WHEN what = 'debit' THEN amount ELSE -amount END) AS sum FROM noted
+			WHERE what IN ('debit', 'refund') AND error IS NULL AND NOT idempotent AND account IN (SELECT who(n) FROM generate_series(7, 10) AS n)
+			GROUP BY account) AS n, LATERAL (SELECT current_spend FROM ducto_list_spend_caps(account)) AS c
+		WHERE current_spend < sum OR account IN (who(9), who(10)) AND current_spend > } . SPEND_CAP, "$when: no spend cap was passed")
+	  unless $new_day->();
+	nothing(q{
+		SELECT account, member, sum, total_spent FROM (SELECT account, member, sum(CASE WHEN what = 'debit' THEN amount ELSE -amount END) AS sum FROM noted
+			WHERE member IS NOT NULL AND error IS NULL AND NOT idempotent GROUP BY account, member) AS n
+		JOIN (SELECT t.id, m.user_id, total_spent FROM teams AS t, LATERAL ducto_get_team_members(t.id) AS m) AS m ON m.id = n.account AND m.user_id = n.member
+		WHERE sum <> total_spent OR total_spent > } . MEMBER_CAP, "$when: no member passed a cap, and each spent what was acknowledged")
+	  unless $new_day->();
 	nothing('SELECT * FROM ducto_verify()', "$when: nothing to find for the auditor");
 	return;
 }
@@ -229,13 +320,16 @@ some("noted WHERE idempotent AND what = '$_'", "some were retries: $_") foreach 
 some("noted WHERE error IS NULL AND what = 'refund' AND NOT idempotent", 'some were refunded');
 some('ducto.ledger WHERE burned_grants IS NOT NULL', 'some credit was burned from grants');
 some('ducto.ledger WHERE balance_after < 0', 'some account was overdrawn');
-some("ducto.ledger WHERE type = 'expiry'", 'some credit expired');
+some('noted WHERE allowance > 0', 'some was paid from an allowance');
+some("noted WHERE member IS NOT NULL AND error IS NULL AND what = '$_'", "some was a team's: $_") foreach qw(debit refund);
+some("noted WHERE member IS NOT NULL AND error = 'cap_reached'", "a member's cap was met");
+some("noted WHERE member IS NULL AND error = 'cap_reached'", 'a spend cap was met');
 
 # Where the isolation level does not let a session see what it waited for, it
 # gets a serialization failure and does its transaction again.
 SKIP:
 {
-	skip 'pgbench does not retry', 8 if $node->pg_version < 15;
+	skip 'pgbench does not retry', 11 if $node->pg_version < 15;
 
 	local $ENV{PGOPTIONS} = '-c default_transaction_isolation=repeatable\ read';
 	hammer('repeatable read', '--max-tries=1000');
@@ -253,6 +347,7 @@ nothing(q{SELECT g.id, g.amount FROM ducto.grants AS g WHERE g.amount - g.remain
 		WHERE l.account_id = g.account_id AND l.type = 'expiry' AND l.reference = g.id)
 	  + (SELECT greatest(0, l.amount - greatest(0, l.balance_after)) FROM ducto.ledger AS l WHERE l.account_id = g.account_id AND l.id = g.id)},
 	'... and each grant is what was burned of it, what expired of it, and what a debt ate');
+some("ducto.ledger WHERE type = 'expiry'", '... and some credit expired');
 count_money('at the end');
 
 my $log = slurp_file($node->logfile);
