@@ -33,22 +33,22 @@ use Time::HiRes qw(sleep);
 use constant FIXED_SEED => 20250717;
 use constant STEPS      => $ENV{DUCTO_STEPS} || 2500;
 use constant ROUND      => 1250;       # steps before new users come
-use constant USERS      => 20;
+use constant USERS      => 12;
 use constant BATCH      => 'ducto_sweep(1)';
 use constant NEAR       => 20;         # seconds before midnight at which a round ends
 
 # The plans, in credits. The last is published first, and then no more.
 my %plans = (
-	free   => { free_allowance => 8 },
-	pro    => { free_allowance => 40, max_concurrent => 6, per_operation => { image => { max_concurrent => 2 } } },
+	free   => { free_allowance => 60 },
+	pro    => { free_allowance => 400, max_concurrent => 6, per_operation => { image => { max_concurrent => 2 } } },
 	credit => {
-		free_allowance       => 3,
+		free_allowance       => 20,
 		default_billing_mode => 'overdraft',
 		overdraft_floor      => -6,
 		per_operation        => { chat => { overdraft_floor => -15 }, image => { billing_mode => 'strict' } }
 	},
 	bare => {},
-	old  => { free_allowance => 12, retired => 1 });
+	old  => { free_allowance => 90, retired => 1 });
 
 # The columns of each function's row. Money and times are compared as numbers.
 my %columns = (
@@ -176,7 +176,7 @@ sub request_reserve
 	my %request = (user_id => $user, key(), amount => some($account, Model::room($account, 0), $account->{balance}, cap_room($account)),
 		a_word(skip_allowance => 'true', 20), a_word(model => one_of('gpt', 'llama'), 50));
 
-	$request{ttl_seconds}    = one_of(1, 1, 1, 2, 600)           if chance(85);
+	$request{ttl_seconds}    = one_of(1, 1, 2, 600)              if chance(85);
 	$request{operation_type} = one_of('chat', 'image')           if chance(40);
 	$request{max_concurrent} = one_of(1, 2, 5)                   if chance(15);
 	if (chance(20))
@@ -216,11 +216,11 @@ sub request_deduct
 	my %request = (user_id => $user, reservation_id => $hold->{id}, key());
 
 	$request{amount} =
-	  chance(50)
+	  chance(40)
 	  ? max(10, int(10 * $hold->{remaining} * rand))
 	  : some($account, $hold->{remaining}, $hold->{remaining} + $room);
 	$request{amount}     = 0                              if chance(8);
-	$request{overrun}    = one_of(qw(reject clamp full))  if chance(60);
+	$request{overrun}    = one_of(qw(reject clamp full))  if chance(75);
 	$request{final}      = 'false'                        if $request{amount} && chance(35);
 	$request{model}      = one_of('gpt', 'llama')         if chance(15);
 	$request{skip_allowance} = one_of('true', 'false')    if chance(15);
@@ -262,7 +262,7 @@ sub request_refund
 sub request_set_user_plan
 {
 	my ($account, $user) = @_;
-	return { user_id => $user, chance(15) ? () : (plan_id => one_of(sort keys %plans, chance(10) ? 'none such' : ())) };
+	return { user_id => $user, chance(25) ? () : (plan_id => one_of(sort keys %plans, chance(10) ? 'none such' : ())) };
 }
 
 sub request_increment_usage_window
@@ -270,7 +270,7 @@ sub request_increment_usage_window
 	my ($account, $user) = @_;
 	return {
 		user_id => $user,
-		plan_id => one_of($account->{plan_id} // 'free', sort keys %plans, chance(20) ? 'none such' : ()),
+		plan_id => chance(20) ? 'none such' : one_of($account->{plan_id} // 'free', sort keys %plans),
 		amount  => chance(10) ? 0 : some($account, Model::allowance($account))
 	};
 }
@@ -544,13 +544,13 @@ sub step_call
 	my $account = $world->account($user, 0);
 	my ($function, $request);
 
-	if (chance(12) && @{ $log{"keys $user"} || [] })
+	if (chance(15) && @{ $log{"keys $user"} || [] })
 	{
 		my ($old, $was) = @{ one_of(@{ $log{"keys $user"} }) };
 
 		($function, $request) = ($old, {%$was});
 		$request->{amount} = some($account) if defined $request->{amount} && chance(20);
-		if (chance(25))
+		if (chance(35))
 		{
 			$function = one_of(grep { $_ ne $old } qw(add_credits charge deduct refund));
 			$request  = main->can("request_$function")->($account, $user);
@@ -563,9 +563,9 @@ sub step_call
 
 		$function = one_of(
 			('add_credits') x 6, ('charge') x 5, ('reserve') x 8, ('deduct') x ($holding ? 7 : 2),
-			('release') x 1, ('renew') x 1, ('refund') x 4,
-			('set_user_plan') x 2, ('increment_usage_window') x 1,
-			('set_spend_cap') x 2, ('remove_spend_cap') x 1, ('check_spend_cap') x 1);
+			('release') x 2, ('renew') x 1, ('refund') x 4,
+			('set_user_plan') x 3, ('increment_usage_window') x 1,
+			('set_spend_cap') x 3, ('remove_spend_cap') x 1, ('check_spend_cap') x 1);
 		$request = main->can("request_$function")->($account, $user);
 	}
 	push @{ $log{"keys $user"} }, [ $function, $request ] if defined $request->{idempotency_key};
