@@ -218,7 +218,7 @@ sub request_deduct
 	$request{amount} =
 	  chance(40)
 	  ? max(10, int(10 * $hold->{remaining} * rand))
-	  : some($account, $hold->{remaining}, $hold->{remaining} + $room);
+	  : some($account, $hold->{remaining}, $hold->{remaining} + $room, $hold->{remaining} + $room + 10000);
 	$request{amount}     = 0                              if chance(8);
 	$request{overrun}    = one_of(qw(reject clamp full))  if chance(75);
 	$request{final}      = 'false'                        if $request{amount} && chance(35);
@@ -470,12 +470,20 @@ sub follow
 		my @expected = step_differences($model, $function, $request, $at, $answer);
 		my $must     = is_write($function, $answer->{row}) ? count_entries($model, $user) : 0;
 		my @reads    = moments($model, max($at, $answer->{between}), $answer->{after});
+		my @shown    = @reads > 1 ? map { dclone($model)->shown($user, $_) } @reads : ();
 
 		foreach my $read (@reads)
 		{
-			my $then = @reads > 1 ? dclone($model) : $model;
-			my $shown = $then->shown($user, $read);
+			my $then    = @reads > 1 ? dclone($model) : $model;
+			my $shown   = $then->shown($user, $read);
 			my $account = $then->{accounts}{$user};
+
+			# each of the functions that show something reads the clock
+			foreach my $column (keys %$shown)
+			{
+				my ($same) = grep { ($_->{$column} // '') eq ($answer->{shown}{$column} // '') } @shown;
+				$shown->{$column} = $same->{$column} if $same;
+			}
 			my @differences = (
 				@expected,
 				differences('shown', $shown, $answer->{shown}),
@@ -905,7 +913,7 @@ SKIP:
 	after_the_last();
 	note(sprintf('%6d %s', $counts{$_}, $_)) foreach sort keys %counts;
 	note(sprintf('%6d %s', $Model::met{$_}, $_)) foreach sort keys %Model::met;
-	skip 'a short run', 1 if STEPS < 2500;
+	skip 'a short run', 1 if STEPS < 2500 || defined $ENV{DUCTO_SEED} && length $ENV{DUCTO_SEED};
 	my @missing = grep { !$Model::met{$_} } (
 		'due credit that holds need',
 		'due credit that holds need in part',

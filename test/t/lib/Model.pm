@@ -15,8 +15,8 @@
 #   first as the holds end;
 # - a balance in a result is that with the operation's own entry; what expires
 #   because of the operation (holds need it no longer) is booked after it;
-# - with another skip_allowance than its reservation's, a deduct fits when it
-#   raises what holds need no further than before, or leaves the floor;
+# - a deduct that skips the allowance which its reservation relied on fits as if
+#   nothing had been held;
 # - a hold of which a part was captured counts in caps with what it was admitted
 #   for, but not with more than it still holds;
 # - debt eats of a refund first what never expires, then what would go back to
@@ -144,8 +144,9 @@ sub room
 {
 	my ($account, $floor, $skip, $own) = @_;
 	my ($backed, $skipping) = parts($account, $own);
-	my $most = max(need($account), $account->{balance} - $floor) - $skipping;
 	my $left = allowance($account);
+	my $need = $skip && $own && !$own->{skip} ? $skipping + max(0, $backed - $left) : need($account);
+	my $most = max($need, $account->{balance} - $floor) - $skipping;
 
 	return $skip ? $most - max(0, $backed - $left) : $most + $left - $backed;
 }
