@@ -117,12 +117,12 @@ idle_cpu() {
 }
 
 # cpu_of COMMAND… runs a command and sets cpu to the CPU time in us that the
-# server used for it, and seconds to how long it took.
+# server used for it, and seconds to how long it took. It fails as the command.
 cpu_of() {
 	local before start=$EPOCHREALTIME
 
 	before=$(server_cpu)
-	"$@"
+	"$@" || return
 	seconds=$(calculate "$EPOCHREALTIME - $start")
 	cpu=$(calculate "int($(server_cpu) - $before - $idle * $seconds)")
 }
