@@ -106,15 +106,10 @@ charge_at_once(FunctionCallInfo fcinfo, const ChargeRequest *request, Datum *res
 	if (request->amount == 0 || request->required_feature != NULL ||
 		!account_try_charge(request->user, request->amount, request->floor, &after, &change))
 		return false;
-	if (!key_is_free(&after, request->key))
-	{
-		account_undo(request->user, &change);
-		return false;
-	}
 	charge_entry(request, &entry);
 	entry.amount = -request->amount;
-	lots_burn(request->user, change.expiring, after.now, false, &entry.burned);
-	ledger_insert(&after, &entry);
+	if (!debit_try_book(&after, &change, &entry))
+		return false;
 	*result = charge_booked(fcinfo, request, &entry);
 	return true;
 }

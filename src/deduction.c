@@ -4,6 +4,7 @@
  */
 #include "postgres.h"
 
+#include "key.h"
 #include "lot.h"
 #include "reservation.h"
 
@@ -20,6 +21,26 @@ account_debit(Account *acc, LedgerEntry *entry, Money amount)
 	lots_burn(&acc->id, burn, acc->now, acc->late, &entry->burned);
 	acc->expiring -= burn;
 	ledger_append(acc, entry);
+}
+
+/*
+ * debit_try_book books the entry of a debit that a guarded update took from
+ * an account: grants are burned, the entry is written. False: its key is
+ * known, and the debit is undone.
+ */
+bool
+debit_try_book(const Account *after, const AccountChange *change, LedgerEntry *entry)
+{
+	if (!key_closed_hold(after, entry->idempotency_key))
+	{
+		lots_burn(&after->id, change->expiring, after->now, false, &entry->burned);
+		if (ledger_insert(after, entry))
+			return true;
+		if (entry->burned.n > 0)
+			lots_give(&after->id, &entry->burned);
+	}
+	account_undo(&after->id, change);
+	return false;
 }
 
 /*

@@ -14,13 +14,21 @@ static const char *const hold_states[] = {
 	[HOLD_EXPIRED] = "expired",
 };
 
-static KeptQuery hold_insert_query = {
-	.sql = "INSERT INTO ducto.reservations (account_id, id, amount, remaining, operation_type, model, billing_mode,"
-	" floor, state, idempotency_key, balance_after, reserved_after, first_expires_at, metadata, created_at, expires_at,"
-	" skip_allowance, cap_held, pricing_version, actor)"
-	" VALUES ($1, $2, $3, $3, $4, $5, $6, $7, 'open', $8, $9, $10, $11, $12, $13, $11, $14, $15, $16, $17)",
-	.types = {UUIDOID, UUIDOID, NUMERICOID, TEXTOID, TEXTOID, TEXTOID, NUMERICOID, TEXTOID, NUMERICOID, NUMERICOID,
+#define HOLD_INSERT_SQL \
+	"INSERT INTO ducto.reservations (account_id, id, amount, remaining, operation_type, model, billing_mode," \
+	" floor, state, idempotency_key, balance_after, reserved_after, first_expires_at, metadata, created_at, expires_at," \
+	" skip_allowance, cap_held, pricing_version, actor)" \
+	" VALUES ($1, $2, $3, $3, $4, $5, $6, $7, 'open', $8, $9, $10, $11, $12, $13, $11, $14, $15, $16, $17)"
+#define HOLD_INSERT_TYPES \
+	{UUIDOID, UUIDOID, NUMERICOID, TEXTOID, TEXTOID, TEXTOID, NUMERICOID, TEXTOID, NUMERICOID, NUMERICOID, \
 		TIMESTAMPTZOID, JSONBOID, TIMESTAMPTZOID, BOOLOID, NUMERICOID, INT4OID, UUIDOID}
+
+static KeptQuery hold_insert_query = {.sql = HOLD_INSERT_SQL, .types = HOLD_INSERT_TYPES};
+
+/* Does nothing when the key is known, which is exact under the account's lock. */
+static KeptQuery hold_insert_once_query = {
+	.sql = HOLD_INSERT_SQL " ON CONFLICT (account_id, idempotency_key) WHERE idempotency_key IS NOT NULL DO NOTHING",
+	.types = HOLD_INSERT_TYPES
 };
 
 #define HOLD_COLUMNS \
@@ -42,11 +50,6 @@ static KeptQuery hold_owner_query = {
 
 static KeptQuery hold_key_query = {
 	.sql = "SELECT " HOLD_COLUMNS " FROM ducto.reservations WHERE account_id = $1 AND idempotency_key = $2",
-	.types = {UUIDOID, TEXTOID}
-};
-
-static KeptQuery hold_has_key_query = {
-	.sql = "SELECT FROM ducto.reservations WHERE account_id = $1 AND idempotency_key = $2",
 	.types = {UUIDOID, TEXTOID}
 };
 
@@ -80,27 +83,25 @@ static KeptQuery holds_expire_query = {
 	.types = {UUIDOID, UUIDARRAYOID}
 };
 
-/*
- * Lock, decision and booking of a deduct within its hold. The reservation is
- * read with the statement's snapshot, so it may have changed while the update
- * waited for the account's lock; hold_close_query sees that.
- */
-static KeptQuery hold_charge_query = {
-	.sql = "UPDATE ducto.accounts a SET balance = a.balance - $3,"
-	" expiring = CASE WHEN a.expiring = 0 THEN a.expiring ELSE a.expiring - $3 END,"
-	" held = a.held - CASE WHEN $4 THEN r.remaining ELSE $3 END,"
-	" last_seq = a.last_seq + 1, updated_at = greatest(a.updated_at, clock_timestamp())"
-	" FROM ducto.reservations r"
-	" WHERE a.id = $1 AND a.plain"
-	" AND a.next_boundary > clock_timestamp()"
-	" AND (a.expiring = 0 OR a.expiring > $3) AND a.balance >= $3"
-	" AND r.account_id = $1 AND r.id = $2 AND r.state = 'open' AND r.remaining >= $3 AND NOT r.skip_allowance"
-	" RETURNING a.balance, a.expiring, a.next_boundary, a.last_seq, a.closing_keys, a.updated_at,"
-	" r.remaining, r.operation_type, r.model, r.cap_held",
-	.types = {UUIDOID, UUIDOID, NUMERICOID, BOOLOID}
+/* In the snapshot of the calling statement; hold_close_query sees what has changed since. */
+static KeptQuery hold_peek_query = {
+	.sql = "SELECT remaining, operation_type, model, cap_held FROM ducto.reservations"
+	" WHERE account_id = $1 AND id = $2 AND state = 'open' AND NOT skip_allowance",
+	.types = {UUIDOID, UUIDOID}
 };
 
-/* Finds the reservation only as hold_charge_query saw it. */
+/* Lock, decision and booking of a deduct within its hold: $2 is charged, $3 no longer held. */
+static KeptQuery hold_charge_query = {
+	.sql = "UPDATE ducto.accounts SET balance = balance - $2,"
+	" expiring = CASE WHEN expiring = 0 THEN expiring ELSE expiring - $2 END,"
+	" held = held - $3, last_seq = last_seq + 1, updated_at = greatest(updated_at, clock_timestamp())"
+	" WHERE id = $1 AND plain AND next_boundary > clock_timestamp()"
+	" AND (expiring = 0 OR expiring > $2) AND balance >= $2"
+	" RETURNING balance, expiring, next_boundary, last_seq, closing_keys, updated_at",
+	.types = {UUIDOID, NUMERICOID, NUMERICOID}
+};
+
+/* Finds the reservation only as hold_peek_query saw it. */
 static KeptQuery hold_close_query = {
 	.sql = "UPDATE ducto.reservations SET remaining = $4, state = CASE WHEN $5 THEN 'settled' ELSE state END,"
 	" closed_at = CASE WHEN $5 THEN $6 END, cap_held = least(cap_held, $4)"
@@ -116,9 +117,10 @@ static KeptQuery hold_reopen_query = {
 };
 
 /*
- * hold_insert adds an open reservation to a locked account.
+ * hold_insert adds an open reservation to a locked account. False: its key is
+ * known there, and it did nothing.
  */
-void
+bool
 hold_insert(const pg_uuid_t *account, const Hold *hold)
 {
 	QueryArgs	args = {0};
@@ -143,7 +145,8 @@ hold_insert(const pg_uuid_t *account, const Hold *hold)
 	else
 		args_null(&args);
 	args_uuid(&args, hold->has_actor ? &hold->actor : NULL);
-	query_run(&hold_insert_query, &args, SPI_OK_INSERT);
+	return query_run(hold->idempotency_key == NULL ? &hold_insert_query : &hold_insert_once_query,
+					 &args, SPI_OK_INSERT) == 1;
 }
 
 /*
@@ -233,20 +236,6 @@ hold_find_key(const pg_uuid_t *account, const char *key, Hold *hold)
 	args_uuid(&args, account);
 	args_text(&args, key);
 	return hold_find_by(&hold_key_query, &args, hold);
-}
-
-/*
- * hold_has_key tells whether a locked account has a reservation under the key
- * of a reserve.
- */
-bool
-hold_has_key(const pg_uuid_t *account, const char *key)
-{
-	QueryArgs	args = {0};
-
-	args_uuid(&args, account);
-	args_text(&args, key);
-	return query_run(&hold_has_key_query, &args, SPI_OK_SELECT) > 0;
 }
 
 /*
@@ -353,8 +342,25 @@ holds_expire(const pg_uuid_t *account, const DueHold *holds, int n)
 }
 
 /*
+ * Close a reservation, or keep it open with less, as hold_peek_query found it.
+ */
+static bool
+hold_try_close(const pg_uuid_t *user, const Hold *hold, Money freed, bool final, TimestampTz now)
+{
+	QueryArgs	args = {0};
+
+	args_uuid(&args, user);
+	args_uuid(&args, &hold->id);
+	args_money(&args, hold->remaining);
+	args_money(&args, hold->remaining - freed);
+	args_bool(&args, final);
+	args_time(&args, now);
+	return query_run(&hold_close_query, &args, SPI_OK_UPDATE) == 1;
+}
+
+/*
  * hold_try_settle charges an amount to an open reservation that holds as
- * much, in two statements, when that is all there is to do. The account is
+ * much, in three statements, when that is all there is to do. The account is
  * then locked and as in after, hold has what its row tells. False: it did
  * nothing.
  */
@@ -363,35 +369,33 @@ hold_try_settle(const pg_uuid_t *user, const pg_uuid_t *id, Money amount, bool f
 				Account *after, AccountChange *change, Hold *hold)
 {
 	QueryArgs	args = {0};
+	Money		freed;
 	bool		valid;
 
 	args_uuid(&args, user);
 	args_uuid(&args, id);
-	args_money(&args, amount);
-	args_bool(&args, final);
-	if (query_run(&hold_charge_query, &args, SPI_OK_UPDATE_RETURNING) == 0)
+	if (query_read(&hold_peek_query, &args) == 0)
 		return false;
-
-	valid = account_after(user, amount, after, change);
 	memset(hold, 0, sizeof(Hold));
 	hold->id = *id;
-	hold->remaining = row_money(0, 7);
-	hold->operation_type = row_text(0, 8);
-	hold->model = row_text(0, 9);
-	hold->cap_held = row_money(0, 10);
-	change->held = -(final ? hold->remaining : amount);
-	if (valid)
-	{
-		memset(&args, 0, sizeof(args));
-		args_uuid(&args, user);
-		args_uuid(&args, id);
-		args_money(&args, hold->remaining);
-		args_money(&args, final ? 0 : hold->remaining - amount);
-		args_bool(&args, final);
-		args_time(&args, after->now);
-		if (query_run(&hold_close_query, &args, SPI_OK_UPDATE) == 1)
-			return true;
-	}
+	hold->remaining = row_money(0, 1);
+	hold->operation_type = row_text(0, 2);
+	hold->model = row_text(0, 3);
+	hold->cap_held = row_money(0, 4);
+	freed = final ? hold->remaining : amount;
+	if (amount > hold->remaining)
+		return false;
+
+	memset(&args, 0, sizeof(args));
+	args_uuid(&args, user);
+	args_money(&args, amount);
+	args_money(&args, freed);
+	if (query_run(&hold_charge_query, &args, SPI_OK_UPDATE_RETURNING) == 0)
+		return false;
+	valid = account_after(user, amount, after, change);
+	change->held = -freed;
+	if (valid && hold_try_close(user, hold, freed, final, after->now))
+		return true;
 	account_undo(user, change);
 	return false;
 }

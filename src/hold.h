@@ -52,11 +52,10 @@ typedef struct DueHold
 	bool		skip_allowance;
 } DueHold;
 
-extern void hold_insert(const pg_uuid_t *account, const Hold *hold);
+extern bool hold_insert(const pg_uuid_t *account, const Hold *hold);
 extern bool hold_owner(const pg_uuid_t *user, const pg_uuid_t *id, pg_uuid_t *owner);
 extern bool hold_find(const pg_uuid_t *account, const pg_uuid_t *id, Hold *hold);
 extern bool hold_find_key(const pg_uuid_t *account, const char *key, Hold *hold);
-extern bool hold_has_key(const pg_uuid_t *account, const char *key);
 extern bool hold_find_closing_key(const pg_uuid_t *account, const char *key, Hold *hold);
 extern void hold_update(const pg_uuid_t *account, const Hold *hold, TimestampTz now);
 extern int64 holds_count_open(const pg_uuid_t *account, const char *operation_type, TimestampTz now,

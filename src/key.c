@@ -62,14 +62,13 @@ key_find(const Account *acc, const char *key, KeyKind kind, const pg_uuid_t *tar
 }
 
 /*
- * key_is_free tells whether a key of a locked account is unknown, at less cost
- * than key_find; NULL is free.
+ * key_closed_hold tells whether a key of a locked account is that of a deduct
+ * of 0; NULL is not.
  */
 bool
-key_is_free(const Account *acc, const char *key)
+key_closed_hold(const Account *acc, const char *key)
 {
 	Hold		hold;
 
-	return key == NULL || (!ledger_has_key(&acc->id, key) &&
-						   !(acc->closing_keys && hold_find_closing_key(&acc->id, key, &hold)));
+	return key != NULL && acc->closing_keys && hold_find_closing_key(&acc->id, key, &hold);
 }

@@ -21,7 +21,7 @@ typedef enum KeyState
 	KEY_CONFLICT
 } KeyState;
 
-extern bool key_is_free(const Account *acc, const char *key);
+extern bool key_closed_hold(const Account *acc, const char *key);
 extern KeyState key_find(const Account *acc, const char *key, KeyKind kind, const pg_uuid_t *target,
 						 const pg_uuid_t *actor, LedgerRecord *original);
 

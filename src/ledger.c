@@ -11,15 +11,23 @@
 #include "query.h"
 #include "uuidv7.h"
 
-/* The account's lock orders the entries; seq comes from its row. */
-static KeptQuery ledger_insert_query = {
-	.sql = "INSERT INTO ducto.ledger (account_id, seq, id, amount, balance_after, type, operation_type, model,"
-	" idempotency_key, reference, shortfall, burned_grants, burned_amounts, lifetime_purchased,"
-	" expires_at, metadata, created_at, effective_at, allowance_consumed, cap_warning, pricing, actor)"
-	" VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $17, $18, $19, $20, $21)",
-	.types = {UUIDOID, INT8OID, UUIDOID, NUMERICOID, NUMERICOID, TEXTOID, TEXTOID, TEXTOID, TEXTOID, UUIDOID,
-		NUMERICOID, UUIDARRAYOID, NUMERICARRAYOID, NUMERICOID, TIMESTAMPTZOID, JSONBOID, TIMESTAMPTZOID,
+#define LEDGER_INSERT_SQL \
+	"INSERT INTO ducto.ledger (account_id, seq, id, amount, balance_after, type, operation_type, model," \
+	" idempotency_key, reference, shortfall, burned_grants, burned_amounts, lifetime_purchased," \
+	" expires_at, metadata, created_at, effective_at, allowance_consumed, cap_warning, pricing, actor)" \
+	" VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $17, $18, $19, $20, $21)"
+#define LEDGER_INSERT_TYPES \
+	{UUIDOID, INT8OID, UUIDOID, NUMERICOID, NUMERICOID, TEXTOID, TEXTOID, TEXTOID, TEXTOID, UUIDOID, \
+		NUMERICOID, UUIDARRAYOID, NUMERICARRAYOID, NUMERICOID, TIMESTAMPTZOID, JSONBOID, TIMESTAMPTZOID, \
 		NUMERICOID, TEXTOID, JSONBOID, UUIDOID}
+
+/* The account's lock orders the entries; seq comes from its row. */
+static KeptQuery ledger_insert_query = {.sql = LEDGER_INSERT_SQL, .types = LEDGER_INSERT_TYPES};
+
+/* Does nothing when the key is known, which is exact under the account's lock. */
+static KeptQuery ledger_insert_once_query = {
+	.sql = LEDGER_INSERT_SQL " ON CONFLICT (account_id, idempotency_key) WHERE idempotency_key IS NOT NULL DO NOTHING",
+	.types = LEDGER_INSERT_TYPES
 };
 
 static KeptQuery ledger_expiries_query = {
@@ -37,11 +45,6 @@ static KeptQuery ledger_expiries_query = {
 /* Exact under the account's lock: a key is only ever added under it. */
 static KeptQuery ledger_key_query = {
 	.sql = "SELECT " RECORD_COLUMNS " FROM ducto.ledger WHERE account_id = $1 AND idempotency_key = $2",
-	.types = {UUIDOID, TEXTOID}
-};
-
-static KeptQuery ledger_has_key_query = {
-	.sql = "SELECT FROM ducto.ledger WHERE account_id = $1 AND idempotency_key = $2",
 	.types = {UUIDOID, TEXTOID}
 };
 
@@ -89,9 +92,10 @@ args_burned(QueryArgs *args, const BurnList *burned)
 
 /*
  * ledger_insert writes an entry whose place the account's row has reserved
- * already: last_seq and balance are those with the entry.
+ * already: last_seq and balance are those with the entry. False: its key is
+ * known, and it did nothing.
  */
-void
+bool
 ledger_insert(const Account *acc, LedgerEntry *entry)
 {
 	QueryArgs	args = {0};
@@ -130,7 +134,8 @@ ledger_insert(const Account *acc, LedgerEntry *entry)
 	args_text(&args, entry->cap_warning);
 	args_jsonb(&args, entry->pricing);
 	args_uuid(&args, entry->actor);
-	query_run(&ledger_insert_query, &args, SPI_OK_INSERT);
+	return query_run(entry->idempotency_key == NULL ? &ledger_insert_query : &ledger_insert_once_query,
+					 &args, SPI_OK_INSERT) == 1;
 }
 
 /*
@@ -142,7 +147,8 @@ ledger_append(Account *acc, LedgerEntry *entry)
 {
 	acc->balance = money_add(acc->balance, entry->amount, "the balance");
 	acc->last_seq++;
-	ledger_insert(acc, entry);
+	if (!ledger_insert(acc, entry))
+		elog(ERROR, "idempotency key \"%s\" is known", entry->idempotency_key);
 }
 
 /*
@@ -251,20 +257,6 @@ ledger_find_key(const pg_uuid_t *account, const char *key, LedgerRecord *record)
 	args_uuid(&args, account);
 	args_text(&args, key);
 	return record_from_row(record, query_run(&ledger_key_query, &args, SPI_OK_SELECT));
-}
-
-/*
- * ledger_has_key tells whether an entry of a locked account was booked under
- * an idempotency key.
- */
-bool
-ledger_has_key(const pg_uuid_t *account, const char *key)
-{
-	QueryArgs	args = {0};
-
-	args_uuid(&args, account);
-	args_text(&args, key);
-	return query_run(&ledger_has_key_query, &args, SPI_OK_SELECT) > 0;
 }
 
 /*

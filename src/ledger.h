@@ -71,10 +71,9 @@ typedef struct Expiry
 } Expiry;
 
 extern void ledger_append(Account *acc, LedgerEntry *entry);
-extern void ledger_insert(const Account *acc, LedgerEntry *entry);
+extern bool ledger_insert(const Account *acc, LedgerEntry *entry);
 extern void ledger_append_expiries(Account *acc, const Expiry *expiries, int n);
 extern bool ledger_find_key(const pg_uuid_t *account, const char *key, LedgerRecord *record);
-extern bool ledger_has_key(const pg_uuid_t *account, const char *key);
 extern bool ledger_find_id(const pg_uuid_t *id, LedgerRecord *record);
 extern void ledger_refunded(const pg_uuid_t *account, const pg_uuid_t *reference, Money *credits,
 							Money *allowance);

@@ -6,20 +6,41 @@
 #include "postgres.h"
 
 #include "fmgr.h"
+#include "port/pg_bswap.h"
 #include "utils/builtins.h"
 
 #include "money.h"
 
-/*
- * Scale a numeric to 1/10000 credits, rounding half away from zero.
- */
-static int64
-numeric_to_units(Numeric value)
-{
-	Datum		scaled = DirectFunctionCall2(numeric_mul, NumericGetDatum(value),
-											 NumericGetDatum(int64_to_numeric(MONEY_UNIT)));
+#define NUMERIC_SENT_POSITIVE	0x0000
+#define NUMERIC_SENT_NEGATIVE	0x4000
 
-	return DatumGetInt64(DirectFunctionCall1(numeric_int8, scaled));
+/*
+ * Round a numeric to 1/10000 credits, half away from zero; false when it is
+ * not finite or out of the bounds of money. The form in which a numeric is
+ * sent is stable: the number of its digits, which are of base 10000, the
+ * exponent of the first, the sign, the scale, and the digits.
+ */
+static bool
+numeric_to_units(Datum value, Money *units)
+{
+	bytea	   *sent = DatumGetByteaPP(DirectFunctionCall1(numeric_send, value));
+	uint16	   *words = (uint16 *) VARDATA_ANY(sent);
+	int			ndigits = pg_ntoh16(words[0]);
+	int			last = (int16) pg_ntoh16(words[1]) + 1; /* the digit of the fourth decimal */
+	int			sign = pg_ntoh16(words[2]);
+	uint16	   *digits = words + 4;
+	int64		sum = 0;
+
+	if (sign != NUMERIC_SENT_POSITIVE && sign != NUMERIC_SENT_NEGATIVE)
+		return false;
+	if (ndigits > 0 && (last > 4 || (last == 4 && pg_ntoh16(digits[0]) > 99)))
+		return false;
+	for (int i = 0; i <= last; i++)
+		sum = sum * MONEY_UNIT + (i < ndigits ? pg_ntoh16(digits[i]) : 0);
+	if (last + 1 >= 0 && last + 1 < ndigits && pg_ntoh16(digits[last + 1]) >= MONEY_UNIT / 2)
+		sum++;
+	*units = sign == NUMERIC_SENT_NEGATIVE ? -sum : sum;
+	return sum <= MONEY_MAX;
 }
 
 /*
@@ -29,15 +50,9 @@ numeric_to_units(Numeric value)
 bool
 money_is_bounded(Numeric value)
 {
-	Datum		half = NumericGetDatum(int64_div_fast_to_numeric(5, MONEY_DECIMALS + 1));
-	Datum		limit;
-	Datum		magnitude;
+	Money		units;
 
-	if (numeric_is_nan(value) || numeric_is_inf(value))
-		return false;
-	limit = DirectFunctionCall2(numeric_add, money_to_datum(MONEY_MAX), half);
-	magnitude = DirectFunctionCall1(numeric_abs, NumericGetDatum(value));
-	return DatumGetBool(DirectFunctionCall2(numeric_lt, magnitude, limit));
+	return numeric_to_units(NumericGetDatum(value), &units);
 }
 
 /*
@@ -48,14 +63,16 @@ money_is_bounded(Numeric value)
 Money
 money_from_numeric(Numeric value, const char *argument)
 {
-	if (!money_is_bounded(value))
+	Money		units;
+
+	if (!numeric_to_units(NumericGetDatum(value), &units))
 		ereport(ERROR,
 				(errcode(ERRCODE_NUMERIC_VALUE_OUT_OF_RANGE),
 				 errmsg("argument \"%s\" is out of range: %s", argument,
 						DatumGetCString(DirectFunctionCall1(numeric_out, NumericGetDatum(value)))),
 				 errhint("Amounts are finite and at most 99999999999999.9999 in magnitude.")));
 
-	return numeric_to_units(value);
+	return units;
 }
 
 /*
@@ -64,7 +81,11 @@ money_from_numeric(Numeric value, const char *argument)
 Money
 money_from_datum(Datum value)
 {
-	return numeric_to_units(DatumGetNumeric(value));
+	Money		units;
+
+	if (!numeric_to_units(value, &units))
+		elog(ERROR, "an amount is out of bounds");
+	return units;
 }
 
 /*

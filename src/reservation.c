@@ -141,9 +141,9 @@ reserve_replay(FunctionCallInfo fcinfo, const ReserveRequest *request, const Hol
  * Write the reservation of an account that holds its amount already, and
  * answer.
  */
-static Datum
+static bool
 reserve_book(FunctionCallInfo fcinfo, const ReserveRequest *request, const ReserveTerms *terms,
-			 const Account *acc, Money cap_held)
+			 const Account *acc, Money cap_held, Datum *result)
 {
 	Hold		hold = {
 		.amount = request->amount,
@@ -168,9 +168,11 @@ reserve_book(FunctionCallInfo fcinfo, const ReserveRequest *request, const Reser
 		hold.actor = *request->user;
 	}
 	uuidv7_make(&hold.id, hold.created_at);
-	hold_insert(&acc->id, &hold);
-	return reserve_result(fcinfo, &hold.id, request->user, hold.amount, acc->balance, acc->held,
-						  hold.billing_mode, hold.expires_at, false, ACCEPTED);
+	if (!hold_insert(&acc->id, &hold))
+		return false;
+	*result = reserve_result(fcinfo, &hold.id, request->user, hold.amount, acc->balance, acc->held,
+							 hold.billing_mode, hold.expires_at, false, ACCEPTED);
+	return true;
 }
 
 /*
@@ -205,13 +207,10 @@ reserve_at_once(FunctionCallInfo fcinfo, const ReserveRequest *request, Datum *r
 	if (!account_try_hold(request->user, request->amount, request->has_min_balance ? &request->min_balance : NULL,
 						  request->ttl_seconds, &after, &change, &terms.floor))
 		return false;
-	if (request->key != NULL && hold_has_key(request->user, request->key))
-	{
-		account_undo(request->user, &change);
-		return false;
-	}
-	*result = reserve_book(fcinfo, request, &terms, &after, request->amount);
-	return true;
+	if (reserve_book(fcinfo, request, &terms, &after, request->amount, result))
+		return true;
+	account_undo(request->user, &change);
+	return false;
 }
 
 /*
@@ -299,6 +298,7 @@ reserve_in_steps(FunctionCallInfo fcinfo, ReserveRequest *request)
 	ReserveTerms terms;
 	Rejection	rejection;
 	Money		cap_held;
+	Datum		result;
 
 	for (;;)
 	{
@@ -335,7 +335,9 @@ reserve_in_steps(FunctionCallInfo fcinfo, ReserveRequest *request)
 		acc.held_from_credits += request->amount;
 	acc.next_boundary = Min(acc.next_boundary, acc.now + request->ttl_seconds * USECS_PER_SEC);
 	account_store(&acc);
-	return reserve_book(fcinfo, request, &terms, &acc, cap_held);
+	if (!reserve_book(fcinfo, request, &terms, &acc, cap_held, &result))
+		elog(ERROR, "idempotency key \"%s\" is known", request->key);
+	return result;
 }
 
 /*

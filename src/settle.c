@@ -248,16 +248,13 @@ settle_at_once(FunctionCallInfo fcinfo, const SettleRequest *request, Datum *res
 		!hold_try_settle(request->user, request->reservation, request->amount, request->final,
 						 &after, &change, &hold))
 		return false;
-	if (!key_is_free(&after, request->key))
+	settle_entry(request, &hold, &entry);
+	entry.amount = -request->amount;
+	if (!debit_try_book(&after, &change, &entry))
 	{
-		account_undo(request->user, &change);
 		hold_reopen(request->user, &hold);
 		return false;
 	}
-	settle_entry(request, &hold, &entry);
-	entry.amount = -request->amount;
-	lots_burn(request->user, change.expiring, after.now, false, &entry.burned);
-	ledger_insert(&after, &entry);
 	*result = settle_result(fcinfo, request, &entry);
 	return true;
 }

@@ -260,16 +260,18 @@ team_deduct_at_once(FunctionCallInfo fcinfo, const TeamDeduction *request, Datum
 
 	if (!account_try_charge_team(request->team, request->amount, &after, &change))
 		return false;
-	if (!key_is_free(&after, request->key) ||
-		!member_try_spend(&after, request->user, request->amount))
+	if (!member_try_spend(&after, request->user, request->amount))
 	{
 		account_undo(request->team, &change);
 		return false;
 	}
 	team_entry(request, &entry);
 	entry.amount = -request->amount;
-	lots_burn(request->team, change.expiring, after.now, false, &entry.burned);
-	ledger_insert(&after, &entry);
+	if (!debit_try_book(&after, &change, &entry))
+	{
+		member_apply(&after, request->user, -request->amount, 0);
+		return false;
+	}
 	*result = team_result(fcinfo, request, &entry.id, request->amount, entry.balance_after, false, ACCEPTED);
 	return true;
 }
