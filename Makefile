@@ -8,12 +8,14 @@ OBJS = src/ducto.o src/money.o src/uuidv7.o src/period.o src/query.o src/result.
 	src/pricing_config.o src/pricing_row.o src/usage.o src/pricing.o \
 	src/allowance.o src/roll.o src/key.o src/deduction.o \
 	src/account.o src/grant.o src/sweep.o src/reservation.o src/settle.o src/charge.o \
-	src/refund.o src/plan.o src/cap.o src/team.o src/history.o src/verify.o src/access.o
+	src/refund.o src/plan.o src/cap.o src/team.o src/xact.o src/usage_sums.o src/rollup_row.o src/rollup.o \
+	src/analytics.o src/history.o src/verify.o src/access.o
 SOURCE_HEADERS = $(wildcard src/*.h)
 
 # The install script is the concatenation of the capabilities, in this order.
 SQL_PARTS = sql/preamble.sql sql/plan.sql sql/account.sql sql/ledger.sql sql/grant.sql \
-	sql/reservation.sql sql/refund.sql sql/cap.sql sql/team.sql sql/pricing.sql sql/expr.sql sql/access.sql
+	sql/reservation.sql sql/refund.sql sql/cap.sql sql/team.sql sql/pricing.sql sql/expr.sql \
+	sql/analytics.sql sql/access.sql
 
 DATA_built = ducto--$(EXTVERSION).sql
 PG_CFLAGS = -Wall -Wextra -Wno-unused-parameter -Wno-sign-compare

@@ -94,5 +94,5 @@ LANGUAGE c
 AS 'MODULE_PATHNAME', 'ducto_sweep';
 REVOKE ALL ON PROCEDURE @extschema@.ducto_sweep(integer) FROM PUBLIC;
 COMMENT ON PROCEDURE @extschema@.ducto_sweep(integer) IS
-'Expires everything that is past its time, reservations and grants, and commits after every batch_size accounts; reports progress by NOTICE. To be called outside of a transaction, from pg_cron or any timer.
+'Expires everything that is past its time, reservations and grants, and commits after every batch_size accounts; then rolls up the ledger for the analytics functions, as ducto_rollup does. Reports progress by NOTICE. To be called outside of a transaction, from pg_cron or any timer.
 Locks the accounts of a batch in the order of their ids and skips those that are locked. Errors: 22023, 2D000 (inside of a transaction).';

@@ -1,5 +1,11 @@
 -- ledger: every movement of credits, append-only.
 
+CREATE FUNCTION ducto.ledger_xact() RETURNS bigint
+LANGUAGE c VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS 'MODULE_PATHNAME', 'ducto_ledger_xact';
+REVOKE ALL ON FUNCTION ducto.ledger_xact() FROM PUBLIC;
+COMMENT ON FUNCTION ducto.ledger_xact() IS 'Returns the number of the current transaction: a tag of the cluster and the transaction''s id.';
+
 CREATE TABLE ducto.ledger (
 	account_id uuid NOT NULL,
 	seq bigint NOT NULL,
@@ -23,13 +29,16 @@ CREATE TABLE ducto.ledger (
 	metadata jsonb NOT NULL DEFAULT '{}',
 	created_at timestamptz NOT NULL,
 	effective_at timestamptz NOT NULL,
+	xact bigint NOT NULL DEFAULT ducto.ledger_xact(),
 	CONSTRAINT ledger_pkey PRIMARY KEY (account_id, seq)
 );
 
 CREATE INDEX ledger_id ON ducto.ledger (id);
 CREATE UNIQUE INDEX ledger_idempotency_key ON ducto.ledger (account_id, idempotency_key) WHERE idempotency_key IS NOT NULL;
 CREATE INDEX ledger_refunds ON ducto.ledger (account_id, reference) WHERE type = 'refund';
-CREATE INDEX ledger_actor ON ducto.ledger (actor, created_at, id) WHERE actor IS NOT NULL;
+CREATE INDEX ledger_actor ON ducto.ledger (actor, created_at, id) WHERE actor IS NOT NULL AND type = 'usage';
+CREATE INDEX ledger_not_usage ON ducto.ledger (account_id, type, seq) WHERE type <> 'usage';
+CREATE INDEX ledger_usage ON ducto.ledger (xact) WHERE type = 'usage';
 ALTER TABLE ducto.ledger ENABLE ROW LEVEL SECURITY;
 SELECT pg_catalog.pg_extension_config_dump('ducto.ledger', '');
 
@@ -56,6 +65,7 @@ COMMENT ON COLUMN ducto.ledger.pricing IS 'How the amount was priced: version, p
 COMMENT ON COLUMN ducto.ledger.metadata IS 'The caller''s JSON object.';
 COMMENT ON COLUMN ducto.ledger.created_at IS 'When it was booked; never decreases in seq.';
 COMMENT ON COLUMN ducto.ledger.effective_at IS 'From when on it counts: created_at, but for an expiry the moment from which the credit was not spendable.';
+COMMENT ON COLUMN ducto.ledger.xact IS 'The number of the transaction that booked it: a tag of the cluster and the transaction''s id.';
 
 CREATE FUNCTION ducto.ledger_refuse_change() RETURNS trigger
 LANGUAGE c SECURITY DEFINER SET search_path = pg_catalog, pg_temp
@@ -66,6 +76,15 @@ COMMENT ON FUNCTION ducto.ledger_refuse_change() IS 'Refuses update, delete and 
 CREATE TRIGGER ledger_append_only BEFORE UPDATE OR DELETE OR TRUNCATE ON ducto.ledger
 	FOR EACH STATEMENT EXECUTE FUNCTION ducto.ledger_refuse_change();
 ALTER TABLE ducto.ledger ENABLE ALWAYS TRIGGER ledger_append_only;
+
+CREATE FUNCTION ducto.ledger_stamp() RETURNS trigger
+LANGUAGE c SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS 'MODULE_PATHNAME', 'ducto_ledger_stamp';
+REVOKE ALL ON FUNCTION ducto.ledger_stamp() FROM PUBLIC;
+COMMENT ON FUNCTION ducto.ledger_stamp() IS 'Gives entries that logical replication brings the number of the transaction that writes them here.';
+
+CREATE TRIGGER ledger_stamp BEFORE INSERT ON ducto.ledger FOR EACH ROW EXECUTE FUNCTION ducto.ledger_stamp();
+ALTER TABLE ducto.ledger ENABLE REPLICA TRIGGER ledger_stamp;
 
 CREATE TYPE @extschema@.ducto_transaction AS (
 	id uuid,

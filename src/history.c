@@ -27,6 +27,7 @@ typedef struct LedgerPage
 	pg_uuid_t  *account;
 	bool		team;			/* it is a team's pool */
 	ArrayType  *types;			/* NULL for all */
+	bool		usage;			/* types has usage */
 	int64		low;
 	int64		high;
 	int64		max_rows;
@@ -34,7 +35,8 @@ typedef struct LedgerPage
 } LedgerPage;
 
 #define PAGE_COLUMNS \
-	"SELECT id, CASE WHEN $6 THEN actor ELSE account_id END, CASE WHEN $6 THEN account_id END, amount, type, operation_type, model, reference, balance_after," \
+	"SELECT id, CASE WHEN $6 THEN actor ELSE account_id END, CASE WHEN $6 THEN account_id END," \
+	" amount, type, operation_type, model, reference, balance_after," \
 	" allowance_consumed, idempotency_key, metadata, created_at, $4::bigint FROM ducto.ledger" \
 	" WHERE account_id = $1 AND seq > $2 AND seq <= $3"
 
@@ -43,14 +45,28 @@ static KeptQuery page_query = {
 	.types = {UUIDOID, INT8OID, INT8OID, INT8OID, INT8OID, BOOLOID}
 };
 
+/* Most entries are usage, so this walks the ledger backwards. */
 static KeptQuery typed_page_query = {
 	.sql = PAGE_COLUMNS " AND type = ANY ($8) ORDER BY seq DESC LIMIT $5 OFFSET $7",
 	.types = {UUIDOID, INT8OID, INT8OID, INT8OID, INT8OID, BOOLOID, INT8OID, TEXTARRAYOID}
 };
 
-static KeptQuery typed_count_query = {
-	.sql = "SELECT count(*) FROM ducto.ledger WHERE account_id = $1 AND seq > $2 AND seq <= $3 AND type = ANY ($4)",
-	.types = {UUIDOID, INT8OID, INT8OID, TEXTARRAYOID}
+/* Few entries are not usage: a branch for each type reads their index no further than the page needs. */
+static KeptQuery rare_page_query = {
+	.sql = "SELECT l.id, CASE WHEN $6 THEN l.actor ELSE l.account_id END, CASE WHEN $6 THEN l.account_id END,"
+	" l.amount, l.type, l.operation_type, l.model, l.reference, l.balance_after,"
+	" l.allowance_consumed, l.idempotency_key, l.metadata, l.created_at, $4::bigint"
+	" FROM (SELECT DISTINCT t.type FROM unnest($8) AS t(type)) w, LATERAL (SELECT * FROM ducto.ledger"
+	"  WHERE account_id = $1 AND seq > $2 AND seq <= $3 AND type = w.type AND type <> 'usage'"
+	"  ORDER BY seq DESC LIMIT $5 + $7) l ORDER BY l.seq DESC LIMIT $5 OFFSET $7",
+	.types = {UUIDOID, INT8OID, INT8OID, INT8OID, INT8OID, BOOLOID, INT8OID, TEXTARRAYOID}
+};
+
+/* How many entries are not usage, of some types or of all but some. */
+static KeptQuery rare_count_query = {
+	.sql = "SELECT count(*) FROM ducto.ledger WHERE account_id = $1 AND seq > $2 AND seq <= $3"
+	" AND type <> 'usage' AND (type = ANY ($4)) = $5",
+	.types = {UUIDOID, INT8OID, INT8OID, TEXTARRAYOID, BOOLOID}
 };
 
 static KeptQuery entry_seq_query = {
@@ -61,11 +77,10 @@ static KeptQuery entry_seq_query = {
 #define USAGE_COLUMNS \
 	"amount, type, operation_type, model, reference, balance_after, allowance_consumed, idempotency_key, metadata, created_at"
 
-/* Each branch reads no more of its index than the page needs. */
+/* Each branch reads no more of its index than the page needs; $8 is the number of personal ones. */
 static KeptQuery usage_query = {
 	.sql = "SELECT id, user_id, team_id, " USAGE_COLUMNS ","
-	" (SELECT count(*) FROM ducto.ledger WHERE account_id = $1 AND seq > $2 AND seq <= $3 AND type = 'usage' AND actor IS NULL)"
-	" + (SELECT count(*) FROM ducto.ledger WHERE actor = $1 AND type = 'usage' AND created_at >= $4 AND created_at <= $5)"
+	" $8 + (SELECT count(*) FROM ducto.ledger WHERE actor = $1 AND type = 'usage' AND created_at >= $4 AND created_at <= $5)"
 	" FROM ((SELECT id, account_id AS user_id, NULL::uuid AS team_id, " USAGE_COLUMNS " FROM ducto.ledger"
 	"  WHERE account_id = $1 AND seq > $2 AND seq <= $3 AND type = 'usage' AND actor IS NULL"
 	"  ORDER BY seq DESC LIMIT $6 + $7)"
@@ -73,15 +88,17 @@ static KeptQuery usage_query = {
 	"  WHERE actor = $1 AND type = 'usage' AND created_at >= $4 AND created_at <= $5"
 	"  ORDER BY created_at DESC, id DESC LIMIT $6 + $7)) u"
 	" ORDER BY created_at DESC, id DESC LIMIT $6 OFFSET $7",
-	.types = {UUIDOID, INT8OID, INT8OID, TIMESTAMPTZOID, TIMESTAMPTZOID, INT8OID, INT8OID}
+	.types = {UUIDOID, INT8OID, INT8OID, TIMESTAMPTZOID, TIMESTAMPTZOID, INT8OID, INT8OID, INT8OID}
 };
 
 /*
- * Check that every element of a list of types is one.
+ * Check that every element of a list of types is one, and tell whether usage
+ * is among them.
  */
-static void
+static bool
 CheckTypes(ArrayType *types)
 {
+	bool		usage = false;
 	Datum	   *elements;
 	bool	   *nulls;
 	int			n;
@@ -97,7 +114,9 @@ CheckTypes(ArrayType *types)
 		if (!known)
 			arg_reject("types", type == NULL ? "null" : psprintf("\"%s\"", type),
 					   "\"types\" must be purchase, subscription, signup_bonus, adjustment, promo, usage, refund or expiry.");
+		usage |= strcmp(type, TYPE_USAGE) == 0;
 	}
+	return usage;
 }
 
 /*
@@ -119,22 +138,35 @@ page_window(FunctionCallInfo fcinfo, int n, LedgerPage *page)
 }
 
 /*
- * Count the entries of a page's window: seq has no gaps, so only types need
- * counting.
+ * Count the entries of a window that are not usage, of given types or of all
+ * others.
+ */
+static int64
+count_rare(const LedgerPage *page, ArrayType *types, bool among)
+{
+	QueryArgs	args = {0};
+
+	args_uuid(&args, page->account);
+	args_int8(&args, page->low);
+	args_int8(&args, page->high);
+	args_datum(&args, PointerGetDatum(types));
+	args_bool(&args, among);
+	query_read(&rare_count_query, &args);
+	return row_int8(0, 1);
+}
+
+/*
+ * Count the entries of a page's window. seq has no gaps, so only what is not
+ * usage needs counting.
  */
 static int64
 page_count(const LedgerPage *page)
 {
-	QueryArgs	args = {0};
+	int64		all = Max(page->high - page->low, 0);
 
 	if (page->types == NULL)
-		return Max(page->high - page->low, 0);
-	args_uuid(&args, page->account);
-	args_int8(&args, page->low);
-	args_int8(&args, page->high);
-	args_datum(&args, PointerGetDatum(page->types));
-	query_read(&typed_count_query, &args);
-	return row_int8(0, 1);
+		return all;
+	return page->usage ? all - count_rare(page, page->types, false) : count_rare(page, page->types, true);
 }
 
 /*
@@ -174,7 +206,8 @@ page_result(FunctionCallInfo fcinfo, LedgerPage *page, int64 total)
 		args_int8(&args, page->skip_rows);
 		args_datum(&args, PointerGetDatum(page->types));
 	}
-	query_read_into(fcinfo, page->types == NULL ? &page_query : &typed_page_query, &args);
+	query_read_into(fcinfo, page->types == NULL ? &page_query :
+					page->usage ? &typed_page_query : &rare_page_query, &args);
 }
 
 /*
@@ -189,6 +222,7 @@ page_begin(LedgerPage *page, pg_uuid_t *account, ArrayType *types)
 	account_load(account, &acc, ACCOUNT_READ);
 	page->account = account;
 	page->types = types;
+	page->usage = types != NULL && CheckTypes(types);
 	page->team = acc.team;
 	page->high = acc.last_seq;
 }
@@ -204,11 +238,9 @@ ducto_list_transactions(PG_FUNCTION_ARGS)
 	ArrayType  *types = PG_ARGISNULL(1) ? NULL : PG_GETARG_ARRAYTYPE_P(1);
 	int			max_rows = arg_int_between(fcinfo, 4, "max_rows", 1, PG_INT32_MAX, DEFAULT_PAGE);
 	int			skip_rows = arg_int_between(fcinfo, 5, "skip_rows", 0, PG_INT32_MAX, 0);
-	LedgerPage		page;
+	LedgerPage	page;
 	int64		total;
 
-	if (types != NULL)
-		CheckTypes(types);
 	query_begin();
 	page_begin(&page, account, types);
 	page_window(fcinfo, 2, &page);
@@ -246,6 +278,7 @@ ducto_list_usage_events(PG_FUNCTION_ARGS)
 	args_time(&args, PG_ARGISNULL(2) ? DT_NOEND : PG_GETARG_TIMESTAMPTZ(2));
 	args_int8(&args, max_rows);
 	args_int8(&args, skip_rows);
+	args_int8(&args, page.team ? 0 : Max(page.high - page.low, 0) - count_rare(&page, construct_empty_array(TEXTOID), false));
 	query_read_into(fcinfo, &usage_query, &args);
 	query_end();
 	return (Datum) 0;

@@ -10,16 +10,17 @@
 #include "ledger.h"
 #include "query.h"
 #include "uuidv7.h"
+#include "xact.h"
 
 #define LEDGER_INSERT_SQL \
 	"INSERT INTO ducto.ledger (account_id, seq, id, amount, balance_after, type, operation_type, model," \
 	" idempotency_key, reference, shortfall, burned_grants, burned_amounts, lifetime_purchased," \
-	" expires_at, metadata, created_at, effective_at, allowance_consumed, cap_warning, pricing, actor)" \
-	" VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $17, $18, $19, $20, $21)"
+	" expires_at, metadata, created_at, effective_at, allowance_consumed, cap_warning, pricing, actor, xact)" \
+	" VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $17, $18, $19, $20, $21, $22)"
 #define LEDGER_INSERT_TYPES \
 	{UUIDOID, INT8OID, UUIDOID, NUMERICOID, NUMERICOID, TEXTOID, TEXTOID, TEXTOID, TEXTOID, UUIDOID, \
 		NUMERICOID, UUIDARRAYOID, NUMERICARRAYOID, NUMERICOID, TIMESTAMPTZOID, JSONBOID, TIMESTAMPTZOID, \
-		NUMERICOID, TEXTOID, JSONBOID, UUIDOID}
+		NUMERICOID, TEXTOID, JSONBOID, UUIDOID, INT8OID}
 
 /* The account's lock orders the entries; seq comes from its row. */
 static KeptQuery ledger_insert_query = {.sql = LEDGER_INSERT_SQL, .types = LEDGER_INSERT_TYPES};
@@ -31,11 +32,11 @@ static KeptQuery ledger_insert_once_query = {
 };
 
 static KeptQuery ledger_expiries_query = {
-	.sql = "INSERT INTO ducto.ledger (account_id, seq, id, amount, balance_after, type, reference, created_at, effective_at)"
-	" SELECT $1, e.seq, e.id, e.amount, e.balance_after, 'expiry', e.grant_id, $2, e.effective_at"
+	.sql = "INSERT INTO ducto.ledger (account_id, seq, id, amount, balance_after, type, reference, created_at, effective_at,"
+	" xact) SELECT $1, e.seq, e.id, e.amount, e.balance_after, 'expiry', e.grant_id, $2, e.effective_at, $9"
 	" FROM unnest($3, $4, $5, $6, $7, $8) AS e(seq, id, amount, balance_after, grant_id, effective_at)",
 	.types = {UUIDOID, TIMESTAMPTZOID, INT8ARRAYOID, UUIDARRAYOID, NUMERICARRAYOID, NUMERICARRAYOID, UUIDARRAYOID,
-		TIMESTAMPTZARRAYOID}
+		TIMESTAMPTZARRAYOID, INT8OID}
 };
 
 #define RECORD_COLUMNS \
@@ -134,6 +135,7 @@ ledger_insert(const Account *acc, LedgerEntry *entry)
 	args_text(&args, entry->cap_warning);
 	args_jsonb(&args, entry->pricing);
 	args_uuid(&args, entry->actor);
+	args_int8(&args, xact_current());
 	return query_run(entry->idempotency_key == NULL ? &ledger_insert_query : &ledger_insert_once_query,
 					 &args, SPI_OK_INSERT) == 1;
 }
@@ -186,6 +188,7 @@ ledger_append_expiries(Account *acc, const Expiry *expiries, int n)
 	args_money_array(&args, balances, n);
 	args_uuid_array(&args, grants, n);
 	args_time_array(&args, times, n);
+	args_int8(&args, xact_current());
 	query_run(&ledger_expiries_query, &args, SPI_OK_INSERT);
 }
 

@@ -7,6 +7,7 @@
 
 #include "access/htup_details.h"
 #include "executor/tstoreReceiver.h"
+#include "executor/tuptable.h"
 #include "miscadmin.h"
 #include "nodes/params.h"
 #include "tcop/dest.h"
@@ -170,16 +171,13 @@ tuplestore_context(FunctionCallInfo fcinfo)
 }
 
 /*
- * query_read_into makes the rows of a SELECT, in the snapshot of the calling
- * statement, the result of a set-returning function. They stream into a
- * tuplestore, so memory stays flat however many they are.
+ * Execute a SELECT whose rows go to a receiver as they are found, so that
+ * memory stays flat however many they are.
  */
-void
-query_read_into(FunctionCallInfo fcinfo, KeptQuery *query, QueryArgs *args)
+static uint64
+query_send(KeptQuery *query, QueryArgs *args, bool read_only, DestReceiver *receiver)
 {
-	Tuplestorestate *store = result_set_begin(fcinfo);
 	SPIExecuteOptions options = {0};
-	DestReceiver *receiver = CreateDestReceiver(DestTuplestore);
 	ParamListInfo params = makeParamList(args->n);
 	int			level = query_prepare(query);
 	int			rc;
@@ -193,15 +191,96 @@ query_read_into(FunctionCallInfo fcinfo, KeptQuery *query, QueryArgs *args)
 		params->params[i].pflags = PARAM_FLAG_CONST;
 		params->params[i].ptype = query->types[i];
 	}
-	SetTuplestoreDestReceiverParams(receiver, store, tuplestore_context(fcinfo), false, NULL, NULL);
 	options.params = params;
-	options.read_only = true;
+	options.read_only = read_only;
 	options.dest = receiver;
 	rc = SPI_execute_plan_extended(query->plan, &options);
 	query_planned(level);
 	if (rc != SPI_OK_SELECT)
 		elog(ERROR, "SPI_execute_plan_extended returned %s: %s", SPI_result_code_string(rc), query->sql);
+	return SPI_processed;
+}
+
+/*
+ * query_read_into makes the rows of a SELECT, in the snapshot of the calling
+ * statement, the result of a set-returning function. They stream into a
+ * tuplestore.
+ */
+void
+query_read_into(FunctionCallInfo fcinfo, KeptQuery *query, QueryArgs *args)
+{
+	Tuplestorestate *store = result_set_begin(fcinfo);
+	DestReceiver *receiver = CreateDestReceiver(DestTuplestore);
+
+	SetTuplestoreDestReceiverParams(receiver, store, tuplestore_context(fcinfo), false, NULL, NULL);
+	query_send(query, args, true, receiver);
 	receiver->rDestroy(receiver);
+}
+
+/* A receiver that calls a function. */
+typedef struct RowReceiver
+{
+	DestReceiver receiver;
+	RowReader	reader;
+	void	   *state;
+	MemoryContext context;		/* of one row */
+} RowReceiver;
+
+/*
+ * Receive a row.
+ */
+static bool
+row_receive(TupleTableSlot *slot, DestReceiver *self)
+{
+	RowReceiver *receiver = (RowReceiver *) self;
+	MemoryContext previous = MemoryContextSwitchTo(receiver->context);
+
+	receiver->reader(slot, receiver->state);
+	MemoryContextSwitchTo(previous);
+	MemoryContextReset(receiver->context);
+	return true;
+}
+
+/*
+ * Start to receive.
+ */
+static void
+row_startup(DestReceiver *self, int operation, TupleDesc desc)
+{
+}
+
+/*
+ * Stop receiving, or free what nothing was allocated for.
+ */
+static void
+row_shutdown(DestReceiver *self)
+{
+}
+
+/*
+ * query_each executes a SELECT, in the snapshot of the calling statement or
+ * with a fresh one, and calls a function with each row. What that allocates is
+ * gone after the row; for queries of its own it must connect to SPI anew.
+ */
+uint64
+query_each(KeptQuery *query, QueryArgs *args, bool read_only, RowReader reader, void *state)
+{
+	RowReceiver receiver = {
+		.receiver = {
+			.receiveSlot = row_receive,
+			.rStartup = row_startup,
+			.rShutdown = row_shutdown,
+			.rDestroy = row_shutdown,
+			.mydest = DestSQLFunction, /* SPI does not count what goes to DestNone */
+		},
+		.reader = reader,
+		.state = state,
+		.context = AllocSetContextCreate(CurrentMemoryContext, "ducto row", ALLOCSET_SMALL_SIZES),
+	};
+	uint64		n = query_send(query, args, read_only, &receiver.receiver);
+
+	MemoryContextDelete(receiver.context);
+	return n;
 }
 
 /*

@@ -35,12 +35,16 @@ typedef struct KeptQueryArgs
 	char		nulls[QUERY_MAX_ARGS];
 } QueryArgs;
 
+/* Receives the rows of a SELECT one by one. */
+typedef void (*RowReader) (TupleTableSlot *slot, void *state);
+
 extern void query_begin(void);
 extern void query_end(void);
 
 extern uint64 query_run(KeptQuery *query, QueryArgs *args, int expected);
 extern uint64 query_read(KeptQuery *query, QueryArgs *args);
 extern void query_read_into(FunctionCallInfo fcinfo, KeptQuery *query, QueryArgs *args);
+extern uint64 query_each(KeptQuery *query, QueryArgs *args, bool read_only, RowReader reader, void *state);
 extern Tuplestorestate *result_set_begin(FunctionCallInfo fcinfo);
 
 extern void args_datum(QueryArgs *args, Datum value);

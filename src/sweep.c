@@ -9,12 +9,15 @@
 #include "catalog/pg_proc.h"
 #include "miscadmin.h"
 #include "utils/array.h"
+#include "utils/lsyscache.h"
 #include "utils/syscache.h"
 
 #include "args.h"
 #include "query.h"
 #include "result.h"
 #include "roll.h"
+
+#define ROLLUP_BATCH	100000	/* entries */
 
 PG_FUNCTION_INFO_V1(ducto_sweep_expired);
 PG_FUNCTION_INFO_V1(ducto_expire_reservations);
@@ -185,26 +188,43 @@ ducto_sweep_accounts(PG_FUNCTION_ARGS)
 }
 
 /*
- * Return a function of the schema ducto. ducto_sweep runs with the rights of
- * its caller and reaches them by their ids: being allowed to call it is all
- * the caller needs.
+ * Return a function of a schema. ducto_sweep runs with the rights of its
+ * caller and reaches the functions that it needs by their ids: being allowed
+ * to call it is all the caller needs.
  */
 static Oid
-helper_function(const char *name, Oid argtype)
+helper_function(Oid schema, const char *name, Oid argtype)
 {
 	oidvector  *types = buildoidvector(&argtype, OidIsValid(argtype) ? 1 : 0);
 	Oid			function = GetSysCacheOid3(PROCNAMEARGSNSP, Anum_pg_proc_oid, CStringGetDatum(name),
-										   PointerGetDatum(types),
-										   ObjectIdGetDatum(get_namespace_oid("ducto", false)));
+										   PointerGetDatum(types), ObjectIdGetDatum(schema));
 
 	if (!OidIsValid(function))
-		elog(ERROR, "function ducto.%s is gone", name);
+		elog(ERROR, "function %s is gone", name);
 	return function;
 }
 
 /*
- * ducto_sweep expires everything that is past its time and commits after
- * every batch. Arguments and errors: see its COMMENT.
+ * Roll up the ledger and commit after every batch.
+ */
+static void
+roll_up_in_batches(Oid schema)
+{
+	Oid			function = helper_function(schema, "ducto_rollup", INT4OID);
+	int64		entries;
+
+	do
+	{
+		entries = DatumGetInt64(OidFunctionCall1(function, Int32GetDatum(ROLLUP_BATCH)));
+		SPI_commit();
+		if (entries > 0)
+			ereport(NOTICE, (errmsg("rolled up " INT64_FORMAT " entries", entries)));
+	} while (entries >= ROLLUP_BATCH);
+}
+
+/*
+ * ducto_sweep expires everything that is past its time, rolls up the ledger
+ * and commits after every batch. Arguments and errors: see its COMMENT.
  */
 Datum
 ducto_sweep(PG_FUNCTION_ARGS)
@@ -212,6 +232,7 @@ ducto_sweep(PG_FUNCTION_ARGS)
 	int			batch_size = arg_int_between(fcinfo, 0, "batch_size", 1, PG_INT32_MAX, 1000);
 	bool		atomic = !(fcinfo->context && IsA(fcinfo->context, CallContext) &&
 						   !castNode(CallContext, fcinfo->context)->atomic);
+	Oid			tables = get_namespace_oid("ducto", false);
 	Datum	   *ids;
 	int			n;
 	MemoryContext caller = CurrentMemoryContext;
@@ -224,19 +245,20 @@ ducto_sweep(PG_FUNCTION_ARGS)
 	if (SPI_connect_ext(SPI_OPT_NONATOMIC) != SPI_OK_CONNECT)
 		elog(ERROR, "SPI_connect_ext failed");
 	MemoryContextSwitchTo(caller);
-	deconstruct_array(DatumGetArrayTypeP(OidFunctionCall0(helper_function("due_accounts", InvalidOid))),
+	deconstruct_array(DatumGetArrayTypeP(OidFunctionCall0(helper_function(tables, "due_accounts", InvalidOid))),
 					  UUIDOID, UUID_LEN, false, TYPALIGN_CHAR, &ids, NULL, &n);
 	for (int done = 0; done < n;)
 	{
 		int			batch = Min(batch_size, n - done);
 		ArrayType  *array = construct_array(ids + done, batch, UUIDOID, UUID_LEN, false, TYPALIGN_CHAR);
 
-		OidFunctionCall1(helper_function("sweep_accounts", UUIDARRAYOID), PointerGetDatum(array));
+		OidFunctionCall1(helper_function(tables, "sweep_accounts", UUIDARRAYOID), PointerGetDatum(array));
 		pfree(array);
 		done += batch;
 		SPI_commit();
 		ereport(NOTICE, (errmsg("swept %d of %d accounts", done, n)));
 	}
+	roll_up_in_batches(get_func_namespace(fcinfo->flinfo->fn_oid));
 	SPI_finish();
 	PG_RETURN_VOID();
 }

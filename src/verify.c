@@ -6,6 +6,7 @@
 
 #include "args.h"
 #include "query.h"
+#include "xact.h"
 
 PG_FUNCTION_INFO_V1(ducto_verify);
 
@@ -152,11 +153,54 @@ PG_FUNCTION_INFO_V1(ducto_verify);
 	" FROM (SELECT coalesce(sum(amount), 0) AS sum FROM ducto.ledger) l," \
 	" (SELECT coalesce(sum(balance), 0) AS sum FROM ducto.accounts) a WHERE l.sum <> a.sum"
 
+/* Whether an entry of the ledger is rolled up; $1 to $2 are the transactions of this cluster. */
+#define IS_ROLLED_UP \
+	"CASE WHEN s.next_xact <= $2 THEN NOT l.xact BETWEEN s.next_xact AND $2 ELSE l.xact > $2 AND l.xact < s.next_xact END"
+
+/* What was used in each hour by a user, or of a model, by the ledger. */
+#define LEDGER_HOURS(name) \
+	"(SELECT " name " AS name, 1 AS hours, date_bin('1 hour', l.created_at, '2000-01-01 00:00:00+00') AS start," \
+	" sum(-l.amount) AS spend, count(*) AS entries FROM ducto.ledger l, ducto.usage_rollup s" \
+	" WHERE s.hours = 0 AND s.first_xact = $1 AND l.type = 'usage' AND " IS_ROLLED_UP " GROUP BY 1, 3)"
+
+/* The same by the rollup: of its hours, or of all of its periods. */
+#define ROLLUP_CELLS(names, spend, entries, condition) \
+	"(SELECT c.name, r.hours, r.start, sum(c.spend) / 10000.0 AS spend, sum(c.entries) AS entries" \
+	" FROM ducto.usage_rollup s, ducto.usage_rollup r, unnest(r." names ", r." spend ", r." entries ") AS c(name, spend, entries)" \
+	" WHERE s.hours = 0 AND s.first_xact = $1 AND " condition " GROUP BY 1, 2, 3)"
+#define USER_CELLS(condition)	ROLLUP_CELLS("users", "user_spend", "user_entries", condition)
+#define MODEL_CELLS(condition)	ROLLUP_CELLS("models", "model_spend", "model_entries", condition)
+
+#define CELL_DIFFERS(id, what, expected) \
+	" SELECT " id ", " what " || coalesce(e.hours, a.hours) || ' hours from ' || coalesce(e.start, a.start), e.spend || ' in ' || e.entries, a.spend || ' in ' || a.entries" \
+	" FROM " expected " WHERE e.spend IS DISTINCT FROM a.spend OR e.entries IS DISTINCT FROM a.entries"
+
+/* The hours of the rollup against the ledger, its longer periods against its hours. */
+#define HOURS_AGAINST(ledger, cells) \
+	ledger " e FULL JOIN " cells " a ON a.name = e.name AND a.start = e.start"
+#define PERIODS_AGAINST(cells) \
+	"(SELECT h.name, p.hours, p.start, sum(h.spend) AS spend, sum(h.entries) AS entries" \
+	" FROM (SELECT DISTINCT hours, start FROM ducto.usage_rollup WHERE hours > 1) p" \
+	" JOIN " cells("r.hours = 1") " h ON h.start >= p.start AND h.start < p.start + make_interval(hours => p.hours)" \
+	" GROUP BY 1, 2, 3) e FULL JOIN " cells("r.hours > 1") " a ON a.name = e.name AND a.hours = e.hours AND a.start = e.start"
+
+#define ROLLUP_SQL \
+	" UNION ALL" CELL_DIFFERS("coalesce(e.name, a.name)", "'rollup of '", \
+	HOURS_AGAINST(LEDGER_HOURS("coalesce(l.actor, l.account_id)"), USER_CELLS("r.hours = 1"))) \
+	" UNION ALL" CELL_DIFFERS("NULL", "'rollup of model ' || coalesce(e.name, a.name) || ' of '", \
+	HOURS_AGAINST(LEDGER_HOURS("coalesce(l.model, 'unknown')"), MODEL_CELLS("r.hours = 1"))) \
+	" UNION ALL" CELL_DIFFERS("coalesce(e.name, a.name)", "'rollup of '", PERIODS_AGAINST(USER_CELLS)) \
+	" UNION ALL" CELL_DIFFERS("NULL", "'rollup of model ' || coalesce(e.name, a.name) || ' of '", PERIODS_AGAINST(MODEL_CELLS))
+
 #define OF_ONE(column)	column " = $1"
 #define OF_ALL(column)	"true"
 
 static KeptQuery verify_one_query = {.sql = VERIFY_SQL(OF_ONE), .types = {UUIDOID}};
-static KeptQuery verify_all_query = {.sql = VERIFY_SQL(OF_ALL) CONSERVATION_SQL, .whole = true};
+static KeptQuery verify_all_query = {
+	.sql = VERIFY_SQL(OF_ALL) CONSERVATION_SQL ROLLUP_SQL,
+	.types = {INT8OID, INT8OID},
+	.whole = true
+};
 
 /*
  * ducto_verify returns a row for each invariant that does not hold. It takes
@@ -169,7 +213,11 @@ ducto_verify(PG_FUNCTION_ARGS)
 
 	query_begin();
 	if (PG_ARGISNULL(0))
+	{
+		args_int8(&args, xact_first_here());
+		args_int8(&args, xact_last_here());
 		query_read_into(fcinfo, &verify_all_query, &args);
+	}
 	else
 	{
 		args_uuid(&args, PG_GETARG_UUID_P(0));

@@ -1,0 +1,148 @@
+-- analytics: rollups of the ledger's usage, and what is read from them.
+
+-- Made from the ledger by ducto_rollup, so not part of a dump. The state is a
+-- row of the same table, so that emptying it starts it anew.
+CREATE TABLE ducto.usage_rollup (
+	hours integer NOT NULL,
+	start timestamptz NOT NULL,
+	part integer NOT NULL,
+	cells bigint NOT NULL,
+	first_xact bigint NOT NULL,
+	next_xact bigint NOT NULL,
+	models text[],
+	model_spend bigint[],
+	model_entries integer[],
+	users uuid[],
+	user_spend bigint[],
+	user_entries integer[],
+	CONSTRAINT usage_rollup_pkey PRIMARY KEY (hours, start, part)
+);
+
+-- ids and amounts hardly shrink, and are read often
+ALTER TABLE ducto.usage_rollup
+	ALTER COLUMN users SET STORAGE EXTERNAL,
+	ALTER COLUMN user_spend SET STORAGE EXTERNAL,
+	ALTER COLUMN user_entries SET STORAGE EXTERNAL;
+ALTER TABLE ducto.usage_rollup ENABLE ROW LEVEL SECURITY;
+
+COMMENT ON TABLE ducto.usage_rollup IS 'Usage by user and by model, for hours and longer periods: what the analytics functions read in place of the ledger. ducto_rollup keeps it, ducto_rollup_rebuild makes it anew.';
+COMMENT ON COLUMN ducto.usage_rollup.hours IS 'The length of the period: 1, 24, 96, 384 or 1536 hours; 0 for the row that tells how far the ledger is rolled up.';
+COMMENT ON COLUMN ducto.usage_rollup.start IS 'When the period starts.';
+COMMENT ON COLUMN ducto.usage_rollup.part IS 'A period may have several parts, which add up.';
+COMMENT ON COLUMN ducto.usage_rollup.cells IS 'How many users and models it has.';
+COMMENT ON COLUMN ducto.usage_rollup.first_xact IS 'No entry of it has a lower ducto.ledger.xact; in the row of 0 hours, the lowest number of this cluster.';
+COMMENT ON COLUMN ducto.usage_rollup.next_xact IS 'All entries of it have a lower ducto.ledger.xact; in the row of 0 hours, where the next ducto_rollup begins.';
+COMMENT ON COLUMN ducto.usage_rollup.models IS 'The models that were used, in order; unknown where none was told.';
+COMMENT ON COLUMN ducto.usage_rollup.model_spend IS 'What was spent on each of models, in 1/10000 credits.';
+COMMENT ON COLUMN ducto.usage_rollup.model_entries IS 'How many usage entries each of models has.';
+COMMENT ON COLUMN ducto.usage_rollup.users IS 'The users who used something, in order.';
+COMMENT ON COLUMN ducto.usage_rollup.user_spend IS 'What each of users spent, in 1/10000 credits.';
+COMMENT ON COLUMN ducto.usage_rollup.user_entries IS 'How many usage entries each of users has.';
+
+CREATE TYPE @extschema@.ducto_user_spend AS (
+	user_id uuid,
+	total_spend numeric,
+	transaction_count bigint
+);
+COMMENT ON TYPE @extschema@.ducto_user_spend IS 'What a user spent.';
+COMMENT ON COLUMN @extschema@.ducto_user_spend.user_id IS 'The user''s id.';
+COMMENT ON COLUMN @extschema@.ducto_user_spend.total_spend IS 'Credits spent, net of allowance.';
+COMMENT ON COLUMN @extschema@.ducto_user_spend.transaction_count IS 'Usage entries, those that an allowance paid too.';
+
+CREATE TYPE @extschema@.ducto_model_spend AS (
+	model text,
+	total_spend numeric,
+	transaction_count bigint
+);
+COMMENT ON TYPE @extschema@.ducto_model_spend IS 'What was spent on a model.';
+COMMENT ON COLUMN @extschema@.ducto_model_spend.model IS 'The model; unknown where none was told.';
+COMMENT ON COLUMN @extschema@.ducto_model_spend.total_spend IS 'Credits spent, net of allowance.';
+COMMENT ON COLUMN @extschema@.ducto_model_spend.transaction_count IS 'Usage entries, those that an allowance paid too.';
+
+CREATE TYPE @extschema@.ducto_top_user AS (
+	user_id uuid,
+	total_spend numeric
+);
+COMMENT ON TYPE @extschema@.ducto_top_user IS 'A user who spent much.';
+COMMENT ON COLUMN @extschema@.ducto_top_user.user_id IS 'The user''s id.';
+COMMENT ON COLUMN @extschema@.ducto_top_user.total_spend IS 'Credits spent, net of allowance.';
+
+CREATE TYPE @extschema@.ducto_day_spend AS (
+	date date,
+	total_spend numeric,
+	transaction_count bigint
+);
+COMMENT ON TYPE @extschema@.ducto_day_spend IS 'What was spent on a day.';
+COMMENT ON COLUMN @extschema@.ducto_day_spend.date IS 'The UTC day.';
+COMMENT ON COLUMN @extschema@.ducto_day_spend.total_spend IS 'Credits spent, net of allowance.';
+COMMENT ON COLUMN @extschema@.ducto_day_spend.transaction_count IS 'Usage entries, those that an allowance paid too.';
+
+CREATE TYPE @extschema@.ducto_aggregate_stats_result AS (
+	total_credits_consumed numeric,
+	active_users bigint,
+	avg_daily_spend numeric,
+	top_model text,
+	top_user uuid
+);
+COMMENT ON TYPE @extschema@.ducto_aggregate_stats_result IS 'The figures of a window of time.';
+COMMENT ON COLUMN @extschema@.ducto_aggregate_stats_result.total_credits_consumed IS 'Credits spent, net of allowance.';
+COMMENT ON COLUMN @extschema@.ducto_aggregate_stats_result.active_users IS 'Users who used something.';
+COMMENT ON COLUMN @extschema@.ducto_aggregate_stats_result.avg_daily_spend IS 'Credits per UTC day, over the days that had usage; rounded to 4 decimals.';
+COMMENT ON COLUMN @extschema@.ducto_aggregate_stats_result.top_model IS 'The model that most was spent on; NULL without usage.';
+COMMENT ON COLUMN @extschema@.ducto_aggregate_stats_result.top_user IS 'The user who spent most; NULL without usage.';
+
+CREATE FUNCTION @extschema@.ducto_spend_by_user(from_time timestamptz, to_time timestamptz) RETURNS SETOF @extschema@.ducto_user_spend
+LANGUAGE c STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS 'MODULE_PATHNAME', 'ducto_spend_by_user';
+REVOKE ALL ON FUNCTION @extschema@.ducto_spend_by_user(timestamptz, timestamptz) FROM PUBLIC;
+COMMENT ON FUNCTION @extschema@.ducto_spend_by_user(timestamptz, timestamptz) IS
+'Returns what each user spent, in person and in teams, the largest spend first, then by id. from_time, to_time: the window, both ends included. Refunds are not subtracted.
+Exact at any moment; fast for what ducto_rollup has rolled up. Takes no lock, works on a standby. Errors: 22004, 22023.';
+
+CREATE FUNCTION @extschema@.ducto_spend_by_model(from_time timestamptz, to_time timestamptz) RETURNS SETOF @extschema@.ducto_model_spend
+LANGUAGE c STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS 'MODULE_PATHNAME', 'ducto_spend_by_model';
+REVOKE ALL ON FUNCTION @extschema@.ducto_spend_by_model(timestamptz, timestamptz) FROM PUBLIC;
+COMMENT ON FUNCTION @extschema@.ducto_spend_by_model(timestamptz, timestamptz) IS
+'Returns what was spent on each model, the largest spend first, then by name in byte order. from_time, to_time: the window, both ends included. Refunds are not subtracted.
+Exact at any moment; fast for what ducto_rollup has rolled up. Takes no lock, works on a standby. Errors: 22004, 22023.';
+
+CREATE FUNCTION @extschema@.ducto_top_users(max_rows integer, from_time timestamptz, to_time timestamptz) RETURNS SETOF @extschema@.ducto_top_user
+LANGUAGE c STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS 'MODULE_PATHNAME', 'ducto_top_users';
+REVOKE ALL ON FUNCTION @extschema@.ducto_top_users(integer, timestamptz, timestamptz) FROM PUBLIC;
+COMMENT ON FUNCTION @extschema@.ducto_top_users(integer, timestamptz, timestamptz) IS
+'Returns the users who spent most, in person and in teams, the largest spend first, then by id. max_rows: how many at most. from_time, to_time: the window, both ends included. Refunds are not subtracted.
+Exact at any moment; fast for what ducto_rollup has rolled up. Takes no lock, works on a standby. Errors: 22004, 22023.';
+
+CREATE FUNCTION @extschema@.ducto_daily_spend(from_time timestamptz, to_time timestamptz) RETURNS SETOF @extschema@.ducto_day_spend
+LANGUAGE c STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS 'MODULE_PATHNAME', 'ducto_daily_spend';
+REVOKE ALL ON FUNCTION @extschema@.ducto_daily_spend(timestamptz, timestamptz) FROM PUBLIC;
+COMMENT ON FUNCTION @extschema@.ducto_daily_spend(timestamptz, timestamptz) IS
+'Returns what was spent on each UTC day, the oldest first; days without usage are left out. from_time, to_time: the window, both ends included; of a day that is partly in it, only that part counts. Refunds are not subtracted.
+Exact at any moment; fast for what ducto_rollup has rolled up. Takes no lock, works on a standby. Errors: 22004, 22023.';
+
+CREATE FUNCTION @extschema@.ducto_aggregate_stats(from_time timestamptz, to_time timestamptz) RETURNS @extschema@.ducto_aggregate_stats_result
+LANGUAGE c STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS 'MODULE_PATHNAME', 'ducto_aggregate_stats';
+REVOKE ALL ON FUNCTION @extschema@.ducto_aggregate_stats(timestamptz, timestamptz) FROM PUBLIC;
+COMMENT ON FUNCTION @extschema@.ducto_aggregate_stats(timestamptz, timestamptz) IS
+'Returns the figures of a window: credits spent, active users, the average of the days that had usage, the model and the user with the largest spend (ties: by name, by id). from_time, to_time: the window, both ends included. Refunds are not subtracted.
+Exact at any moment; fast for what ducto_rollup has rolled up. Takes no lock, works on a standby. Errors: 22004, 22023.';
+
+CREATE FUNCTION @extschema@.ducto_rollup(max_rows integer DEFAULT NULL) RETURNS bigint
+LANGUAGE c VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS 'MODULE_PATHNAME', 'ducto_rollup';
+REVOKE ALL ON FUNCTION @extschema@.ducto_rollup(integer) FROM PUBLIC;
+COMMENT ON FUNCTION @extschema@.ducto_rollup(integer) IS
+'Rolls up usage entries of the ledger for the analytics functions, and returns how many. Only entries of transactions that are older than every running one are rolled up, so none is missed. max_rows: how many at most, but a transaction''s entries are never parted; NULL = all.
+Locks the rollup, so that two calls work one after the other; never an account. CALL ducto_sweep() does it too. Errors: 22023, 40001.';
+
+CREATE FUNCTION @extschema@.ducto_rollup_rebuild() RETURNS bigint
+LANGUAGE c VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS 'MODULE_PATHNAME', 'ducto_rollup_rebuild';
+REVOKE ALL ON FUNCTION @extschema@.ducto_rollup_rebuild() FROM PUBLIC;
+COMMENT ON FUNCTION @extschema@.ducto_rollup_rebuild() IS
+'Throws the rollup of usage away and makes it anew from the ledger; returns how many entries it has. Readers go on with the old one until it commits.
+Locks the rollup, never an account. Errors: 40001.';

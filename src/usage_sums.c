@@ -1,0 +1,533 @@
+/*
+ * usage_sums.c
+ *		Sums of usage by user, by model and by day, in memory and as arrays.
+ */
+#include "postgres.h"
+
+#include "catalog/pg_type.h"
+#include "common/hashfn.h"
+#include "utils/builtins.h"
+#include "utils/memutils.h"
+#include "utils/numeric.h"
+
+#include "period.h"
+#include "usage_sums.h"
+
+/*
+ * Hash a user's id, which may be random in all of its bits or in few.
+ */
+static inline uint32
+user_hash(const pg_uuid_t *user)
+{
+	uint64		half[2];
+
+	memcpy(half, user->data, UUID_LEN);
+	half[0] = (half[0] ^ (half[0] >> 33)) * UINT64CONST(0xff51afd7ed558ccd) + half[1];
+	half[0] = (half[0] ^ (half[0] >> 33)) * UINT64CONST(0xc4ceb9fe1a85ec53);
+	return (uint32) (half[0] ^ (half[0] >> 32));
+}
+
+#define SH_PREFIX		user_sums
+#define SH_ELEMENT_TYPE	UserSum
+#define SH_KEY_TYPE		pg_uuid_t
+#define SH_KEY			user
+#define SH_HASH_KEY(table, key)	user_hash(&(key))
+#define SH_EQUAL(table, a, b)	(memcmp(&(a), &(b), UUID_LEN) == 0)
+#define SH_SCOPE		static inline
+#define SH_DECLARE
+#define SH_DEFINE
+#include "lib/simplehash.h"
+
+#define SH_PREFIX		model_sums
+#define SH_ELEMENT_TYPE	ModelSum
+#define SH_KEY_TYPE		ModelName
+#define SH_KEY			model
+#define SH_HASH_KEY(table, key)	hash_bytes((const unsigned char *) (key).text, (key).length)
+#define SH_EQUAL(table, a, b)	((a).length == (b).length && memcmp((a).text, (b).text, (a).length) == 0)
+#define SH_SCOPE		static inline
+#define SH_DECLARE
+#define SH_DEFINE
+#include "lib/simplehash.h"
+
+#define SH_PREFIX		day_sums
+#define SH_ELEMENT_TYPE	DaySum
+#define SH_KEY_TYPE		DateADT
+#define SH_KEY			day
+#define SH_HASH_KEY(table, key)	murmurhash32((uint32) (key))
+#define SH_EQUAL(table, a, b)	((a) == (b))
+#define SH_SCOPE		static inline
+#define SH_DECLARE
+#define SH_DEFINE
+#include "lib/simplehash.h"
+
+#define FIRST_SIZE	64
+
+struct UsageSums
+{
+	MemoryContext context;
+	user_sums_hash *users;		/* NULL when not wanted; so the others */
+	model_sums_hash *models;
+	day_sums_hash *days;
+};
+
+/*
+ * usage_sums_create makes empty sums in a context of their own below the
+ * current one.
+ */
+UsageSums *
+usage_sums_create(int wanted)
+{
+	MemoryContext context = AllocSetContextCreate(CurrentMemoryContext, "ducto usage sums", ALLOCSET_DEFAULT_SIZES);
+	UsageSums  *sums = MemoryContextAllocZero(context, sizeof(UsageSums));
+
+	sums->context = context;
+	if (wanted & SUM_USERS)
+		sums->users = user_sums_create(context, FIRST_SIZE, NULL);
+	if (wanted & SUM_MODELS)
+		sums->models = model_sums_create(context, FIRST_SIZE, NULL);
+	if (wanted & SUM_DAYS)
+		sums->days = day_sums_create(context, FIRST_SIZE, NULL);
+	return sums;
+}
+
+/*
+ * usage_sums_free frees sums and all that they gave.
+ */
+void
+usage_sums_free(UsageSums *sums)
+{
+	MemoryContextDelete(sums->context);
+}
+
+/*
+ * usage_sums_cells returns how many users and models have a sum.
+ */
+int64
+usage_sums_cells(const UsageSums *sums)
+{
+	return (int64) sums->users->members + sums->models->members;
+}
+
+/*
+ * Add to the sum of a user.
+ */
+static inline void
+add_user(UsageSums *sums, const pg_uuid_t *user, Spend spend, int64 entries)
+{
+	bool		found;
+	UserSum    *sum = user_sums_insert(sums->users, *user, &found);
+
+	if (!found)
+	{
+		sum->spend = 0;
+		sum->entries = 0;
+	}
+	sum->spend += spend;
+	sum->entries += entries;
+}
+
+/*
+ * Add to the sum of a model.
+ */
+static void
+add_model(UsageSums *sums, const char *text, int length, Spend spend, int64 entries)
+{
+	bool		found;
+	ModelName	name = {text, length};
+	ModelSum   *sum = model_sums_insert(sums->models, name, &found);
+
+	if (!found)
+	{
+		char	   *copy = MemoryContextAlloc(sums->context, length + 1);
+
+		memcpy(copy, text, length);
+		copy[length] = '\0';
+		sum->model.text = copy;
+		sum->spend = 0;
+		sum->entries = 0;
+	}
+	sum->spend += spend;
+	sum->entries += entries;
+}
+
+/*
+ * Add to the sum of the day of a time.
+ */
+static void
+add_day(UsageSums *sums, TimestampTz at, Spend spend, int64 entries)
+{
+	bool		found;
+	DaySum	   *sum = day_sums_insert(sums->days, period_day(at), &found);
+
+	if (!found)
+	{
+		sum->spend = 0;
+		sum->entries = 0;
+	}
+	sum->spend += spend;
+	sum->entries += entries;
+}
+
+/*
+ * usage_sums_add adds a ledger entry to what is wanted.
+ */
+void
+usage_sums_add(UsageSums *sums, TimestampTz at, const pg_uuid_t *user, const char *model, int model_length,
+			   Money spend)
+{
+	if (sums->users != NULL)
+		add_user(sums, user, spend, 1);
+	if (sums->models != NULL)
+		add_model(sums, model, model_length, spend, 1);
+	if (sums->days != NULL)
+		add_day(sums, at, spend, 1);
+}
+
+/*
+ * usage_sums_add_user adds to the sum of a user.
+ */
+void
+usage_sums_add_user(UsageSums *sums, const pg_uuid_t *user, Spend spend, int64 entries)
+{
+	add_user(sums, user, spend, entries);
+}
+
+/*
+ * usage_sums_add_model adds to the sum of a model.
+ */
+void
+usage_sums_add_model(UsageSums *sums, const ModelName *model, Spend spend, int64 entries)
+{
+	add_model(sums, model->text, model->length, spend, entries);
+}
+
+/*
+ * Return the elements of an array without NULLs of a type of fixed length,
+ * checking that there are as many as expected.
+ */
+static void *
+array_elements(ArrayType *array, Oid type, int n)
+{
+	if (ARR_ELEMTYPE(array) != type || ARR_HASNULL(array) ||
+		ArrayGetNItems(ARR_NDIM(array), ARR_DIMS(array)) != n)
+		ereport(ERROR,
+				(errcode(ERRCODE_DATA_CORRUPTED),
+				 errmsg("a rollup of usage is damaged"),
+				 errhint("Call ducto_rollup_rebuild().")));
+	return ARR_DATA_PTR(array);
+}
+
+/*
+ * usage_sums_add_users adds the users of a rollup.
+ */
+void
+usage_sums_add_users(UsageSums *sums, ArrayType *users, ArrayType *spend, ArrayType *entries)
+{
+	int			n = ArrayGetNItems(ARR_NDIM(users), ARR_DIMS(users));
+	pg_uuid_t  *ids = array_elements(users, UUIDOID, n);
+	int64	   *amounts = array_elements(spend, INT8OID, n);
+	int32	   *counts = array_elements(entries, INT4OID, n);
+
+	for (int i = 0; i < n; i++)
+		add_user(sums, &ids[i], amounts[i], counts[i]);
+}
+
+/*
+ * usage_sums_add_models adds the models of a rollup to what is wanted: the
+ * sums by model or by day; at is a time of that day.
+ */
+void
+usage_sums_add_models(UsageSums *sums, int wanted, TimestampTz at,
+					  ArrayType *models, ArrayType *spend, ArrayType *entries)
+{
+	Datum	   *names;
+	int			n;
+	int64	   *amounts;
+	int32	   *counts;
+
+	deconstruct_array(models, TEXTOID, -1, false, TYPALIGN_INT, &names, NULL, &n);
+	amounts = array_elements(spend, INT8OID, n);
+	counts = array_elements(entries, INT4OID, n);
+	for (int i = 0; i < n; i++)
+	{
+		text	   *name = DatumGetTextPP(names[i]);
+
+		if (wanted & SUM_MODELS)
+			add_model(sums, VARDATA_ANY(name), VARSIZE_ANY_EXHDR(name), amounts[i], counts[i]);
+		if (wanted & SUM_DAYS)
+			add_day(sums, at, amounts[i], counts[i]);
+	}
+	pfree(names);
+}
+
+/*
+ * Compare names byte by byte.
+ */
+static int
+model_compare(const ModelName *a, const ModelName *b)
+{
+	int			order = memcmp(a->text, b->text, Min(a->length, b->length));
+
+	return order != 0 ? order : a->length - b->length;
+}
+
+/*
+ * Compare models for qsort, by name.
+ */
+static int
+model_by_name(const void *a, const void *b)
+{
+	return model_compare(&(*(ModelSum *const *) a)->model, &(*(ModelSum *const *) b)->model);
+}
+
+/*
+ * Compare users for qsort, by id.
+ */
+static int
+user_by_id(const void *a, const void *b)
+{
+	return memcmp(&(*(UserSum *const *) a)->user, &(*(UserSum *const *) b)->user, UUID_LEN);
+}
+
+/*
+ * Compare models for qsort, the largest spend first.
+ */
+static int
+model_by_spend(const void *a, const void *b)
+{
+	Spend		x = (*(ModelSum *const *) a)->spend;
+	Spend		y = (*(ModelSum *const *) b)->spend;
+
+	return x != y ? (x < y ? 1 : -1) : model_by_name(a, b);
+}
+
+/*
+ * Compare users for qsort, the largest spend first.
+ */
+static int
+user_by_spend(const void *a, const void *b)
+{
+	Spend		x = (*(UserSum *const *) a)->spend;
+	Spend		y = (*(UserSum *const *) b)->spend;
+
+	return x != y ? (x < y ? 1 : -1) : user_by_id(a, b);
+}
+
+/*
+ * Compare days for qsort.
+ */
+static int
+day_by_date(const void *a, const void *b)
+{
+	DateADT		x = (*(DaySum *const *) a)->day;
+	DateADT		y = (*(DaySum *const *) b)->day;
+
+	return x < y ? -1 : (x > y ? 1 : 0);
+}
+
+/*
+ * List the users in an order.
+ */
+static UserSum **
+list_users(UsageSums *sums, int *n, int (*compare) (const void *, const void *))
+{
+	UserSum   **list = MemoryContextAllocHuge(sums->context, sizeof(UserSum *) * Max(sums->users->members, 1));
+	user_sums_iterator it;
+	UserSum    *sum;
+
+	*n = 0;
+	user_sums_start_iterate(sums->users, &it);
+	while ((sum = user_sums_iterate(sums->users, &it)) != NULL)
+		list[(*n)++] = sum;
+	qsort(list, *n, sizeof(UserSum *), compare);
+	return list;
+}
+
+/*
+ * List the models in an order.
+ */
+static ModelSum **
+list_models(UsageSums *sums, int *n, int (*compare) (const void *, const void *))
+{
+	ModelSum  **list = MemoryContextAllocHuge(sums->context, sizeof(ModelSum *) * Max(sums->models->members, 1));
+	model_sums_iterator it;
+	ModelSum   *sum;
+
+	*n = 0;
+	model_sums_start_iterate(sums->models, &it);
+	while ((sum = model_sums_iterate(sums->models, &it)) != NULL)
+		list[(*n)++] = sum;
+	qsort(list, *n, sizeof(ModelSum *), compare);
+	return list;
+}
+
+/*
+ * usage_sums_users lists the users, the largest spend first.
+ */
+UserSum **
+usage_sums_users(UsageSums *sums, int *n)
+{
+	return list_users(sums, n, user_by_spend);
+}
+
+/*
+ * usage_sums_models lists the models, the largest spend first.
+ */
+ModelSum **
+usage_sums_models(UsageSums *sums, int *n)
+{
+	return list_models(sums, n, model_by_spend);
+}
+
+/*
+ * usage_sums_days lists the days, the oldest first.
+ */
+DaySum **
+usage_sums_days(UsageSums *sums, int *n)
+{
+	DaySum	  **list = MemoryContextAllocHuge(sums->context, sizeof(DaySum *) * Max(sums->days->members, 1));
+	day_sums_iterator it;
+	DaySum	   *sum;
+
+	*n = 0;
+	day_sums_start_iterate(sums->days, &it);
+	while ((sum = day_sums_iterate(sums->days, &it)) != NULL)
+		list[(*n)++] = sum;
+	qsort(list, *n, sizeof(DaySum *), day_by_date);
+	return list;
+}
+
+/*
+ * Make an array of elements of fixed length.
+ */
+static ArrayType *
+make_array(Oid type, int size, int n, void **elements)
+{
+	ArrayType  *array;
+
+	if (n == 0)
+		array = construct_empty_array(type);
+	else
+	{
+		array = palloc0(ARR_OVERHEAD_NONULLS(1) + (Size) size * n);
+		SET_VARSIZE(array, ARR_OVERHEAD_NONULLS(1) + (Size) size * n);
+		array->ndim = 1;
+		array->elemtype = type;
+		ARR_DIMS(array)[0] = n;
+		ARR_LBOUND(array)[0] = 1;
+	}
+	*elements = ARR_DATA_PTR(array);
+	return array;
+}
+
+/*
+ * Return how many cells a sum takes in the arrays. One that is too large for
+ * a cell is split: cells of one name are added up when they are read.
+ */
+static int
+cells_of(Spend spend, int64 entries)
+{
+	int			cells = 1;
+
+	while (spend > PG_INT64_MAX || entries > PG_INT32_MAX)
+	{
+		spend -= Min(spend, PG_INT64_MAX);
+		entries -= Min(entries, PG_INT32_MAX);
+		cells++;
+	}
+	return cells;
+}
+
+/*
+ * Take the next cell from a sum.
+ */
+static void
+take_cell(Spend *spend, int64 *entries, int64 *cell_spend, int32 *cell_entries)
+{
+	*cell_spend = (int64) Min(*spend, PG_INT64_MAX);
+	*cell_entries = (int32) Min(*entries, PG_INT32_MAX);
+	*spend -= *cell_spend;
+	*entries -= *cell_entries;
+}
+
+/*
+ * Make the arrays of the models.
+ */
+static void
+model_arrays(UsageSums *sums, UsageArrays *arrays)
+{
+	int			n;
+	ModelSum  **list = list_models(sums, &n, model_by_name);
+	int			total = 0;
+	int			at = 0;
+	Datum	   *names;
+	void	   *spend;
+	void	   *entries;
+
+	for (int i = 0; i < n; i++)
+		total += cells_of(list[i]->spend, list[i]->entries);
+	names = palloc(sizeof(Datum) * Max(total, 1));
+	arrays->model_spend = make_array(INT8OID, sizeof(int64), total, &spend);
+	arrays->model_entries = make_array(INT4OID, sizeof(int32), total, &entries);
+	for (int i = 0; i < n; i++)
+	{
+		Spend		left = list[i]->spend;
+		int64		count = list[i]->entries;
+
+		for (int cells = cells_of(left, count); cells > 0; cells--, at++)
+		{
+			names[at] = PointerGetDatum(cstring_to_text_with_len(list[i]->model.text, list[i]->model.length));
+			take_cell(&left, &count, (int64 *) spend + at, (int32 *) entries + at);
+		}
+	}
+	arrays->models = construct_array(names, total, TEXTOID, -1, false, TYPALIGN_INT);
+}
+
+/*
+ * usage_sums_arrays makes arrays of the sums of users and models.
+ */
+void
+usage_sums_arrays(UsageSums *sums, UsageArrays *arrays)
+{
+	int			n;
+	UserSum   **list = list_users(sums, &n, user_by_id);
+	int			total = 0;
+	int			at = 0;
+	void	   *users;
+	void	   *spend;
+	void	   *entries;
+
+	model_arrays(sums, arrays);
+	for (int i = 0; i < n; i++)
+		total += cells_of(list[i]->spend, list[i]->entries);
+	arrays->users = make_array(UUIDOID, UUID_LEN, total, &users);
+	arrays->user_spend = make_array(INT8OID, sizeof(int64), total, &spend);
+	arrays->user_entries = make_array(INT4OID, sizeof(int32), total, &entries);
+	for (int i = 0; i < n; i++)
+	{
+		Spend		left = list[i]->spend;
+		int64		count = list[i]->entries;
+
+		for (int cells = cells_of(left, count); cells > 0; cells--, at++)
+		{
+			((pg_uuid_t *) users)[at] = list[i]->user;
+			take_cell(&left, &count, (int64 *) spend + at, (int32 *) entries + at);
+		}
+	}
+}
+
+/*
+ * spend_to_datum returns a sum as numeric credits.
+ */
+Datum
+spend_to_datum(Spend spend)
+{
+	const int64 limb = INT64CONST(1000000000000000);	/* 1/10000 credits */
+	Datum		high;
+
+	if (spend <= PG_INT64_MAX)
+		return money_to_datum((Money) spend);
+	high = DirectFunctionCall2(numeric_mul, NumericGetDatum(int64_to_numeric((int64) (spend / limb))),
+							   money_to_datum(limb));
+	return DirectFunctionCall2(numeric_add, high, money_to_datum((Money) (spend % limb)));
+}
