@@ -15,7 +15,7 @@ SELECT * FROM (VALUES
 	(5, 'Spend caps', 'set_spend_cap|remove_spend_cap|list_spend_caps|check_spend_cap'),
 	(6, 'Pricing', '\w*pricing\w*|price|reserve_usage|charge_usage|expr_value'),
 	(7, 'Teams', '\w*team\w*'),
-	(8, 'Analytics', 'spend_by_\w+|top_\w+|daily_spend|aggregate_stats'),
+	(8, 'Analytics', 'spend_by_\w+|top_\w+|daily_spend|aggregate_stats|rollup\w*'),
 	(9, 'Operations', 'sweep|sweep_expired|expire_reservations'),
 	(10, 'Set-up and access', 'setup|grant_access|my_\w+'),
 	(11, 'Further functions', '\w+')) AS h (n, title, names);

@@ -126,7 +126,7 @@ ON CONFLICT (account_id, seq) DO UPDATE SET amount = 1;
 SET session_replication_role = replica;
 DELETE FROM ducto.ledger WHERE account_id = :ada;
 RESET session_replication_role;
-SELECT tgname, tgenabled = 'A' AS always FROM pg_trigger WHERE tgrelid = 'ducto.ledger'::regclass;
+SELECT tgname, tgenabled = 'A' AS always FROM pg_trigger WHERE tgrelid = 'ducto.ledger'::regclass ORDER BY 1;
 
 -- What a restore does passes: it copies entries in.
 COPY ducto.ledger (account_id, seq, id, amount, balance_after, type, created_at, effective_at) FROM stdin;
