@@ -37,7 +37,8 @@ static KeptQuery sync_plans_query = {
 
 static KeptQuery retire_plans_query = {
 	.sql = "UPDATE ducto.plans SET retired = true WHERE NOT retired AND NOT $1 ? id",
-	.types = {JSONBOID}
+	.types = {JSONBOID},
+	.whole = true
 };
 
 /*

@@ -33,5 +33,19 @@ is($node->safe_psql('postgres', $scans), $before, 'none of them read a whole tab
 is($node->safe_psql('postgres', 'SELECT count(*) FROM ducto.ledger'), 200, 'all calls were made in one session');
 is($node->safe_psql('postgres', 'SELECT count(*) FROM ducto_verify()'), 0, 'every invariant holds');
 
+# What must read a whole table is planned as that, not with the cost of a scan
+# that was to be avoided: it would be compiled at every call.
+my ($status, $answer, $plans) = $node->psql('postgres', <<'SQL');
+LOAD 'auto_explain';
+SET auto_explain.log_min_duration = 0;
+SET auto_explain.log_nested_statements = on;
+SET client_min_messages = log;
+SELECT version FROM ducto_set_active_pricing('{"models": {"_default": "1"}, "plans": {"pro": {"name": "Pro"}}}');
+SELECT version FROM ducto_activate_pricing(1);
+SQL
+is($answer, "1\n1", 'a pricing was published and activated');
+like($plans, qr/Update on plans/, 'its plans were made those that can be assigned');
+unlike($plans, qr/cost=\d{11}/, 'no plan has the cost of a forbidden scan');
+
 $node->stop;
 done_testing();
