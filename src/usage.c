@@ -5,6 +5,7 @@
 #include "postgres.h"
 
 #include "utils/builtins.h"
+#include "utils/memutils.h"
 
 #include "args.h"
 #include "pricing.h"
@@ -172,6 +173,24 @@ add_value(const ExprProgram *program, const Numeric *variables, Numeric *sum, Ex
 }
 
 /*
+ * Add the value of a tool's expression to a sum. There may be many tools, so
+ * what an evaluation needs, in the context each, is freed after it.
+ */
+static bool
+add_tool(MemoryContext each, const ExprProgram *program, const Numeric *variables, Numeric *sum, ExprError *error)
+{
+	MemoryContext previous = MemoryContextSwitchTo(each);
+	Numeric		value;
+	bool		valid = expr_eval(program, variables, &value, error);
+
+	MemoryContextSwitchTo(previous);
+	if (valid)
+		*sum = DatumGetNumeric(DirectFunctionCall2(numeric_add, NumericGetDatum(*sum), NumericGetDatum(value)));
+	MemoryContextReset(each);
+	return valid;
+}
+
+/*
  * Find the expression of a usage's model: the plan's for the model, the
  * pricing's, then their defaults.
  */
@@ -210,10 +229,12 @@ price_tools(PricedUsage *priced, Numeric *sum)
 {
 	const Usage *usage = &priced->usage;
 	Numeric		variables[EXPR_VARIABLE_COUNT];
+	MemoryContext each;
 	int			others = 0;
 
 	if (usage->ntools == 0)
 		return true;
+	each = AllocSetContextCreate(CurrentMemoryContext, "ducto tool", ALLOCSET_SMALL_SIZES);
 	qsort(usage->tools, usage->ntools, sizeof(char *), name_compare);
 	for (int i = 0; i < usage->ntools; i++)
 	{
@@ -224,7 +245,7 @@ price_tools(PricedUsage *priced, Numeric *sum)
 			program = pricing_expression(priced->pricing, "tools", usage->tools[i]);
 		if (program == NULL)
 			others++;
-		else if (!again && !add_value(program, usage->variables, sum, &priced->error))
+		else if (!again && !add_tool(each, program, usage->variables, sum, &priced->error))
 			return false;
 	}
 	if (others == 0)

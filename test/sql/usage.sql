@@ -337,6 +337,15 @@ SELECT split_part(pg_temp.raised(s), ' | {', 1) FROM unnest(ARRAY['SELECT ducto_
 	format('SELECT ducto_charge_usage(%L, ''{"fixed_job": "secret"}'')', :ada)]) AS s;
 COMMIT;
 
+-- Long numbers in the expressions of many tools do not pile up in memory (true also where the peak cannot be told).
+CREATE FUNCTION pg_temp.peak_kb() RETURNS bigint
+LANGUAGE sql AS $$ SELECT coalesce(substring(pg_read_file('/proc/self/status', 0, 100000, true) FROM 'VmHWM:\s*(\d+)')::bigint, 0) $$;
+SELECT error FROM ducto_set_active_pricing(jsonb_build_object('models', '{"_default": "1"}'::jsonb,
+	'tools', (SELECT jsonb_object_agg('t' || n, 'input_tokens' || repeat(' + input_tokens', 250)) FROM generate_series(1, 100) n)));
+SELECT pg_temp.peak_kb() AS before \gset
+SELECT total, error FROM ducto_price(jsonb_build_object('input_tokens', ('0.' || repeat('7', 4990))::numeric, 'tool_calls', (SELECT jsonb_agg('t' || n) FROM generate_series(1, 100) n)));
+SELECT pg_temp.peak_kb() - :before < 50000 AS flat;
+
 -- Neutral pricing for who comes next: no plans, a floor of 5.
 SELECT error FROM ducto_set_active_pricing('{"models": {"_default": "0"}, "min_balance": 5}');
 SELECT * FROM ducto_verify();
