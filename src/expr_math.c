@@ -243,7 +243,7 @@ expr_fail(ExprError *error, int sqlstate, const char *format,...)
 }
 
 /*
- * divide gives the quotient: exactly where it has an end, else with at least 24 significant digits.
+ * divide gives the quotient, exactly or with at least 24 significant digits.
  *
  * Digits far beyond that would do harm: what is left of x / 3 * 3 - x should not be out of range.
  */
