@@ -4,39 +4,23 @@
  */
 #include "postgres.h"
 
-#include "fmgr.h"
-
 #include "args.h"
+#include "credit.h"
 #include "hold.h"
 #include "key.h"
 #include "ledger.h"
 #include "lot.h"
 #include "query.h"
-#include "result.h"
+#include "reads.h"
 #include "roll.h"
-
-#define DEFAULT_PRIORITY	50
 
 PG_FUNCTION_INFO_V1(ducto_add_credits);
 PG_FUNCTION_INFO_V1(ducto_add_team_credits);
 PG_FUNCTION_INFO_V1(ducto_get_balance);
 
 static const char *const credit_types[] = {
-	TYPE_ADJUSTMENT, TYPE_PURCHASE, "subscription", "signup_bonus", "promo", NULL
+	TYPE_ADJUSTMENT, TYPE_PURCHASE, "subscription", TYPE_SIGNUP_BONUS, "promo", NULL
 };
-
-/* What ducto_add_credits is asked for. */
-typedef struct CreditRequest
-{
-	pg_uuid_t  *account;
-	bool		team;			/* it is a team's pool */
-	Money		amount;
-	const char *type;
-	Jsonb	   *metadata;
-	TimestampTz expires_at;		/* infinity for never */
-	char	   *key;
-	int			priority;
-} CreditRequest;
 
 /*
  * Check that an amount, a type and an expiry go together.
@@ -130,27 +114,6 @@ credit_book(Account *acc, const CreditRequest *request, LedgerEntry *entry)
 }
 
 /*
- * Answer of ducto_add_credits and ducto_add_team_credits.
- */
-static Datum
-credit_result(FunctionCallInfo fcinfo, const CreditRequest *request, const pg_uuid_t *transaction,
-			  Money amount, Money balance, Money lifetime, TimestampTz expires_at,
-			  bool idempotent, Rejection rejection)
-{
-	ResultRow	row;
-
-	result_begin(&row, fcinfo);
-	result_uuid(&row, transaction);
-	result_uuid(&row, request->team ? NULL : request->account);
-	result_money(&row, amount);
-	result_money(&row, balance);
-	result_money(&row, lifetime);
-	result_time_or_null(&row, expires_at);
-	result_bool(&row, idempotent);
-	return result_end_with_error(&row, rejection);
-}
-
-/*
  * Lock the account of a request; a new user's is made unless it has to be
  * rejected anyway. False: there is no such team.
  */
@@ -167,10 +130,38 @@ credit_lock(const CreditRequest *request, Account *acc)
 }
 
 /*
+ * Make the outcome of a request that books nothing.
+ */
+static void
+credit_unbooked(const CreditRequest *request, const Account *acc, Rejection rejection, CreditOutcome *outcome)
+{
+	outcome->amount = request->amount;
+	outcome->balance = acc->balance;
+	outcome->lifetime_purchased = acc->lifetime_purchased;
+	outcome->expires_at = request->expires_at;
+	outcome->rejection = rejection;
+}
+
+/*
+ * Make the outcome of a request that an entry, booked now or before, answers.
+ */
+static void
+credit_booked(const pg_uuid_t *transaction, Money amount, Money balance, Money lifetime_purchased,
+			  TimestampTz expires_at, CreditOutcome *outcome)
+{
+	outcome->booked = true;
+	outcome->transaction = *transaction;
+	outcome->amount = amount;
+	outcome->balance = balance;
+	outcome->lifetime_purchased = lifetime_purchased;
+	outcome->expires_at = expires_at;
+}
+
+/*
  * Add credits to a locked account.
  */
-static Datum
-credit_apply(FunctionCallInfo fcinfo, const CreditRequest *request, Account *acc)
+static void
+credit_apply(const CreditRequest *request, Account *acc, CreditOutcome *outcome)
 {
 	LedgerEntry entry;
 	LedgerRecord original;
@@ -180,37 +171,68 @@ credit_apply(FunctionCallInfo fcinfo, const CreditRequest *request, Account *acc
 	if (request->key != NULL)
 		known = key_find(acc, request->key, KEY_CREDIT, NULL, NULL, &original);
 	if (known == KEY_REPLAY)
-		return credit_result(fcinfo, request, &original.id, original.amount, original.balance_after,
-							 original.lifetime_purchased, original.expires_at, true, ACCEPTED);
+	{
+		credit_booked(&original.id, original.amount, original.balance_after, original.lifetime_purchased,
+					  original.expires_at, outcome);
+		outcome->idempotent = true;
+		return;
+	}
 	if (known == KEY_FREE && request->expires_at <= acc->now)
 		arg_reject("expires_at", timestamptz_to_str(request->expires_at),
 				   "\"expires_at\" must lie in the future.");
 	rejection = known == KEY_FREE ? credit_decide(acc, request) : IDEMPOTENCY_CONFLICT;
 	if (rejection != ACCEPTED || request->amount == 0)
-		return credit_result(fcinfo, request, NULL, request->amount, acc->balance, acc->lifetime_purchased,
-							 request->expires_at, false, rejection);
+	{
+		credit_unbooked(request, acc, rejection, outcome);
+		return;
+	}
 	credit_book(acc, request, &entry);
-	return credit_result(fcinfo, request, &entry.id, request->amount, entry.balance_after,
-						 acc->lifetime_purchased, request->expires_at, false, ACCEPTED);
+	credit_booked(&entry.id, request->amount, entry.balance_after, acc->lifetime_purchased,
+				  request->expires_at, outcome);
 }
 
 /*
- * Add credits to a user's account or a team's pool.
+ * credit_add adds credits to a user's account or a team's pool and locks it.
+ * The caller has connected to SPI.
+ */
+void
+credit_add(const CreditRequest *request, CreditOutcome *outcome)
+{
+	Account		acc;
+
+	memset(outcome, 0, sizeof(CreditOutcome));
+	if (credit_lock(request, &acc))
+	{
+		credit_apply(request, &acc, outcome);
+		return;
+	}
+	memset(&acc, 0, sizeof(Account));	/* it may be a user's: show nothing of it */
+	credit_unbooked(request, &acc, TEAM_NOT_FOUND, outcome);
+}
+
+/*
+ * Answer of ducto_add_credits and ducto_add_team_credits.
  */
 static Datum
-credit_add(FunctionCallInfo fcinfo, bool team)
+credit_answer(FunctionCallInfo fcinfo, bool team)
 {
 	CreditRequest request;
-	Account		acc;
+	CreditOutcome outcome;
+	ResultRow	row;
 	Datum		result;
 
 	credit_request(fcinfo, team, &request);
 	query_begin();
-	if (credit_lock(&request, &acc))
-		result = credit_apply(fcinfo, &request, &acc);
-	else
-		result = credit_result(fcinfo, &request, NULL, request.amount, 0, 0, request.expires_at, false,
-							   TEAM_NOT_FOUND);
+	credit_add(&request, &outcome);
+	result_begin(&row, fcinfo);
+	result_uuid(&row, outcome.booked ? &outcome.transaction : NULL);
+	result_uuid(&row, team ? NULL : request.account);
+	result_money(&row, outcome.amount);
+	result_money(&row, outcome.balance);
+	result_money(&row, outcome.lifetime_purchased);
+	result_time_or_null(&row, outcome.expires_at);
+	result_bool(&row, outcome.idempotent);
+	result = result_end_with_error(&row, outcome.rejection);
 	query_end();
 	return result;
 }
@@ -223,7 +245,7 @@ credit_add(FunctionCallInfo fcinfo, bool team)
 Datum
 ducto_add_credits(PG_FUNCTION_ARGS)
 {
-	PG_RETURN_DATUM(credit_add(fcinfo, false));
+	PG_RETURN_DATUM(credit_answer(fcinfo, false));
 }
 
 /*
@@ -233,17 +255,15 @@ ducto_add_credits(PG_FUNCTION_ARGS)
 Datum
 ducto_add_team_credits(PG_FUNCTION_ARGS)
 {
-	PG_RETURN_DATUM(credit_add(fcinfo, true));
+	PG_RETURN_DATUM(credit_answer(fcinfo, true));
 }
 
 /*
- * ducto_get_balance returns a user's credits, exact at the moment of the
- * call. It takes no lock.
+ * balance_read answers with a user's credits, exact at the moment of the call.
  */
 Datum
-ducto_get_balance(PG_FUNCTION_ARGS)
+balance_read(FunctionCallInfo fcinfo, const pg_uuid_t *user)
 {
-	pg_uuid_t  *user = arg_uuid(fcinfo, 0, "user_id");
 	Account		acc;
 	RollTotals	totals;
 	ResultRow	row;
@@ -260,5 +280,14 @@ ducto_get_balance(PG_FUNCTION_ARGS)
 	result_time_or_null(&row, acc.expiring > 0 ? lots_next_expiry(user, acc.now) : DT_NOEND);
 	result = result_end(&row);
 	query_end();
-	PG_RETURN_DATUM(result);
+	return result;
+}
+
+/*
+ * ducto_get_balance returns a user's credits. It takes no lock.
+ */
+Datum
+ducto_get_balance(PG_FUNCTION_ARGS)
+{
+	PG_RETURN_DATUM(balance_read(fcinfo, arg_uuid(fcinfo, 0, "user_id")));
 }

@@ -6,6 +6,7 @@
 
 #include "args.h"
 #include "query.h"
+#include "reads.h"
 
 PG_FUNCTION_INFO_V1(ducto_list_grants);
 
@@ -18,13 +19,11 @@ static KeptQuery list_grants_query = {
 };
 
 /*
- * ducto_list_grants returns the live grants of a user in burn order. It takes
- * no lock.
+ * grants_read answers with the live grants of a user in burn order.
  */
 Datum
-ducto_list_grants(PG_FUNCTION_ARGS)
+grants_read(FunctionCallInfo fcinfo, const pg_uuid_t *user)
 {
-	pg_uuid_t  *user = arg_uuid(fcinfo, 0, "user_id");
 	QueryArgs	args = {0};
 
 	query_begin();
@@ -33,4 +32,13 @@ ducto_list_grants(PG_FUNCTION_ARGS)
 	query_read_into(fcinfo, &list_grants_query, &args);
 	query_end();
 	return (Datum) 0;
+}
+
+/*
+ * ducto_list_grants returns the live grants of a user. It takes no lock.
+ */
+Datum
+ducto_list_grants(PG_FUNCTION_ARGS)
+{
+	return grants_read(fcinfo, arg_uuid(fcinfo, 0, "user_id"));
 }

@@ -9,22 +9,21 @@
 #include "args.h"
 #include "ledger.h"
 #include "query.h"
+#include "reads.h"
 #include "roll.h"
 
 PG_FUNCTION_INFO_V1(ducto_list_transactions);
 PG_FUNCTION_INFO_V1(ducto_list_usage_events);
 PG_FUNCTION_INFO_V1(ducto_balance_at);
 
-#define DEFAULT_PAGE	50
-
 static const char *const entry_types[] = {
-	TYPE_PURCHASE, "subscription", "signup_bonus", TYPE_ADJUSTMENT, "promo", TYPE_USAGE, TYPE_REFUND, TYPE_EXPIRY
+	TYPE_PURCHASE, "subscription", TYPE_SIGNUP_BONUS, TYPE_ADJUSTMENT, "promo", TYPE_USAGE, TYPE_REFUND, TYPE_EXPIRY
 };
 
 /* A page of an account's ledger: entries with low < seq <= high. */
 typedef struct LedgerPage
 {
-	pg_uuid_t  *account;
+	const pg_uuid_t *account;
 	bool		team;			/* it is a team's pool */
 	ArrayType  *types;			/* NULL for all */
 	bool		usage;			/* types has usage */
@@ -186,13 +185,17 @@ page_before(LedgerPage *page, const pg_uuid_t *before)
 }
 
 /*
- * Make a page the result of a function.
+ * Make a page, of what is before an entry unless that is NULL, the result of a
+ * function.
  */
 static void
-page_result(FunctionCallInfo fcinfo, LedgerPage *page, int64 total)
+page_result(FunctionCallInfo fcinfo, LedgerPage *page, const pg_uuid_t *before)
 {
+	int64		total = page_count(page);
 	QueryArgs	args = {0};
 
+	if (before != NULL)
+		page_before(page, before);
 	if (page->types == NULL)
 		page->high -= Min(page->skip_rows, page->high);
 	args_uuid(&args, page->account);
@@ -214,7 +217,7 @@ page_result(FunctionCallInfo fcinfo, LedgerPage *page, int64 total)
  * Start a page with the whole ledger of an account.
  */
 static void
-page_begin(LedgerPage *page, pg_uuid_t *account, ArrayType *types)
+page_begin(LedgerPage *page, const pg_uuid_t *account, ArrayType *types)
 {
 	Account		acc;
 
@@ -225,6 +228,23 @@ page_begin(LedgerPage *page, pg_uuid_t *account, ArrayType *types)
 	page->usage = types != NULL && CheckTypes(types);
 	page->team = acc.team;
 	page->high = acc.last_seq;
+}
+
+/*
+ * transactions_read answers with the entries of an account that come before
+ * one, or with the newest for NULL.
+ */
+Datum
+transactions_read(FunctionCallInfo fcinfo, const pg_uuid_t *account, int max_rows, const pg_uuid_t *before)
+{
+	LedgerPage	page;
+
+	query_begin();
+	page_begin(&page, account, NULL);
+	page.max_rows = max_rows;
+	page_result(fcinfo, &page, before);
+	query_end();
+	return (Datum) 0;
 }
 
 /*
@@ -239,17 +259,13 @@ ducto_list_transactions(PG_FUNCTION_ARGS)
 	int			max_rows = arg_int_between(fcinfo, 4, "max_rows", 1, PG_INT32_MAX, DEFAULT_PAGE);
 	int			skip_rows = arg_int_between(fcinfo, 5, "skip_rows", 0, PG_INT32_MAX, 0);
 	LedgerPage	page;
-	int64		total;
 
 	query_begin();
 	page_begin(&page, account, types);
 	page_window(fcinfo, 2, &page);
 	page.max_rows = max_rows;
 	page.skip_rows = skip_rows;
-	total = page_count(&page);
-	if (!PG_ARGISNULL(6))
-		page_before(&page, PG_GETARG_UUID_P(6));
-	page_result(fcinfo, &page, total);
+	page_result(fcinfo, &page, PG_ARGISNULL(6) ? NULL : PG_GETARG_UUID_P(6));
 	query_end();
 	return (Datum) 0;
 }

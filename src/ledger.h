@@ -14,6 +14,7 @@
 #define TYPE_EXPIRY	"expiry"
 #define TYPE_ADJUSTMENT	"adjustment"
 #define TYPE_PURCHASE	"purchase"
+#define TYPE_SIGNUP_BONUS	"signup_bonus"
 
 /* An entry of the ledger; pointers may be NULL. */
 typedef struct LedgerEntry

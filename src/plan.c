@@ -9,6 +9,7 @@
 #include "ledger.h"
 #include "period.h"
 #include "query.h"
+#include "reads.h"
 #include "result.h"
 #include "roll.h"
 
@@ -63,12 +64,11 @@ result_object(ResultRow *row, Jsonb *object)
 }
 
 /*
- * ducto_get_user_plan returns the plan of a user. It takes no lock.
+ * user_plan_read answers with the plan of a user.
  */
 Datum
-ducto_get_user_plan(PG_FUNCTION_ARGS)
+user_plan_read(FunctionCallInfo fcinfo, const pg_uuid_t *user)
 {
-	pg_uuid_t  *user = arg_uuid(fcinfo, 0, "user_id");
 	Account		acc;
 	UserPlan	   *plan = &acc.plan;
 	ResultRow	row;
@@ -94,7 +94,16 @@ ducto_get_user_plan(PG_FUNCTION_ARGS)
 		result_null(&row);
 	result = result_end(&row);
 	query_end();
-	PG_RETURN_DATUM(result);
+	return result;
+}
+
+/*
+ * ducto_get_user_plan returns the plan of a user. It takes no lock.
+ */
+Datum
+ducto_get_user_plan(PG_FUNCTION_ARGS)
+{
+	PG_RETURN_DATUM(user_plan_read(fcinfo, arg_uuid(fcinfo, 0, "user_id")));
 }
 
 /*

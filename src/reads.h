@@ -1,0 +1,17 @@
+#ifndef DUCTO_READS_H
+#define DUCTO_READS_H
+
+#include "postgres.h"
+#include "fmgr.h"
+#include "utils/uuid.h"
+
+#define DEFAULT_PAGE	50
+
+/* What an account shows, whoever names it: each is the result of a function. */
+extern Datum balance_read(FunctionCallInfo fcinfo, const pg_uuid_t *user);
+extern Datum grants_read(FunctionCallInfo fcinfo, const pg_uuid_t *user);
+extern Datum transactions_read(FunctionCallInfo fcinfo, const pg_uuid_t *account, int max_rows,
+							   const pg_uuid_t *before);
+extern Datum user_plan_read(FunctionCallInfo fcinfo, const pg_uuid_t *user);
+
+#endif
