@@ -26,18 +26,6 @@ static KeptQuery api_functions_query = {
 };
 
 /*
- * Execute a GRANT or a REVOKE.
- */
-static void
-grant_execute(const char *command)
-{
-	int			rc = SPI_execute(command, false, 0);
-
-	if (rc != SPI_OK_UTILITY)
-		elog(ERROR, "SPI_execute returned %s: %s", SPI_result_code_string(rc), command);
-}
-
-/*
  * Grant a role the functions that it is to call, or revoke the others.
  */
 static void
@@ -59,7 +47,7 @@ grant_functions(Oid schema, const char *role, bool all, bool granted)
 		char	   *function = SPI_getvalue(functions->vals[i], functions->tupdesc, 1);
 		bool		procedure = DatumGetBool(SPI_getbinval(functions->vals[i], functions->tupdesc, 2, &isnull));
 
-		grant_execute(psprintf(granted ? "GRANT EXECUTE ON %s %s TO %s" : "REVOKE EXECUTE ON %s %s FROM %s",
+		query_utility(psprintf(granted ? "GRANT EXECUTE ON %s %s TO %s" : "REVOKE EXECUTE ON %s %s FROM %s",
 							   procedure ? "PROCEDURE" : "FUNCTION", function, role));
 	}
 }
@@ -82,7 +70,7 @@ ducto_grant_access(PG_FUNCTION_ARGS)
 	all = strcmp(arg_word(fcinfo, 1, "what", access_words), "all") == 0;
 
 	query_begin();
-	grant_execute(psprintf("GRANT USAGE ON SCHEMA %s TO %s",
+	query_utility(psprintf("GRANT USAGE ON SCHEMA %s TO %s",
 						   quote_identifier(get_namespace_name(schema)), role));
 	grant_functions(schema, role, all, true);
 	grant_functions(schema, role, all, false);

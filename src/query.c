@@ -135,6 +135,18 @@ query_read(KeptQuery *query, QueryArgs *args)
 }
 
 /*
+ * query_utility executes a statement that takes no parameters, such as GRANT.
+ */
+void
+query_utility(const char *command)
+{
+	int			rc = SPI_execute(command, false, 0);
+
+	if (rc != SPI_OK_UTILITY)
+		elog(ERROR, "SPI_execute returned %s: %s", SPI_result_code_string(rc), command);
+}
+
+/*
  * result_set_begin makes an empty tuplestore the result of a set-returning
  * function.
  */

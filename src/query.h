@@ -43,6 +43,7 @@ extern void query_end(void);
 
 extern uint64 query_run(KeptQuery *query, QueryArgs *args, int expected);
 extern uint64 query_read(KeptQuery *query, QueryArgs *args);
+extern void query_utility(const char *command);
 extern void query_read_into(FunctionCallInfo fcinfo, KeptQuery *query, QueryArgs *args);
 extern uint64 query_each(KeptQuery *query, QueryArgs *args, bool read_only, RowReader reader, void *state);
 extern Tuplestorestate *result_set_begin(FunctionCallInfo fcinfo);
