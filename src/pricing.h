@@ -67,6 +67,7 @@ extern Pricing *pricing_get(int version);
 extern Pricing *pricing_get_active(bool read_only);
 extern Money pricing_min_balance(void);
 extern Money pricing_floor(const Pricing *pricing);
+extern Money pricing_signup_bonus(const Pricing *pricing);
 extern int	pricing_version(const Pricing *pricing);
 extern Pricing *pricing_with_plan(const char *plan_id, UserPlan *plan);
 extern Pricing *pricing_reserved(const pg_uuid_t *user, const pg_uuid_t *reservation);

@@ -222,21 +222,34 @@ pricing_floor(const Pricing *pricing)
 }
 
 /*
- * pricing_version returns the version of a pricing.
- */
-int
-pricing_version(const Pricing *pricing)
-{
-	return pricing->version;
-}
-
-/*
  * Find a member of an object by its name.
  */
 static bool
 member_find(JsonbContainer *object, const char *name, JsonbValue *value)
 {
 	return getKeyJsonValueFromContainer(object, name, strlen(name), value) != NULL;
+}
+
+/*
+ * pricing_signup_bonus returns the credits that a new user gets.
+ */
+Money
+pricing_signup_bonus(const Pricing *pricing)
+{
+	JsonbValue	value;
+
+	if (!member_find(&pricing->config->root, "signup_bonus", &value) || value.type != jbvNumeric)
+		return 0;
+	return money_from_numeric(value.val.numeric, "signup_bonus");
+}
+
+/*
+ * pricing_version returns the version of a pricing.
+ */
+int
+pricing_version(const Pricing *pricing)
+{
+	return pricing->version;
 }
 
 /*

@@ -50,7 +50,7 @@ SELECT coalesce(a.function, e.function) AS function, coalesce(a.argument, e.argu
 FROM arguments a FULL JOIN (SELECT * FROM extension_arguments WHERE function IN (SELECT function FROM arguments)) e USING (function, argument)
 WHERE a.argument IS NULL OR e.argument IS NULL ORDER BY 1, 2;
 
--- These have none here: the bad input of plans, caps, pricing, teams and analytics is in their own tests.
+-- These have none here: the bad input of plans, caps, pricing, teams, analytics and claims is in their own tests.
 SELECT DISTINCT function FROM extension_arguments WHERE function NOT IN (SELECT function FROM arguments) ORDER BY 1;
 
 -- What is tried for each kind: the bad values, and those at the edge that are still good.
