@@ -82,6 +82,12 @@ static KeptQuery account_charge_query = {
 	.types = {UUIDOID, NUMERICOID, NUMERICOID}
 };
 
+/* Does nothing when another version is active: the amount is no price then. */
+static KeptQuery account_charge_priced_query = {
+	.sql = CHARGE_SQL("plain AND (SELECT p.id FROM ducto.pricing p WHERE p.active) = $4"),
+	.types = {UUIDOID, NUMERICOID, NUMERICOID, UUIDOID}
+};
+
 static KeptQuery account_charge_team_query = {
 	.sql = CHARGE_SQL("kind = 'team'"),
 	.types = {UUIDOID, NUMERICOID, NUMERICOID}
@@ -261,16 +267,20 @@ account_after(const pg_uuid_t *id, Money debit, Account *after, AccountChange *c
 }
 
 /*
- * Take an amount from an account by a guarded update.
+ * Take an amount from an account by a guarded update; pricing is one more
+ * parameter of it, NULL for none.
  */
 static bool
-try_charge(KeptQuery *query, const pg_uuid_t *id, Money amount, Money floor, Account *after, AccountChange *change)
+try_charge(KeptQuery *query, const pg_uuid_t *id, Money amount, Money floor, const pg_uuid_t *pricing,
+		   Account *after, AccountChange *change)
 {
 	QueryArgs	args = {0};
 
 	args_uuid(&args, id);
 	args_money(&args, amount);
 	args_money(&args, floor);
+	if (pricing != NULL)
+		args_uuid(&args, pricing);
 	if (query_run(query, &args, SPI_OK_UPDATE_RETURNING) == 0)
 		return false;
 	if (account_after(id, amount, after, change))
@@ -282,14 +292,16 @@ try_charge(KeptQuery *query, const pg_uuid_t *id, Money amount, Money floor, Acc
 /*
  * account_try_charge takes an amount from a user's account in one statement
  * when that is all there is to do: nothing is due, and balance - held stays at
- * the floor or above. change tells what it took, of which change->expiring
- * from grants. False: it did nothing.
+ * the floor or above, and pricing, unless it is NULL, is the active one. change
+ * tells what it took, of which change->expiring from grants. False: it did
+ * nothing.
  */
 bool
-account_try_charge(const pg_uuid_t *id, Money amount, Money floor, Account *after,
-				   AccountChange *change)
+account_try_charge(const pg_uuid_t *id, Money amount, Money floor, const pg_uuid_t *pricing,
+				   Account *after, AccountChange *change)
 {
-	return try_charge(&account_charge_query, id, amount, floor, after, change);
+	return try_charge(pricing != NULL ? &account_charge_priced_query : &account_charge_query,
+					  id, amount, floor, pricing, after, change);
 }
 
 /*
@@ -299,7 +311,7 @@ account_try_charge(const pg_uuid_t *id, Money amount, Money floor, Account *afte
 bool
 account_try_charge_team(const pg_uuid_t *id, Money amount, Account *after, AccountChange *change)
 {
-	if (!try_charge(&account_charge_team_query, id, amount, 0, after, change))
+	if (!try_charge(&account_charge_team_query, id, amount, 0, NULL, after, change))
 		return false;
 	after->team = true;
 	return true;

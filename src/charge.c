@@ -93,18 +93,20 @@ charge_booked(FunctionCallInfo fcinfo, const ChargeRequest *request, const Ledge
 
 /*
  * Charge an account where there is nothing else to do: lock, decision and
- * booking are one statement. False: nothing was done, and the charge is to
- * be made step by step.
+ * booking are one statement, which also makes sure that a price is one of the
+ * active pricing. False: nothing was done, and the charge is to be made step
+ * by step.
  */
 static bool
 charge_at_once(FunctionCallInfo fcinfo, const ChargeRequest *request, Datum *result)
 {
+	const pg_uuid_t *pricing = request->priced != NULL ? pricing_id(request->priced->pricing) : NULL;
 	Account		after;
 	AccountChange change;
 	LedgerEntry entry;
 
 	if (request->amount == 0 || request->required_feature != NULL ||
-		!account_try_charge(request->user, request->amount, request->floor, &after, &change))
+		!account_try_charge(request->user, request->amount, request->floor, pricing, &after, &change))
 		return false;
 	charge_entry(request, &entry);
 	entry.amount = -request->amount;
@@ -205,17 +207,29 @@ ducto_charge(PG_FUNCTION_ARGS)
 }
 
 /*
- * Door of ducto_charge_usage, and the price of the usage.
+ * Charge the price of a usage: by the version that was active when this
+ * backend last looked, if it still is.
  */
-static void
-charge_usage_request(FunctionCallInfo fcinfo, ChargeRequest *request, PricedUsage *priced)
+static Datum
+charge_usage(FunctionCallInfo fcinfo, ChargeRequest *request)
 {
-	usage_price(priced, pricing_get_active(false), NULL);
-	request->priced = priced;
-	request->amount = priced->price.total;
+	PricedUsage *priced = request->priced;
+	Pricing    *assumed = pricing_assume_active();
+	Datum		result;
+
 	request->model = priced->usage.model;
 	request->skip_allowance = priced->usage.fixed_job != NULL;
 	request->operation_type = "usage";
+	if (assumed != NULL)
+	{
+		usage_price(priced, assumed, NULL);
+		request->amount = priced->price.total;
+		if (charge_at_once(fcinfo, request, &result))
+			return result;
+	}
+	usage_price(priced, pricing_get_active(false), NULL);
+	request->amount = priced->price.total;
+	return charge_in_steps(fcinfo, request);
 }
 
 /*
@@ -226,8 +240,8 @@ charge_usage_request(FunctionCallInfo fcinfo, ChargeRequest *request, PricedUsag
 Datum
 ducto_charge_usage(PG_FUNCTION_ARGS)
 {
-	ChargeRequest request = {0};
 	PricedUsage priced = {0};
+	ChargeRequest request = {.priced = &priced};
 	pg_uuid_t  *reservation = PG_ARGISNULL(2) ? NULL : PG_GETARG_UUID_P(2);
 	const char *overrun;
 	Datum		result;
@@ -242,11 +256,7 @@ ducto_charge_usage(PG_FUNCTION_ARGS)
 	if (reservation != NULL)
 		result = settle_usage(fcinfo, request.user, reservation, &priced, request.key, request.metadata, overrun);
 	else
-	{
-		charge_usage_request(fcinfo, &request, &priced);
-		if (!charge_at_once(fcinfo, &request, &result))
-			result = charge_in_steps(fcinfo, &request);
-	}
+		result = charge_usage(fcinfo, &request);
 	query_end();
 	PG_RETURN_DATUM(result);
 }

@@ -35,6 +35,7 @@ typedef struct KeptProgram
 
 static Pricing kept[KEPT_VERSIONS];
 static uint64 uses = 0;
+static Pricing *last_active = NULL;	/* a place of kept, which may have another by now */
 
 #define VERSION_COLUMNS "p.version, p.id"
 
@@ -163,7 +164,21 @@ pricing_get_active(bool read_only)
 	QueryArgs	args = {0};
 	uint64		found = read_only ? query_read(&active_query, &args) : query_run(&active_query, &args, SPI_OK_SELECT);
 
-	return found > 0 ? pricing_from_row() : NULL;
+	return found > 0 ? last_active = pricing_from_row() : NULL;
+}
+
+/*
+ * pricing_assume_active returns a version that may be the active one, without
+ * asking the table; NULL when this backend knows none. Whoever books by it
+ * must make sure that it is, in the statement that books.
+ */
+Pricing *
+pricing_assume_active(void)
+{
+	if (last_active == NULL || last_active->context == NULL)
+		return NULL;
+	last_active->last_used = ++uses;
+	return last_active;
 }
 
 /*
@@ -222,34 +237,31 @@ pricing_floor(const Pricing *pricing)
 }
 
 /*
- * Find a member of an object by its name.
- */
-static bool
-member_find(JsonbContainer *object, const char *name, JsonbValue *value)
-{
-	return getKeyJsonValueFromContainer(object, name, strlen(name), value) != NULL;
-}
-
-/*
- * pricing_signup_bonus returns the credits that a new user gets.
- */
-Money
-pricing_signup_bonus(const Pricing *pricing)
-{
-	JsonbValue	value;
-
-	if (!member_find(&pricing->config->root, "signup_bonus", &value) || value.type != jbvNumeric)
-		return 0;
-	return money_from_numeric(value.val.numeric, "signup_bonus");
-}
-
-/*
  * pricing_version returns the version of a pricing.
  */
 int
 pricing_version(const Pricing *pricing)
 {
 	return pricing->version;
+}
+
+/*
+ * pricing_id returns the id of a version, which no other has, not even one of
+ * an extension that was dropped.
+ */
+const pg_uuid_t *
+pricing_id(const Pricing *pricing)
+{
+	return &pricing->id;
+}
+
+/*
+ * Find a member of an object by its name.
+ */
+static bool
+member_find(JsonbContainer *object, const char *name, JsonbValue *value)
+{
+	return getKeyJsonValueFromContainer(object, name, strlen(name), value) != NULL;
 }
 
 /*
@@ -346,4 +358,17 @@ pricing_fixed(const Pricing *pricing, const char *job, Numeric *price)
 		return false;
 	*price = DatumGetNumeric(DirectFunctionCall1(numeric_uplus, NumericGetDatum(value.val.numeric)));
 	return true;
+}
+
+/*
+ * pricing_signup_bonus returns the credits that a new user gets.
+ */
+Money
+pricing_signup_bonus(const Pricing *pricing)
+{
+	JsonbValue	value;
+
+	if (!member_find(&pricing->config->root, "signup_bonus", &value) || value.type != jbvNumeric)
+		return 0;
+	return money_from_numeric(value.val.numeric, "signup_bonus");
 }

@@ -46,16 +46,19 @@ query_end(void)
 #define NO_LEVEL	0
 
 /*
- * Let plans be made without sequential scans, until the settings go back to
- * the level that is returned. One that is made while a table is empty would
- * be kept when it no longer is.
+ * Let plans be made of plain index scans, until the settings go back to the
+ * level that is returned. A sequential scan that is planned while a table is
+ * empty would be kept when it no longer is, and a bitmap of one row is work
+ * for nothing.
  */
 static int
-seqscan_avoid(void)
+scans_by_index(void)
 {
+	static const char *const avoided[] = {"enable_seqscan", "enable_bitmapscan"};
 	int			level = NewGUCNestLevel();
 
-	(void) set_config_option("enable_seqscan", "off", PGC_USERSET, PGC_S_SESSION, GUC_ACTION_SAVE, true, 0, false);
+	for (int i = 0; i < lengthof(avoided); i++)
+		(void) set_config_option(avoided[i], "off", PGC_USERSET, PGC_S_SESSION, GUC_ACTION_SAVE, true, 0, false);
 	return level;
 }
 
@@ -73,7 +76,7 @@ query_prepare(KeptQuery *query)
 	int			nargs = 0;
 
 	if (query->plan != NULL)
-		return query->whole || SPI_plan_is_valid(query->plan) ? NO_LEVEL : seqscan_avoid();
+		return query->whole || SPI_plan_is_valid(query->plan) ? NO_LEVEL : scans_by_index();
 
 	while (OidIsValid(query->types[nargs]))
 		nargs++;
@@ -83,7 +86,7 @@ query_prepare(KeptQuery *query)
 	if (SPI_keepplan(plan) != 0)
 		elog(ERROR, "SPI_keepplan failed");
 	query->plan = plan;
-	return query->whole ? NO_LEVEL : seqscan_avoid();
+	return query->whole ? NO_LEVEL : scans_by_index();
 }
 
 /*
