@@ -39,9 +39,9 @@ REVOKE ALL ON FUNCTION ducto.revoke_default_privileges() FROM PUBLIC;
 COMMENT ON FUNCTION ducto.revoke_default_privileges() IS
 'For the install script: takes away what default privileges gave PUBLIC and the roles service_role, authenticated and anon.';
 
--- What end users may call: whose data it is follows from the JWT alone. The
--- names are for authenticated; ducto_setup grants them, nothing else does
--- unless it grants all reads.
+-- What end users may call: whose data it is follows from the JWT alone.
+-- ducto_setup grants it to authenticated. ducto_grant_access counts it among the
+-- reads: whoever may read every account learns nothing more from it.
 CREATE FUNCTION @extschema@.ducto_my_balance() RETURNS @extschema@.ducto_balance_result
 LANGUAGE c STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS 'MODULE_PATHNAME', 'ducto_my_balance';
