@@ -31,6 +31,7 @@ my @reads = (
 			"ducto_can_afford($_, 100000)", "ducto_balance_at($_, now() - interval '1 second')",
 			"ducto_verify($_)") } ($alice, $bob, $nobody)),
 	'ducto_verify()',
+	'ducto_my_balance()', 'ducto_my_grants()', 'ducto_my_transactions(3)', 'ducto_my_plan()',
 	'ducto_sweep_expired(dry_run => true)');
 
 # All that writes in any case; sweeps do when something is due.
@@ -98,6 +99,7 @@ $standby->start;
 
 $here  = Session->new($primary);
 $there = Session->new($standby);
+$_->run(q{SET request.jwt.claims = '{"sub": "00000000-0000-4000-8000-00000000000a"}'}) foreach ($here, $there);
 
 # Alice has what lasts. Of Bob's credit and holds some end soon: a hold after 3
 # seconds, a credit after 3.5, a hold after 6, a credit after 8.
