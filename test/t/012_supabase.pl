@@ -204,13 +204,15 @@ $node->safe_psql('one', q{ALTER ROLE authenticator SET ducto.rejections = 'http'
 	my $bob    = user();
 	my $started;
 
+	$signup->run("SET statement_timeout = '20s'");
 	$holder->run("BEGIN; SELECT ducto_add_credits('$bob', 1)");
 	$started = time;
-	is($signup->value("INSERT INTO auth.users (id) VALUES ('$bob') RETURNING id"), $bob, 'a locked account does not stop a signup');
+	$signup->run("INSERT INTO auth.users (id) VALUES ('$bob')");
 	my $waited = time - $started;
+	is($signup->sqlstate, '00000', 'a locked account does not stop a signup');
 	cmp_ok($waited, '>', 0.9, 'it waits for it');
-	cmp_ok($waited, '<', 30, 'but not for long');
-	like($signup->{messages}[-1], qr/55P03: a new user got no signup bonus: canceling statement due to lock timeout/, 'and says so');
+	cmp_ok($waited, '<', 15, 'but not for long');
+	like($signup->{messages}[-1] // '', qr/55P03: a new user got no signup bonus: canceling statement due to lock timeout/, 'and says so');
 	is($signup->value('SHOW lock_timeout'), '0', 'the session waits as long as before');
 
 	$signup->run("DELETE FROM auth.users WHERE id = '$bob'; SET lock_timeout = '50ms'");
@@ -222,7 +224,7 @@ $node->safe_psql('one', q{ALTER ROLE authenticator SET ducto.rejections = 'http'
 	$signup->run("RESET lock_timeout; DELETE FROM auth.users WHERE id = '$bob'; SET statement_timeout = '200ms'");
 	$signup->run("INSERT INTO auth.users (id) VALUES ('$bob')");
 	is($signup->sqlstate, '57014', 'whoever cancels the statement ends it');
-	$signup->run('RESET statement_timeout');
+	$signup->run("SET statement_timeout = '20s'");
 	is($signup->value("SELECT count(*) FROM auth.users WHERE id = '$bob'"), '0', 'and no user is made');
 
 	# two first calls on one account, of which the one that made it ends in nothing
@@ -246,7 +248,7 @@ $node->safe_psql('one', q{ALTER ROLE authenticator SET ducto.rejections = 'http'
 	$signup->run('BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT count(*) FROM auth.users');
 	$node->safe_psql('one', "SELECT ducto_add_credits('$carol', 1)");
 	is($signup->value("INSERT INTO auth.users (id) VALUES ('$carol') RETURNING id"), $carol, 'a conflict does not stop a signup');
-	like($signup->{messages}[-1], qr/40001: a new user got no signup bonus/, 'and is told');
+	like($signup->{messages}[-1] // '', qr/40001: a new user got no signup bonus/, 'and is told');
 	$signup->run('COMMIT');
 	is($signup->sqlstate, '00000', 'its transaction commits');
 	is(balance('one', $carol), '2.0000', 'without the bonus');
