@@ -26,7 +26,7 @@ PG_FUNCTION_INFO_V1(ducto_signup_bonus);
 #define LOCK_TIMEOUT_MS	1000
 
 /*
- * Return the id of a new user.
+ * Return the id of a new user, NULL when the row has none.
  */
 static pg_uuid_t *
 signup_user(const TriggerData *trigger)
@@ -38,11 +38,7 @@ signup_user(const TriggerData *trigger)
 
 	if (column > 0 && getBaseType(SPI_gettypeid(desc, column)) == UUIDOID)
 		id = SPI_getbinval(trigger->tg_trigtuple, desc, column, &isnull);
-	if (isnull)
-		ereport(ERROR,
-				(errcode(ERRCODE_DATATYPE_MISMATCH),
-				 errmsg("a row of \"%s\" has no uuid in a column \"id\"", RelationGetRelationName(trigger->tg_relation))));
-	return DatumGetUUIDP(id);
+	return isnull ? NULL : DatumGetUUIDP(id);
 }
 
 /*
@@ -76,26 +72,34 @@ bonus_book(const TriggerData *trigger)
 	if (request.amount <= 0)
 		return;
 	request.account = signup_user(trigger);
+	if (request.account == NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_DATATYPE_MISMATCH),
+				 errmsg("a row of \"%s\" has no uuid in a column \"id\"", RelationGetRelationName(trigger->tg_relation))));
 	credit_add(&request, &outcome);
 	if (outcome.rejection != ACCEPTED)
 		ereport(ERROR,
 				(errcode(ERRCODE_UNIQUE_VIOLATION),
 				 errmsg("%s", rejection_code(outcome.rejection)),
-				 errdetail("The idempotency key \"%s\" was used for something else.", BONUS_KEY)));
+				 errdetail("Its key \"%s\" was used for something else.", BONUS_KEY)));
 }
 
 /*
  * Turn an error into a warning, unless the statement or the session is to end.
  */
 static void
-bonus_forgo(ErrorData *error)
+bonus_forgo(const TriggerData *trigger, ErrorData *error)
 {
+	pg_uuid_t  *user = signup_user(trigger);
+
 	if (error->sqlerrcode == ERRCODE_QUERY_CANCELED || error->sqlerrcode == ERRCODE_ADMIN_SHUTDOWN)
 		ReThrowError(error);
 	ereport(WARNING,
 			(errcode(error->sqlerrcode),
 			 errmsg("a new user got no signup bonus: %s", error->message),
-			 error->detail != NULL ? errdetail("%s", error->detail) : 0,
+			 user == NULL ? 0 :
+			 errdetail("The user is %s.%s%s", DatumGetCString(DirectFunctionCall1(uuid_out, UUIDPGetDatum(user))),
+					   error->detail != NULL ? " " : "", error->detail != NULL ? error->detail : ""),
 			 errhint("Book it with ducto_add_credits, type signup_bonus, idempotency_key signup_bonus.")));
 	FreeErrorData(error);
 }
@@ -134,7 +138,7 @@ bonus_try(const TriggerData *trigger)
 	MemoryContextSwitchTo(context);
 	CurrentResourceOwner = owner;
 	if (error != NULL)
-		bonus_forgo(error);
+		bonus_forgo(trigger, error);
 }
 
 /*
