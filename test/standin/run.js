@@ -2,8 +2,8 @@
 //
 // usage: node run.js
 //
-// The database is that of libpq's environment: an empty one, whose user is a
-// superuser. The roles that Supabase has are made in it, and dropped at the end.
+// The database is that of libpq's environment, where the user is a superuser and
+// ducto is there. The roles that Supabase has are made, and dropped at the end.
 
 import { spawn } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
@@ -19,7 +19,6 @@ const setUp = `
 	CREATE ROLE service_role NOLOGIN BYPASSRLS;
 	CREATE ROLE authenticator LOGIN NOINHERIT;
 	GRANT anon, authenticated, service_role TO authenticator;
-	CREATE EXTENSION ducto;
 	SELECT ducto_setup();`;
 
 const tearDown = `
