@@ -190,6 +190,14 @@ test('work that fails is free', async () => {
 	assert.equal((await complete(user, 'Hello', 'another key')).status, 200);
 });
 
+test('a request that died is taken over by its retry', async () => {
+	const user = await newUser(100);
+
+	await pool.query("SELECT ducto_reserve($1, 16.02, idempotency_key => 'key')", [user]);
+	assert.equal((await complete(user, 'Hello', 'key')).status, 200);
+	assert.deepEqual(await balance(user), ['99.7400', '0.0000', '99.7400']);
+});
+
 test('a reply can be refunded, once', async () => {
 	const user = await newUser(100);
 	const { transaction_id: id } = await complete(user, 'Hello');

@@ -209,6 +209,12 @@ class EndpointTest(unittest.TestCase):
         self.assertEqual(self.complete(user, "Hello", "key"), (409, {"error": "key_used"}))
         self.assertEqual(self.complete(user, "Hello", "another key")[0], 200)
 
+    def test_a_request_that_died_is_taken_over_by_its_retry(self) -> None:
+        user = self.new_user(100)
+        self.db.execute("SELECT ducto_reserve(%s, 16.02, idempotency_key => 'key')", (user,))
+        self.assertEqual(self.complete(user, "Hello", "key")[0], 200)
+        self.assertEqual(self.balance(user), ["99.7400", "0.0000", "99.7400"])
+
     def test_a_reply_can_be_refunded_once(self) -> None:
         user = self.new_user(100)
         paid = UUID(self.complete(user, "Hello")[1]["transaction_id"])

@@ -196,6 +196,14 @@ test('work that fails is free', async () => {
 	assert.equal((await complete(token, 'Hello', 'another key')).status, 200);
 });
 
+test('a request that died is taken over by its retry', async () => {
+	const { id, token } = await newUser(100);
+
+	await backend.rpc('ducto_reserve', { user_id: id, amount: 16.02, idempotency_key: 'key' }).throwOnError();
+	assert.equal((await complete(token, 'Hello', 'key')).status, 200);
+	assert.deepEqual(await balance(token), { status: 200, balance: 99.74, reserved: 0, available: 99.74 });
+});
+
 test('a reply can be refunded, once', async () => {
 	const { token } = await newUser(100);
 	const { transaction_id } = await complete(token, 'Hello');
