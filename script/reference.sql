@@ -96,6 +96,7 @@ WHERE n.nspname <> 'ducto' OR p.proname = 'expr_value';
 \qecho '| 22003 | NaN, infinity, a magnitude above 99,999,999,999,999.9999, a balance out of range |'
 \qecho '| 22012 | a pricing expression divides by zero |'
 \qecho '| 22023 | any other value that is not allowed |'
+\qecho '| 28000 | the claims of the request do not say which user calls a function `ducto_my_*` |'
 \qecho '| 2D000 | `ducto_sweep` inside a transaction |'
 \qecho '| 40001 | a conflict under REPEATABLE READ or SERIALIZABLE: run the transaction again |'
 \qecho '| 42501 | the role may not call the function |'

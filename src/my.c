@@ -112,11 +112,11 @@ claims_scalar(void *state, char *token, JsonTokenType type)
  * Raise the error for a call that does not say who calls.
  */
 static void
-identity_reject(const char *setting, const char *problem)
+identity_reject(const char *problem)
 {
 	ereport(ERROR,
 			(errcode(ERRCODE_INVALID_AUTHORIZATION_SPECIFICATION),
-			 errmsg("the user who calls is not known: %s %s", setting, problem),
+			 errmsg("the user who calls is not known: %s", problem),
 			 errhint("Call it through PostgREST with the JWT of a user, whose claim \"sub\" is the user's id.")));
 }
 
@@ -144,11 +144,11 @@ claims_sub(char *json)
 	lexer = makeJsonLexContextCstringLen(json, strlen(json), GetDatabaseEncoding(), true);
 #endif
 	if (pg_parse_json(lexer, &actions) != JSON_SUCCESS)
-		identity_reject(CLAIMS_SETTING, "is no valid JSON");
+		identity_reject(CLAIMS_SETTING " is no valid JSON");
 	if (!state.is_object)
-		identity_reject(CLAIMS_SETTING, "is no JSON object");
+		identity_reject(CLAIMS_SETTING " is no JSON object");
 	if (state.sub == NULL)
-		identity_reject(CLAIMS_SETTING, "has no text \"sub\"");
+		identity_reject(CLAIMS_SETTING " has no text \"sub\"");
 	return state.sub;
 }
 
@@ -187,21 +187,20 @@ static pg_uuid_t *
 identity_get(void)
 {
 	char	   *claims = setting_get(CLAIMS_SETTING);
-	const char *setting = claims != NULL ? CLAIMS_SETTING : SUB_SETTING;
 	char	   *sub = claims != NULL ? claims_sub(claims) : setting_get(SUB_SETTING);
 	pg_uuid_t  *user;
 	Account		acc;
 
 	if (sub == NULL)
-		identity_reject(CLAIMS_SETTING, "is not set");
+		identity_reject(CLAIMS_SETTING " is not set");
 	if (!is_uuid(sub))
-		identity_reject(setting, "has a \"sub\" that is no uuid");
+		identity_reject("the claim \"sub\" is no uuid");
 	user = DatumGetUUIDP(DirectFunctionCall1(uuid_in, CStringGetDatum(sub)));
 	query_begin();
 	account_load(user, &acc, ACCOUNT_READ);
 	query_end();
 	if (acc.team)
-		identity_reject(setting, "has a \"sub\" that is the id of a team");
+		identity_reject("the claim \"sub\" is the id of a team");
 	return user;
 }
 

@@ -26,7 +26,10 @@ PG_FUNCTION_INFO_V1(ducto_revoke_default_privileges);
 
 #define TRIGGER_NAME	"ducto_signup_bonus"
 
-/* A role of Supabase. */
+/*
+ * A role of Supabase. What one granted on goes with its own privilege, so that
+ * who is to have more comes later.
+ */
 typedef struct SetupRole
 {
 	const char *name;
@@ -34,9 +37,9 @@ typedef struct SetupRole
 } SetupRole;
 
 static const SetupRole setup_roles[] = {
-	{"service_role", "%"},
-	{"authenticated", "ducto\\_my\\_%"},
 	{"anon", ""},
+	{"authenticated", "ducto\\_my\\_%"},
+	{"service_role", "%"},
 };
 
 /* The steps of ducto_setup, as rows. */

@@ -85,19 +85,13 @@ bonus_book(const TriggerData *trigger)
 }
 
 /*
- * Turn an error into a warning, unless the session is to stop.
+ * Turn an error into a warning, unless the statement or the session is to end.
  */
 static void
-bonus_forgo(MemoryContext context)
+bonus_forgo(ErrorData *error)
 {
-	ErrorData  *error;
-
-	MemoryContextSwitchTo(context);
-	error = CopyErrorData();
 	if (error->sqlerrcode == ERRCODE_QUERY_CANCELED || error->sqlerrcode == ERRCODE_ADMIN_SHUTDOWN)
-		PG_RE_THROW();
-	FlushErrorState();
-	RollbackAndReleaseCurrentSubTransaction();
+		ReThrowError(error);
 	ereport(WARNING,
 			(errcode(error->sqlerrcode),
 			 errmsg("a new user got no signup bonus: %s", error->message),
@@ -115,6 +109,7 @@ bonus_try(const TriggerData *trigger)
 {
 	MemoryContext context = CurrentMemoryContext;
 	ResourceOwner owner = CurrentResourceOwner;
+	ErrorData  *volatile error = NULL;
 	int			level;
 
 	BeginInternalSubTransaction(NULL);
@@ -130,11 +125,16 @@ bonus_try(const TriggerData *trigger)
 	}
 	PG_CATCH();
 	{
-		bonus_forgo(context);
+		MemoryContextSwitchTo(context);
+		error = CopyErrorData();
+		FlushErrorState();
+		RollbackAndReleaseCurrentSubTransaction();
 	}
 	PG_END_TRY();
 	MemoryContextSwitchTo(context);
 	CurrentResourceOwner = owner;
+	if (error != NULL)
+		bonus_forgo(error);
 }
 
 /*
