@@ -238,6 +238,13 @@ build_ducto() {
 $(tail -n 50 "$T/build.log")"
 }
 
+# install_packages installs the npm packages that a directory of the copy names:
+# install_packages DIRECTORY
+install_packages() {
+	run_job "$T/npm.log" env "--chdir=$T/src/$1" "npm_config_cache=$T/npm" \
+		npm ci --include=dev --ignore-scripts --no-audit --no-fund
+}
+
 # make_var prints a variable of the Makefile.
 make_var() { "${make[@]}" "print-$1"; }
 

@@ -1,0 +1,690 @@
+// The types of ducto's API for @supabase/supabase-js. Copy this file into your
+// project; where it has generated types of its own, add these Functions to them.
+// script/types makes it anew from the catalog.
+//
+// Credits are numeric with four decimals. JSON makes them numbers, which are
+// exact to the last decimal up to about 100 billion.
+
+export type Json = string | number | boolean | null | { [key: string]: Json } | Json[];
+
+export type Rejection =
+	| 'insufficient_credits'
+	| 'cap_reached'
+	| 'concurrency_limit'
+	| 'feature_not_entitled'
+	| 'reservation_not_found'
+	| 'reservation_expired'
+	| 'reservation_closed'
+	| 'transaction_not_found'
+	| 'not_refundable'
+	| 'already_refunded'
+	| 'over_refund'
+	| 'team_not_found'
+	| 'user_not_in_team'
+	| 'plan_not_found'
+	| 'pricing_version_not_found'
+	| 'no_active_pricing'
+	| 'model_not_priced'
+	| 'idempotency_conflict';
+
+export type Database = {
+	public: {
+		Tables: { [name in never]: never };
+		Views: { [name in never]: never };
+		Functions: Functions;
+		Enums: { [name in never]: never };
+		CompositeTypes: Results;
+	};
+};
+
+export type Results = {
+	ducto_add_credits_result: {
+		transaction_id: string | null;
+		user_id: string | null;
+		amount: number;
+		new_balance: number;
+		lifetime_purchased: number;
+		expires_at: string | null;
+		idempotent: boolean;
+		error: Rejection | null;
+	};
+	ducto_afford_result: {
+		affordable: boolean;
+		available: number;
+		allowance_remaining: number;
+		reason: Rejection | null;
+	};
+	ducto_aggregate_stats_result: {
+		total_credits_consumed: number;
+		active_users: number;
+		avg_daily_spend: number;
+		top_model: string | null;
+		top_user: string | null;
+	};
+	ducto_allowance_result: {
+		plan_id: string | null;
+		free_allowance: number;
+		allowance_used: number;
+		allowance_remaining: number;
+		period_start: string;
+		period_end: string;
+		error: Rejection | null;
+	};
+	ducto_balance_result: {
+		user_id: string;
+		balance: number;
+		lifetime_purchased: number;
+		reserved: number;
+		available: number;
+		next_expiry: string | null;
+	};
+	ducto_cap_check_result: {
+		capped: boolean;
+		current_spend: number;
+		cap_limit: number | null;
+		action: string | null;
+		model: string | null;
+	};
+	ducto_day_spend: {
+		date: string;
+		total_spend: number;
+		transaction_count: number;
+	};
+	ducto_deduction_result: {
+		transaction_id: string | null;
+		user_id: string;
+		amount: number;
+		balance_after: number;
+		allowance_consumed: number;
+		shortfall: number;
+		idempotent: boolean;
+		cap_warning: string | null;
+		error: Rejection | null;
+	};
+	ducto_discrepancy: {
+		account_id: string;
+		check_name: string;
+		expected: string;
+		actual: string;
+	};
+	ducto_feature_result: {
+		user_id: string;
+		feature: string;
+		value: Json | null;
+		has_feature: boolean;
+	};
+	ducto_grant: {
+		grant_id: string;
+		type: string;
+		amount: number;
+		remaining: number;
+		priority: number;
+		expires_at: string;
+		created_at: string;
+	};
+	ducto_model_spend: {
+		model: string;
+		total_spend: number;
+		transaction_count: number;
+	};
+	ducto_price_result: {
+		total: number;
+		model_credits: number;
+		tool_credits: number;
+		search_credits: number;
+		cache_savings: number;
+		fixed_credits: number;
+		version: number | null;
+		error: Rejection | null;
+	};
+	ducto_pricing_problem: {
+		path: string;
+		problem: string;
+	};
+	ducto_pricing_result: {
+		id: string | null;
+		version: number | null;
+		config: Json | null;
+		label: string | null;
+		active: boolean | null;
+		created_at: string | null;
+		error: Rejection | null;
+	};
+	ducto_pricing_version: {
+		id: string;
+		version: number;
+		label: string | null;
+		active: boolean;
+		created_at: string;
+	};
+	ducto_refund_result: {
+		refund_transaction_id: string | null;
+		original_transaction_id: string;
+		user_id: string | null;
+		team_id: string | null;
+		amount: number;
+		new_balance: number;
+		allowance_restored: number;
+		idempotent: boolean;
+		error: Rejection | null;
+	};
+	ducto_release_result: {
+		reservation_id: string;
+		user_id: string;
+		released: boolean;
+		reason: string;
+	};
+	ducto_reserve_result: {
+		reservation_id: string | null;
+		user_id: string;
+		amount: number;
+		balance: number;
+		reserved: number;
+		available: number;
+		billing_mode: string | null;
+		expires_at: string | null;
+		idempotent: boolean;
+		error: Rejection | null;
+	};
+	ducto_set_user_plan_result: {
+		user_id: string;
+		plan_id: string | null;
+		error: Rejection | null;
+	};
+	ducto_spend_cap: {
+		user_id: string;
+		cap_type: string;
+		model: string | null;
+		cap_limit: number;
+		action: string;
+		current_spend: number;
+	};
+	ducto_sweep_result: {
+		expired_count: number;
+		expired_amount: number;
+		dry_run: boolean;
+	};
+	ducto_team_balance_result: {
+		team_id: string;
+		name: string | null;
+		balance: number;
+		reserved: number;
+		available: number;
+		member_count: number;
+		error: Rejection | null;
+	};
+	ducto_team_deduction_result: {
+		transaction_id: string | null;
+		team_id: string;
+		user_id: string;
+		amount: number;
+		team_balance_after: number;
+		idempotent: boolean;
+		error: Rejection | null;
+	};
+	ducto_team_member: {
+		user_id: string;
+		role: string;
+		spend_cap: number | null;
+		total_spent: number;
+		joined_at: string;
+	};
+	ducto_team_member_result: {
+		team_id: string;
+		user_id: string;
+		role: string;
+		spend_cap: number | null;
+		error: Rejection | null;
+	};
+	ducto_team_result: {
+		team_id: string;
+		name: string;
+	};
+	ducto_top_user: {
+		user_id: string;
+		total_spend: number;
+	};
+	ducto_transaction: {
+		id: string;
+		user_id: string | null;
+		team_id: string | null;
+		amount: number;
+		type: string;
+		operation_type: string | null;
+		model: string | null;
+		reference_id: string | null;
+		balance_after: number;
+		allowance_consumed: number;
+		idempotency_key: string | null;
+		metadata: Json;
+		created_at: string;
+		total_count: number;
+	};
+	ducto_user_plan_result: {
+		user_id: string;
+		plan_id: string | null;
+		plan_name: string | null;
+		free_allowance: number;
+		features: Json;
+		default_billing_mode: string;
+		per_operation: Json;
+		max_concurrent: number | null;
+		overdraft_floor: number | null;
+	};
+	ducto_user_spend: {
+		user_id: string;
+		total_spend: number;
+		transaction_count: number;
+	};
+};
+
+export type Functions = {
+	ducto_activate_pricing: {
+		Args: {
+			version: number;
+		};
+		Returns: Results['ducto_pricing_result'];
+	};
+	ducto_add_credits: {
+		Args: {
+			user_id: string;
+			amount: number;
+			type?: string | null;
+			metadata?: Json | null;
+			expires_at?: string | null;
+			idempotency_key?: string | null;
+			priority?: number | null;
+		};
+		Returns: Results['ducto_add_credits_result'];
+	};
+	ducto_add_team_credits: {
+		Args: {
+			team_id: string;
+			amount: number;
+			type?: string | null;
+			metadata?: Json | null;
+			expires_at?: string | null;
+			idempotency_key?: string | null;
+			priority?: number | null;
+		};
+		Returns: Results['ducto_add_credits_result'];
+	};
+	ducto_add_team_member: {
+		Args: {
+			team_id: string;
+			user_id: string;
+			role?: string | null;
+			spend_cap?: number | null;
+		};
+		Returns: Results['ducto_team_member_result'];
+	};
+	ducto_aggregate_stats: {
+		Args: {
+			from_time: string;
+			to_time: string;
+		};
+		Returns: Results['ducto_aggregate_stats_result'];
+	};
+	ducto_balance_at: {
+		Args: {
+			user_id: string;
+			at: string;
+		};
+		Returns: number;
+	};
+	ducto_can_afford: {
+		Args: {
+			user_id: string;
+			amount: number;
+			model?: string | null;
+			operation_type?: string | null;
+		};
+		Returns: Results['ducto_afford_result'];
+	};
+	ducto_charge: {
+		Args: {
+			user_id: string;
+			amount: number;
+			idempotency_key?: string | null;
+			metadata?: Json | null;
+			model?: string | null;
+			min_balance?: number | null;
+			operation_type?: string | null;
+			skip_allowance?: boolean | null;
+			required_feature?: string | null;
+		};
+		Returns: Results['ducto_deduction_result'];
+	};
+	ducto_charge_usage: {
+		Args: {
+			user_id: string;
+			usage: Json;
+			reservation_id?: string | null;
+			idempotency_key?: string | null;
+			metadata?: Json | null;
+			overrun?: string | null;
+		};
+		Returns: Results['ducto_deduction_result'];
+	};
+	ducto_check_allowance: {
+		Args: {
+			user_id: string;
+		};
+		Returns: Results['ducto_allowance_result'];
+	};
+	ducto_check_feature: {
+		Args: {
+			user_id: string;
+			feature: string;
+		};
+		Returns: Results['ducto_feature_result'];
+	};
+	ducto_check_spend_cap: {
+		Args: {
+			user_id: string;
+			model?: string | null;
+			amount?: number | null;
+		};
+		Returns: Results['ducto_cap_check_result'];
+	};
+	ducto_create_team: {
+		Args: {
+			name: string;
+			initial_balance?: number | null;
+		};
+		Returns: Results['ducto_team_result'];
+	};
+	ducto_daily_spend: {
+		Args: {
+			from_time: string;
+			to_time: string;
+		};
+		Returns: Results['ducto_day_spend'][];
+	};
+	ducto_deduct: {
+		Args: {
+			user_id: string;
+			reservation_id: string;
+			amount: number;
+			idempotency_key?: string | null;
+			metadata?: Json | null;
+			model?: string | null;
+			overrun?: string | null;
+			final?: boolean | null;
+			allow_late?: boolean | null;
+			skip_allowance?: boolean | null;
+		};
+		Returns: Results['ducto_deduction_result'];
+	};
+	ducto_deduct_team: {
+		Args: {
+			team_id: string;
+			user_id: string;
+			amount: number;
+			metadata?: Json | null;
+			idempotency_key?: string | null;
+			model?: string | null;
+		};
+		Returns: Results['ducto_team_deduction_result'];
+	};
+	ducto_expire_reservations: {
+		Args: {
+			max_rows?: number | null;
+		};
+		Returns: number;
+	};
+	ducto_get_active_pricing: {
+		Args: Record<PropertyKey, never>;
+		Returns: Results['ducto_pricing_result'];
+	};
+	ducto_get_balance: {
+		Args: {
+			user_id: string;
+		};
+		Returns: Results['ducto_balance_result'];
+	};
+	ducto_get_pricing_config: {
+		Args: {
+			version: number;
+		};
+		Returns: Results['ducto_pricing_result'];
+	};
+	ducto_get_pricing_history: {
+		Args: Record<PropertyKey, never>;
+		Returns: Results['ducto_pricing_version'][];
+	};
+	ducto_get_team_balance: {
+		Args: {
+			team_id: string;
+		};
+		Returns: Results['ducto_team_balance_result'];
+	};
+	ducto_get_team_members: {
+		Args: {
+			team_id: string;
+		};
+		Returns: Results['ducto_team_member'][];
+	};
+	ducto_get_user_plan: {
+		Args: {
+			user_id: string;
+		};
+		Returns: Results['ducto_user_plan_result'];
+	};
+	ducto_increment_usage_window: {
+		Args: {
+			user_id: string;
+			plan_id: string;
+			amount: number;
+		};
+		Returns: Results['ducto_allowance_result'];
+	};
+	ducto_list_grants: {
+		Args: {
+			user_id: string;
+		};
+		Returns: Results['ducto_grant'][];
+	};
+	ducto_list_spend_caps: {
+		Args: {
+			user_id: string;
+		};
+		Returns: Results['ducto_spend_cap'][];
+	};
+	ducto_list_transactions: {
+		Args: {
+			user_id: string;
+			types?: string[] | null;
+			from_time?: string | null;
+			to_time?: string | null;
+			max_rows?: number | null;
+			skip_rows?: number | null;
+			before?: string | null;
+		};
+		Returns: Results['ducto_transaction'][];
+	};
+	ducto_list_usage_events: {
+		Args: {
+			user_id: string;
+			from_time?: string | null;
+			to_time?: string | null;
+			max_rows?: number | null;
+			skip_rows?: number | null;
+		};
+		Returns: Results['ducto_transaction'][];
+	};
+	ducto_my_balance: {
+		Args: Record<PropertyKey, never>;
+		Returns: Results['ducto_balance_result'];
+	};
+	ducto_my_grants: {
+		Args: Record<PropertyKey, never>;
+		Returns: Results['ducto_grant'][];
+	};
+	ducto_my_plan: {
+		Args: Record<PropertyKey, never>;
+		Returns: Results['ducto_user_plan_result'];
+	};
+	ducto_my_transactions: {
+		Args: {
+			max_rows?: number | null;
+			before?: string | null;
+		};
+		Returns: Results['ducto_transaction'][];
+	};
+	ducto_price: {
+		Args: {
+			usage: Json;
+			plan_id?: string | null;
+			version?: number | null;
+		};
+		Returns: Results['ducto_price_result'];
+	};
+	ducto_refund: {
+		Args: {
+			transaction_id: string;
+			amount?: number | null;
+			reason?: string | null;
+			metadata?: Json | null;
+			idempotency_key?: string | null;
+			restore_allowance?: boolean | null;
+		};
+		Returns: Results['ducto_refund_result'];
+	};
+	ducto_release: {
+		Args: {
+			user_id: string;
+			reservation_id: string;
+		};
+		Returns: Results['ducto_release_result'];
+	};
+	ducto_remove_spend_cap: {
+		Args: {
+			user_id: string;
+			cap_type: string;
+			model?: string | null;
+		};
+		Returns: boolean;
+	};
+	ducto_remove_team_member: {
+		Args: {
+			team_id: string;
+			user_id: string;
+		};
+		Returns: boolean;
+	};
+	ducto_renew: {
+		Args: {
+			user_id: string;
+			reservation_id: string;
+			ttl_seconds?: number | null;
+		};
+		Returns: Results['ducto_reserve_result'];
+	};
+	ducto_reserve: {
+		Args: {
+			user_id: string;
+			amount: number;
+			operation_type?: string | null;
+			metadata?: Json | null;
+			min_balance?: number | null;
+			ttl_seconds?: number | null;
+			model?: string | null;
+			billing_mode?: string | null;
+			overdraft_floor?: number | null;
+			max_concurrent?: number | null;
+			required_feature?: string | null;
+			idempotency_key?: string | null;
+			team_id?: string | null;
+			skip_allowance?: boolean | null;
+		};
+		Returns: Results['ducto_reserve_result'];
+	};
+	ducto_reserve_usage: {
+		Args: {
+			user_id: string;
+			usage: Json;
+			operation_type?: string | null;
+			metadata?: Json | null;
+			ttl_seconds?: number | null;
+			idempotency_key?: string | null;
+			team_id?: string | null;
+		};
+		Returns: Results['ducto_reserve_result'];
+	};
+	ducto_rollup: {
+		Args: {
+			max_rows?: number | null;
+		};
+		Returns: number;
+	};
+	ducto_rollup_rebuild: {
+		Args: Record<PropertyKey, never>;
+		Returns: number;
+	};
+	ducto_set_active_pricing: {
+		Args: {
+			config: Json;
+			label?: string | null;
+		};
+		Returns: Results['ducto_pricing_result'];
+	};
+	ducto_set_spend_cap: {
+		Args: {
+			user_id: string;
+			cap_type: string;
+			cap_limit: number;
+			action?: string | null;
+			model?: string | null;
+		};
+		Returns: Results['ducto_spend_cap'];
+	};
+	ducto_set_user_plan: {
+		Args: {
+			user_id: string;
+			plan_id: string | null;
+		};
+		Returns: Results['ducto_set_user_plan_result'];
+	};
+	ducto_spend_by_model: {
+		Args: {
+			from_time: string;
+			to_time: string;
+		};
+		Returns: Results['ducto_model_spend'][];
+	};
+	ducto_spend_by_user: {
+		Args: {
+			from_time: string;
+			to_time: string;
+		};
+		Returns: Results['ducto_user_spend'][];
+	};
+	ducto_sweep_expired: {
+		Args: {
+			dry_run?: boolean | null;
+			max_accounts?: number | null;
+		};
+		Returns: Results['ducto_sweep_result'];
+	};
+	ducto_top_users: {
+		Args: {
+			max_rows: number;
+			from_time: string;
+			to_time: string;
+		};
+		Returns: Results['ducto_top_user'][];
+	};
+	ducto_validate_pricing: {
+		Args: {
+			config: Json;
+		};
+		Returns: Results['ducto_pricing_problem'][];
+	};
+	ducto_verify: {
+		Args: {
+			user_id?: string | null;
+		};
+		Returns: Results['ducto_discrepancy'][];
+	};
+};
