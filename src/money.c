@@ -8,6 +8,9 @@
 #include "fmgr.h"
 #include "port/pg_bswap.h"
 #include "utils/builtins.h"
+#if PG_VERSION_NUM >= 160000
+#include "varatt.h"
+#endif
 
 #include "money.h"
 
