@@ -349,7 +349,7 @@ Datum
 ducto_aggregate_stats(PG_FUNCTION_ARGS)
 {
 	Window		window;
-	UserSum   **users;
+	UserSum    *top_user;
 	ModelSum  **models;
 	DaySum	  **days;
 	int			nusers;
@@ -362,7 +362,7 @@ ducto_aggregate_stats(PG_FUNCTION_ARGS)
 
 	window_open(fcinfo, 0, SUM_USERS | SUM_MODELS | SUM_DAYS, &window);
 	window_sum(&window);
-	users = usage_sums_users(window.sums, &nusers);
+	top_user = usage_sums_top_user(window.sums, &nusers);
 	models = usage_sums_models(window.sums, &nmodels);
 	days = usage_sums_days(window.sums, &ndays);
 	for (int i = 0; i < ndays; i++)
@@ -374,7 +374,7 @@ ducto_aggregate_stats(PG_FUNCTION_ARGS)
 	result_datum(&row, Int64GetDatum((int64) nusers));
 	result_datum(&row, spend_to_datum(ndays > 0 ? (total + ndays / 2) / ndays : 0));
 	result_text(&row, nmodels > 0 ? models[0]->model.text : NULL);
-	result_uuid(&row, nusers > 0 ? &users[0]->user : NULL);
+	result_uuid(&row, top_user != NULL ? &top_user->user : NULL);
 	result = result_end(&row);
 	window_close(&window);
 	PG_RETURN_DATUM(result);

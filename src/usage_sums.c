@@ -60,6 +60,31 @@ user_hash(const pg_uuid_t *user)
 #define SH_DEFINE
 #include "lib/simplehash.h"
 
+/* A user with what is sorted by, so that sorting stays within the array. */
+typedef struct RankedUser
+{
+	Spend		spend;
+	UserSum    *sum;
+} RankedUser;
+
+/*
+ * Compare users, the largest spend first, then by id.
+ */
+static inline int
+ranked_user_compare(const RankedUser *a, const RankedUser *b)
+{
+	if (a->spend != b->spend)
+		return a->spend < b->spend ? 1 : -1;
+	return memcmp(&a->sum->user, &b->sum->user, UUID_LEN);
+}
+
+#define ST_SORT			ranked_users_sort
+#define ST_ELEMENT_TYPE	RankedUser
+#define ST_COMPARE(a, b)	ranked_user_compare(a, b)
+#define ST_SCOPE		static
+#define ST_DEFINE
+#include "lib/sort_template.h"
+
 #define FIRST_SIZE	64
 
 struct UsageSums
@@ -228,6 +253,9 @@ usage_sums_add_users(UsageSums *sums, ArrayType *users, ArrayType *spend, ArrayT
 	int64	   *amounts = array_elements(spend, INT8OID, n);
 	int32	   *counts = array_elements(entries, INT4OID, n);
 
+	/* at once what would be done by doubling */
+	if (n > sums->users->grow_threshold)
+		user_sums_grow(sums->users, (uint64) n * 2);
 	for (int i = 0; i < n; i++)
 		add_user(sums, &ids[i], amounts[i], counts[i]);
 }
@@ -302,18 +330,6 @@ model_by_spend(const void *a, const void *b)
 }
 
 /*
- * Compare users for qsort, the largest spend first.
- */
-static int
-user_by_spend(const void *a, const void *b)
-{
-	Spend		x = (*(UserSum *const *) a)->spend;
-	Spend		y = (*(UserSum *const *) b)->spend;
-
-	return x != y ? (x < y ? 1 : -1) : user_by_id(a, b);
-}
-
-/*
  * Compare days for qsort.
  */
 static int
@@ -326,10 +342,10 @@ day_by_date(const void *a, const void *b)
 }
 
 /*
- * List the users in an order.
+ * List the users by id.
  */
 static UserSum **
-list_users(UsageSums *sums, int *n, int (*compare) (const void *, const void *))
+list_users(UsageSums *sums, int *n)
 {
 	UserSum   **list = MemoryContextAllocHuge(sums->context, sizeof(UserSum *) * Max(sums->users->members, 1));
 	user_sums_iterator it;
@@ -339,7 +355,7 @@ list_users(UsageSums *sums, int *n, int (*compare) (const void *, const void *))
 	user_sums_start_iterate(sums->users, &it);
 	while ((sum = user_sums_iterate(sums->users, &it)) != NULL)
 		list[(*n)++] = sum;
-	qsort(list, *n, sizeof(UserSum *), compare);
+	qsort(list, *n, sizeof(UserSum *), user_by_id);
 	return list;
 }
 
@@ -367,7 +383,44 @@ list_models(UsageSums *sums, int *n, int (*compare) (const void *, const void *)
 UserSum **
 usage_sums_users(UsageSums *sums, int *n)
 {
-	return list_users(sums, n, user_by_spend);
+	Size		members = Max(sums->users->members, 1);
+	RankedUser *ranked = MemoryContextAllocHuge(sums->context, sizeof(RankedUser) * members);
+	UserSum   **list = MemoryContextAllocHuge(sums->context, sizeof(UserSum *) * members);
+	user_sums_iterator it;
+	UserSum    *sum;
+
+	*n = 0;
+	user_sums_start_iterate(sums->users, &it);
+	while ((sum = user_sums_iterate(sums->users, &it)) != NULL)
+		ranked[(*n)++] = (RankedUser) {sum->spend, sum};
+	ranked_users_sort(ranked, *n);
+	for (int i = 0; i < *n; i++)
+		list[i] = ranked[i].sum;
+	pfree(ranked);
+	return list;
+}
+
+/*
+ * usage_sums_top_user returns the user with the largest spend, NULL without
+ * any, and counts all.
+ */
+UserSum *
+usage_sums_top_user(UsageSums *sums, int *n)
+{
+	RankedUser	top = {0};
+	user_sums_iterator it;
+	UserSum    *sum;
+
+	*n = sums->users->members;
+	user_sums_start_iterate(sums->users, &it);
+	while ((sum = user_sums_iterate(sums->users, &it)) != NULL)
+	{
+		RankedUser	ranked = {sum->spend, sum};
+
+		if (top.sum == NULL || ranked_user_compare(&ranked, &top) < 0)
+			top = ranked;
+	}
+	return top.sum;
 }
 
 /*
@@ -490,7 +543,7 @@ void
 usage_sums_arrays(UsageSums *sums, UsageArrays *arrays)
 {
 	int			n;
-	UserSum   **list = list_users(sums, &n, user_by_id);
+	UserSum   **list = list_users(sums, &n);
 	int			total = 0;
 	int			at = 0;
 	void	   *users;

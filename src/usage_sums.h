@@ -79,6 +79,7 @@ extern void usage_sums_arrays(UsageSums *sums, UsageArrays *arrays);
 
 /* Sums in an order: users and models by spend, the largest first, days by date. */
 extern UserSum **usage_sums_users(UsageSums *sums, int *n);
+extern UserSum *usage_sums_top_user(UsageSums *sums, int *n);
 extern ModelSum **usage_sums_models(UsageSums *sums, int *n);
 extern DaySum **usage_sums_days(UsageSums *sums, int *n);
 
