@@ -86,7 +86,6 @@ ranked_user_compare(const RankedUser *a, const RankedUser *b)
 #include "lib/sort_template.h"
 
 #define FIRST_SIZE	64
-#define FETCH_AHEAD	12			/* users, while the sum of one is added */
 
 struct UsageSums
 {
@@ -150,17 +149,6 @@ add_user(UsageSums *sums, const pg_uuid_t *user, Spend spend, int64 entries)
 	}
 	sum->spend += spend;
 	sum->entries += entries;
-}
-
-/*
- * Let the processor fetch the place of a user that is added soon.
- */
-static inline void
-prefetch_user(const UsageSums *sums, const pg_uuid_t *user)
-{
-#ifdef __GNUC__
-	__builtin_prefetch(&sums->users->data[user_hash(user) & sums->users->sizemask], 1);
-#endif
 }
 
 /*
@@ -269,11 +257,7 @@ usage_sums_add_users(UsageSums *sums, ArrayType *users, ArrayType *spend, ArrayT
 	if (n > sums->users->grow_threshold)
 		user_sums_grow(sums->users, (uint64) n * 2);
 	for (int i = 0; i < n; i++)
-	{
-		if (i + FETCH_AHEAD < n)
-			prefetch_user(sums, &ids[i + FETCH_AHEAD]);
 		add_user(sums, &ids[i], amounts[i], counts[i]);
-	}
 }
 
 /*
