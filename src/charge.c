@@ -215,6 +215,7 @@ charge_usage(FunctionCallInfo fcinfo, ChargeRequest *request)
 {
 	PricedUsage *priced = request->priced;
 	Pricing    *assumed = pricing_assume_active();
+	Pricing    *active;
 	Datum		result;
 
 	request->model = priced->usage.model;
@@ -227,8 +228,12 @@ charge_usage(FunctionCallInfo fcinfo, ChargeRequest *request)
 		if (charge_at_once(fcinfo, request, &result))
 			return result;
 	}
-	usage_price(priced, pricing_get_active(false), NULL);
-	request->amount = priced->price.total;
+	active = pricing_get_active(false);
+	if (assumed == NULL || active != assumed)
+	{
+		usage_price(priced, active, NULL);
+		request->amount = priced->price.total;
+	}
 	return charge_in_steps(fcinfo, request);
 }
 
