@@ -8,6 +8,7 @@
 #include "miscadmin.h"
 #include "utils/lsyscache.h"
 
+#include "access.h"
 #include "args.h"
 #include "query.h"
 
@@ -20,7 +21,7 @@ static KeptQuery api_functions_query = {
 	.sql = "SELECT p.oid::regprocedure::text, p.prokind = 'p' FROM pg_proc p"
 	" JOIN pg_depend d ON d.classid = 'pg_proc'::regclass AND d.objid = p.oid AND d.deptype = 'e'"
 	"  AND d.refclassid = 'pg_extension'::regclass AND d.refobjid = $1"
-	" WHERE p.pronamespace = $2 AND p.proname NOT IN ('ducto_setup', 'ducto_grant_access')"
+	" WHERE p.pronamespace = $2 AND p.proname NOT IN " OWNER_FUNCTIONS
 	" AND (($3 OR p.provolatile = 's') = $4) ORDER BY 1",
 	.types = {OIDOID, OIDOID, BOOLOID, BOOLOID}
 };

@@ -19,6 +19,7 @@
 #include "utils/lsyscache.h"
 #include "utils/tuplestore.h"
 
+#include "access.h"
 #include "query.h"
 
 PG_FUNCTION_INFO_V1(ducto_setup);
@@ -64,7 +65,7 @@ typedef struct RoleChanges
 static KeptQuery wrong_functions_query = {
 	.sql = "SELECT f.name, f.is_procedure, f.wanted FROM"
 	" (SELECT p.oid::regprocedure::text AS name, p.prokind = 'p' AS is_procedure,"
-	"  p.pronamespace = $2 AND p.proname LIKE $4 AND p.proname NOT IN ('ducto_setup', 'ducto_grant_access') AS wanted,"
+	"  p.pronamespace = $2 AND p.proname LIKE $4 AND p.proname NOT IN " OWNER_FUNCTIONS " AS wanted,"
 	"  EXISTS (SELECT FROM aclexplode(coalesce(p.proacl, acldefault('f', p.proowner))) a WHERE a.grantee = $3) AS granted"
 	"  FROM pg_proc p JOIN pg_depend d ON d.classid = 'pg_proc'::regclass AND d.objid = p.oid AND d.deptype = 'e'"
 	"   AND d.refclassid = 'pg_extension'::regclass AND d.refobjid = $1 WHERE p.proowner <> $3) f"
