@@ -51,8 +51,8 @@ find_pg_config() {
 # major_of prints the major version that a pg_config tells.
 major_of() { "$1" --version | sed 's/[^0-9]*\([0-9]*\).*/\1/'; }
 
-# prepare installs what is missing, sets up environment and room, and puts the
-# sources there.
+# prepare installs what is missing, with options of script/bootstrap, sets up
+# environment and room, and puts the sources there: prepare [OPTION]
 prepare() {
 	local name
 
@@ -61,7 +61,7 @@ prepare() {
 	trap 'exit 129' HUP
 	trap 'exit 130' INT
 	trap 'exit 143' TERM
-	"$ROOT/script/bootstrap"
+	"$ROOT/script/bootstrap" "$@"
 	pg_config=$(find_pg_config)
 	# The caller's servers, time zone and make have no say in here; neither has
 	# the language (the Perl tests drop LC_ALL), but a psql may speak it.
