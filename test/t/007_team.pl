@@ -72,10 +72,14 @@ my %scripts = (
 			FROM ducto_add_team_credits(team(:t), :a / 10000.0, idempotency_key => 'credit ' || :k);
 	},
 
-	# a third with a key; of a hundred keys for all members
+	# a third with a key, of a hundred keys for all members, and retried at once
 	'charge@8' => $draw . q{
 		\set k random(-200, 100)
-	} . $charge,
+	} . $charge . q{
+		\if :k > 0
+	} . $charge . q{
+		\endif
+	},
 
 	# what is charged between savepoints is charged or not with all around it
 	'rolled_back@3' => $draw . q{
