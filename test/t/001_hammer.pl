@@ -32,7 +32,8 @@ use constant ALLOWANCE  => 30;
 use constant SPEND_CAP  => 90;
 use constant MEMBER_CAP => 25;
 
-# Users 1 to 4 never fall below zero. Users 5 and 6 may be overdrawn to -50.
+# Users 1 to 4 never fall below zero. Users 5 and 6 may be overdrawn to -50, and
+# newcomers, numbered from 100001, to -3.
 my $set_up = q{
 	CREATE EXTENSION ducto;
 	CREATE FUNCTION who(n integer) RETURNS uuid LANGUAGE sql IMMUTABLE
@@ -151,7 +152,8 @@ my %scripts = (
 			FROM ducto_refund(':id', :a / 10000.0, idempotency_key => 'refund ' || :k || ':id');
 	},
 
-	# the first calls of a new user at the same time, some of them rolled back
+	# the first calls of a new user at the same time, some of them rolled back, so that
+	# the charge finds no credit and overdraws the account
 	'newcomer@2' => q{
 		\set u 100 + :client_id / 4
 		\set u :u * 1000 + random(1, 40)
@@ -164,7 +166,12 @@ my %scripts = (
 		\else
 			ROLLBACK;
 		\endif
-		SELECT error FROM ducto_reserve(who(:u), 1, ttl_seconds => 1, billing_mode => 'overdraft', overdraft_floor => -3);
+		SELECT error IS NULL AS held, coalesce(reservation_id, who(0)) AS id
+			FROM ducto_reserve(who(:u), 1, ttl_seconds => 1, billing_mode => 'overdraft', overdraft_floor => -3) \gset
+		\if :held
+			INSERT INTO noted SELECT 'debit', who(:u), NULL, amount, transaction_id, balance_after, idempotent, error, ':id'
+				FROM ducto_deduct(who(:u), ':id', 1);
+		\endif
 	},
 	# from the pool of a team, at once or reserved, with members up to their caps
 	'team@4' => q{
@@ -271,7 +278,7 @@ sub count_money
 		"$when: of all calls with one key, one took effect and the others were told the same");
 	nothing(q{
 		SELECT account_id, seq, balance_after FROM ducto.ledger
-		WHERE balance_after < CASE WHEN account_id IN (who(5), who(6)) THEN -50 ELSE 0 END},
+		WHERE balance_after < CASE WHEN account_id IN (who(5), who(6)) THEN -50 WHEN account_id >= who(100000) AND account_id < who(999999) THEN -3 ELSE 0 END},
 		"$when: no balance was ever below its floor");
 	nothing(q{
 		SELECT r.id FROM ducto.reservations AS r JOIN ducto.ledger AS l ON l.account_id = r.account_id AND l.reference = r.id
