@@ -25,7 +25,7 @@ sql() { "$BIN/psql" -XAtq -v ON_ERROR_STOP=1 -v "accounts=$ACCOUNTS" "$@"; }
 
 # table TITLE prints a table of the lines that it reads, cells separated by |.
 table() {
-	printf '\n%s\n\n' "$1"
+	printf '\n%s%s\n\n' "${report:+### }" "$1"
 	awk -f "$BENCH/table.awk"
 }
 
@@ -59,8 +59,38 @@ facts() {
 	echo 'CPU is user and system time of all server processes per operation; ratios are of CPU.'
 }
 
+# report_head prints how a report starts.
+report_head() {
+	cat <<HEAD
+# Benchmarks
+
+What ducto costs the server, measured with
+
+\`\`\`sh
+$called
+\`\`\`
+
+on $(date -u +%F). Made by that command: run it to get the figures of your machine.
+
+$(facts)
+
+\`floor\` is one bare prepared statement that updates the account and inserts the ledger entry, on tables of the same
+shape and indexes: what any ledger in PostgreSQL has to pay. \`plpgsql\` is the same lifecycle as an application developer
+writes it in PL/pgSQL, on such tables. \`reserve deduct\` is two calls and two transactions. Operations that are
+compared run in turns, A B B A A B …; a ratio is the median of the rounds' ratios. After each case \`ducto_verify()\`
+found nothing.
+HEAD
+}
+
+# case_head NAME prints the head of a case in a report: its name and comment.
+case_head() {
+	printf '\n## %s\n\n' "${1^}"
+	sed -n '2,/^$/s/^# \{0,1\}//p' "$BENCH/case/$1.sh"
+}
+
 # run_case runs a case. Then the money must be right.
 run_case() {
+	[ -z "$report" ] || case_head "$1"
 	sql -d postgres -c "CREATE DATABASE bench TEMPLATE $PGDATABASE"
 	(
 		export PGDATABASE=bench
@@ -160,27 +190,25 @@ memory_at() {
 		END { n = int(at / 100 * NR); printf "%.1f\n", (at == "max" ? max : kb[n < 1 ? 1 : n]) / 1024 }' "$T/memory"
 }
 
-# pgbench_run SCRIPT CLIENTS OPERATIONS runs a script of bench/pgbench and sets
-# cpu, and rate to the operations per second. The script has the variables
-# accounts, i = 0, and run, a new number each time.
+# pgbench_run SCRIPT[@VALUE] CLIENTS OPERATIONS runs a script of bench/pgbench and
+# sets cpu, and rate to the operations per second. The script has the variables
+# accounts, i = 0, value, and run, a new number each time.
 pgbench_run() {
 	runs=$((runs + 1))
 	cpu_of "$BIN/pgbench" -n -M prepared -c "$2" -j "$2" -t $(($3 / $2)) \
-		-D "accounts=$ACCOUNTS" -D i=0 -D "run=$runs" \
-		-f "$BENCH/pgbench/$1.sql" >"$T/pgbench.log" 2>&1 || die "$1:
+		-D "accounts=$ACCOUNTS" -D i=0 -D "run=$runs" -D "value=${1#*@}" \
+		-f "$BENCH/pgbench/${1%@*}.sql" >"$T/pgbench.log" 2>&1 || die "$1:
 $(tail -n 20 "$T/pgbench.log")"
 	rate=$(sed -n 's/^tps = \([0-9.]*\).*/\1/p' "$T/pgbench.log")
 }
 
-# race TITLE CLIENTS SPEC… runs scripts in turns, A B B A A B …, and prints a
-# table. A spec is SCRIPT/BASE, with <=TARGET where there is one.
+# race TITLE CLIENTS SPEC… runs scripts in turns and prints a table. A spec is
+# SCRIPT/BASE, with <=TARGET where there is one.
 race() {
-	local title=$1 clients=$2 operations rounds round spec name i
+	local title=$1 clients=$2 spec name
 	local -a scripts=()
 
 	shift 2
-	operations=$(by_size 10000 4000)
-	rounds=$(by_size 9 3)
 	for spec in "$@"; do
 		spec=${spec%<=*}
 		for name in "${spec#*/}" "${spec%/*}"; do
@@ -190,7 +218,17 @@ race() {
 			esac
 		done
 	done
+	race_scripts "$clients" "${scripts[@]}"
+	race_table "$title" "$@"
+}
 
+# race_scripts CLIENTS SCRIPT… runs scripts in turns, A B B A A B …
+race_scripts() {
+	local clients=$1 operations rounds round name i
+	local -a scripts=("${@:2}")
+
+	operations=$(by_size 10000 4000)
+	rounds=$(by_size 9 3)
 	for name in "${scripts[@]}"; do
 		pgbench_run "$name" "$clients" "$operations"
 	done
@@ -201,10 +239,38 @@ race() {
 			echo "$round $name $cpu $operations $rate"
 		done
 	done >"$T/race"
-	race_table "$title" "$@"
 }
 
 # race_table TITLE SPEC… prints the table of what $T/race has.
 race_table() {
-	awk -f "$BENCH/race.awk" "$T/race" <(printf '%s\n' "${@:2}") | table "$1"
+	awk -f "$BENCH/median.awk" -f "$BENCH/race.awk" "$T/race" <(printf '%s\n' "${@:2}") | table "$1"
+}
+
+# medians prints the medians of what $T/race has: NAME CPU RATE.
+medians() { awk -f "$BENCH/median.awk" -f "$BENCH/medians.awk" "$T/race" | sort; }
+
+# plot NAME TITLE X Y [COMMAND] makes a plot for the report, of lines that it
+# reads, SERIES X Y, in this order of series. COMMAND is one of gnuplot's.
+plot() {
+	local data=$T/$1.dat series
+
+	cat >"$data"
+	[ -n "$report" ] || return 0
+	mapfile -t series < <(awk '!seen[$1]++ { print $1 }' "$data")
+	gnuplot - >"$report/$1.svg" <<PLOT || die "cannot plot $1"
+set terminal svg size 720,400 font 'sans-serif,13' background 'white'
+set title '$2'
+set xlabel '$3'
+set ylabel '$4'
+set yrange [0:*]
+set grid ytics linecolor '#dddddd'
+set border 3
+set tics nomirror
+set key outside right top
+${5:-}
+plot $(for name in "${series[@]}"; do
+	printf "'< grep \"^%s \" %s' using 2:3 with linespoints linewidth 2 pointtype 7 title '%s', " "$name" "$data" "${name//_/ }"
+done)
+PLOT
+	printf '\n![%s](%s/%s.svg)\n' "$2" "${report##*/}" "$1"
 }

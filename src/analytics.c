@@ -26,6 +26,9 @@ PG_FUNCTION_INFO_V1(ducto_aggregate_stats);
 #define EARLIEST	(-INT64CONST(9000000000000000000))
 #define LATEST		INT64CONST(9000000000000000000)
 
+/* How far ahead of a result users are fetched into the cache. */
+#define PREFETCHED	8
+
 /* A window of time, both ends included. */
 typedef struct Window
 {
@@ -231,19 +234,26 @@ result_users(FunctionCallInfo fcinfo, Window *window, int64 max_rows, bool count
 	TupleDesc	desc = ((ReturnSetInfo *) fcinfo->resultinfo)->setDesc;
 	MemoryContext context = AllocSetContextCreate(CurrentMemoryContext, "ducto result rows", ALLOCSET_SMALL_SIZES);
 	MemoryContext previous = MemoryContextSwitchTo(context);
-	int			n;
-	UserSum   **users = usage_sums_users(window->sums, &n);
+	int64		n;
+	const UserSum **users = usage_sums_users(window->sums, &n);
 
-	for (int i = 0; i < n && i < max_rows; i++)
+	n = Min(n, max_rows);
+	for (int64 i = 0; i < n; i++)
 	{
 		Datum		values[3] = {UUIDPGetDatum(&users[i]->user), spend_to_datum(users[i]->spend)};
 		bool		nulls[3] = {false};
 
+		/* in the order of their spend they are all over the memory */
+		if (i + PREFETCHED < n)
+			__builtin_prefetch(users[i + PREFETCHED]);
 		if (counted)
 			values[2] = Int64GetDatum(users[i]->entries);
 		tuplestore_putvalues(store, desc, values, nulls);
 		if (i % 1024 == 0)
+		{
+			CHECK_FOR_INTERRUPTS();
 			MemoryContextReset(context);
+		}
 	}
 	MemoryContextSwitchTo(previous);
 	window_close(window);
@@ -349,10 +359,10 @@ Datum
 ducto_aggregate_stats(PG_FUNCTION_ARGS)
 {
 	Window		window;
-	UserSum    *top_user;
+	const UserSum *top_user;
 	ModelSum  **models;
 	DaySum	  **days;
-	int			nusers;
+	int64		nusers;
 	int			nmodels;
 	int			ndays;
 	Spend		total = 0;
@@ -371,7 +381,7 @@ ducto_aggregate_stats(PG_FUNCTION_ARGS)
 	MemoryContextSwitchTo(caller);
 	result_begin(&row, fcinfo);
 	result_datum(&row, spend_to_datum(total));
-	result_datum(&row, Int64GetDatum((int64) nusers));
+	result_datum(&row, Int64GetDatum(nusers));
 	result_datum(&row, spend_to_datum(ndays > 0 ? (total + ndays / 2) / ndays : 0));
 	result_text(&row, nmodels > 0 ? models[0]->model.text : NULL);
 	result_uuid(&row, top_user != NULL ? &top_user->user : NULL);

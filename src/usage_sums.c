@@ -6,6 +6,8 @@
 
 #include "catalog/pg_type.h"
 #include "common/hashfn.h"
+#include "miscadmin.h"
+#include "port/pg_bswap.h"
 #include "utils/builtins.h"
 #include "utils/memutils.h"
 #include "utils/numeric.h"
@@ -60,37 +62,57 @@ user_hash(const pg_uuid_t *user)
 #define SH_DEFINE
 #include "lib/simplehash.h"
 
-/* A user with what is sorted by, so that sorting stays within the array. */
-typedef struct RankedUser
-{
-	Spend		spend;
-	UserSum    *sum;
-} RankedUser;
-
 /*
- * Compare users, the largest spend first, then by id.
+ * Compare ids as memcmp does.
  */
 static inline int
-ranked_user_compare(const RankedUser *a, const RankedUser *b)
+user_order(const pg_uuid_t *a, const pg_uuid_t *b)
 {
-	if (a->spend != b->spend)
-		return a->spend < b->spend ? 1 : -1;
-	return memcmp(&a->sum->user, &b->sum->user, UUID_LEN);
+	uint64		x[2];
+	uint64		y[2];
+
+	memcpy(x, a->data, UUID_LEN);
+	memcpy(y, b->data, UUID_LEN);
+	if (x[0] != y[0])
+		return pg_ntoh64(x[0]) < pg_ntoh64(y[0]) ? -1 : 1;
+	if (x[1] != y[1])
+		return pg_ntoh64(x[1]) < pg_ntoh64(y[1]) ? -1 : 1;
+	return 0;
 }
 
-#define ST_SORT			ranked_users_sort
-#define ST_ELEMENT_TYPE	RankedUser
-#define ST_COMPARE(a, b)	ranked_user_compare(a, b)
+#define ST_SORT			users_sort
+#define ST_ELEMENT_TYPE	UserSum
+#define ST_COMPARE(a, b)	user_order(&(a)->user, &(b)->user)
 #define ST_SCOPE		static
 #define ST_DEFINE
 #include "lib/sort_template.h"
 
+/* A user with its distance from the largest spend. */
+typedef struct RankedUser
+{
+	SpendRank	rank;
+	const UserSum *sum;
+} RankedUser;
+
+#define RADIX_BITS	11
+#define RADIX_SIZE	(1 << RADIX_BITS)
+
 #define FIRST_SIZE	64
 
+/* The part of the sorted users that a rollup must have to be merged with them. */
+#define MERGED_PART	16
+
+/*
+ * Sums. A rollup's users come sorted: those of a large one are merged with the
+ * sorted users, which takes a fraction of the time of looking each one up.
+ * Others are looked up, in a hash table that is merged at the end.
+ */
 struct UsageSums
 {
 	MemoryContext context;
 	user_sums_hash *users;		/* NULL when not wanted; so the others */
+	UserSum    *sorted;			/* by id, further sums of users */
+	int64		nsorted;
 	model_sums_hash *models;
 	day_sums_hash *days;
 };
@@ -125,12 +147,13 @@ usage_sums_free(UsageSums *sums)
 }
 
 /*
- * usage_sums_cells returns how many users and models have a sum.
+ * usage_sums_cells returns how many users and models have a sum at most: a user
+ * whose sum is not in one place yet counts twice.
  */
 int64
 usage_sums_cells(const UsageSums *sums)
 {
-	return (int64) sums->users->members + sums->models->members;
+	return sums->nsorted + sums->users->members + sums->models->members;
 }
 
 /*
@@ -227,6 +250,18 @@ usage_sums_add_model(UsageSums *sums, const ModelName *model, Spend spend, int64
 }
 
 /*
+ * Report a rollup that cannot be what was written.
+ */
+static void
+report_damage(void)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_DATA_CORRUPTED),
+			 errmsg("a rollup of usage is damaged"),
+			 errhint("Call ducto_rollup_rebuild().")));
+}
+
+/*
  * Return the elements of an array without NULLs of a type of fixed length,
  * checking that there are as many as expected.
  */
@@ -235,11 +270,72 @@ array_elements(ArrayType *array, Oid type, int n)
 {
 	if (ARR_ELEMTYPE(array) != type || ARR_HASNULL(array) ||
 		ArrayGetNItems(ARR_NDIM(array), ARR_DIMS(array)) != n)
-		ereport(ERROR,
-				(errcode(ERRCODE_DATA_CORRUPTED),
-				 errmsg("a rollup of usage is damaged"),
-				 errhint("Call ducto_rollup_rebuild().")));
+		report_damage();
 	return ARR_DATA_PTR(array);
+}
+
+/*
+ * Let users, sorted by id, become part of the sorted ones.
+ */
+static void
+merge_users(UsageSums *sums, UserSum *users, int64 n)
+{
+	UserSum    *a = sums->sorted;
+	UserSum    *a_end = a + sums->nsorted;
+	UserSum    *b = users;
+	UserSum    *b_end = b + n;
+	UserSum    *merged;
+	UserSum    *to;
+
+	if (sums->nsorted == 0)
+	{
+		sums->sorted = users;
+		sums->nsorted = n;
+		return;
+	}
+	merged = to = MemoryContextAllocHuge(sums->context, sizeof(UserSum) * (sums->nsorted + n));
+	while (a < a_end && b < b_end)
+	{
+		int			order = user_order(&a->user, &b->user);
+
+		if (order == 0)
+		{
+			a->spend += b->spend;
+			a->entries += b->entries;
+			b++;
+		}
+		*to++ = order <= 0 ? *a++ : *b++;
+	}
+	memcpy(to, a, sizeof(UserSum) * (a_end - a));
+	to += a_end - a;
+	memcpy(to, b, sizeof(UserSum) * (b_end - b));
+	to += b_end - b;
+	pfree(sums->sorted);
+	pfree(users);
+	sums->sorted = merged;
+	sums->nsorted = to - merged;
+}
+
+/*
+ * Merge the users that were looked up with the sorted ones, which then are all.
+ */
+static void
+sort_users(UsageSums *sums)
+{
+	user_sums_iterator it;
+	UserSum    *users;
+	UserSum    *sum;
+	int64		n = 0;
+
+	if (sums->users->members == 0)
+		return;
+	users = MemoryContextAllocHuge(sums->context, sizeof(UserSum) * sums->users->members);
+	user_sums_start_iterate(sums->users, &it);
+	while ((sum = user_sums_iterate(sums->users, &it)) != NULL)
+		users[n++] = *sum;
+	user_sums_reset(sums->users);
+	users_sort(users, n);
+	merge_users(sums, users, n);
 }
 
 /*
@@ -252,12 +348,32 @@ usage_sums_add_users(UsageSums *sums, ArrayType *users, ArrayType *spend, ArrayT
 	pg_uuid_t  *ids = array_elements(users, UUIDOID, n);
 	int64	   *amounts = array_elements(spend, INT8OID, n);
 	int32	   *counts = array_elements(entries, INT4OID, n);
+	UserSum    *merged;
+	UserSum    *last;
 
-	/* at once what would be done by doubling */
-	if (n > sums->users->grow_threshold)
-		user_sums_grow(sums->users, (uint64) n * 2);
-	for (int i = 0; i < n; i++)
-		add_user(sums, &ids[i], amounts[i], counts[i]);
+	if (n < FIRST_SIZE || n < sums->nsorted / MERGED_PART)
+	{
+		for (int i = 0; i < n; i++)
+			add_user(sums, &ids[i], amounts[i], counts[i]);
+		return;
+	}
+	merged = last = MemoryContextAllocHuge(sums->context, sizeof(UserSum) * n);
+	*last = (UserSum) {.user = ids[0], .spend = amounts[0], .entries = counts[0]};
+	for (int i = 1; i < n; i++)
+	{
+		int			order = user_order(&last->user, &ids[i]);
+
+		if (order > 0)
+			report_damage();
+		if (order < 0)
+			*++last = (UserSum) {.user = ids[i], .spend = amounts[i], .entries = counts[i]};
+		else
+		{
+			last->spend += amounts[i];
+			last->entries += counts[i];
+		}
+	}
+	merge_users(sums, merged, last - merged + 1);
 }
 
 /*
@@ -309,15 +425,6 @@ model_by_name(const void *a, const void *b)
 }
 
 /*
- * Compare users for qsort, by id.
- */
-static int
-user_by_id(const void *a, const void *b)
-{
-	return memcmp(&(*(UserSum *const *) a)->user, &(*(UserSum *const *) b)->user, UUID_LEN);
-}
-
-/*
  * Compare models for qsort, the largest spend first.
  */
 static int
@@ -342,24 +449,6 @@ day_by_date(const void *a, const void *b)
 }
 
 /*
- * List the users by id.
- */
-static UserSum **
-list_users(UsageSums *sums, int *n)
-{
-	UserSum   **list = MemoryContextAllocHuge(sums->context, sizeof(UserSum *) * Max(sums->users->members, 1));
-	user_sums_iterator it;
-	UserSum    *sum;
-
-	*n = 0;
-	user_sums_start_iterate(sums->users, &it);
-	while ((sum = user_sums_iterate(sums->users, &it)) != NULL)
-		list[(*n)++] = sum;
-	qsort(list, *n, sizeof(UserSum *), user_by_id);
-	return list;
-}
-
-/*
  * List the models in an order.
  */
 static ModelSum **
@@ -378,49 +467,81 @@ list_models(UsageSums *sums, int *n, int (*compare) (const void *, const void *)
 }
 
 /*
- * usage_sums_users lists the users, the largest spend first.
- */
-UserSum **
-usage_sums_users(UsageSums *sums, int *n)
-{
-	Size		members = Max(sums->users->members, 1);
-	RankedUser *ranked = MemoryContextAllocHuge(sums->context, sizeof(RankedUser) * members);
-	UserSum   **list = MemoryContextAllocHuge(sums->context, sizeof(UserSum *) * members);
-	user_sums_iterator it;
-	UserSum    *sum;
-
-	*n = 0;
-	user_sums_start_iterate(sums->users, &it);
-	while ((sum = user_sums_iterate(sums->users, &it)) != NULL)
-		ranked[(*n)++] = (RankedUser) {sum->spend, sum};
-	ranked_users_sort(ranked, *n);
-	for (int i = 0; i < *n; i++)
-		list[i] = ranked[i].sum;
-	pfree(ranked);
-	return list;
-}
-
-/*
  * usage_sums_top_user returns the user with the largest spend, NULL without
  * any, and counts all.
  */
-UserSum *
-usage_sums_top_user(UsageSums *sums, int *n)
+const UserSum *
+usage_sums_top_user(UsageSums *sums, int64 *n)
 {
-	RankedUser	top = {0};
-	user_sums_iterator it;
-	UserSum    *sum;
+	const UserSum *top = NULL;
 
-	*n = sums->users->members;
-	user_sums_start_iterate(sums->users, &it);
-	while ((sum = user_sums_iterate(sums->users, &it)) != NULL)
+	sort_users(sums);
+	*n = sums->nsorted;
+	for (int64 i = 0; i < *n; i++)
 	{
-		RankedUser	ranked = {sum->spend, sum};
-
-		if (top.sum == NULL || ranked_user_compare(&ranked, &top) < 0)
-			top = ranked;
+		if (top == NULL || sums->sorted[i].spend > top->spend)
+			top = &sums->sorted[i];
 	}
-	return top.sum;
+	return top;
+}
+
+/*
+ * Sort ranked users by rank, the least first, and keep the order of equals.
+ * range is the largest rank; the result is ranked or spare.
+ */
+static RankedUser *
+sort_ranked(RankedUser *ranked, RankedUser *spare, int64 n, SpendRank range)
+{
+	int64		starts[RADIX_SIZE];
+
+	for (int shift = 0; range != 0; shift += RADIX_BITS, range >>= RADIX_BITS)
+	{
+		RankedUser *sorted = spare;
+		int64		start = 0;
+
+		CHECK_FOR_INTERRUPTS();
+		memset(starts, 0, sizeof(starts));
+		for (int64 i = 0; i < n; i++)
+			starts[(ranked[i].rank >> shift) % RADIX_SIZE]++;
+		for (int digit = 0; digit < RADIX_SIZE; digit++)
+		{
+			int64		count = starts[digit];
+
+			starts[digit] = start;
+			start += count;
+		}
+		for (int64 i = 0; i < n; i++)
+			sorted[starts[(ranked[i].rank >> shift) % RADIX_SIZE]++] = ranked[i];
+		spare = ranked;
+		ranked = sorted;
+	}
+	return ranked;
+}
+
+/*
+ * usage_sums_users lists the users, the largest spend first, then by id.
+ */
+const UserSum **
+usage_sums_users(UsageSums *sums, int64 *n)
+{
+	RankedUser *ranked;
+	RankedUser *spare;
+	const UserSum **list;
+	const UserSum *top = usage_sums_top_user(sums, n);
+	SpendRank	range = 0;
+
+	ranked = MemoryContextAllocHuge(sums->context, sizeof(RankedUser) * Max(*n, 1));
+	spare = MemoryContextAllocHuge(sums->context, sizeof(RankedUser) * Max(*n, 1));
+	list = MemoryContextAllocHuge(sums->context, sizeof(UserSum *) * Max(*n, 1));
+	for (int64 i = 0; i < *n; i++)
+	{
+		ranked[i] = (RankedUser) {top->spend - sums->sorted[i].spend, &sums->sorted[i]};
+		range = Max(range, ranked[i].rank);
+	}
+	ranked = sort_ranked(ranked, spare, *n, range);
+	for (int64 i = 0; i < *n; i++)
+		list[i] = ranked[i].sum;
+	return list;
 }
 
 /*
@@ -542,8 +663,8 @@ model_arrays(UsageSums *sums, UsageArrays *arrays)
 void
 usage_sums_arrays(UsageSums *sums, UsageArrays *arrays)
 {
-	int			n;
-	UserSum   **list = list_users(sums, &n);
+	const UserSum *list;
+	int64		n;
 	int			total = 0;
 	int			at = 0;
 	void	   *users;
@@ -551,19 +672,22 @@ usage_sums_arrays(UsageSums *sums, UsageArrays *arrays)
 	void	   *entries;
 
 	model_arrays(sums, arrays);
-	for (int i = 0; i < n; i++)
-		total += cells_of(list[i]->spend, list[i]->entries);
+	sort_users(sums);
+	list = sums->sorted;
+	n = sums->nsorted;
+	for (int64 i = 0; i < n; i++)
+		total += cells_of(list[i].spend, list[i].entries);
 	arrays->users = make_array(UUIDOID, UUID_LEN, total, &users);
 	arrays->user_spend = make_array(INT8OID, sizeof(int64), total, &spend);
 	arrays->user_entries = make_array(INT4OID, sizeof(int32), total, &entries);
-	for (int i = 0; i < n; i++)
+	for (int64 i = 0; i < n; i++)
 	{
-		Spend		left = list[i]->spend;
-		int64		count = list[i]->entries;
+		Spend		left = list[i].spend;
+		int64		count = list[i].entries;
 
 		for (int cells = cells_of(left, count); cells > 0; cells--, at++)
 		{
-			((pg_uuid_t *) users)[at] = list[i]->user;
+			((pg_uuid_t *) users)[at] = list[i].user;
 			take_cell(&left, &count, (int64 *) spend + at, (int32 *) entries + at);
 		}
 	}

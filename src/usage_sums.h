@@ -12,8 +12,10 @@
 /* A sum of amounts, in 1/10000 credits: it may be beyond the bounds of one. */
 #ifdef HAVE_INT128
 typedef int128 Spend;
+typedef uint128 SpendRank;
 #else
 typedef int64 Spend;
+typedef uint64 SpendRank;
 #endif
 
 /* What a user, a model or a day has used. */
@@ -78,8 +80,8 @@ extern void usage_sums_add_models(UsageSums *sums, int wanted, TimestampTz at,
 extern void usage_sums_arrays(UsageSums *sums, UsageArrays *arrays);
 
 /* Sums in an order: users and models by spend, the largest first, days by date. */
-extern UserSum **usage_sums_users(UsageSums *sums, int *n);
-extern UserSum *usage_sums_top_user(UsageSums *sums, int *n);
+extern const UserSum **usage_sums_users(UsageSums *sums, int64 *n);
+extern const UserSum *usage_sums_top_user(UsageSums *sums, int64 *n);
 extern ModelSum **usage_sums_models(UsageSums *sums, int *n);
 extern DaySum **usage_sums_days(UsageSums *sums, int *n);
 
