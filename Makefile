@@ -2,7 +2,7 @@ EXTENSION = ducto
 EXTVERSION = $(shell sed -n "s/^default_version *= *'\(.*\)'/\1/p" ducto.control)
 
 MODULE_big = ducto
-OBJS = src/ducto.o src/money.o src/uuidv7.o src/period.o src/query.o src/result.o src/args.o \
+OBJS = src/ducto.o src/money.o src/uuidv7.o src/period.o src/query.o src/result.o src/args.o src/jsonout.o \
 	src/plan_row.o src/account_row.o src/ledger.o src/lot.o src/hold.o src/cap_row.o src/member.o \
 	src/expr_code.o src/expr_lex.o src/expr_names.o src/expr_parse.o src/expr_math.o src/expr_eval.o src/expr_sql.o \
 	src/pricing_config.o src/pricing_row.o src/usage.o src/pricing.o \

@@ -164,7 +164,7 @@ static void
 credit_apply(const CreditRequest *request, Account *acc, CreditOutcome *outcome)
 {
 	LedgerEntry entry;
-	LedgerRecord original;
+	LedgerRecord original = {0};
 	KeyState	known = KEY_FREE;
 	Rejection	rejection;
 

@@ -23,7 +23,7 @@ typedef struct Account
 	int64		last_seq;
 	bool		closing_keys;	/* a deduct of 0 with a key has been seen */
 	char	   *plan_id;		/* NULL for none */
-	UserPlan		plan;
+	UserPlan	plan;
 	DateADT		allowance_month;	/* the UTC month of allowance_used */
 	Money		allowance_used;
 	Money		held_from_credits;	/* the part of held that skips the allowance */

@@ -52,7 +52,8 @@ static KeptQuery account_create_query = {
 static KeptQuery account_write_query = {
 	.sql = "UPDATE ducto.accounts SET balance = $2, held = $3, expiring = $4, lifetime_purchased = $5,"
 	" next_boundary = $6, last_seq = $7, closing_keys = $8, updated_at = $9, plan_id = $10,"
-	" allowance_month = $11, allowance_used = $12, held_from_credits = $13, caps = $14, plain = kind = 'user' AND $10 IS NULL AND $14 = 0 WHERE id = $1",
+	" allowance_month = $11, allowance_used = $12, held_from_credits = $13, caps = $14,"
+	" plain = kind = 'user' AND $10 IS NULL AND $14 = 0 WHERE id = $1",
 	.types = {UUIDOID, NUMERICOID, NUMERICOID, NUMERICOID, NUMERICOID, TIMESTAMPTZOID, INT8OID, BOOLOID, TIMESTAMPTZOID,
 	TEXTOID, DATEOID, NUMERICOID, NUMERICOID, INT4OID}
 };

@@ -11,6 +11,7 @@
 
 #include "miscadmin.h"
 #include "utils/numeric.h"
+#include "utils/tuplestore.h"
 
 #include "args.h"
 #include "result.h"

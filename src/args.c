@@ -146,7 +146,6 @@ arg_word(FunctionCallInfo fcinfo, int n, const char *name, const char *const *wo
 	else
 		value = psprintf("\"%s\"", value);
 	arg_reject(name, value, psprintf("\"%s\" must be %s.", name, allowed.data));
-	return NULL;
 }
 
 /*
@@ -155,7 +154,7 @@ arg_word(FunctionCallInfo fcinfo, int n, const char *name, const char *const *wo
 static char *
 text_shortened(char *value)
 {
-	int			len = strlen(value);
+	int			len = (int) strlen(value);
 	int			kept = pg_mbcliplen(value, len, SHOWN_BYTES);
 
 	return kept < len ? psprintf("%.*s...", kept, value) : value;

@@ -11,6 +11,11 @@
 
 #define TTL_MAX_SECONDS	2592000
 
+/* PostgreSQL 18 and later define it. */
+#ifndef pg_noreturn
+#define pg_noreturn	_Noreturn
+#endif
+
 /* What sign an amount may have. */
 typedef enum MoneySign
 {
@@ -20,7 +25,7 @@ typedef enum MoneySign
 	MONEY_NOT_POSITIVE
 } MoneySign;
 
-extern void arg_reject(const char *name, const char *value, const char *hint);
+pg_noreturn extern void arg_reject(const char *name, const char *value, const char *hint);
 extern void arg_require(FunctionCallInfo fcinfo, int n, const char *name);
 extern pg_uuid_t *arg_uuid(FunctionCallInfo fcinfo, int n, const char *name);
 extern Money arg_money(FunctionCallInfo fcinfo, int n, const char *name, MoneySign sign);

@@ -142,7 +142,7 @@ lexer_quote(const Lexer *lexer, char *quote)
 	const Token *token = &lexer->token;
 
 	if (token->kind == TOKEN_END)
-		strcpy(quote, "the end of the expression");
+		snprintf(quote, LEXER_QUOTE_SIZE, "the end of the expression");
 	else
 		snprintf(quote, LEXER_QUOTE_SIZE, "\"%.*s%s\"", Min(token->length, LEXER_QUOTED_BYTES),
 				 lexer->text + token->offset, token->length > LEXER_QUOTED_BYTES ? "..." : "");
@@ -221,7 +221,7 @@ lex_sign(Lexer *lexer)
 
 	for (int i = 0; i < lengthof(signs); i++)
 	{
-		token->length = strlen(signs[i].text);
+		token->length = (int) strlen(signs[i].text);
 		if (token->length <= lexer->length - token->offset &&
 			memcmp(signs[i].text, lexer->text + token->offset, token->length) == 0)
 			return lexer_accept(lexer, &signs[i]);

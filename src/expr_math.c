@@ -13,6 +13,16 @@
 
 #include "expr_internal.h"
 
+/* PostgreSQL 19 has other names. NULL stands for an error that is raised, with both. */
+#if PG_VERSION_NUM >= 190000
+#define numeric_add_opt_error	numeric_add_safe
+#define numeric_sub_opt_error	numeric_sub_safe
+#define numeric_mul_opt_error	numeric_mul_safe
+#define numeric_div_opt_error	numeric_div_safe
+#define numeric_mod_opt_error	numeric_mod_safe
+#define numeric_int4_opt_error	numeric_int4_safe
+#endif
+
 /* A quotient of numeric has at least 16 significant digits; with these it has 24. */
 #define GUARD_DIGITS 8
 
@@ -139,12 +149,13 @@ expr_check_range(Numeric value, ExprError *error)
 bool
 expr_check_digits(Numeric value, int *digits, ExprError *error)
 {
-	bool		overflow = false;
-
-	*digits = numeric_int4_opt_error(value, &overflow);
-	if (!overflow && *digits >= -MAX_DIGITS && *digits <= MAX_DIGITS &&
+	if (expr_compare(value, int64_to_numeric(-MAX_DIGITS)) >= 0 &&
+		expr_compare(value, int64_to_numeric(MAX_DIGITS)) <= 0 &&
 		expr_compare(value, number_floor(value)) == 0)
+	{
+		*digits = numeric_int4_opt_error(value, NULL);
 		return true;
+	}
 	return expr_fail(error, ERRCODE_INVALID_PARAMETER_VALUE,
 					 "function round takes a whole number of digits from -%d to %d", MAX_DIGITS, MAX_DIGITS);
 }

@@ -90,7 +90,7 @@ expr_function_list(char *list)
 static void
 name_append(char *list, const char *name)
 {
-	int			used = strlen(list);
+	int			used = (int) strlen(list);
 
 	snprintf(list + used, EXPR_NAMES_SIZE - used, "%s%s", used == 0 ? "" : ", ", name);
 }

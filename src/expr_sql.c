@@ -35,7 +35,7 @@ expr_value(PG_FUNCTION_ARGS)
 		read_variables(PG_GETARG_JSONB_P(1), variables);
 
 	expression = text_to_cstring(PG_GETARG_TEXT_PP(0));
-	program = expr_parse(expression, strlen(expression), &error);
+	program = expr_parse(expression, (int) strlen(expression), &error);
 	if (program == NULL || !expr_eval(program, variables, &result, &error))
 		ereport(ERROR,
 				(errcode(error.sqlstate),

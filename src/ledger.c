@@ -56,7 +56,8 @@ static KeptQuery ledger_id_query = {
 
 /* Exact under the account's lock. */
 static KeptQuery ledger_refunded_query = {
-	.sql = "SELECT coalesce(sum(amount), 0), coalesce(-sum(allowance_consumed), 0) FROM ducto.ledger WHERE account_id = $1 AND reference = $2 AND type = 'refund'",
+	.sql = "SELECT coalesce(sum(amount), 0), coalesce(-sum(allowance_consumed), 0)"
+	" FROM ducto.ledger WHERE account_id = $1 AND reference = $2 AND type = 'refund'",
 	.types = {UUIDOID, UUIDOID}
 };
 

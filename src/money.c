@@ -125,3 +125,19 @@ money_add(Money a, Money b, const char *what)
 				 errhint("Amounts are at most 99999999999999.9999 in magnitude.")));
 	return sum;
 }
+
+/*
+ * spend_to_datum returns a sum as numeric credits.
+ */
+Datum
+spend_to_datum(Spend spend)
+{
+	const int64 limb = INT64CONST(1000000000000000);	/* 1/10000 credits */
+	Datum		high;
+
+	if (spend <= PG_INT64_MAX)
+		return money_to_datum((Money) spend);
+	high = DirectFunctionCall2(numeric_mul, NumericGetDatum(int64_to_numeric((int64) (spend / limb))),
+							   money_to_datum(limb));
+	return DirectFunctionCall2(numeric_add, high, money_to_datum((Money) (spend % limb)));
+}

@@ -11,11 +11,21 @@ typedef int64 Money;
 #define MONEY_UNIT		INT64CONST(10000)
 #define MONEY_MAX		INT64CONST(999999999999999999)
 
+/* A sum of amounts, in 1/10000 credits: it may be beyond the bounds of one. */
+#ifdef HAVE_INT128
+typedef int128 Spend;
+typedef uint128 SpendRank;
+#else
+typedef int64 Spend;
+typedef uint64 SpendRank;
+#endif
+
 extern bool money_is_bounded(Numeric value);
 extern Money money_from_numeric(Numeric value, const char *argument);
 extern Money money_from_datum(Datum value);
 extern Datum money_to_datum(Money amount);
 extern char *money_to_cstring(Money amount);
 extern Money money_add(Money a, Money b, const char *what);
+extern Datum spend_to_datum(Spend spend);
 
 #endif

@@ -111,7 +111,7 @@ claims_scalar(void *state, char *token, JsonTokenType type)
 /*
  * Raise the error for a call that does not say who calls.
  */
-static void
+pg_noreturn static void
 identity_reject(const char *problem)
 {
 	ereport(ERROR,
@@ -139,9 +139,9 @@ claims_sub(char *json)
 	JsonLexContext *lexer;
 
 #if PG_VERSION_NUM >= 170000
-	lexer = makeJsonLexContextCstringLen(NULL, json, strlen(json), GetDatabaseEncoding(), true);
+	lexer = makeJsonLexContextCstringLen(NULL, json, (int) strlen(json), GetDatabaseEncoding(), true);
 #else
-	lexer = makeJsonLexContextCstringLen(json, strlen(json), GetDatabaseEncoding(), true);
+	lexer = makeJsonLexContextCstringLen(json, (int) strlen(json), GetDatabaseEncoding(), true);
 #endif
 	if (pg_parse_json(lexer, &actions) != JSON_SUCCESS)
 		identity_reject(CLAIMS_SETTING " is no valid JSON");

@@ -70,7 +70,7 @@ Datum
 user_plan_read(FunctionCallInfo fcinfo, const pg_uuid_t *user)
 {
 	Account		acc;
-	UserPlan	   *plan = &acc.plan;
+	UserPlan   *plan = &acc.plan;
 	ResultRow	row;
 	Datum		result;
 
@@ -172,7 +172,7 @@ ducto_increment_usage_window(PG_FUNCTION_ARGS)
 	char	   *plan_id;
 	Money		amount = arg_money(fcinfo, 2, "amount", MONEY_NOT_NEGATIVE);
 	Account		acc;
-	UserPlan		plan;
+	UserPlan	plan;
 	Datum		result;
 
 	arg_require(fcinfo, 1, "plan_id");

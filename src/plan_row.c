@@ -100,7 +100,7 @@ plan_has_feature(const UserPlan *plan, const char *feature, JsonbValue *value)
 {
 	value->type = jbvNull;
 	if (plan->id == NULL ||
-		getKeyJsonValueFromContainer(&plan->features->root, feature, strlen(feature), value) == NULL)
+		getKeyJsonValueFromContainer(&plan->features->root, feature, (int) strlen(feature), value) == NULL)
 		return false;
 	return value->type != jbvNull && !(value->type == jbvBool && !value->val.boolean);
 }
@@ -111,7 +111,7 @@ plan_has_feature(const UserPlan *plan, const char *feature, JsonbValue *value)
 static bool
 policy_member(JsonbContainer *policy, const char *key, JsonbValue *value)
 {
-	return getKeyJsonValueFromContainer(policy, key, strlen(key), value) != NULL && value->type != jbvNull;
+	return getKeyJsonValueFromContainer(policy, key, (int) strlen(key), value) != NULL && value->type != jbvNull;
 }
 
 /*

@@ -5,6 +5,8 @@
  */
 #include "postgres.h"
 
+#include "utils/tuplestore.h"
+
 #include "args.h"
 #include "plan.h"
 #include "pricing.h"

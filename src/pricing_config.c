@@ -9,6 +9,7 @@
 #include "miscadmin.h"
 #include "utils/builtins.h"
 
+#include "jsonout.h"
 #include "pricing.h"
 
 #define NAME_MAX_BYTES	255
@@ -22,7 +23,7 @@ typedef const char *const KeyRule[MAX_SPELLINGS];
 typedef struct Inspection
 {
 	List	   *problems;		/* of PricingProblem */
-	JsonbParseState *out;		/* the normal form */
+	JsonOut		out;			/* the normal form */
 	List	   *plan_names;		/* seen */
 } Inspection;
 
@@ -126,47 +127,6 @@ path_member(const char *path, const char *key)
 			appendStringInfoChar(&pointer, *key);
 	}
 	return pointer.data;
-}
-
-/*
- * Push a key of the normal form.
- */
-static void
-push_key(Inspection *in, const char *key)
-{
-	JsonbValue	value;
-
-	value.type = jbvString;
-	value.val.string.val = (char *) key;
-	value.val.string.len = strlen(key);
-	pushJsonbValue(&in->out, WJB_KEY, &value);
-}
-
-/*
- * Push a text of the normal form.
- */
-static void
-push_text(Inspection *in, const char *text)
-{
-	JsonbValue	value;
-
-	value.type = jbvString;
-	value.val.string.val = (char *) text;
-	value.val.string.len = strlen(text);
-	pushJsonbValue(&in->out, WJB_VALUE, &value);
-}
-
-/*
- * Push a number of the normal form.
- */
-static void
-push_numeric(Inspection *in, Datum number)
-{
-	JsonbValue	value;
-
-	value.type = jbvNumeric;
-	value.val.numeric = DatumGetNumeric(number);
-	pushJsonbValue(&in->out, WJB_VALUE, &value);
 }
 
 /*
@@ -281,11 +241,10 @@ members_read(Inspection *in, const char *path, JsonbContainer *object, KeyRule *
 {
 	JsonbIterator *it = JsonbIteratorInit(object);
 	JsonbValue	key;
-	JsonbIteratorToken token;
 
 	memset(members, 0, sizeof(Members));
 	(void) JsonbIteratorNext(&it, &key, true);
-	while ((token = JsonbIteratorNext(&it, &key, true)) == WJB_KEY)
+	while (JsonbIteratorNext(&it, &key, true) == WJB_KEY)
 	{
 		char	   *name = value_text(&key);
 		char	   *member_path = path_member(path, name);
@@ -327,7 +286,7 @@ inspect_expression(Inspection *in, const char *path, const char *name, const Jso
 	if (value->type != jbvString)
 	{
 		problem_add(in, path, "must be an expression, as a text");
-		push_text(in, "");
+		jsonout_text(&in->out, "");
 		return;
 	}
 	text = value_text(value);
@@ -336,7 +295,7 @@ inspect_expression(Inspection *in, const char *path, const char *name, const Jso
 		problem_add(in, path, "at position %d: %s", error.position, error.message);
 	else
 		pfree(program);
-	push_text(in, text);
+	jsonout_text(&in->out, text);
 }
 
 /*
@@ -348,7 +307,7 @@ inspect_price(Inspection *in, const char *path, const char *name, const JsonbVal
 	Money		amount = 0;
 
 	(void) value_money(in, path, value, 1, &amount);
-	push_numeric(in, money_to_datum(amount));
+	jsonout_numeric(&in->out, DatumGetNumeric(money_to_datum(amount)));
 }
 
 /*
@@ -371,7 +330,7 @@ inspect_concurrent(Inspection *in, const char *path, const JsonbValue *value)
 		else
 			limit = DatumGetInt32(DirectFunctionCall1(numeric_int4, NumericGetDatum(number)));
 	}
-	push_numeric(in, NumericGetDatum(int64_to_numeric(limit)));
+	jsonout_numeric(&in->out, int64_to_numeric(limit));
 }
 
 /*
@@ -386,7 +345,7 @@ inspect_object(Inspection *in, const char *path, const JsonbValue *value, Member
 	JsonbValue	member;
 	int			n = 0;
 
-	pushJsonbValue(&in->out, WJB_BEGIN_OBJECT, NULL);
+	jsonout_push(&in->out, WJB_BEGIN_OBJECT, NULL);
 	if (object != NULL)
 	{
 		it = JsonbIteratorInit(object);
@@ -400,12 +359,12 @@ inspect_object(Inspection *in, const char *path, const JsonbValue *value, Member
 			(void) JsonbIteratorNext(&it, &member, true);
 			if (name[0] == '\0' || strlen(name) > NAME_MAX_BYTES)
 				problem_add(in, member_path, "a name must be 1 to %d bytes long", NAME_MAX_BYTES);
-			push_key(in, name);
+			jsonout_key(&in->out, name);
 			inspect(in, member_path, name, &member, plan);
 			n++;
 		}
 	}
-	pushJsonbValue(&in->out, WJB_END_OBJECT, NULL);
+	jsonout_push(&in->out, WJB_END_OBJECT, NULL);
 	return n;
 }
 
@@ -446,9 +405,9 @@ inspect_features(Inspection *in, const char *path, const char *name, const Jsonb
 	JsonbValue	copy = *value;
 
 	if (value_object(in, path, value) == NULL)
-		push_text(in, "");
+		jsonout_text(&in->out, "");
 	else
-		pushJsonbValue(&in->out, WJB_VALUE, &copy);
+		jsonout_push(&in->out, WJB_VALUE, &copy);
 }
 
 /*
@@ -462,7 +421,7 @@ inspect_version(Inspection *in, const char *path, const char *name, const JsonbV
 	if (value_number(in, path, value, &number) &&
 		!DatumGetBool(DirectFunctionCall2(numeric_eq, NumericGetDatum(number), NumericGetDatum(int64_to_numeric(1)))))
 		problem_add(in, path, "must be 1");
-	push_numeric(in, NumericGetDatum(int64_to_numeric(1)));
+	jsonout_numeric(&in->out, int64_to_numeric(1));
 }
 
 /*
@@ -473,7 +432,7 @@ inspect_member(Inspection *in, const Members *members, int rule, const char *nam
 {
 	if (members->values[rule] == NULL)
 		return;
-	push_key(in, name);
+	jsonout_key(&in->out, name);
 	inspect(in, members->paths[rule], name, members->values[rule], NULL);
 }
 
@@ -516,20 +475,20 @@ inspect_rules(Inspection *in, const BillingRules *rules, bool overdraft, bool in
 
 		if (strcmp(mode, "strict") != 0 && strcmp(mode, "overdraft") != 0)
 			problem_add(in, rules->mode_path, "must be strict or overdraft");
-		push_key(in, rules->mode_key);
-		push_text(in, mode);
+		jsonout_key(&in->out, rules->mode_key);
+		jsonout_text(&in->out, mode);
 	}
 	if (overdraft && rules->floor == NULL && !inherits_floor)
 		problem_add(in, rules->path, "overdraft needs an overdraft_floor");
 	if (rules->floor != NULL)
 	{
 		(void) value_money(in, rules->floor_path, rules->floor, -1, &amount);
-		push_key(in, "overdraft_floor");
-		push_numeric(in, money_to_datum(amount));
+		jsonout_key(&in->out, "overdraft_floor");
+		jsonout_numeric(&in->out, DatumGetNumeric(money_to_datum(amount)));
 	}
 	if (rules->concurrent != NULL)
 	{
-		push_key(in, "max_concurrent");
+		jsonout_key(&in->out, "max_concurrent");
 		inspect_concurrent(in, rules->concurrent_path, rules->concurrent);
 	}
 }
@@ -558,9 +517,9 @@ inspect_operation(Inspection *in, const char *path, const char *name, const Json
 	plan->used |= overdraft;
 	if (rules.floor != NULL && !overdraft)
 		problem_add(in, rules.floor_path, "needs billing_mode overdraft");
-	pushJsonbValue(&in->out, WJB_BEGIN_OBJECT, NULL);
+	jsonout_push(&in->out, WJB_BEGIN_OBJECT, NULL);
 	inspect_rules(in, &rules, overdraft, plan->has_floor);
-	pushJsonbValue(&in->out, WJB_END_OBJECT, NULL);
+	jsonout_push(&in->out, WJB_END_OBJECT, NULL);
 }
 
 /*
@@ -583,7 +542,7 @@ inspect_plan_name(Inspection *in, const char *path, const JsonbValue *value)
 		problem_add(in, path, "is the name of another plan too");
 	else if (name != NULL)
 		in->plan_names = lappend(in->plan_names, name);
-	push_text(in, name != NULL ? name : "");
+	jsonout_text(&in->out, name != NULL ? name : "");
 }
 
 /*
@@ -611,7 +570,7 @@ inspect_plan_rules(Inspection *in, const char *path, const Members *members)
 	inspect_rules(in, &rules, modes.overdraft, false);
 	if (members->values[PLAN_PER_OPERATION] != NULL)
 	{
-		push_key(in, "per_operation");
+		jsonout_key(&in->out, "per_operation");
 		inspect_object(in, members->paths[PLAN_PER_OPERATION], members->values[PLAN_PER_OPERATION],
 					   inspect_operation, &modes);
 	}
@@ -629,20 +588,20 @@ inspect_plan(Inspection *in, const char *path, const char *id, const JsonbValue 
 	Members		members = {0};
 	JsonbValue **values = members.values;
 
-	pushJsonbValue(&in->out, WJB_BEGIN_OBJECT, NULL);
+	jsonout_push(&in->out, WJB_BEGIN_OBJECT, NULL);
 	if (object != NULL)
 	{
 		members_read(in, path, object, plan_rules, PLAN_KEYS, &members);
 		if (values[PLAN_ID] != NULL &&
 			(values[PLAN_ID]->type != jbvString || strcmp(value_text(values[PLAN_ID]), id) != 0))
 			problem_add(in, members.paths[PLAN_ID], "must be the plan's key");
-		push_key(in, "id");
-		push_text(in, id);
+		jsonout_key(&in->out, "id");
+		jsonout_text(&in->out, id);
 		if (values[PLAN_NAME] == NULL)
 			problem_add(in, path, "needs a name");
 		else
 		{
-			push_key(in, "name");
+			jsonout_key(&in->out, "name");
 			inspect_plan_name(in, members.paths[PLAN_NAME], values[PLAN_NAME]);
 		}
 		inspect_member(in, &members, PLAN_ALLOWANCE, "free_allowance", inspect_price);
@@ -650,7 +609,7 @@ inspect_plan(Inspection *in, const char *path, const char *id, const JsonbValue 
 		inspect_member(in, &members, PLAN_FEATURES, "features", inspect_features);
 		inspect_plan_rules(in, path, &members);
 	}
-	pushJsonbValue(&in->out, WJB_END_OBJECT, NULL);
+	jsonout_push(&in->out, WJB_END_OBJECT, NULL);
 }
 
 /*
@@ -681,7 +640,7 @@ pricing_validate(Jsonb *config, Jsonb **normal, Money *min_balance)
 		return in.problems;
 	}
 	members_read(&in, "", &config->root, top_rules, TOP_KEYS, &members);
-	pushJsonbValue(&in.out, WJB_BEGIN_OBJECT, NULL);
+	jsonout_push(&in.out, WJB_BEGIN_OBJECT, NULL);
 	inspect_member(&in, &members, TOP_VERSION, "version", inspect_version);
 	if (values[TOP_MODELS] == NULL)
 		problem_add(&in, "/models", "is required");
@@ -695,7 +654,7 @@ pricing_validate(Jsonb *config, Jsonb **normal, Money *min_balance)
 	inspect_member(&in, &members, TOP_PLANS, "plans", inspect_plans);
 	if (in.problems == NIL)
 	{
-		*normal = JsonbValueToJsonb(pushJsonbValue(&in.out, WJB_END_OBJECT, NULL));
+		*normal = jsonout_end(&in.out);
 		if (values[TOP_MIN_BALANCE] != NULL)
 			value_money(&in, "", values[TOP_MIN_BALANCE], 1, min_balance);
 	}

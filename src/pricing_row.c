@@ -261,7 +261,7 @@ pricing_id(const Pricing *pricing)
 static bool
 member_find(JsonbContainer *object, const char *name, JsonbValue *value)
 {
-	return getKeyJsonValueFromContainer(object, name, strlen(name), value) != NULL;
+	return getKeyJsonValueFromContainer(object, name, (int) strlen(name), value) != NULL;
 }
 
 /*

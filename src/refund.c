@@ -9,6 +9,7 @@
 #include "allowance.h"
 #include "args.h"
 #include "cap.h"
+#include "jsonout.h"
 #include "key.h"
 #include "query.h"
 #include "result.h"
@@ -48,25 +49,15 @@ typedef struct RefundParts
 static Jsonb *
 metadata_with_reason(Jsonb *metadata, const char *reason)
 {
-	JsonbParseState *state = NULL;
-	JsonbValue	name;
-	JsonbValue	value;
-	JsonbValue *object;
+	JsonOut		out = {0};
 	Jsonb	   *with_reason;
 
 	if (reason == NULL)
 		return metadata;
-	name.type = jbvString;
-	name.val.string.val = "reason";
-	name.val.string.len = strlen("reason");
-	value.type = jbvString;
-	value.val.string.val = (char *) reason;
-	value.val.string.len = strlen(reason);
-	pushJsonbValue(&state, WJB_BEGIN_OBJECT, NULL);
-	pushJsonbValue(&state, WJB_KEY, &name);
-	pushJsonbValue(&state, WJB_VALUE, &value);
-	object = pushJsonbValue(&state, WJB_END_OBJECT, NULL);
-	with_reason = JsonbValueToJsonb(object);
+	jsonout_push(&out, WJB_BEGIN_OBJECT, NULL);
+	jsonout_key(&out, "reason");
+	jsonout_text(&out, reason);
+	with_reason = jsonout_end(&out);
 	if (metadata == NULL)
 		return with_reason;
 	return DatumGetJsonbP(DirectFunctionCall2(jsonb_concat, JsonbPGetDatum(metadata), JsonbPGetDatum(with_reason)));

@@ -310,7 +310,7 @@ fold_next(Fold *fold, RollupState *state, int64 horizon, int64 *left)
 		return false;
 	if (*left < PG_INT64_MAX)
 		range_limit(&range, *left);
-	*left -= rollup_read_ledger(&range, DT_NOBEGIN, DT_NOEND, false, fold_entry, fold);
+	*left -= (int64) rollup_read_ledger(&range, DT_NOBEGIN, DT_NOEND, false, fold_entry, fold);
 	state->next = range.last == PG_INT64_MAX ? PG_INT64_MIN : range.last + 1;
 	return true;
 }

@@ -119,7 +119,7 @@ setup_step(SetupSteps *steps, const char *object, const char *action)
  * Find the functions that a role can call although it is not to, and the other
  * way round.
  */
-static uint64
+static int
 wrong_functions(Oid extension, Oid schema, Oid role, const char *calls)
 {
 	QueryArgs	args = {0};
@@ -128,7 +128,7 @@ wrong_functions(Oid extension, Oid schema, Oid role, const char *calls)
 	args_datum(&args, ObjectIdGetDatum(schema));
 	args_datum(&args, ObjectIdGetDatum(role));
 	args_text(&args, calls);
-	return query_run(&wrong_functions_query, &args, SPI_OK_SELECT);
+	return (int) query_run(&wrong_functions_query, &args, SPI_OK_SELECT);
 }
 
 /*
@@ -137,10 +137,10 @@ wrong_functions(Oid extension, Oid schema, Oid role, const char *calls)
 static void
 role_functions(Oid extension, Oid schema, const char *name, Oid role, const char *calls, RoleChanges *changes)
 {
-	uint64		n = wrong_functions(extension, schema, role, calls);
+	int			n = wrong_functions(extension, schema, role, calls);
 	SPITupleTable *functions = SPI_tuptable;
 
-	for (uint64 i = 0; i < n; i++)
+	for (int i = 0; i < n; i++)
 	{
 		bool		isnull;
 		char	   *function = SPI_getvalue(functions->vals[i], functions->tupdesc, 1);
@@ -161,14 +161,14 @@ role_functions(Oid extension, Oid schema, const char *name, Oid role, const char
 /*
  * Find the tables that a role was granted anything on.
  */
-static uint64
+static int
 open_tables(Oid extension, Oid role)
 {
 	QueryArgs	args = {0};
 
 	args_datum(&args, ObjectIdGetDatum(extension));
 	args_datum(&args, ObjectIdGetDatum(role));
-	return query_run(&open_tables_query, &args, SPI_OK_SELECT);
+	return (int) query_run(&open_tables_query, &args, SPI_OK_SELECT);
 }
 
 /*
@@ -201,7 +201,7 @@ role_inner_schema(const char *name, Oid role, RoleChanges *changes)
 	if (changes->inner_usage)
 	{
 		query_utility(psprintf("REVOKE ALL ON SCHEMA ducto FROM %s CASCADE", name));
-		changes->left += query_run(&open_schema_query, &args, SPI_OK_SELECT);
+		changes->left += (int) query_run(&open_schema_query, &args, SPI_OK_SELECT);
 	}
 }
 

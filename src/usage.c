@@ -8,6 +8,7 @@
 #include "utils/memutils.h"
 
 #include "args.h"
+#include "jsonout.h"
 #include "pricing.h"
 
 #define DEFAULT_NAME	"_default"
@@ -103,7 +104,7 @@ usage_member(const char *name, const JsonbValue *value, Usage *usage)
 		if (value != NULL)
 			usage_tools(value, usage);
 	}
-	else if ((variable = expr_variable_find(name, strlen(name))) >= 0)
+	else if ((variable = expr_variable_find(name, (int) strlen(name))) >= 0)
 	{
 		if (value != NULL)
 			usage->variables[variable] = usage_number(name, value);
@@ -383,31 +384,13 @@ usage_require(PricedUsage *priced, Account *acc, Money *amount)
 }
 
 /*
- * Push a member of an object.
- */
-static void
-push_member(JsonbParseState **state, const char *name, JsonbValue *value)
-{
-	JsonbValue	key;
-
-	key.type = jbvString;
-	key.val.string.val = (char *) name;
-	key.val.string.len = strlen(name);
-	pushJsonbValue(state, WJB_KEY, &key);
-	pushJsonbValue(state, WJB_VALUE, value);
-}
-
-/*
  * Push an amount.
  */
 static void
-push_money(JsonbParseState **state, const char *name, Money amount)
+push_money(JsonOut *out, const char *name, Money amount)
 {
-	JsonbValue	value;
-
-	value.type = jbvNumeric;
-	value.val.numeric = DatumGetNumeric(money_to_datum(amount));
-	push_member(state, name, &value);
+	jsonout_key(out, name);
+	jsonout_numeric(out, DatumGetNumeric(money_to_datum(amount)));
 }
 
 /*
@@ -417,30 +400,28 @@ push_money(JsonbParseState **state, const char *name, Money amount)
 Jsonb *
 usage_explain(const PricedUsage *priced)
 {
-	JsonbParseState *state = NULL;
+	JsonOut		out = {0};
 	JsonbValue	value;
 
-	pushJsonbValue(&state, WJB_BEGIN_OBJECT, NULL);
-	value.type = jbvNumeric;
-	value.val.numeric = int64_to_numeric(pricing_version(priced->pricing));
-	push_member(&state, "version", &value);
+	jsonout_push(&out, WJB_BEGIN_OBJECT, NULL);
+	jsonout_key(&out, "version");
+	jsonout_numeric(&out, int64_to_numeric(pricing_version(priced->pricing)));
+	jsonout_key(&out, "plan_id");
 	value.type = jbvNull;
 	if (priced->plan_id != NULL)
-	{
-		value.type = jbvString;
-		value.val.string.val = (char *) priced->plan_id;
-		value.val.string.len = strlen(priced->plan_id);
-	}
-	push_member(&state, "plan_id", &value);
+		jsonout_text(&out, priced->plan_id);
+	else
+		jsonout_push(&out, WJB_VALUE, &value);
+	jsonout_key(&out, "usage");
 	value.type = jbvBinary;
 	value.val.binary.data = &priced->usage.json->root;
 	value.val.binary.len = VARSIZE(priced->usage.json) - VARHDRSZ;
-	push_member(&state, "usage", &value);
-	push_money(&state, "total", priced->price.total);
-	push_money(&state, "model_credits", priced->price.model);
-	push_money(&state, "tool_credits", priced->price.tools);
-	push_money(&state, "search_credits", priced->price.search);
-	push_money(&state, "cache_savings", priced->price.cache);
-	push_money(&state, "fixed_credits", priced->price.fixed);
-	return JsonbValueToJsonb(pushJsonbValue(&state, WJB_END_OBJECT, NULL));
+	jsonout_push(&out, WJB_VALUE, &value);
+	push_money(&out, "total", priced->price.total);
+	push_money(&out, "model_credits", priced->price.model);
+	push_money(&out, "tool_credits", priced->price.tools);
+	push_money(&out, "search_credits", priced->price.search);
+	push_money(&out, "cache_savings", priced->price.cache);
+	push_money(&out, "fixed_credits", priced->price.fixed);
+	return jsonout_end(&out);
 }

@@ -10,7 +10,6 @@
 #include "port/pg_bswap.h"
 #include "utils/builtins.h"
 #include "utils/memutils.h"
-#include "utils/numeric.h"
 
 #include "period.h"
 #include "usage_sums.h"
@@ -691,20 +690,4 @@ usage_sums_arrays(UsageSums *sums, UsageArrays *arrays)
 			take_cell(&left, &count, (int64 *) spend + at, (int32 *) entries + at);
 		}
 	}
-}
-
-/*
- * spend_to_datum returns a sum as numeric credits.
- */
-Datum
-spend_to_datum(Spend spend)
-{
-	const int64 limb = INT64CONST(1000000000000000);	/* 1/10000 credits */
-	Datum		high;
-
-	if (spend <= PG_INT64_MAX)
-		return money_to_datum((Money) spend);
-	high = DirectFunctionCall2(numeric_mul, NumericGetDatum(int64_to_numeric((int64) (spend / limb))),
-							   money_to_datum(limb));
-	return DirectFunctionCall2(numeric_add, high, money_to_datum((Money) (spend % limb)));
 }

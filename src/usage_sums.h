@@ -9,15 +9,6 @@
 
 #include "money.h"
 
-/* A sum of amounts, in 1/10000 credits: it may be beyond the bounds of one. */
-#ifdef HAVE_INT128
-typedef int128 Spend;
-typedef uint128 SpendRank;
-#else
-typedef int64 Spend;
-typedef uint64 SpendRank;
-#endif
-
 /* What a user, a model or a day has used. */
 typedef struct UserSum
 {
@@ -84,7 +75,5 @@ extern const UserSum **usage_sums_users(UsageSums *sums, int64 *n);
 extern const UserSum *usage_sums_top_user(UsageSums *sums, int64 *n);
 extern ModelSum **usage_sums_models(UsageSums *sums, int *n);
 extern DaySum **usage_sums_days(UsageSums *sums, int *n);
-
-extern Datum spend_to_datum(Spend spend);
 
 #endif

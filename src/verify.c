@@ -34,7 +34,8 @@ PG_FUNCTION_INFO_V1(ducto_verify);
 #define HOLD_SUMS(mine) \
 	"(SELECT coalesce(a.id, r.account_id) AS account_id, a.held, a.held_from_credits, r.sum, r.skipping" \
 	" FROM (SELECT * FROM ducto.accounts WHERE " mine("id") ") a FULL JOIN (SELECT account_id, sum(remaining)," \
-	" sum(remaining) FILTER (WHERE skip_allowance) AS skipping FROM ducto.reservations WHERE state = 'open' AND " mine("account_id") " GROUP BY account_id) r ON r.account_id = a.id) s"
+	" sum(remaining) FILTER (WHERE skip_allowance) AS skipping FROM ducto.reservations" \
+	" WHERE state = 'open' AND " mine("account_id") " GROUP BY account_id) r ON r.account_id = a.id) s"
 
 #define GRANT_SUMS(mine) \
 	"(SELECT coalesce(a.id, g.account_id) AS account_id, a.expiring, a.balance, g.sum" \
@@ -74,7 +75,8 @@ PG_FUNCTION_INFO_V1(ducto_verify);
 	"  AND date_trunc(CASE c.cap_type WHEN 'daily' THEN 'day' ELSE 'month' END, l.created_at AT TIME ZONE 'UTC') = c.period), 0)" \
 	" - coalesce((SELECT sum(f.amount) FROM ducto.ledger f JOIN ducto.ledger d ON d.id = f.reference AND d.account_id = f.account_id" \
 	"  WHERE f.account_id = c.account_id AND f.type = 'refund' AND (c.model = '' OR d.model = c.model)" \
-	"  AND date_trunc(CASE c.cap_type WHEN 'daily' THEN 'day' ELSE 'month' END, d.created_at AT TIME ZONE 'UTC') = c.period), 0) AS said," \
+	"  AND date_trunc(CASE c.cap_type WHEN 'daily' THEN 'day' ELSE 'month' END," \
+	"   d.created_at AT TIME ZONE 'UTC') = c.period), 0) AS said," \
 	" (SELECT coalesce(sum(cap_held), 0) FROM ducto.reservations r WHERE r.account_id = c.account_id AND state = 'open'" \
 	"  AND (c.model = '' OR r.model = c.model)) AS open" \
 	" FROM ducto.spend_caps c WHERE " mine("account_id") ") s"
@@ -129,7 +131,8 @@ PG_FUNCTION_INFO_V1(ducto_verify);
 	" WHERE spent <> said" \
 	" UNION ALL SELECT account_id, 'held by member ' || user_id, open::text, held::text FROM " MEMBER_SUMS(mine) \
 	" WHERE held <> open" \
-	" UNION ALL SELECT coalesce(a.id, t.id), 'team', 'a team and its pool', CASE WHEN a.id IS NULL THEN 'a team without a pool' ELSE 'a pool without a team' END" \
+	" UNION ALL SELECT coalesce(a.id, t.id), 'team', 'a team and its pool'," \
+	"  CASE WHEN a.id IS NULL THEN 'a team without a pool' ELSE 'a pool without a team' END" \
 	" FROM (SELECT id FROM ducto.accounts WHERE kind = 'team' AND " mine("id") ") a" \
 	" FULL JOIN (SELECT id, name FROM ducto.teams WHERE " mine("id") ") t ON t.id = a.id WHERE a.id IS NULL OR t.id IS NULL" \
 	" UNION ALL" DIFFER("expiring", "coalesce(sum, 0)", "expiring", GRANT_SUMS(mine)) \
@@ -172,7 +175,8 @@ PG_FUNCTION_INFO_V1(ducto_verify);
 #define MODEL_CELLS(condition)	ROLLUP_CELLS("models", "model_spend", "model_entries", condition)
 
 #define CELL_DIFFERS(id, what, expected) \
-	" SELECT " id ", " what " || coalesce(e.hours, a.hours) || ' hours from ' || coalesce(e.start, a.start), e.spend || ' in ' || e.entries, a.spend || ' in ' || a.entries" \
+	" SELECT " id ", " what " || coalesce(e.hours, a.hours) || ' hours from ' || coalesce(e.start, a.start)," \
+	"  e.spend || ' in ' || e.entries, a.spend || ' in ' || a.entries" \
 	" FROM " expected " WHERE e.spend IS DISTINCT FROM a.spend OR e.entries IS DISTINCT FROM a.entries"
 
 /* The hours of the rollup against the ledger, its longer periods against its hours. */

@@ -338,7 +338,7 @@ numeric_mod_opt_error(Numeric dividend, Numeric divisor, bool *error)
 }
 
 /*
- * numeric_int4_opt_error gives the nearest integer, unless it has more than nine digits.
+ * numeric_int4_opt_error gives the nearest integer, which must not have more than nine digits.
  */
 int32
 numeric_int4_opt_error(Numeric value, bool *error)
@@ -346,12 +346,7 @@ numeric_int4_opt_error(Numeric value, bool *error)
 	Numeric		whole = number_round(value, 0, true);
 	int			result = 0;
 
-	if (whole->count > 9)
-	{
-		assert(error != NULL);
-		*error = true;
-		return 0;
-	}
+	assert(whole->count <= 9);
 	for (int i = whole->count; i-- > 0;)
 		result = result * 10 + whole->digits[i];
 	return whole->negative ? -result : result;
