@@ -6,7 +6,7 @@ AS $$
 DECLARE
 	month CONSTANT timestamp := date_trunc('month', clock_timestamp() AT TIME ZONE 'UTC');
 BEGIN
-	-- An entry whose sign does not fit its type is an adjustment here; metadata.sdk_type says what it was.
+	-- An entry whose sign does not fit its type is an adjustment; metadata.sdk_type says what it was.
 	CREATE TEMPORARY TABLE sdk_entries AS
 	WITH typed AS (
 		SELECT a.place, t.id, a.kind, t.user_id, t.amount, t.at, t.theirs, t.metadata, t.reference_type, t.reference_id,
@@ -82,7 +82,8 @@ CREATE FUNCTION ducto.sdk_import_name(value text) RETURNS text
 LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp
 AS $$ SELECT value WHERE octet_length(value) BETWEEN 1 AND 255 $$;
 REVOKE ALL ON FUNCTION ducto.sdk_import_name(text) FROM PUBLIC;
-COMMENT ON FUNCTION ducto.sdk_import_name(text) IS 'For ducto_sdk_import: a name or key that the engine can have; NULL for another.';
+COMMENT ON FUNCTION ducto.sdk_import_name(text) IS
+'For ducto_sdk_import: a name or key that the engine can have; NULL for another.';
 
 CREATE FUNCTION ducto.sdk_import_check_refunds() RETURNS void
 LANGUAGE sql VOLATILE SET search_path = pg_catalog, pg_temp

@@ -160,8 +160,8 @@ FROM pg_temp.sdk_accounts s WHERE s.kind = 'team' AND s.place BETWEEN first AND 
 
 INSERT INTO ducto.team_members (team_id, user_id, role, spend_cap, month, spent, joined_at)
 SELECT s.id, m.user_id, coalesce(ducto.sdk_import_name(m.role::text), 'member'),
-	CASE WHEN m.spend_cap <> 'NaN' THEN greatest(ducto.sdk_import_money(m.spend_cap), 0.0000) END, this_month, coalesce(u.spent, 0.0000),
-	coalesce(m.joined_at, s.created_at)
+	CASE WHEN m.spend_cap <> 'NaN' THEN greatest(ducto.sdk_import_money(m.spend_cap), 0.0000) END, this_month,
+	coalesce(u.spent, 0.0000), coalesce(m.joined_at, s.created_at)
 FROM public.credit_team_members m
 JOIN pg_temp.sdk_accounts s ON s.id = m.team_id AND s.kind = 'team'
 LEFT JOIN (

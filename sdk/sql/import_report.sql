@@ -82,7 +82,8 @@ SELECT 'ledger', c.id::text, (c.sum - c.correction) || ' in entries', c.balance 
 	'booked an adjustment of ' || c.correction || ' before them'
 FROM corrections c WHERE c.correction IS NOT NULL
 UNION ALL
-SELECT 'allowance', c.id::text, coalesce(w.used, 0.0000) || ' in the window', (c.consumed - c.allowance_correction) || ' in entries',
+SELECT 'allowance', c.id::text, coalesce(w.used, 0.0000) || ' in the window',
+	(c.consumed - c.allowance_correction) || ' in entries',
 	'counted ' || c.allowance_correction || ' more'
 FROM corrections c LEFT JOIN windows w ON w.user_id = c.id WHERE c.allowance_correction IS NOT NULL
 UNION ALL
@@ -105,7 +106,8 @@ SELECT 'expiry', g.account_id::text, sum(g.remaining) || ' past its time', '0.00
 FROM ducto.grants g JOIN compared c ON c.id = g.account_id
 WHERE g.live AND g.expires_at <= now() GROUP BY g.account_id
 UNION ALL
-SELECT 'total', NULL, sum(c.balance)::text, sum(c.sum)::text, 'see the rows above' FROM compared c HAVING sum(c.balance) <> sum(c.sum)
+SELECT 'total', NULL, sum(c.balance)::text, sum(c.sum)::text, 'see the rows above'
+FROM compared c HAVING sum(c.balance) <> sum(c.sum)
 $$;
 REVOKE ALL ON FUNCTION ducto.sdk_import_report_accounts() FROM PUBLIC;
 COMMENT ON FUNCTION ducto.sdk_import_report_accounts() IS
@@ -131,7 +133,8 @@ SELECT 'entry', e.id::text, e.type || ' of ' || coalesce(e.amount::text, 'NULL')
 	CASE WHEN e.type = 'refund' THEN 'moved as an adjustment: there is no debit that it fits' ELSE 'moved so' END
 FROM entries e WHERE e.ours IS NOT NULL AND (e.our_amount IS DISTINCT FROM e.amount OR e.sdk_type IS NOT NULL)
 UNION ALL
-SELECT 'idempotency_key', e.id::text, e.metadata ->> 'idempotency_key', NULL, 'moved without it: another entry has it, or it is too long'
+SELECT 'idempotency_key', e.id::text, e.metadata ->> 'idempotency_key', NULL,
+	'moved without it: another entry has it, or it is too long'
 FROM entries e WHERE e.ours IS NOT NULL AND e.metadata ->> 'idempotency_key' IS NOT NULL AND e.idempotency_key IS NULL
 UNION ALL
 SELECT 'expires_at', e.id::text, e.metadata ->> 'expires_at', NULL, 'never expires: it is no time, or no credit'
@@ -162,7 +165,8 @@ FROM (
 JOIN ducto.accounts a ON a.id = h.account_id WHERE a.held <> h.theirs
 $$;
 REVOKE ALL ON FUNCTION ducto.sdk_import_report_holds() FROM PUBLIC;
-COMMENT ON FUNCTION ducto.sdk_import_report_holds() IS 'For ducto_sdk_import: leases that are not what they were, and differences of what is held.';
+COMMENT ON FUNCTION ducto.sdk_import_report_holds() IS
+'For ducto_sdk_import: leases that are not what they were, and differences of what is held.';
 
 CREATE FUNCTION ducto.sdk_import_report_caps() RETURNS SETOF ducto.sdk_import_difference
 LANGUAGE sql VOLATILE SET search_path = pg_catalog, pg_temp

@@ -34,7 +34,8 @@ SELECT (metadata ->> 'team_id')::uuid
 	WHERE type = 'team_usage' AND metadata ->> 'team_id' ~* '^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$'
 $$;
 REVOKE ALL ON FUNCTION ducto.sdk_import_team(text, jsonb) FROM PUBLIC;
-COMMENT ON FUNCTION ducto.sdk_import_team(text, jsonb) IS 'For ducto_sdk_import: the team whose pool an entry charged; NULL for none.';
+COMMENT ON FUNCTION ducto.sdk_import_team(text, jsonb) IS
+'For ducto_sdk_import: the team whose pool an entry charged; NULL for none.';
 
 CREATE FUNCTION ducto.sdk_import_stage_accounts() RETURNS void
 LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp
