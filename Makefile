@@ -10,7 +10,7 @@ OBJS = src/ducto.o src/money.o src/uuidv7.o src/period.o src/query.o src/result.
 	src/account.o src/grant.o src/sweep.o src/reservation.o src/settle.o src/charge.o \
 	src/refund.o src/plan.o src/cap.o src/team.o src/xact.o src/usage_sums.o src/rollup_row.o src/rollup.o \
 	src/analytics.o src/history.o src/verify.o src/access.o src/my.o \
-	src/signup.o src/setup.o
+	src/signup.o src/setup.o src/sdk.o
 SOURCE_HEADERS = $(wildcard src/*.h)
 
 # The install script is the concatenation of the capabilities, in this order.
