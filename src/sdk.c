@@ -9,6 +9,8 @@
  */
 #include "postgres.h"
 
+#include "common/cryptohash.h"
+#include "common/sha1.h"
 #include "utils/builtins.h"
 #include "utils/datetime.h"
 #include "utils/json.h"
@@ -26,6 +28,7 @@ PG_FUNCTION_INFO_V1(ducto_sdk_deduct_with_allowance);
 PG_FUNCTION_INFO_V1(ducto_sdk_create_lease);
 PG_FUNCTION_INFO_V1(ducto_sdk_settle_lease);
 PG_FUNCTION_INFO_V1(ducto_sdk_renew_lease);
+PG_FUNCTION_INFO_V1(ducto_sdk_plan_uuid);
 
 #define DEFAULT_TTL_SECONDS	600
 
@@ -36,6 +39,11 @@ typedef enum SdkSign
 	SDK_NOT_NEGATIVE,
 	SDK_NOT_ZERO
 } SdkSign;
+
+/* The namespace of the plans' ids. */
+static const unsigned char plan_namespace[UUID_LEN] = {
+	0x6d, 0x1f, 0x0c, 0x52, 0x3b, 0x7e, 0x4a, 0x1d, 0x9c, 0x40, 0x8e, 0x55, 0xd2, 0x71, 0xa6, 0x0b
+};
 
 static const char *const billing_modes[] = {"strict", "strict_prepaid", "overdraft", NULL};
 
@@ -418,4 +426,32 @@ ducto_sdk_renew_lease(PG_FUNCTION_ARGS)
 	answer = lease_answer(&reserved, rejection);
 	query_end();
 	PG_RETURN_DATUM(answer);
+}
+
+/*
+ * ducto_sdk_plan_uuid makes the id by which the SDKs know a plan: that of its
+ * key (RFC 9562, version 5).
+ */
+Datum
+ducto_sdk_plan_uuid(PG_FUNCTION_ARGS)
+{
+	text	   *key = PG_ARGISNULL(0) ? NULL : PG_GETARG_TEXT_PP(0);
+	pg_cryptohash_ctx *hash;
+	unsigned char digest[SHA1_DIGEST_LENGTH];
+	pg_uuid_t  *id;
+
+	if (key == NULL)
+		PG_RETURN_NULL();
+	hash = pg_cryptohash_create(PG_SHA1);
+	if (pg_cryptohash_init(hash) < 0 ||
+		pg_cryptohash_update(hash, plan_namespace, UUID_LEN) < 0 ||
+		pg_cryptohash_update(hash, (unsigned char *) VARDATA_ANY(key), VARSIZE_ANY_EXHDR(key)) < 0 ||
+		pg_cryptohash_final(hash, digest, sizeof(digest)) < 0)
+		elog(ERROR, "could not compute a SHA1 hash");
+	pg_cryptohash_free(hash);
+	id = palloc(sizeof(pg_uuid_t));
+	memcpy(id->data, digest, UUID_LEN);
+	id->data[6] = (id->data[6] & 0x0f) | 0x50;
+	id->data[8] = (id->data[8] & 0x3f) | 0x80;
+	PG_RETURN_UUID_P(id);
 }

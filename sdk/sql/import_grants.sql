@@ -25,9 +25,9 @@ BEGIN
 	INSERT INTO pg_temp.sdk_grants
 	SELECT e.place, e.id, e.seq, e.type, e.amount, 0.0000, e.expires_at, e.swept_at, e.created_at
 	FROM (
-		SELECT g.*, ducto.sdk_import_time(metadata ->> 'expires_at') AS expires_at,
+		SELECT g.*, nullif(ducto.sdk_time(metadata ->> 'expires_at'), 'infinity') AS expires_at,
 			CASE WHEN metadata ->> 'swept_at' IS NOT NULL
-				THEN coalesce(ducto.sdk_import_time(metadata ->> 'swept_at'), '-infinity') END AS swept_at
+				THEN coalesce(ducto.sdk_time(metadata ->> 'swept_at'), '-infinity') END AS swept_at
 		FROM (
 			SELECT place, id, seq, type, amount, metadata, created_at FROM pg_temp.sdk_entries
 			WHERE metadata ->> 'expires_at' IS NOT NULL AND amount > 0 AND type NOT IN ('usage', 'refund')
@@ -125,13 +125,14 @@ BEGIN
 			AS state,
 		r.status = 'settled' AND r.settle_tx_id IS NULL AS settled_zero,
 		CASE jsonb_typeof(r.metadata) WHEN 'object' THEN r.metadata ELSE '{}' END AS metadata,
-		coalesce(r.created_at, r.expires_at) AS created_at, r.expires_at
+		coalesce(r.created_at, r.expires_at) AS created_at, r.expires_at, t.created_at AS settled_at
 	FROM (
 		SELECT id, user_id, amount, operation_type, metadata::jsonb AS metadata, expires_at, created_at, status::text AS status,
 			billing_mode::text AS billing_mode, overdraft_floor, settle_tx_id
 		FROM public.credit_reservations
 	) r
 	JOIN pg_temp.sdk_accounts a ON a.id = r.user_id AND a.kind = 'user'
+	LEFT JOIN public.credit_transactions t ON t.id = r.settle_tx_id
 	WHERE r.status IN ('active', 'settled', 'released', 'expired') AND ducto.sdk_import_money(r.amount) > 0;
 	CREATE UNIQUE INDEX ON pg_temp.sdk_leases (place, id);
 	ANALYZE pg_temp.sdk_leases;

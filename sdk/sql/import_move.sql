@@ -93,7 +93,7 @@ BEGIN
 	SELECT s.id, l.id, l.amount, CASE l.state WHEN 'open' THEN l.amount ELSE 0.0000 END, l.operation_type, l.model,
 		l.billing_mode, l.floor, l.state, s.balance, 0.0000, l.expires_at, CASE WHEN l.settled_zero THEN s.balance END, false,
 		CASE l.state WHEN 'open' THEN l.amount ELSE 0.0000 END, l.metadata, l.created_at, l.expires_at,
-		CASE WHEN l.state <> 'open' THEN least(l.expires_at, moment) END
+		CASE WHEN l.state <> 'open' THEN coalesce(l.settled_at, least(l.expires_at, moment)) END
 	FROM pg_temp.sdk_leases l JOIN pg_temp.sdk_accounts s ON s.place = l.place
 	WHERE l.place BETWEEN first AND last;
 

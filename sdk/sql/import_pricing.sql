@@ -1,5 +1,14 @@
 -- Pricing and plans: small, and moved before the accounts.
 
+CREATE FUNCTION ducto.sdk_import_problems(config jsonb) RETURNS TABLE (path text, problem text)
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
+BEGIN ATOMIC
+	SELECT p.path, p.problem FROM ducto_validate_pricing(config => config) p;
+END;
+REVOKE ALL ON FUNCTION ducto.sdk_import_problems(jsonb) FROM PUBLIC;
+COMMENT ON FUNCTION ducto.sdk_import_problems(jsonb) IS
+'For ducto_sdk_import: what is wrong with a pricing configuration, wherever the extension ducto is.';
+
 -- Publishing gives the next number; theirs is kept instead, because clients ask by it.
 CREATE FUNCTION ducto.sdk_import_pricing() RETURNS void
 LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp
@@ -18,8 +27,8 @@ BEGIN
 		ORDER BY c.version
 	LOOP
 		CONTINUE WHEN theirs.config IS NULL OR theirs.version < 1
-			OR EXISTS (SELECT FROM @extschema@.ducto_validate_pricing(theirs.config));
-		published := (@extschema@.ducto_set_active_pricing(theirs.config, ducto.sdk_import_name(theirs.label))).version;
+			OR EXISTS (SELECT FROM ducto.sdk_import_problems(theirs.config));
+		published := (@extschema@.set_active_pricing_config(theirs.config, ducto.sdk_import_name(theirs.label)) ->> 'version')::integer;
 		UPDATE ducto.pricing SET id = theirs.id, version = theirs.version, created_at = coalesce(theirs.created_at, created_at)
 		WHERE version = published;
 		activate := CASE WHEN theirs.active THEN theirs.version ELSE activate END;
@@ -30,7 +39,7 @@ BEGIN
 		activate := active;
 	END IF;
 	IF activate IS NOT NULL THEN
-		PERFORM @extschema@.ducto_activate_pricing(activate);
+		PERFORM @extschema@.activate_pricing_config(activate);
 	ELSE
 		UPDATE ducto.pricing SET active = false WHERE ducto.pricing.active;
 	END IF;
@@ -65,7 +74,7 @@ LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
 AS $$
 SELECT p.plan_key, coalesce(p.name, p.plan_key), ducto.sdk_import_money(p.free_allowance), coalesce(p.features::jsonb, '{}'),
 	p.mode, p.per_operation, p.max_concurrent, p.floor, coalesce(p.rate_overrides::jsonb, '{}'),
-	(SELECT v.problem FROM @extschema@.ducto_validate_pricing(jsonb_build_object('models', '{"_default": "0"}'::jsonb,
+	(SELECT v.problem FROM ducto.sdk_import_problems(jsonb_build_object('models', '{"_default": "0"}'::jsonb,
 		'plans', jsonb_build_object(p.plan_key, jsonb_strip_nulls(jsonb_build_object('name', coalesce(p.name, p.plan_key),
 			'free_allowance', p.free_allowance, 'features', p.features, 'default_billing_mode', p.mode,
 			'per_operation', p.per_operation, 'max_concurrent', p.max_concurrent, 'overdraft_floor', p.floor))))) v LIMIT 1)
@@ -87,7 +96,7 @@ AS $$
 SELECT 'pricing', c.version::text, 'version ' || c.version, 'version ' || o.version,
 	CASE WHEN o.version IS NOT NULL THEN 'not moved: the engine has a version of its own with this number'
 		ELSE 'not moved: ' || coalesce((SELECT concat_ws(': ', nullif(v.path, ''), v.problem)
-			FROM @extschema@.ducto_validate_pricing(c.config::jsonb) v LIMIT 1), 'it has no number that the engine can have') END
+			FROM ducto.sdk_import_problems(c.config::jsonb) v LIMIT 1), 'it has no number that the engine can have') END
 FROM public.credit_pricing_config c
 LEFT JOIN ducto.pricing o ON o.version = c.version
 WHERE NOT EXISTS (SELECT FROM ducto.pricing p WHERE p.id = c.id)

@@ -1,18 +1,5 @@
 -- What is to be moved, in temporary tables.
 
-CREATE FUNCTION ducto.sdk_import_time(value text) RETURNS timestamptz
-LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp SET timezone = 'UTC'
-AS $$
-BEGIN
-	RETURN nullif(value::timestamptz, 'infinity');
-EXCEPTION WHEN data_exception THEN
-	RETURN NULL;
-END
-$$;
-REVOKE ALL ON FUNCTION ducto.sdk_import_time(text) FROM PUBLIC;
-COMMENT ON FUNCTION ducto.sdk_import_time(text) IS
-'For ducto_sdk_import: reads a time, in UTC when it has no offset. NULL when it cannot be read or is never.';
-
 CREATE FUNCTION ducto.sdk_import_money(value numeric) RETURNS numeric
 LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp
 AS $$ SELECT CASE WHEN value = 'NaN' THEN 0.0000 ELSE round(coalesce(value, 0), 4) END $$;
@@ -30,8 +17,7 @@ COMMENT ON FUNCTION ducto.sdk_import_correction(uuid, text) IS
 CREATE FUNCTION ducto.sdk_import_team(type text, metadata jsonb) RETURNS uuid
 LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp
 AS $$
-SELECT (metadata ->> 'team_id')::uuid
-	WHERE type = 'team_usage' AND metadata ->> 'team_id' ~* '^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$'
+SELECT ducto.sdk_uuid(metadata ->> 'team_id') WHERE type = 'team_usage'
 $$;
 REVOKE ALL ON FUNCTION ducto.sdk_import_team(text, jsonb) FROM PUBLIC;
 COMMENT ON FUNCTION ducto.sdk_import_team(text, jsonb) IS
