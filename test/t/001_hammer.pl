@@ -137,6 +137,10 @@ my %scripts = (
 					FROM ducto_deduct(who(:u), ':id', :part / 10000.0, 'deduct ' || :k || ':id');
 				INSERT INTO noted SELECT 'debit', who(:u), 'deduct ' || :k || ':id', amount, transaction_id, balance_after, idempotent, error, ':id'
 					FROM ducto_deduct(who(:u), ':id', :part / 10000.0, 'deduct ' || :k || ':id');
+				\if :how = 4
+					INSERT INTO noted SELECT 'reserve', who(:u), NULL, amount, NULL, balance, idempotent, error, reservation_id
+						FROM ducto_reserve(who(:u), :a / 10000.0, idempotency_key => 'reserve ' || :k);
+				\endif
 			\endif
 		\endif
 	},
