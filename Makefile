@@ -52,7 +52,7 @@ $(SDK_SQL): $(SDK_PARTS)
 
 # The tests of the second extension, after those of the first.
 SDK_REGRESS = $(sort $(patsubst sdk/test/sql/%.sql,%,$(wildcard sdk/test/sql/*.sql)))
-SDK_REGRESS_OPTS = --inputdir=sdk/test --outputdir=sdk/test/results --load-extension=ducto
+SDK_REGRESS_OPTS = --inputdir=sdk/test --outputdir=sdk/test/results
 installcheck: sdk-installcheck
 sdk-installcheck:
 	$(pg_regress_installcheck) $(SDK_REGRESS_OPTS) $(SDK_REGRESS)

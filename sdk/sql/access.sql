@@ -28,8 +28,8 @@ BEGIN
 			revoked := revoked + 1;
 		END IF;
 	END LOOP;
-	RETURN CASE WHEN granted > 0 THEN format('granted execute on %s functions', granted)
-		WHEN revoked > 0 THEN format('revoked execute on %s functions', revoked)
+	RETURN CASE WHEN granted > 0 THEN format('granted execute on %s function%s', granted, CASE WHEN granted > 1 THEN 's' END)
+		WHEN revoked > 0 THEN format('revoked execute on %s function%s', revoked, CASE WHEN revoked > 1 THEN 's' END)
 		WHEN may_call THEN 'had all that it is to have, and nothing else' ELSE 'had nothing' END;
 END
 $$;

@@ -1,5 +1,8 @@
 -- Moving a database of the SDKs' own engine, with all that there can be in it.
-CREATE EXTENSION ducto_sdk;
+SET client_min_messages = warning;
+DROP EXTENSION IF EXISTS ducto CASCADE;
+CREATE EXTENSION ducto_sdk CASCADE;
+RESET client_min_messages;
 SET timezone = 'UTC';
 \set SHOW_CONTEXT never
 
@@ -237,3 +240,7 @@ DROP ROLE regress_sdk_import;
 ALTER TABLE credit_spend_caps RENAME TO credit_spend_caps_old;
 SELECT * FROM ducto_sdk_import();
 SELECT * FROM ducto_verify();
+DROP TABLE user_credits, credit_transactions, credit_reservations, credit_pricing_config, credit_plans, credit_usage_window,
+	credit_teams, credit_team_members, credit_spend_caps_old;
+DROP TYPE credit_tx_type;
+DROP FUNCTION u(integer), e(integer), h(integer), p(integer), t(integer);
