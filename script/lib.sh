@@ -52,7 +52,7 @@ find_pg_config() {
 major_of() { "$1" --version | sed 's/[^0-9]*\([0-9]*\).*/\1/'; }
 
 # prepare installs what is missing, with options of script/bootstrap, sets up
-# environment and room, and puts the sources there: prepare [OPTION]
+# environment and room, and puts the sources there: prepare OPTION…
 prepare() {
 	local name
 

@@ -91,7 +91,8 @@ COMMENT ON COLUMN @extschema@.ducto_aggregate_stats_result.avg_daily_spend IS 'C
 COMMENT ON COLUMN @extschema@.ducto_aggregate_stats_result.top_model IS 'The model that most was spent on; NULL without usage.';
 COMMENT ON COLUMN @extschema@.ducto_aggregate_stats_result.top_user IS 'The user who spent most; NULL without usage.';
 
-CREATE FUNCTION @extschema@.ducto_spend_by_user(from_time timestamptz, to_time timestamptz) RETURNS SETOF @extschema@.ducto_user_spend
+CREATE FUNCTION @extschema@.ducto_spend_by_user(from_time timestamptz, to_time timestamptz)
+RETURNS SETOF @extschema@.ducto_user_spend
 LANGUAGE c STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS 'MODULE_PATHNAME', 'ducto_spend_by_user';
 REVOKE ALL ON FUNCTION @extschema@.ducto_spend_by_user(timestamptz, timestamptz) FROM PUBLIC;
@@ -99,7 +100,8 @@ COMMENT ON FUNCTION @extschema@.ducto_spend_by_user(timestamptz, timestamptz) IS
 'Returns what each user spent, in person and in teams, the largest spend first, then by id. from_time, to_time: the window, both ends included. Refunds are not subtracted.
 Exact at any moment; fast for what ducto_rollup has rolled up. Takes no lock, works on a standby. Errors: 22004, 22023.';
 
-CREATE FUNCTION @extschema@.ducto_spend_by_model(from_time timestamptz, to_time timestamptz) RETURNS SETOF @extschema@.ducto_model_spend
+CREATE FUNCTION @extschema@.ducto_spend_by_model(from_time timestamptz, to_time timestamptz)
+RETURNS SETOF @extschema@.ducto_model_spend
 LANGUAGE c STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS 'MODULE_PATHNAME', 'ducto_spend_by_model';
 REVOKE ALL ON FUNCTION @extschema@.ducto_spend_by_model(timestamptz, timestamptz) FROM PUBLIC;
@@ -107,7 +109,8 @@ COMMENT ON FUNCTION @extschema@.ducto_spend_by_model(timestamptz, timestamptz) I
 'Returns what was spent on each model, the largest spend first, then by name in byte order. from_time, to_time: the window, both ends included. Refunds are not subtracted.
 Exact at any moment; fast for what ducto_rollup has rolled up. Takes no lock, works on a standby. Errors: 22004, 22023.';
 
-CREATE FUNCTION @extschema@.ducto_top_users(max_rows integer, from_time timestamptz, to_time timestamptz) RETURNS SETOF @extschema@.ducto_top_user
+CREATE FUNCTION @extschema@.ducto_top_users(max_rows integer, from_time timestamptz, to_time timestamptz)
+RETURNS SETOF @extschema@.ducto_top_user
 LANGUAGE c STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS 'MODULE_PATHNAME', 'ducto_top_users';
 REVOKE ALL ON FUNCTION @extschema@.ducto_top_users(integer, timestamptz, timestamptz) FROM PUBLIC;
@@ -123,7 +126,8 @@ COMMENT ON FUNCTION @extschema@.ducto_daily_spend(timestamptz, timestamptz) IS
 'Returns what was spent on each UTC day, the oldest first; days without usage are left out. from_time, to_time: the window, both ends included; of a day that is partly in it, only that part counts. Refunds are not subtracted.
 Exact at any moment; fast for what ducto_rollup has rolled up. Takes no lock, works on a standby. Errors: 22004, 22023.';
 
-CREATE FUNCTION @extschema@.ducto_aggregate_stats(from_time timestamptz, to_time timestamptz) RETURNS @extschema@.ducto_aggregate_stats_result
+CREATE FUNCTION @extschema@.ducto_aggregate_stats(from_time timestamptz, to_time timestamptz)
+RETURNS @extschema@.ducto_aggregate_stats_result
 LANGUAGE c STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS 'MODULE_PATHNAME', 'ducto_aggregate_stats';
 REVOKE ALL ON FUNCTION @extschema@.ducto_aggregate_stats(timestamptz, timestamptz) FROM PUBLIC;

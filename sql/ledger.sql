@@ -141,7 +141,8 @@ CREATE FUNCTION @extschema@.ducto_list_transactions(
 ) RETURNS SETOF @extschema@.ducto_transaction
 LANGUAGE c STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS 'MODULE_PATHNAME', 'ducto_list_transactions';
-REVOKE ALL ON FUNCTION @extschema@.ducto_list_transactions(uuid, text[], timestamptz, timestamptz, integer, integer, uuid) FROM PUBLIC;
+REVOKE ALL ON FUNCTION @extschema@.ducto_list_transactions(
+	uuid, text[], timestamptz, timestamptz, integer, integer, uuid) FROM PUBLIC;
 COMMENT ON FUNCTION @extschema@.ducto_list_transactions(uuid, text[], timestamptz, timestamptz, integer, integer, uuid) IS
 'Returns the ledger of an account, newest first; with a team''s id that of its pool, user_id then being the acting member.
 types: only entries of these types (purchase, subscription, signup_bonus, adjustment, promo, usage, refund, expiry); NULL = all. from_time, to_time: only entries created in this window, both ends included. max_rows, skip_rows: the page, in rows. before: only entries before this one, for paging at a constant cost.

@@ -27,7 +27,8 @@ CREATE TABLE ducto.reservations (
 	CONSTRAINT reservations_pkey PRIMARY KEY (account_id, id)
 ) WITH (fillfactor = 80);
 
-CREATE UNIQUE INDEX reservations_idempotency_key ON ducto.reservations (account_id, idempotency_key) WHERE idempotency_key IS NOT NULL;
+CREATE UNIQUE INDEX reservations_idempotency_key ON ducto.reservations (account_id, idempotency_key)
+	WHERE idempotency_key IS NOT NULL;
 CREATE UNIQUE INDEX reservations_closing_key ON ducto.reservations (account_id, closing_key) WHERE closing_key IS NOT NULL;
 CREATE INDEX reservations_open ON ducto.reservations (account_id, expires_at) WHERE state = 'open';
 CREATE INDEX reservations_of_member ON ducto.reservations (id) WHERE actor IS NOT NULL;
@@ -147,8 +148,10 @@ CREATE FUNCTION @extschema@.ducto_reserve(
 ) RETURNS @extschema@.ducto_reserve_result
 LANGUAGE c VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS 'MODULE_PATHNAME', 'ducto_reserve';
-REVOKE ALL ON FUNCTION @extschema@.ducto_reserve(uuid, numeric, text, jsonb, numeric, integer, text, text, numeric, integer, text, text, uuid, boolean) FROM PUBLIC;
-COMMENT ON FUNCTION @extschema@.ducto_reserve(uuid, numeric, text, jsonb, numeric, integer, text, text, numeric, integer, text, text, uuid, boolean) IS
+REVOKE ALL ON FUNCTION @extschema@.ducto_reserve(
+	uuid, numeric, text, jsonb, numeric, integer, text, text, numeric, integer, text, text, uuid, boolean) FROM PUBLIC;
+COMMENT ON FUNCTION @extschema@.ducto_reserve(
+	uuid, numeric, text, jsonb, numeric, integer, text, text, numeric, integer, text, text, uuid, boolean) IS
 'Holds credits for an operation, when the allowance left this month and what is available cover them down to the floor.
 amount: credits, positive. operation_type, model: stored; 1 to 255 bytes. metadata: a JSON object. min_balance: the floor in credits when strict, 0 or more; NULL = min_balance of the active pricing, else 5. ttl_seconds: 1 to 2592000; NULL = ducto.reservation_ttl. billing_mode: strict or overdraft. overdraft_floor: the floor when overdraft, 0 or less, required then. max_concurrent: reject when so many reservations of this operation type are open, 1 or more. NULL for these three = as the user''s plan says for the operation type, else as the plan says, else strict, none, unlimited. required_feature: reject unless the user''s plan has it. idempotency_key: 1 to 255 bytes, in a set of its own; a retry returns the original result. team_id: hold them in this team''s pool, for the member user_id: only the pool and the member''s cap count then, and balances are the pool''s. skip_allowance: pay from credits alone.
 Locks the account. Returns the reservation and the user''s balance, reserved and available credits with it.
@@ -168,7 +171,8 @@ CREATE FUNCTION @extschema@.ducto_deduct(
 ) RETURNS @extschema@.ducto_deduction_result
 LANGUAGE c VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS 'MODULE_PATHNAME', 'ducto_deduct';
-REVOKE ALL ON FUNCTION @extschema@.ducto_deduct(uuid, uuid, numeric, text, jsonb, text, text, boolean, boolean, boolean) FROM PUBLIC;
+REVOKE ALL ON FUNCTION @extschema@.ducto_deduct(
+	uuid, uuid, numeric, text, jsonb, text, text, boolean, boolean, boolean) FROM PUBLIC;
 COMMENT ON FUNCTION @extschema@.ducto_deduct(uuid, uuid, numeric, text, jsonb, text, text, boolean, boolean, boolean) IS
 'Charges what an operation really cost and closes its reservation; what was held beyond it is free again.
 amount: credits, 0 or more; 0 closes without a charge. idempotency_key: 1 to 255 bytes; a retry returns the original result. metadata: a JSON object. model: NULL = the reservation''s. overrun: what to do when amount is more than is held and the rest is not covered down to the reservation''s floor: reject, clamp (charge what fits, report the shortfall) or full (charge all, even into debt). final: false captures a part, more than 0, and keeps the rest of the hold open. allow_late: whether an expired reservation may still be charged, from what is available. skip_allowance: pay from credits alone; NULL = as reserved.

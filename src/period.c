@@ -24,14 +24,14 @@ period_day(TimestampTz at)
  * day.
  */
 static DateADT
-month_start(DateADT day, int months)
+month_start(DateADT day, int ahead)
 {
 	int			year;
 	int			month;
 	int			mday;
 
 	j2date(day + POSTGRES_EPOCH_JDATE, &year, &month, &mday);
-	month += months;
+	month += ahead;
 	if (month > 12)
 	{
 		month -= 12;

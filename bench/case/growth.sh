@@ -6,10 +6,14 @@ longest=${lengths[-1]}
 sql -v "longest=$longest" -f - <<'SQL'
 SET synchronous_commit = off;
 CREATE TABLE bench.long AS
-SELECT bench.account(n) AS id, least(:longest, CASE WHEN n = 1 THEN 1000000 WHEN n = 2 THEN 100000 WHEN n < 13 THEN 10000 WHEN n < 113 THEN 1000 ELSE 10 END) AS entries
+SELECT bench.account(n) AS id,
+  least(:longest, CASE WHEN n = 1 THEN 1000000 WHEN n = 2 THEN 100000
+    WHEN n < 13 THEN 10000 WHEN n < 113 THEN 1000 ELSE 10 END) AS entries
   FROM generate_series(1, 10112) n;
-INSERT INTO ducto.ledger (account_id, seq, id, amount, balance_after, type, operation_type, idempotency_key, created_at, effective_at)
-SELECT id, a.last_seq + n, gen_random_uuid(), -0.01, a.balance - 0.01 * n, 'usage', 'usage', 'request-' || n, a.updated_at, a.updated_at
+INSERT INTO ducto.ledger (account_id, seq, id, amount, balance_after, type, operation_type, idempotency_key,
+  created_at, effective_at)
+SELECT id, a.last_seq + n, gen_random_uuid(), -0.01, a.balance - 0.01 * n, 'usage', 'usage', 'request-' || n,
+  a.updated_at, a.updated_at
   FROM bench.long JOIN ducto.accounts a USING (id), generate_series(1, entries) n;
 UPDATE ducto.accounts a SET balance = balance - 0.01 * entries, last_seq = last_seq + entries FROM bench.long l WHERE l.id = a.id;
 VACUUM ANALYZE ducto.ledger, ducto.accounts;

@@ -4,7 +4,8 @@
 entries=$(by_size 1000000 100000)
 sql -o /dev/null -v "entries=$entries" -f - <<'SQL'
 SET synchronous_commit = off;
-SELECT version FROM ducto_set_active_pricing('{"models": {"_default": "1"}, "plans": {"pro": {"name": "Pro", "free_allowance": 0.01}}}');
+SELECT version FROM ducto_set_active_pricing('{"models": {"_default": "1"},
+  "plans": {"pro": {"name": "Pro", "free_allowance": 0.01}}}');
 -- the accounts of the second half have a plan, whose allowance is used up, and two caps
 SELECT count(*) FROM generate_series(:accounts / 2 + 1, :accounts) n,
 	ducto_set_user_plan(user_id => bench.account(n), plan_id => 'pro'),

@@ -18,6 +18,7 @@ VACUUM ANALYZE;
 SQL
 PGOPTIONS='-c synchronous_commit=off' race 'Teams, synchronous_commit off, clients: 1' 1 'deduct_team/charge<=1.5'
 for sync in off on; do
-	PGOPTIONS="-c synchronous_commit=$sync" race "One hot pool, synchronous_commit $sync, clients: 16 (compare ops/s: at least 0.7)" 16 \
+	PGOPTIONS="-c synchronous_commit=$sync" race \
+		"One hot pool, synchronous_commit $sync, clients: 16 (compare ops/s: at least 0.7)" 16 \
 		'deduct_team_hot/floor_hot'
 done

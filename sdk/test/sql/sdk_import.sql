@@ -183,7 +183,7 @@ SELECT right(account_id::text, 4) AS account, seq, right(id::text, 4) AS entry, 
 	right(actor::text, 4) AS actor, model, idempotency_key AS key, right(reference::text, 4) AS ref, allowance_consumed AS allowance,
 	burned_amounts AS burned, lifetime_purchased AS purchased, expires_at IS NOT NULL AS expires,
 	metadata - 'expires_at' - 'swept_at' - 'idempotency_key' - 'model' - 'team_id' AS metadata
-FROM ducto.ledger l WHERE octet_length(metadata::text) < 300 ORDER BY account_id, l.seq;
+FROM ducto.ledger l WHERE octet_length(metadata::text) < 300 AND account_id <> u(11) ORDER BY account_id, l.seq;
 SELECT right(account_id::text, 4) AS account, right(id::text, 4) AS entry, type, amount, remaining, priority, expires_at > now() AS live
 FROM ducto.grants ORDER BY account_id, seq;
 SELECT right(account_id::text, 4) AS account, right(id::text, 4) AS lease, amount, remaining, operation_type, model, billing_mode, floor,
