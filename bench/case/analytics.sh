@@ -27,7 +27,7 @@ calls() {
 	local i
 
 	cpu_of sql -f - >"$T/times" < <(
-		echo '\timing on'
+		printf '%s\n' '\timing on'
 		for ((i = 0; i < $1; i++)); do
 			echo "$2"
 		done

@@ -77,7 +77,7 @@ DECLARE
 	role_name text;
 BEGIN
 	FOREACH role_name IN ARRAY ARRAY['anon', 'authenticated', 'service_role'] LOOP
-		IF to_regrole(role_name) IS NOT NULL THEN
+		IF pg_catalog.to_regrole(role_name) IS NOT NULL THEN
 			PERFORM ducto.sdk_adjust(role_name, false);
 		END IF;
 	END LOOP;

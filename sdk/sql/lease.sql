@@ -15,7 +15,8 @@ CREATE FUNCTION @extschema@.create_lease(
 RETURNS jsonb
 LANGUAGE c VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS 'MODULE_PATHNAME', 'ducto_sdk_create_lease';
-REVOKE ALL ON FUNCTION @extschema@.create_lease(uuid, numeric, text, text, numeric, integer, integer, text, numeric, jsonb) FROM PUBLIC;
+REVOKE ALL ON FUNCTION @extschema@.create_lease(uuid, numeric, text, text, numeric, integer, integer, text, numeric, jsonb)
+	FROM PUBLIC;
 COMMENT ON FUNCTION @extschema@.create_lease(uuid, numeric, text, text, numeric, integer, integer, text, numeric, jsonb) IS
 'ducto_reserve for the SDKs.
 p_amount: credits, positive. p_billing_mode: strict, strict_prepaid (the same) or overdraft. p_floor: what must stay of the balance when strict; negative counts as 0. p_overdraft_floor: the floor when overdraft, 0 or less; NULL = p_floor, or 0 when that is positive. p_max_concurrent: NULL = as the plan says. p_ttl_seconds: 1 to 2592000.

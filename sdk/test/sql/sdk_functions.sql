@@ -118,7 +118,7 @@ SELECT * FROM top_users(1, now() - interval '1 hour', now());
 SELECT date = to_char(now(), 'YYYY-MM-DD') AS today, pg_typeof(date), total_spend, transaction_count FROM daily_spend(now() - interval '1 second', now() + interval '1 hour');
 SELECT * FROM aggregate_stats(now() - interval '1 hour', now());
 SELECT * FROM aggregate_stats(now() - interval '2 hours', now() - interval '1 hour');
-SELECT * FROM spend_by_user(now(), now() - interval '1 hour');
+SELECT * FROM spend_by_user('2026-02-01 00:00Z', '2026-01-01 00:00Z');
 
 -- one signature each, and none that returns several columns where the clients read one
 SELECT p.proname, count(*) FROM pg_proc p JOIN pg_depend d ON d.objid = p.oid AND d.classid = 'pg_proc'::regclass AND d.deptype = 'e'
