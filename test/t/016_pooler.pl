@@ -29,7 +29,7 @@ sub new
 	append_to_file("$dir/ini", join("\n",
 		'[databases]', "few = $server pool_size=3", "single = $server pool_size=1",
 		'[pgbouncer]', 'pool_mode = transaction', 'listen_port = 6432', "unix_socket_dir = $dir",
-		'auth_type = trust', "auth_file = $dir/users", "logfile = $dir/log", @settings) . "\n");
+		'auth_type = trust', 'query_wait_timeout = 60', "auth_file = $dir/users", "logfile = $dir/log", @settings) . "\n");
 	my $output = '';
 	$self->{process} = IPC::Run::start([ $program, '-q', "$dir/ini" ], '<', \undef, '>&', \$output);
 	for (1 .. 100 * $PostgreSQL::Test::Utils::timeout_default)
@@ -152,8 +152,9 @@ sub rush
 		push @files, '-f', "$pooler->{dir}/$mode-$file\@$weight";
 		append_to_file("$pooler->{dir}/$mode-$file", $scripts{$name});
 	}
+	# a thread each, as pgbench waits for a PREPARE with the whole thread
 	my ($output, $errors) = run_command(
-		[ $node->installed_command('pgbench'), '-n', '-M', $mode, '-c', CLIENTS, '-t', TRANSACTIONS, @files, '-d', $pooler->connstr('few') ]);
+		[ $node->installed_command('pgbench'), '-n', '-M', $mode, '-c', CLIENTS, '-j', CLIENTS, '-t', TRANSACTIONS, @files, '-d', $pooler->connstr('few') ]);
 	my $expected = CLIENTS * TRANSACTIONS;
 	like($output, qr{^number of transactions actually processed: $expected/$expected$}m, "all clients are served: $mode") or diag($errors);
 	is($node->safe_psql('postgres', 'SELECT * FROM strange'), '', '... nobody sees what another one has set');
