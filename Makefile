@@ -10,7 +10,7 @@ OBJS = src/ducto.o src/money.o src/uuidv7.o src/period.o src/query.o src/result.
 	src/account.o src/grant.o src/sweep.o src/reservation.o src/settle.o src/charge.o \
 	src/refund.o src/plan.o src/cap.o src/team.o src/xact.o src/usage_sums.o src/rollup_row.o src/rollup.o \
 	src/analytics.o src/history.o src/verify.o src/access.o src/my.o \
-	src/signup.o src/setup.o
+	src/signup.o src/setup.o src/sdk.o
 SOURCE_HEADERS = $(wildcard src/*.h)
 
 # The install script is the concatenation of the capabilities, in this order.
@@ -18,7 +18,15 @@ SQL_PARTS = sql/preamble.sql sql/plan.sql sql/account.sql sql/ledger.sql sql/gra
 	sql/reservation.sql sql/refund.sql sql/cap.sql sql/team.sql sql/pricing.sql sql/expr.sql \
 	sql/analytics.sql sql/access.sql
 
-DATA_built = ducto--$(EXTVERSION).sql
+# The second extension: the functions that the SDKs call. Its C code is in ducto.so.
+SDK_VERSION = $(shell sed -n "s/^default_version *= *'\(.*\)'/\1/p" sdk/ducto_sdk.control)
+SDK_SQL = sdk/ducto_sdk--$(SDK_VERSION).sql
+SDK_PARTS = $(addprefix sdk/sql/,preamble.sql balance.sql lease.sql pricing.sql plan.sql analytics.sql team.sql \
+	import.sql import_stage.sql import_entries.sql import_grants.sql import_move.sql import_report.sql \
+	import_pricing.sql access.sql)
+
+DATA_built = ducto--$(EXTVERSION).sql $(SDK_SQL)
+DATA = sdk/ducto_sdk.control
 PG_CFLAGS = -Wall -Wextra -Wno-unused-parameter -Wno-sign-compare
 
 # pg_regress looks into its output directory before its input directory, so
@@ -28,7 +36,7 @@ REGRESS_OPTS = --inputdir=test --outputdir=test/results --load-extension=ducto
 ENCODING = UTF8
 ISOLATION = $(sort $(patsubst test/specs/%.spec,%,$(wildcard test/specs/*.spec)))
 ISOLATION_OPTS = --inputdir=test --load-extension=ducto
-EXTRA_CLEAN = ducto--$(EXTVERSION).sql test/results output_iso
+EXTRA_CLEAN = ducto--$(EXTVERSION).sql $(SDK_SQL) test/results sdk/test/results output_iso
 
 PG_CONFIG ?= pg_config
 PGXS := $(shell $(PG_CONFIG) --pgxs)
@@ -38,6 +46,17 @@ $(OBJS): $(SOURCE_HEADERS)
 
 ducto--$(EXTVERSION).sql: $(SQL_PARTS)
 	cat $^ > $@
+
+$(SDK_SQL): $(SDK_PARTS)
+	cat $^ > $@
+
+# The tests of the second extension, after those of the first.
+SDK_REGRESS = $(sort $(patsubst sdk/test/sql/%.sql,%,$(wildcard sdk/test/sql/*.sql)))
+SDK_REGRESS_OPTS = --inputdir=sdk/test --outputdir=sdk/test/results
+installcheck: sdk-installcheck
+sdk-installcheck:
+	$(pg_regress_installcheck) $(SDK_REGRESS_OPTS) $(SDK_REGRESS)
+.PHONY: sdk-installcheck
 
 # make print-VARIABLE shows a variable to scripts.
 print-%:

@@ -51,7 +51,7 @@ COMMENT ON COLUMN ducto.reservations.balance_after IS 'The balance at admission,
 COMMENT ON COLUMN ducto.reservations.reserved_after IS 'What was held after admission, for a replay.';
 COMMENT ON COLUMN ducto.reservations.first_expires_at IS 'expires_at as admitted, for a replay.';
 COMMENT ON COLUMN ducto.reservations.closing_key IS 'The key of the deduct of 0 that closed it.';
-COMMENT ON COLUMN ducto.reservations.closing_balance IS 'The balance at that deduct.';
+COMMENT ON COLUMN ducto.reservations.closing_balance IS 'The balance at the deduct of 0 that closed it, with a key or without.';
 COMMENT ON COLUMN ducto.reservations.skip_allowance IS 'Whether it is to be paid from credits alone.';
 COMMENT ON COLUMN ducto.reservations.cap_held IS 'What spend caps count while it is open: credits beyond the allowance at admission.';
 COMMENT ON COLUMN ducto.reservations.pricing_version IS 'The pricing that it was reserved under, where a usage was reserved.';

@@ -18,7 +18,8 @@ PG_FUNCTION_INFO_V1(ducto_add_credits);
 PG_FUNCTION_INFO_V1(ducto_add_team_credits);
 PG_FUNCTION_INFO_V1(ducto_get_balance);
 
-static const char *const credit_types[] = {
+/* The types of credit, the default first. */
+const char *const credit_types[] = {
 	TYPE_ADJUSTMENT, TYPE_PURCHASE, "subscription", TYPE_SIGNUP_BONUS, "promo", NULL
 };
 
@@ -26,7 +27,7 @@ static const char *const credit_types[] = {
  * Check that an amount, a type and an expiry go together.
  */
 static void
-CheckCredit(const CreditRequest *request)
+credit_check(const CreditRequest *request)
 {
 	bool		adjustment = strcmp(request->type, TYPE_ADJUSTMENT) == 0;
 	bool		expires = !TIMESTAMP_NOT_FINITE(request->expires_at);
@@ -54,9 +55,10 @@ credit_request(FunctionCallInfo fcinfo, bool team, CreditRequest *request)
 	request->type = PG_ARGISNULL(2) && team ? TYPE_PURCHASE : arg_word(fcinfo, 2, "type", credit_types);
 	request->metadata = arg_metadata(fcinfo, 3, "metadata");
 	request->expires_at = PG_ARGISNULL(4) ? DT_NOEND : arg_time(fcinfo, 4, "expires_at");
+	request->may_be_past = false;
 	request->key = arg_text(fcinfo, 5, "idempotency_key");
 	request->priority = arg_int_between(fcinfo, 6, "priority", 0, 100, DEFAULT_PRIORITY);
-	CheckCredit(request);
+	credit_check(request);
 }
 
 /*
@@ -177,7 +179,7 @@ credit_apply(const CreditRequest *request, Account *acc, CreditOutcome *outcome)
 		outcome->idempotent = true;
 		return;
 	}
-	if (known == KEY_FREE && request->expires_at <= acc->now)
+	if (known == KEY_FREE && request->expires_at <= acc->now && !request->may_be_past)
 		arg_reject("expires_at", timestamptz_to_str(request->expires_at),
 				   "\"expires_at\" must lie in the future.");
 	rejection = known == KEY_FREE ? credit_decide(acc, request) : IDEMPOTENCY_CONFLICT;

@@ -15,22 +15,6 @@
 PG_FUNCTION_INFO_V1(ducto_charge);
 PG_FUNCTION_INFO_V1(ducto_charge_usage);
 
-/* What ducto_charge is asked for. */
-typedef struct ChargeRequest
-{
-	pg_uuid_t  *user;
-	Money		amount;
-	char	   *key;
-	Jsonb	   *metadata;
-	char	   *model;
-	bool		has_floor;
-	Money		floor;
-	char	   *operation_type;
-	bool		skip_allowance;
-	char	   *required_feature;
-	PricedUsage *priced;		/* what amount is the price of; NULL for none */
-} ChargeRequest;
-
 /*
  * Door of ducto_charge.
  */
@@ -65,30 +49,16 @@ charge_entry(const ChargeRequest *request, LedgerEntry *entry)
 }
 
 /*
- * Answer of a charge that booked nothing: rejected, or of 0.
+ * Tell of a charge that booked nothing: rejected, or of 0.
  */
-static Datum
-charge_unbooked(FunctionCallInfo fcinfo, const ChargeRequest *request, Money balance, Rejection rejection)
+static Rejection
+charge_unbooked(const ChargeRequest *request, Money balance, Rejection rejection, Deduction *deduction)
 {
-	Deduction	deduction = {
-		.user = request->user,
-		.amount = request->amount,
-		.balance_after = balance,
-	};
-
-	return deduction_result(fcinfo, &deduction, rejection);
-}
-
-/*
- * Answer of a charge that was booked.
- */
-static Datum
-charge_booked(FunctionCallInfo fcinfo, const ChargeRequest *request, const LedgerEntry *entry)
-{
-	Deduction	deduction;
-
-	deduction_from_entry(&deduction, request->user, entry);
-	return deduction_result(fcinfo, &deduction, ACCEPTED);
+	memset(deduction, 0, sizeof(Deduction));
+	deduction->user = request->user;
+	deduction->amount = request->amount;
+	deduction->balance_after = balance;
+	return rejection;
 }
 
 /*
@@ -98,7 +68,7 @@ charge_booked(FunctionCallInfo fcinfo, const ChargeRequest *request, const Ledge
  * by step.
  */
 static bool
-charge_at_once(FunctionCallInfo fcinfo, const ChargeRequest *request, Datum *result)
+charge_at_once(const ChargeRequest *request, Deduction *deduction)
 {
 	const pg_uuid_t *pricing = request->priced != NULL ? pricing_id(request->priced->pricing) : NULL;
 	Account		after;
@@ -112,7 +82,7 @@ charge_at_once(FunctionCallInfo fcinfo, const ChargeRequest *request, Datum *res
 	entry.amount = -request->amount;
 	if (!debit_try_book(&after, &change, &entry))
 		return false;
-	*result = charge_booked(fcinfo, request, &entry);
+	deduction_from_entry(deduction, request->user, &entry);
 	return true;
 }
 
@@ -156,8 +126,8 @@ charge_decide(const Account *acc, const ChargeRequest *request, LedgerEntry *ent
 /*
  * Charge an account step by step.
  */
-static Datum
-charge_in_steps(FunctionCallInfo fcinfo, ChargeRequest *request)
+static Rejection
+charge_in_steps(ChargeRequest *request, Deduction *deduction)
 {
 	Account		acc;
 	LedgerEntry entry;
@@ -169,22 +139,36 @@ charge_in_steps(FunctionCallInfo fcinfo, ChargeRequest *request)
 	if (request->key != NULL)
 		known = key_find(&acc, request->key, KEY_DEBIT, NULL, NULL, &original);
 	if (known == KEY_REPLAY)
-		return deduction_replay(fcinfo, request->user, &original);
+	{
+		deduction_replay(deduction, request->user, &original);
+		return ACCEPTED;
+	}
 	if (known == KEY_CONFLICT)
-		return charge_unbooked(fcinfo, request, acc.balance, IDEMPOTENCY_CONFLICT);
+		return charge_unbooked(request, acc.balance, IDEMPOTENCY_CONFLICT, deduction);
 
 	if (request->priced != NULL)
 		rejection = usage_require(request->priced, &acc, &request->amount);
 	if (rejection != ACCEPTED)
-		return charge_unbooked(fcinfo, request, acc.balance, rejection);
+		return charge_unbooked(request, acc.balance, rejection, deduction);
 	charge_entry(request, &entry);
 	rejection = charge_decide(&acc, request, &entry);
 	if (rejection != ACCEPTED || request->amount == 0)
-		return charge_unbooked(fcinfo, request, acc.balance, rejection);
+		return charge_unbooked(request, acc.balance, rejection, deduction);
 	allowance_consume(&acc, entry.allowance_consumed);
 	account_debit(&acc, &entry, request->amount - entry.allowance_consumed);
 	account_store(&acc);
-	return charge_booked(fcinfo, request, &entry);
+	deduction_from_entry(deduction, request->user, &entry);
+	return ACCEPTED;
+}
+
+/*
+ * charge_make charges credits in one step, without a reservation. The caller
+ * has connected to SPI.
+ */
+Rejection
+charge_make(ChargeRequest *request, Deduction *deduction)
+{
+	return charge_at_once(request, deduction) ? ACCEPTED : charge_in_steps(request, deduction);
 }
 
 /*
@@ -195,13 +179,15 @@ Datum
 ducto_charge(PG_FUNCTION_ARGS)
 {
 	ChargeRequest request;
+	Deduction	deduction;
+	Rejection	rejection;
 	Datum		result;
 
 	memset(&request, 0, sizeof(request));
 	charge_request(fcinfo, &request);
 	query_begin();
-	if (!charge_at_once(fcinfo, &request, &result))
-		result = charge_in_steps(fcinfo, &request);
+	rejection = charge_make(&request, &deduction);
+	result = deduction_result(fcinfo, &deduction, rejection);
 	query_end();
 	PG_RETURN_DATUM(result);
 }
@@ -210,13 +196,12 @@ ducto_charge(PG_FUNCTION_ARGS)
  * Charge the price of a usage: by the version that was active when this
  * backend last looked, if it still is.
  */
-static Datum
-charge_usage(FunctionCallInfo fcinfo, ChargeRequest *request)
+static Rejection
+charge_usage(ChargeRequest *request, Deduction *deduction)
 {
 	PricedUsage *priced = request->priced;
 	Pricing    *assumed = pricing_assume_active();
 	Pricing    *active;
-	Datum		result;
 
 	request->model = priced->usage.model;
 	request->skip_allowance = priced->usage.fixed_job != NULL;
@@ -225,8 +210,8 @@ charge_usage(FunctionCallInfo fcinfo, ChargeRequest *request)
 	{
 		usage_price(priced, assumed, NULL);
 		request->amount = priced->price.total;
-		if (charge_at_once(fcinfo, request, &result))
-			return result;
+		if (charge_at_once(request, deduction))
+			return ACCEPTED;
 	}
 	active = pricing_get_active(false);
 	if (assumed == NULL || active != assumed)
@@ -234,7 +219,7 @@ charge_usage(FunctionCallInfo fcinfo, ChargeRequest *request)
 		usage_price(priced, active, NULL);
 		request->amount = priced->price.total;
 	}
-	return charge_in_steps(fcinfo, request);
+	return charge_in_steps(request, deduction);
 }
 
 /*
@@ -249,6 +234,8 @@ ducto_charge_usage(PG_FUNCTION_ARGS)
 	ChargeRequest request = {.priced = &priced};
 	pg_uuid_t  *reservation = PG_ARGISNULL(2) ? NULL : PG_GETARG_UUID_P(2);
 	const char *overrun;
+	Deduction	deduction;
+	Rejection	rejection;
 	Datum		result;
 
 	request.user = arg_uuid(fcinfo, 0, "user_id");
@@ -259,9 +246,10 @@ ducto_charge_usage(PG_FUNCTION_ARGS)
 
 	query_begin();
 	if (reservation != NULL)
-		result = settle_usage(fcinfo, request.user, reservation, &priced, request.key, request.metadata, overrun);
+		rejection = settle_usage(request.user, reservation, &priced, request.key, request.metadata, overrun, &deduction);
 	else
-		result = charge_usage(fcinfo, &request);
+		rejection = charge_usage(&request, &deduction);
+	result = deduction_result(fcinfo, &deduction, rejection);
 	query_end();
 	PG_RETURN_DATUM(result);
 }

@@ -20,6 +20,7 @@ typedef struct CreditRequest
 	const char *type;
 	Jsonb	   *metadata;		/* NULL for an empty object */
 	TimestampTz expires_at;		/* infinity for never */
+	bool		may_be_past;	/* expires_at is taken even when it is */
 	char	   *key;			/* NULL for none */
 	int			priority;
 } CreditRequest;
@@ -36,6 +37,8 @@ typedef struct CreditOutcome
 	TimestampTz expires_at;		/* infinity for never */
 	bool		idempotent;		/* it was booked before, under the same key */
 } CreditOutcome;
+
+extern const char *const credit_types[];
 
 extern void credit_add(const CreditRequest *request, CreditOutcome *outcome);
 

@@ -50,7 +50,8 @@ void
 deduction_from_entry(Deduction *deduction, const pg_uuid_t *user, const LedgerEntry *entry)
 {
 	memset(deduction, 0, sizeof(Deduction));
-	deduction->transaction = &entry->id;
+	deduction->booked = true;
+	deduction->transaction = entry->id;
 	deduction->user = user;
 	deduction->amount = -entry->amount;
 	deduction->balance_after = entry->balance_after;
@@ -68,7 +69,7 @@ deduction_result(FunctionCallInfo fcinfo, const Deduction *deduction, Rejection 
 	ResultRow	row;
 
 	result_begin(&row, fcinfo);
-	result_uuid(&row, deduction->transaction);
+	result_uuid(&row, deduction->booked ? &deduction->transaction : NULL);
 	result_uuid(&row, deduction->user);
 	result_money(&row, deduction->amount);
 	result_money(&row, deduction->balance_after);
@@ -80,21 +81,19 @@ deduction_result(FunctionCallInfo fcinfo, const Deduction *deduction, Rejection 
 }
 
 /*
- * deduction_replay makes the original answer of a debit again.
+ * deduction_replay tells what a debit took that was booked before.
  */
-Datum
-deduction_replay(FunctionCallInfo fcinfo, const pg_uuid_t *user, const LedgerRecord *original)
+void
+deduction_replay(Deduction *deduction, const pg_uuid_t *user, const LedgerRecord *original)
 {
-	Deduction	deduction = {
-		.transaction = &original->id,
-		.user = user,
-		.amount = -original->amount,
-		.balance_after = original->balance_after,
-		.allowance_consumed = original->allowance_consumed,
-		.shortfall = original->shortfall,
-		.idempotent = true,
-		.cap_warning = original->cap_warning,
-	};
-
-	return deduction_result(fcinfo, &deduction, ACCEPTED);
+	memset(deduction, 0, sizeof(Deduction));
+	deduction->booked = true;
+	deduction->transaction = original->id;
+	deduction->user = user;
+	deduction->amount = -original->amount;
+	deduction->balance_after = original->balance_after;
+	deduction->allowance_consumed = original->allowance_consumed;
+	deduction->shortfall = original->shortfall;
+	deduction->idempotent = true;
+	deduction->cap_warning = original->cap_warning;
 }

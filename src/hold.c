@@ -58,6 +58,11 @@ static KeptQuery hold_closing_key_query = {
 	.types = {UUIDOID, TEXTOID}
 };
 
+static KeptQuery hold_closed_at_query = {
+	.sql = "SELECT coalesce(closed_at, 'infinity') FROM ducto.reservations WHERE account_id = $1 AND id = $2",
+	.types = {UUIDOID, UUIDOID}
+};
+
 static KeptQuery hold_update_query = {
 	.sql = "UPDATE ducto.reservations SET remaining = $3, state = $4, expires_at = $5, closing_key = $6,"
 	" closing_balance = $7, closed_at = coalesce(closed_at, $8), cap_held = $9 WHERE account_id = $1 AND id = $2",
@@ -200,6 +205,7 @@ hold_find_by(KeptQuery *query, QueryArgs *args, Hold *hold)
 	hold->reserved_after = row_money(0, 11);
 	hold->first_expires_at = row_time(0, 12);
 	hold->closing_key = row_text(0, 13);
+	hold->closed_by_zero = !row_is_null(0, 14);
 	hold->closing_balance = row_money(0, 14);
 	hold->created_at = row_time(0, 15);
 	hold->expires_at = row_time(0, 16);
@@ -253,6 +259,22 @@ hold_find_closing_key(const pg_uuid_t *account, const char *key, Hold *hold)
 }
 
 /*
+ * hold_closed_at returns when a reservation of a locked account was closed,
+ * infinity when it was not.
+ */
+TimestampTz
+hold_closed_at(const pg_uuid_t *account, const pg_uuid_t *id)
+{
+	QueryArgs	args = {0};
+
+	args_uuid(&args, account);
+	args_uuid(&args, id);
+	if (query_run(&hold_closed_at_query, &args, SPI_OK_SELECT) != 1)
+		elog(ERROR, "reservation is gone");
+	return row_time(0, 1);
+}
+
+/*
  * hold_update writes what of a reservation can change: what remains, its
  * state, when it expires, and the deduct of 0 that closed it.
  */
@@ -267,7 +289,7 @@ hold_update(const pg_uuid_t *account, const Hold *hold, TimestampTz now)
 	args_text(&args, hold_states[hold->state]);
 	args_time(&args, hold->expires_at);
 	args_text(&args, hold->closing_key);
-	if (hold->closing_key != NULL)
+	if (hold->closed_by_zero)
 		args_money(&args, hold->closing_balance);
 	else
 		args_null(&args);

@@ -34,6 +34,7 @@ typedef struct Hold
 	Money		reserved_after;
 	TimestampTz first_expires_at;
 	const char *closing_key;
+	bool		closed_by_zero; /* a deduct of 0 closed it, at closing_balance */
 	Money		closing_balance;
 	bool		skip_allowance;
 	Money		cap_held;		/* what caps count */
@@ -56,6 +57,7 @@ extern bool hold_insert(const pg_uuid_t *account, const Hold *hold);
 extern bool hold_owner(const pg_uuid_t *user, const pg_uuid_t *id, pg_uuid_t *owner);
 extern bool hold_find(const pg_uuid_t *account, const pg_uuid_t *id, Hold *hold);
 extern bool hold_find_key(const pg_uuid_t *account, const char *key, Hold *hold);
+extern TimestampTz hold_closed_at(const pg_uuid_t *account, const pg_uuid_t *id);
 extern bool hold_find_closing_key(const pg_uuid_t *account, const char *key, Hold *hold);
 extern void hold_update(const pg_uuid_t *account, const Hold *hold, TimestampTz now);
 extern int64 holds_count_open(const pg_uuid_t *account, const char *operation_type, TimestampTz now,

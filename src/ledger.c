@@ -54,6 +54,12 @@ static KeptQuery ledger_id_query = {
 	.types = {UUIDOID}
 };
 
+static KeptQuery ledger_settlement_query = {
+	.sql = "SELECT " RECORD_COLUMNS " FROM ducto.ledger WHERE account_id = $1 AND seq > $2 AND reference = $3 AND type = 'usage'"
+	" ORDER BY seq LIMIT 1",
+	.types = {UUIDOID, INT8OID, UUIDOID}
+};
+
 /* Exact under the account's lock. */
 static KeptQuery ledger_refunded_query = {
 	.sql = "SELECT coalesce(sum(amount), 0), coalesce(-sum(allowance_consumed), 0)"
@@ -335,6 +341,21 @@ ledger_seq_before(const pg_uuid_t *account, int64 last_seq, TimestampTz at,
 			high = middle - 1;
 	}
 	return low;
+}
+
+/*
+ * ledger_find_settlement finds the entry of a locked account that settled a
+ * reservation, which was closed with it or before it.
+ */
+bool
+ledger_find_settlement(const Account *acc, const pg_uuid_t *reservation, TimestampTz closed_at, LedgerRecord *record)
+{
+	QueryArgs	args = {0};
+
+	args_uuid(&args, &acc->id);
+	args_int8(&args, ledger_seq_before(&acc->id, acc->last_seq, closed_at, false, false, false));
+	args_uuid(&args, reservation);
+	return record_from_row(record, query_run(&ledger_settlement_query, &args, SPI_OK_SELECT));
 }
 
 /*

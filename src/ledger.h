@@ -78,6 +78,8 @@ extern bool ledger_find_key(const pg_uuid_t *account, const char *key, LedgerRec
 extern bool ledger_find_id(const pg_uuid_t *id, LedgerRecord *record);
 extern void ledger_refunded(const pg_uuid_t *account, const pg_uuid_t *reference, Money *credits,
 							Money *allowance);
+extern bool ledger_find_settlement(const Account *acc, const pg_uuid_t *reservation, TimestampTz closed_at,
+								   LedgerRecord *record);
 extern int64 ledger_seq_before(const pg_uuid_t *account, int64 last_seq, TimestampTz at,
 							   bool inclusive, bool effective, bool read_only);
 extern Money ledger_balance_at_seq(const pg_uuid_t *account, int64 seq);

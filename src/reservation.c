@@ -21,28 +21,6 @@ PG_FUNCTION_INFO_V1(ducto_can_afford);
 
 static const char *const billing_modes[] = {"strict", "overdraft", NULL};
 
-/* What ducto_reserve is asked for. */
-typedef struct ReserveRequest
-{
-	pg_uuid_t  *user;
-	pg_uuid_t  *team;			/* whose pool holds; NULL for the user's own account */
-	Money		amount;
-	char	   *operation_type;
-	Jsonb	   *metadata;
-	bool		has_min_balance;	/* else as the active pricing says */
-	Money		min_balance;
-	int			ttl_seconds;
-	char	   *model;
-	const char *billing_mode;	/* NULL = as the plan says */
-	bool		has_floor;
-	Money		overdraft_floor;
-	int			max_concurrent; /* 0 = as the plan says */
-	char	   *required_feature;
-	char	   *key;
-	bool		skip_allowance;
-	PricedUsage *priced;		/* what amount is the price of; NULL for none */
-} ReserveRequest;
-
 /* What of it is left to the plan, resolved. */
 typedef struct ReserveTerms
 {
@@ -105,45 +83,67 @@ reserve_terms(const ReserveRequest *request, const UserPlan *plan, ReserveTerms 
 }
 
 /*
- * Answer of ducto_reserve and ducto_renew. expires_at is infinity for none.
+ * Answer of ducto_reserve and ducto_renew.
  */
 static Datum
-reserve_result(FunctionCallInfo fcinfo, const pg_uuid_t *reservation, const pg_uuid_t *user, Money amount,
-			   Money balance, Money reserved, const char *billing_mode, TimestampTz expires_at,
-			   bool idempotent, Rejection rejection)
+reserve_result(FunctionCallInfo fcinfo, const Reserved *reserved, Rejection rejection)
 {
 	ResultRow	row;
 
 	result_begin(&row, fcinfo);
-	result_uuid(&row, reservation);
-	result_uuid(&row, user);
-	result_money(&row, amount);
-	result_money(&row, balance);
-	result_money(&row, reserved);
-	result_money(&row, balance - reserved);
-	result_text(&row, billing_mode);
-	result_time_or_null(&row, expires_at);
-	result_bool(&row, idempotent);
+	result_uuid(&row, reserved->booked ? &reserved->reservation : NULL);
+	result_uuid(&row, reserved->user);
+	result_money(&row, reserved->amount);
+	result_money(&row, reserved->balance);
+	result_money(&row, reserved->reserved);
+	result_money(&row, reserved->balance - reserved->reserved);
+	result_text(&row, reserved->billing_mode);
+	result_time_or_null(&row, reserved->expires_at);
+	result_bool(&row, reserved->idempotent);
 	return result_end_with_error(&row, rejection);
 }
 
 /*
- * Make the original answer of a reserve again.
+ * Tell of a rejected reserve.
  */
-static Datum
-reserve_replay(FunctionCallInfo fcinfo, const ReserveRequest *request, const Hold *hold)
+static Rejection
+reserve_rejected(const ReserveRequest *request, const Account *acc, const char *billing_mode,
+				 Rejection rejection, Reserved *reserved)
 {
-	return reserve_result(fcinfo, &hold->id, request->user, hold->amount, hold->balance_after,
-						  hold->reserved_after, hold->billing_mode, hold->first_expires_at, true, ACCEPTED);
+	memset(reserved, 0, sizeof(Reserved));
+	reserved->user = request->user;
+	reserved->amount = request->amount;
+	reserved->balance = acc->balance;
+	reserved->reserved = acc->held;
+	reserved->allowance_left = allowance_left(acc, acc->now);
+	reserved->billing_mode = billing_mode;
+	reserved->expires_at = DT_NOEND;
+	return rejection;
 }
 
 /*
- * Write the reservation of an account that holds its amount already, and
- * answer.
+ * Tell of a reservation as it was admitted, now or before.
+ */
+static void
+reserve_made(const ReserveRequest *request, const Hold *hold, Reserved *reserved)
+{
+	memset(reserved, 0, sizeof(Reserved));
+	reserved->booked = true;
+	reserved->reservation = hold->id;
+	reserved->user = request->user;
+	reserved->amount = hold->amount;
+	reserved->balance = hold->balance_after;
+	reserved->reserved = hold->reserved_after;
+	reserved->billing_mode = hold->billing_mode;
+}
+
+/*
+ * Write the reservation of an account that holds its amount already. False:
+ * its key is known.
  */
 static bool
-reserve_book(FunctionCallInfo fcinfo, const ReserveRequest *request, const ReserveTerms *terms,
-			 const Account *acc, Money cap_held, Datum *result)
+reserve_book(const ReserveRequest *request, const ReserveTerms *terms, const Account *acc, Money cap_held,
+			 Reserved *reserved)
 {
 	Hold		hold = {
 		.amount = request->amount,
@@ -170,8 +170,9 @@ reserve_book(FunctionCallInfo fcinfo, const ReserveRequest *request, const Reser
 	uuidv7_make(&hold.id, hold.created_at);
 	if (!hold_insert(&acc->id, &hold))
 		return false;
-	*result = reserve_result(fcinfo, &hold.id, request->user, hold.amount, acc->balance, acc->held,
-							 hold.billing_mode, hold.expires_at, false, ACCEPTED);
+	reserve_made(request, &hold, reserved);
+	reserved->allowance_left = allowance_left(acc, acc->now);
+	reserved->expires_at = hold.expires_at;
 	return true;
 }
 
@@ -196,7 +197,7 @@ reserve_is_plain(const ReserveRequest *request)
  * to be made step by step.
  */
 static bool
-reserve_at_once(FunctionCallInfo fcinfo, const ReserveRequest *request, Datum *result)
+reserve_at_once(const ReserveRequest *request, Reserved *reserved)
 {
 	ReserveTerms terms = {.billing_mode = "strict"};
 	Account		after;
@@ -207,7 +208,7 @@ reserve_at_once(FunctionCallInfo fcinfo, const ReserveRequest *request, Datum *r
 	if (!account_try_hold(request->user, request->amount, request->has_min_balance ? &request->min_balance : NULL,
 						  request->ttl_seconds, &after, &change, &terms.floor))
 		return false;
-	if (reserve_book(fcinfo, request, &terms, &after, request->amount, result))
+	if (reserve_book(request, &terms, &after, request->amount, reserved))
 		return true;
 	account_undo(request->user, &change);
 	return false;
@@ -290,30 +291,32 @@ reserve_price(ReserveRequest *request, Account *acc)
  * Reserve step by step. A new user's account is made only when it admits the
  * reservation.
  */
-static Datum
-reserve_in_steps(FunctionCallInfo fcinfo, ReserveRequest *request)
+static Rejection
+reserve_in_steps(ReserveRequest *request, Reserved *reserved)
 {
 	Account		acc;
 	Hold		hold;
 	ReserveTerms terms;
 	Rejection	rejection;
 	Money		cap_held;
-	Datum		result;
 
 	for (;;)
 	{
 		if (!reserve_lock(request, &acc))
 		{
 			account_check_user(request->user);
-			return reserve_result(fcinfo, NULL, request->user, request->amount, 0, 0, "strict", DT_NOEND,
-								  false, TEAM_NOT_FOUND);
+			memset(&acc, 0, sizeof(Account));	/* it may be a user's: show nothing of it */
+			return reserve_rejected(request, &acc, "strict", TEAM_NOT_FOUND, reserved);
 		}
 		if (acc.exists && request->key != NULL && hold_find_key(&acc.id, request->key, &hold))
 		{
-			if (reserve_is_same(request, &hold))
-				return reserve_replay(fcinfo, request, &hold);
-			return reserve_result(fcinfo, NULL, request->user, request->amount, acc.balance, acc.held,
-								  hold.billing_mode, DT_NOEND, false, IDEMPOTENCY_CONFLICT);
+			if (!reserve_is_same(request, &hold))
+				return reserve_rejected(request, &acc, hold.billing_mode, IDEMPOTENCY_CONFLICT, reserved);
+			reserve_made(request, &hold, reserved);
+			reserved->allowance_left = allowance_left(&acc, acc.now);
+			reserved->expires_at = hold.first_expires_at;
+			reserved->idempotent = true;
+			return ACCEPTED;
 		}
 		rejection = reserve_entitled(&acc, request);
 		if (rejection == ACCEPTED && request->priced != NULL)
@@ -323,8 +326,7 @@ reserve_in_steps(FunctionCallInfo fcinfo, ReserveRequest *request)
 		if (rejection == ACCEPTED)
 			rejection = reserve_decide(&acc, request, &terms, cap_held);
 		if (rejection != ACCEPTED)
-			return reserve_result(fcinfo, NULL, request->user, request->amount, acc.balance, acc.held,
-								  terms.billing_mode, DT_NOEND, false, rejection);
+			return reserve_rejected(request, &acc, terms.billing_mode, rejection, reserved);
 		if (acc.exists)
 			break;
 		account_create(request->user, "user");
@@ -335,9 +337,32 @@ reserve_in_steps(FunctionCallInfo fcinfo, ReserveRequest *request)
 		acc.held_from_credits += request->amount;
 	acc.next_boundary = Min(acc.next_boundary, acc.now + request->ttl_seconds * USECS_PER_SEC);
 	account_store(&acc);
-	if (!reserve_book(fcinfo, request, &terms, &acc, cap_held, &result))
+	if (!reserve_book(request, &terms, &acc, cap_held, reserved))
 		elog(ERROR, "idempotency key \"%s\" is known", request->key);
-	return result;
+	return ACCEPTED;
+}
+
+/*
+ * reserve_make holds credits for an operation. The caller has connected to
+ * SPI.
+ */
+Rejection
+reserve_make(ReserveRequest *request, Reserved *reserved)
+{
+	return reserve_at_once(request, reserved) ? ACCEPTED : reserve_in_steps(request, reserved);
+}
+
+/*
+ * reserve_refuse rejects a reserve whatever the account has, and tells what
+ * that is. The caller has connected to SPI.
+ */
+Rejection
+reserve_refuse(ReserveRequest *request, Rejection rejection, Reserved *reserved)
+{
+	Account		acc;
+
+	account_lock(request->user, &acc);
+	return reserve_rejected(request, &acc, request->billing_mode, rejection, reserved);
 }
 
 /*
@@ -348,12 +373,14 @@ Datum
 ducto_reserve(PG_FUNCTION_ARGS)
 {
 	ReserveRequest request = {0};
+	Reserved	reserved;
+	Rejection	rejection;
 	Datum		result;
 
 	reserve_request(fcinfo, &request);
 	query_begin();
-	if (!reserve_at_once(fcinfo, &request, &result))
-		result = reserve_in_steps(fcinfo, &request);
+	rejection = reserve_make(&request, &reserved);
+	result = reserve_result(fcinfo, &reserved, rejection);
 	query_end();
 	PG_RETURN_DATUM(result);
 }
@@ -368,6 +395,8 @@ ducto_reserve_usage(PG_FUNCTION_ARGS)
 	ReserveRequest request = {0};
 	PricedUsage priced = {0};
 	Pricing    *pricing;
+	Reserved	reserved;
+	Rejection	rejection;
 	Datum		result;
 
 	request.user = arg_uuid(fcinfo, 0, "user_id");
@@ -387,8 +416,8 @@ ducto_reserve_usage(PG_FUNCTION_ARGS)
 	request.amount = priced.price.total;
 	request.has_min_balance = pricing != NULL;
 	request.min_balance = pricing != NULL ? pricing_floor(pricing) : 0;
-	if (!reserve_at_once(fcinfo, &request, &result))
-		result = reserve_in_steps(fcinfo, &request);
+	rejection = reserve_make(&request, &reserved);
+	result = reserve_result(fcinfo, &reserved, rejection);
 	query_end();
 	PG_RETURN_DATUM(result);
 }
@@ -424,6 +453,41 @@ reservation_lock(const pg_uuid_t *user, const pg_uuid_t *id, Account *acc, Hold 
 }
 
 /*
+ * renew_make lets an open reservation expire later. The caller has connected
+ * to SPI.
+ */
+Rejection
+renew_make(pg_uuid_t *user, pg_uuid_t *reservation, int ttl_seconds, Reserved *reserved)
+{
+	Account		acc;
+	Hold		hold = {0};
+	Rejection	rejection = RESERVATION_NOT_FOUND;
+
+	if (reservation_lock(user, reservation, &acc, &hold))
+		rejection = hold_rejection(&hold);
+	else
+		hold.expires_at = DT_NOEND;
+	if (rejection == ACCEPTED)
+	{
+		hold.expires_at = acc.now + ttl_seconds * USECS_PER_SEC;
+		hold_update(&acc.id, &hold, acc.now);
+		acc.next_boundary = Min(acc.next_boundary, hold.expires_at);
+		account_store(&acc);
+	}
+	memset(reserved, 0, sizeof(Reserved));
+	reserved->booked = true;
+	reserved->reservation = *reservation;
+	reserved->user = user;
+	reserved->amount = hold.amount;
+	reserved->balance = acc.balance;
+	reserved->reserved = acc.held;
+	reserved->allowance_left = allowance_left(&acc, acc.now);
+	reserved->billing_mode = hold.billing_mode;
+	reserved->expires_at = hold.expires_at;
+	return rejection;
+}
+
+/*
  * ducto_renew lets an open reservation expire later. It locks the account.
  * Arguments, rejections and errors: see its COMMENT.
  */
@@ -433,28 +497,13 @@ ducto_renew(PG_FUNCTION_ARGS)
 	pg_uuid_t  *user = arg_uuid(fcinfo, 0, "user_id");
 	pg_uuid_t  *reservation = arg_uuid(fcinfo, 1, "reservation_id");
 	int			ttl_seconds = arg_int_between(fcinfo, 2, "ttl_seconds", 1, TTL_MAX_SECONDS, reservation_ttl);
-	Account		acc;
-	Hold		hold = {0};
+	Reserved	reserved;
 	Rejection	rejection;
 	Datum		result;
 
 	query_begin();
-	if (!reservation_lock(user, reservation, &acc, &hold))
-	{
-		rejection = RESERVATION_NOT_FOUND;
-		hold.expires_at = DT_NOEND;
-	}
-	else
-		rejection = hold_rejection(&hold);
-	if (rejection == ACCEPTED)
-	{
-		hold.expires_at = acc.now + ttl_seconds * USECS_PER_SEC;
-		hold_update(&acc.id, &hold, acc.now);
-		acc.next_boundary = Min(acc.next_boundary, hold.expires_at);
-		account_store(&acc);
-	}
-	result = reserve_result(fcinfo, reservation, user, hold.amount, acc.balance, acc.held,
-							hold.billing_mode, hold.expires_at, false, rejection);
+	rejection = renew_make(user, reservation, ttl_seconds, &reserved);
+	result = reserve_result(fcinfo, &reserved, rejection);
 	query_end();
 	PG_RETURN_DATUM(result);
 }

@@ -16,23 +16,6 @@ PG_FUNCTION_INFO_V1(ducto_deduct);
 
 static const char *const overrun_words[] = {"reject", "clamp", "full", NULL};
 
-/* What ducto_deduct is asked for. */
-typedef struct SettleRequest
-{
-	pg_uuid_t  *user;
-	pg_uuid_t  *reservation;
-	Money		amount;
-	char	   *key;
-	Jsonb	   *metadata;
-	char	   *model;
-	const char *overrun;
-	bool		final;
-	bool		allow_late;
-	bool		skip_is_null;	/* as reserved */
-	bool		skip_allowance;
-	PricedUsage *priced;		/* what amount is the price of; NULL for none */
-} SettleRequest;
-
 /* What is to be booked. */
 typedef struct SettlePlan
 {
@@ -183,53 +166,45 @@ settle_book(Account *acc, Hold *hold, const SettleRequest *request, const Settle
 	{
 		entry->balance_after = acc->balance;
 		hold->closing_key = request->key;
+		hold->closed_by_zero = true;
 		hold->closing_balance = acc->balance;
 	}
 	hold_update(&acc->id, hold, acc->now);
 }
 
 /*
- * Answer of a rejected deduct.
+ * Tell of a rejected deduct.
  */
-static Datum
-settle_rejected(FunctionCallInfo fcinfo, const SettleRequest *request, const Account *acc, Rejection rejection)
+static Rejection
+settle_rejected(const SettleRequest *request, const Account *acc, Rejection rejection, Deduction *deduction)
 {
-	Deduction	deduction = {
-		.user = request->user,
-		.amount = request->amount,
-		.balance_after = acc->balance,
-	};
-
-	return deduction_result(fcinfo, &deduction, rejection);
+	memset(deduction, 0, sizeof(Deduction));
+	deduction->user = request->user;
+	deduction->amount = request->amount;
+	deduction->balance_after = acc->balance;
+	return rejection;
 }
 
 /*
- * Answer of a deduct that was made.
+ * Tell of a deduct that was made.
  */
-static Datum
-settle_result(FunctionCallInfo fcinfo, const SettleRequest *request, const LedgerEntry *entry)
+static void
+settle_made(const SettleRequest *request, const LedgerEntry *entry, Deduction *deduction)
 {
-	Deduction	deduction;
-
-	deduction_from_entry(&deduction, request->user, entry);
-	if (request->amount == 0)
-		deduction.transaction = NULL;
-	return deduction_result(fcinfo, &deduction, ACCEPTED);
+	deduction_from_entry(deduction, request->user, entry);
+	deduction->booked = request->amount > 0;
 }
 
 /*
- * Make the original answer of a deduct of 0 again.
+ * settle_replay_zero tells of a deduct of 0 that was made before.
  */
-static Datum
-settle_replay_zero(FunctionCallInfo fcinfo, const SettleRequest *request, const Hold *hold)
+void
+settle_replay_zero(const SettleRequest *request, const Hold *hold, Deduction *deduction)
 {
-	Deduction	deduction = {
-		.user = request->user,
-		.balance_after = hold->closing_balance,
-		.idempotent = true,
-	};
-
-	return deduction_result(fcinfo, &deduction, ACCEPTED);
+	memset(deduction, 0, sizeof(Deduction));
+	deduction->user = request->user;
+	deduction->balance_after = hold->closing_balance;
+	deduction->idempotent = true;
 }
 
 /*
@@ -237,7 +212,7 @@ settle_replay_zero(FunctionCallInfo fcinfo, const SettleRequest *request, const 
  * nothing was done, and the deduct is to be made step by step.
  */
 static bool
-settle_at_once(FunctionCallInfo fcinfo, const SettleRequest *request, Datum *result)
+settle_at_once(const SettleRequest *request, Deduction *deduction)
 {
 	Account		after;
 	AccountChange change;
@@ -255,15 +230,15 @@ settle_at_once(FunctionCallInfo fcinfo, const SettleRequest *request, Datum *res
 		hold_reopen(request->user, &hold);
 		return false;
 	}
-	*result = settle_result(fcinfo, request, &entry);
+	settle_made(request, &entry, deduction);
 	return true;
 }
 
 /*
  * Charge a reservation step by step.
  */
-static Datum
-settle_in_steps(FunctionCallInfo fcinfo, SettleRequest *request)
+static Rejection
+settle_in_steps(SettleRequest *request, Deduction *deduction)
 {
 	Account		acc;
 	Hold		hold;
@@ -279,23 +254,40 @@ settle_in_steps(FunctionCallInfo fcinfo, SettleRequest *request)
 		known = key_find(&acc, request->key, KEY_DEBIT, request->reservation,
 						 found && hold.has_actor ? &hold.actor : NULL, &original);
 	if (known == KEY_REPLAY)
-		return deduction_replay(fcinfo, request->user, &original);
+	{
+		deduction_replay(deduction, request->user, &original);
+		return ACCEPTED;
+	}
 	if (known == KEY_CONFLICT)
-		return settle_rejected(fcinfo, request, &acc, IDEMPOTENCY_CONFLICT);
+		return settle_rejected(request, &acc, IDEMPOTENCY_CONFLICT, deduction);
 	if (!found)
-		return settle_rejected(fcinfo, request, &acc, RESERVATION_NOT_FOUND);
+		return settle_rejected(request, &acc, RESERVATION_NOT_FOUND, deduction);
 	if (known == KEY_REPLAY_ZERO)
-		return settle_replay_zero(fcinfo, request, &hold);
+	{
+		settle_replay_zero(request, &hold, deduction);
+		return ACCEPTED;
+	}
 
 	rejection = request->priced == NULL ? ACCEPTED :
 		usage_require(request->priced, &acc, &request->amount);
 	if (rejection == ACCEPTED)
 		rejection = settle_decide(&acc, &hold, request, &plan);
 	if (rejection != ACCEPTED)
-		return settle_rejected(fcinfo, request, &acc, rejection);
+		return settle_rejected(request, &acc, rejection, deduction);
 	settle_entry(request, &hold, &entry);
 	settle_book(&acc, &hold, request, &plan, &entry);
-	return settle_result(fcinfo, request, &entry);
+	settle_made(request, &entry, deduction);
+	return ACCEPTED;
+}
+
+/*
+ * settle_make charges what a reserved operation cost. The caller has connected
+ * to SPI.
+ */
+Rejection
+settle_make(SettleRequest *request, Deduction *deduction)
+{
+	return settle_at_once(request, deduction) ? ACCEPTED : settle_in_steps(request, deduction);
 }
 
 /*
@@ -307,13 +299,15 @@ Datum
 ducto_deduct(PG_FUNCTION_ARGS)
 {
 	SettleRequest request;
+	Deduction	deduction;
+	Rejection	rejection;
 	Datum		result;
 
 	memset(&request, 0, sizeof(request));
 	settle_request(fcinfo, &request);
 	query_begin();
-	if (!settle_at_once(fcinfo, &request, &result))
-		result = settle_in_steps(fcinfo, &request);
+	rejection = settle_make(&request, &deduction);
+	result = deduction_result(fcinfo, &deduction, rejection);
 	query_end();
 	PG_RETURN_DATUM(result);
 }
@@ -322,9 +316,9 @@ ducto_deduct(PG_FUNCTION_ARGS)
  * settle_usage charges a reservation what a usage costs, under the pricing
  * that it was reserved under, and closes it.
  */
-Datum
-settle_usage(FunctionCallInfo fcinfo, pg_uuid_t *user, pg_uuid_t *reservation, PricedUsage *priced,
-			 char *key, Jsonb *metadata, const char *overrun)
+Rejection
+settle_usage(pg_uuid_t *user, pg_uuid_t *reservation, PricedUsage *priced, char *key,
+			 Jsonb *metadata, const char *overrun, Deduction *deduction)
 {
 	Pricing    *pricing = pricing_reserved(user, reservation);
 	SettleRequest request = {
@@ -340,12 +334,9 @@ settle_usage(FunctionCallInfo fcinfo, pg_uuid_t *user, pg_uuid_t *reservation, P
 		.skip_allowance = priced->usage.fixed_job != NULL,
 		.priced = priced,
 	};
-	Datum		result;
 
 	priced->pinned = pricing != NULL;
 	usage_price(priced, pricing != NULL ? pricing : pricing_get_active(false), NULL);
 	request.amount = priced->price.total;
-	if (!settle_at_once(fcinfo, &request, &result))
-		result = settle_in_steps(fcinfo, &request);
-	return result;
+	return settle_make(&request, deduction);
 }

@@ -19,19 +19,25 @@ cpu_of memory_of sql -o /dev/null -c 'SELECT ducto_rollup()'
 
 # both ends in the middle of an hour, and the last hour of the ledger
 window="now() - interval '30 days 1 hour', now() - interval '1 hour'"
-rounds=$(by_size 5 3)
+rounds=$(by_size 40 10)
 
-# fastest SQL prints the least time in ms that a statement took.
-fastest() {
+# calls N STATEMENT has a session run a statement N times: cpu is what the
+# server used for one, fastest the least time in ms that one took.
+calls() {
 	local i
 
-	for ((i = 0; i < rounds; i++)); do
-		printf '%s\n' '\timing on' "$1" | sql -f - | sed -n 's/^Time: \([0-9.]*\) ms.*/\1/p'
-	done | sort -n | head -n 1
+	cpu_of sql -f - >"$T/times" < <(
+		printf '%s\n' '\timing on'
+		for ((i = 0; i < $1; i++)); do
+			echo "$2"
+		done
+	)
+	cpu=$(calculate "$cpu / $1 / 1000")
+	fastest=$(sed -n 's/^Time: \([0-9.]*\) ms.*/\1/p' "$T/times" | sort -n | head -n 1)
 }
 
 {
-	echo 'call over 30 days|ms|GROUP BY, ms|ratio|target'
+	echo 'call over 30 days|CPU ms|GROUP BY, CPU ms|ratio|ms at best|GROUP BY|target'
 	for name in spend_by_user spend_by_model top_users daily_spend aggregate_stats; do
 		call="ducto_$name($([ $name != top_users ] || echo '10, ')$window)"
 		plain="bench.plain_$name($window)"
@@ -39,11 +45,12 @@ fastest() {
 			(SELECT * FROM $call EXCEPT ALL SELECT * FROM $plain) UNION ALL
 			(SELECT * FROM $plain EXCEPT ALL SELECT * FROM $call)) d; COMMIT" 2>&1 | tail -n 1)
 		[ "$different" = 0 ] || die "$name and the GROUP BY differ: $different"
-		ours=$(fastest "SELECT count(*) FROM $call;")
-		theirs=$(fastest "SELECT count(*) FROM $plain;")
-		printf '%s %s %s\n' "$name" "$ours" "$theirs" | awk '{
-			met = $3 >= 50 * $2 && $2 <= 100
-			printf "%s|%.1f|%.0f|1/%.0f|1/50 and 100 ms, %s\n", $1, $2, $3, $3 / $2, met ? "met" : "missed"
+		calls "$rounds" "SELECT count(*) FROM $call;"
+		ours="$cpu $fastest"
+		calls 3 "SELECT count(*) FROM $plain;"
+		printf '%s %s %s %s\n' "$name" "$ours" "$cpu" "$fastest" | awk '{
+			met = $4 >= 50 * $2 && $3 <= 100
+			printf "%s|%.1f|%.0f|1/%.0f|%.1f|%.0f|1/50 and 100 ms, %s\n", $1, $2, $4, $4 / $2, $3, $5, met ? "met" : "missed"
 		}'
 	done
 } | table "Analytics, $entries entries, $users users, 50 models, 90 days"

@@ -36,6 +36,13 @@ $body$;
 REVOKE ALL ON FUNCTION @extschema@.ducto_count(uuid, text) FROM PUBLIC;
 COMMENT ON FUNCTION @extschema@.ducto_count(uuid, text) IS 'Counts.';
 
+CREATE FUNCTION @extschema@.shown() RETURNS bigint LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
+BEGIN ATOMIC
+	SELECT count(*) FROM ducto_count(id => NULL) t;
+END;
+REVOKE ALL ON FUNCTION @extschema@.shown() FROM PUBLIC;
+COMMENT ON FUNCTION @extschema@.shown() IS 'Shows.';
+
 CREATE PROCEDURE ducto.tidy() LANGUAGE sql AS $$ SELECT pg_catalog.count(*), coalesce(1, 2) FROM ducto.things $$;
 REVOKE EXECUTE ON PROCEDURE ducto.tidy() FROM PUBLIC;
 COMMENT ON PROCEDURE ducto.tidy() IS 'Tidies.';
@@ -84,7 +91,8 @@ my @broken = (
 	[ ' SET search_path = pg_catalog, pg_temp', '', 'SECURITY DEFINER without SET search_path' ],
 	[ 'pg_catalog, pg_temp', 'pg_catalog', 'SECURITY DEFINER without SET search_path' ],
 	[ 'pg_catalog, pg_temp', 'pg_catalog, pg_temp, public', 'SECURITY DEFINER without SET search_path' ],
-	[ 'SECURITY DEFINER ', '', 'SET search_path without SECURITY DEFINER' ],
+	[ 'SECURITY DEFINER SET search_path = pg_catalog, pg_temp', 'SET search_path = public', 'SET search_path to something else' ],
+	[ 'FROM ducto_count(id', 'FROM things JOIN ducto_count(id', 'relation without a schema: things' ],
 	[ 'pg_catalog.count(*)', 'count(*)', 'call without a schema, and no SET search_path: count' ],
 	[ 'COMMENT ON FUNCTION', '-- ', 'no COMMENT ON FUNCTION @extschema@.ducto_count' ],
 	[ 'COMMENT ON TABLE', '-- ', 'no COMMENT ON TABLE ducto.things' ],

@@ -1,0 +1,148 @@
+-- analytics: what was used. Windows include both ends.
+
+CREATE FUNCTION @extschema@.spend_by_user(p_start timestamptz, p_end timestamptz)
+RETURNS TABLE (user_id text, total_spend numeric, transaction_count bigint)
+LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+BEGIN ATOMIC
+	SELECT s.user_id::text, s.total_spend, s.transaction_count
+	FROM ducto_spend_by_user(from_time => p_start, to_time => p_end) s;
+END;
+REVOKE ALL ON FUNCTION @extschema@.spend_by_user(timestamptz, timestamptz) FROM PUBLIC;
+COMMENT ON FUNCTION @extschema@.spend_by_user(timestamptz, timestamptz) IS
+'ducto_spend_by_user for the SDKs, largest first. Takes no lock. SQL errors: 22004, 22023.';
+
+CREATE FUNCTION @extschema@.spend_by_model(p_start timestamptz, p_end timestamptz)
+RETURNS TABLE (model text, total_spend numeric, transaction_count bigint)
+LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+BEGIN ATOMIC
+	SELECT s.model, s.total_spend, s.transaction_count
+	FROM ducto_spend_by_model(from_time => p_start, to_time => p_end) s;
+END;
+REVOKE ALL ON FUNCTION @extschema@.spend_by_model(timestamptz, timestamptz) FROM PUBLIC;
+COMMENT ON FUNCTION @extschema@.spend_by_model(timestamptz, timestamptz) IS
+'ducto_spend_by_model for the SDKs, largest first. Takes no lock. SQL errors: 22004, 22023.';
+
+CREATE FUNCTION @extschema@.top_users(p_limit integer, p_start timestamptz, p_end timestamptz)
+RETURNS TABLE (user_id text, total_spend numeric)
+LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+BEGIN ATOMIC
+	SELECT s.user_id::text, s.total_spend FROM ducto_top_users(max_rows => p_limit, from_time => p_start, to_time => p_end) s;
+END;
+REVOKE ALL ON FUNCTION @extschema@.top_users(integer, timestamptz, timestamptz) FROM PUBLIC;
+COMMENT ON FUNCTION @extschema@.top_users(integer, timestamptz, timestamptz) IS
+'ducto_top_users for the SDKs, largest first. p_limit: rows, 1 or more. Takes no lock. SQL errors: 22004, 22023.';
+
+CREATE FUNCTION @extschema@.daily_spend(p_start timestamptz, p_end timestamptz)
+RETURNS TABLE (date text, total_spend numeric, transaction_count bigint)
+LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+BEGIN ATOMIC
+	SELECT to_char(s.date, 'YYYY-MM-DD'), s.total_spend, s.transaction_count
+	FROM ducto_daily_spend(from_time => p_start, to_time => p_end) s;
+END;
+REVOKE ALL ON FUNCTION @extschema@.daily_spend(timestamptz, timestamptz) FROM PUBLIC;
+COMMENT ON FUNCTION @extschema@.daily_spend(timestamptz, timestamptz) IS
+'ducto_daily_spend for the SDKs, oldest first. Takes no lock. SQL errors: 22004, 22023.';
+
+CREATE FUNCTION @extschema@.aggregate_stats(p_start timestamptz, p_end timestamptz) RETURNS jsonb
+LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+BEGIN ATOMIC
+	SELECT jsonb_build_object('total_credits_consumed', s.total_credits_consumed::text, 'active_users', s.active_users,
+		'avg_daily_spend', s.avg_daily_spend::text, 'top_model', coalesce(s.top_model, ''),
+		'top_user', coalesce(s.top_user::text, ''))
+	FROM ducto_aggregate_stats(from_time => p_start, to_time => p_end) s;
+END;
+REVOKE ALL ON FUNCTION @extschema@.aggregate_stats(timestamptz, timestamptz) FROM PUBLIC;
+COMMENT ON FUNCTION @extschema@.aggregate_stats(timestamptz, timestamptz) IS
+'ducto_aggregate_stats for the SDKs: total_credits_consumed, active_users, avg_daily_spend, top_model, top_user (empty when none). Takes no lock. SQL errors: 22004, 22023.';
+
+CREATE FUNCTION ducto.sdk_uuid(value text) RETURNS uuid
+LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp
+BEGIN ATOMIC
+	SELECT CASE WHEN value ~* '^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$' THEN value::uuid END;
+END;
+REVOKE ALL ON FUNCTION ducto.sdk_uuid(text) FROM PUBLIC;
+COMMENT ON FUNCTION ducto.sdk_uuid(text) IS
+'For ducto_sdk: reads a uuid; NULL when it is none.';
+
+CREATE FUNCTION ducto.sdk_entries(
+	p_user_id uuid,
+	p_types text[],
+	p_from timestamptz,
+	p_to timestamptz,
+	p_limit integer,
+	p_offset integer
+)
+RETURNS TABLE (id uuid, user_id uuid, amount numeric, type text, reference_type text, reference_id uuid, metadata jsonb,
+	created_at timestamptz, total_count bigint)
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
+BEGIN ATOMIC
+	WITH own AS (
+		SELECT l.seq, l.id, NULL::uuid AS team_id, CASE l.type WHEN 'expiry' THEN 'adjustment' ELSE l.type END AS type
+		FROM ducto.ledger l
+		WHERE l.account_id = p_user_id AND (p_types IS NULL OR CASE l.type WHEN 'expiry' THEN 'adjustment' ELSE l.type END = ANY (p_types))
+		AND (p_from IS NULL OR l.created_at >= p_from) AND (p_to IS NULL OR l.created_at <= p_to)
+		AND EXISTS (SELECT FROM ducto.accounts a WHERE a.id = p_user_id AND a.kind = 'user')
+	), of_teams AS (
+		SELECT l.account_id, l.seq, l.id, l.created_at FROM ducto.ledger l
+		WHERE l.actor = p_user_id AND l.type = 'usage' AND (p_types IS NULL OR 'team_usage' = ANY (p_types))
+		AND (p_from IS NULL OR l.created_at >= p_from) AND (p_to IS NULL OR l.created_at <= p_to)
+	), page AS (
+		(SELECT p_user_id AS account_id, o.seq, o.type, NULL::uuid AS team_id FROM own o ORDER BY o.seq DESC
+			LIMIT greatest(p_limit, 0)::bigint + greatest(p_offset, 0))
+		UNION ALL
+		(SELECT t.account_id, t.seq, 'team_usage', t.account_id FROM of_teams t ORDER BY t.created_at DESC, t.id DESC
+			LIMIT greatest(p_limit, 0)::bigint + greatest(p_offset, 0))
+	)
+	SELECT l.id, p_user_id, l.amount, p.type, coalesce(l.metadata ->> 'reference_type', l.operation_type),
+		coalesce(l.reference, ducto.sdk_uuid(l.metadata ->> 'reference_id')),
+		l.metadata || jsonb_strip_nulls(jsonb_build_object('model', l.model, 'idempotency_key', l.idempotency_key,
+			'allowance_consumed', CASE WHEN l.type IN ('usage', 'refund') THEN l.allowance_consumed::text END,
+			'team_id', p.team_id, 'balance_after', l.balance_after::text, 'expires_at', l.expires_at,
+			'reason', CASE l.type WHEN 'expiry' THEN 'credit_expired' END)),
+		l.created_at, (SELECT count(*) FROM own) + (SELECT count(*) FROM of_teams)
+	FROM page p JOIN ducto.ledger l ON l.account_id = p.account_id AND l.seq = p.seq
+	ORDER BY l.created_at DESC, l.seq DESC, l.id DESC
+	LIMIT greatest(p_limit, 0) OFFSET greatest(p_offset, 0);
+END;
+REVOKE ALL ON FUNCTION ducto.sdk_entries(uuid, text[], timestamptz, timestamptz, integer, integer) FROM PUBLIC;
+COMMENT ON FUNCTION ducto.sdk_entries(uuid, text[], timestamptz, timestamptz, integer, integer) IS
+'For the lists of the SDKs: entries of a user, personal and in teams, newest first. p_limit, p_offset: the page, in rows.';
+
+CREATE FUNCTION @extschema@.list_user_transactions(
+	p_user_id uuid,
+	p_types text[] DEFAULT NULL,
+	p_from_date timestamptz DEFAULT NULL,
+	p_to_date timestamptz DEFAULT NULL,
+	p_limit integer DEFAULT 50,
+	p_offset integer DEFAULT 0
+)
+RETURNS TABLE (id uuid, user_id uuid, amount numeric, type text, reference_type text, reference_id uuid, metadata jsonb,
+	created_at timestamptz, total_count bigint)
+LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+BEGIN ATOMIC
+	SELECT e.id, e.user_id, e.amount, e.type, e.reference_type, e.reference_id, e.metadata, e.created_at, e.total_count
+	FROM ducto.sdk_entries(p_user_id, p_types, p_from_date, p_to_date, coalesce(p_limit, 50), coalesce(p_offset, 0)) e;
+END;
+REVOKE ALL ON FUNCTION @extschema@.list_user_transactions(uuid, text[], timestamptz, timestamptz, integer, integer) FROM PUBLIC;
+COMMENT ON FUNCTION @extschema@.list_user_transactions(uuid, text[], timestamptz, timestamptz, integer, integer) IS
+'The ledger of a user for the SDKs, newest first; what the user spent from a team''s pool is team_usage, an expiry an adjustment with metadata.reason credit_expired. metadata has model, idempotency_key, allowance_consumed, team_id and balance_after too.
+p_types: only entries of these types; NULL = all. p_from_date, p_to_date: the window, both ends included. p_limit, p_offset: the page, in rows. total_count: entries on all pages. Takes no lock.';
+
+CREATE FUNCTION @extschema@.list_usage_events(
+	p_user_id uuid,
+	p_from_date timestamptz DEFAULT NULL,
+	p_to_date timestamptz DEFAULT NULL,
+	p_limit integer DEFAULT 50,
+	p_offset integer DEFAULT 0
+)
+RETURNS TABLE (id uuid, user_id uuid, amount numeric, type text, reference_type text, reference_id uuid, metadata jsonb,
+	created_at timestamptz, total_count bigint)
+LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+BEGIN ATOMIC
+	SELECT e.id, e.user_id, e.amount, e.type, e.reference_type, e.reference_id, e.metadata, e.created_at, e.total_count
+	FROM ducto.sdk_entries(p_user_id, ARRAY['usage', 'team_usage'], p_from_date, p_to_date, coalesce(p_limit, 50),
+		coalesce(p_offset, 0)) e;
+END;
+REVOKE ALL ON FUNCTION @extschema@.list_usage_events(uuid, timestamptz, timestamptz, integer, integer) FROM PUBLIC;
+COMMENT ON FUNCTION @extschema@.list_usage_events(uuid, timestamptz, timestamptz, integer, integer) IS
+'What a user used, personal and in teams, for the SDKs: as list_user_transactions, of the types usage and team_usage. Takes no lock.';

@@ -1,0 +1,155 @@
+-- import: moving the SDKs' own tables into the engine.
+--
+-- What is to be moved is staged in temporary tables, whole accounts are moved in
+-- batches, and the report compares the SDKs' tables with the engine's. An
+-- account that the engine has is never touched again: that makes a second call
+-- harmless, and lets one go on where another was interrupted.
+
+CREATE FUNCTION ducto.sdk_import_check() RETURNS void
+LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+	missing text;
+	beside text;
+BEGIN
+	IF current_setting('transaction_isolation') <> 'read committed' THEN
+		RAISE EXCEPTION 'the import must run at READ COMMITTED'
+			USING ERRCODE = 'invalid_transaction_state',
+			DETAIL = 'It reads the tables after it has locked them, and an older snapshot would miss what others wrote.';
+	END IF;
+	SELECT string_agg('public.' || t, ', ') INTO missing
+		FROM unnest(ARRAY['user_credits', 'credit_transactions', 'credit_reservations', 'credit_pricing_config',
+			'credit_plans', 'credit_usage_window', 'credit_teams', 'credit_team_members', 'credit_spend_caps']) t
+		WHERE to_regclass('public.' || t) IS NULL;
+	IF missing IS NOT NULL THEN
+		RAISE EXCEPTION 'tables of the SDKs are missing: %', missing
+			USING ERRCODE = 'undefined_table',
+			HINT = 'Bring the database to the last version of the SDKs'' migrations first.';
+	END IF;
+	SELECT string_agg(p.oid::regprocedure::text, ', ' ORDER BY p.oid::regprocedure::text) INTO beside
+		FROM pg_proc p
+		WHERE p.pronamespace IN ('public'::regnamespace, '@extschema@'::regnamespace)
+		AND p.proname IN (SELECT o.proname FROM pg_depend d JOIN pg_extension e ON e.oid = d.refobjid
+			JOIN pg_proc o ON o.oid = d.objid AND d.classid = 'pg_proc'::regclass
+			WHERE d.deptype = 'e' AND d.refclassid = 'pg_extension'::regclass AND e.extname = 'ducto_sdk')
+		AND NOT EXISTS (SELECT FROM pg_depend d JOIN pg_extension e ON e.oid = d.refobjid
+			WHERE d.classid = 'pg_proc'::regclass AND d.objid = p.oid AND d.deptype = 'e'
+			AND d.refclassid = 'pg_extension'::regclass AND e.extname = 'ducto_sdk');
+	IF beside IS NOT NULL THEN
+		RAISE EXCEPTION 'functions of the SDKs'' own engine are still there: %', beside
+			USING ERRCODE = 'object_not_in_prerequisite_state',
+			DETAIL = 'Two engines on one balance would spend the same credit twice.',
+			HINT = 'Drop them first.';
+	END IF;
+END
+$$;
+REVOKE ALL ON FUNCTION ducto.sdk_import_check() FROM PUBLIC;
+COMMENT ON FUNCTION ducto.sdk_import_check() IS
+'For ducto_sdk_import: refuses what it cannot work with. Errors: 25000 (isolation level), 42P01 (a table is missing), 55000 (functions of the SDKs'' own engine are there).';
+
+-- Writers of the SDKs' tables wait until the end of the transaction.
+CREATE FUNCTION ducto.sdk_import_lock() RETURNS void
+LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+	LOCK TABLE public.user_credits, public.credit_transactions, public.credit_reservations,
+		public.credit_pricing_config, public.credit_plans, public.credit_usage_window, public.credit_teams,
+		public.credit_team_members, public.credit_spend_caps IN SHARE ROW EXCLUSIVE MODE;
+END
+$$;
+REVOKE ALL ON FUNCTION ducto.sdk_import_lock() FROM PUBLIC;
+COMMENT ON FUNCTION ducto.sdk_import_lock() IS
+'For ducto_sdk_import: locks the SDKs'' tables against writers and other imports.';
+
+CREATE FUNCTION ducto.sdk_import_begin(batch_size integer) RETURNS void
+LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+	known text[];
+	accounts bigint;
+	entries bigint;
+BEGIN
+	IF batch_size IS NULL THEN
+		RAISE EXCEPTION '"batch_size" must not be null' USING ERRCODE = 'null_value_not_allowed';
+	ELSIF batch_size < 1 THEN
+		RAISE EXCEPTION 'invalid value for "batch_size": %', batch_size
+			USING ERRCODE = 'invalid_parameter_value', DETAIL = '"batch_size" must be at least 1.';
+	END IF;
+	PERFORM ducto.sdk_import_check();
+	PERFORM ducto.sdk_import_lock();
+	known := ARRAY(SELECT id FROM ducto.plans);
+	PERFORM ducto.sdk_import_pricing();
+	PERFORM ducto.sdk_import_plans(known);
+	PERFORM ducto.sdk_import_end();
+	PERFORM ducto.sdk_import_stage_accounts();
+	PERFORM ducto.sdk_import_stage_entries();
+	PERFORM ducto.sdk_import_stage_grants();
+	PERFORM ducto.sdk_import_stage_leases();
+	SELECT count(*) INTO accounts FROM pg_temp.sdk_accounts;
+	SELECT count(*) INTO entries FROM pg_temp.sdk_entries;
+	RAISE NOTICE '% accounts with % entries are to be moved', accounts, entries;
+END
+$$;
+REVOKE ALL ON FUNCTION ducto.sdk_import_begin(integer) FROM PUBLIC;
+COMMENT ON FUNCTION ducto.sdk_import_begin(integer) IS
+'For ducto_sdk_import: moves pricing and plans, and stages in temporary tables the accounts that the engine does not have.';
+
+CREATE FUNCTION ducto.sdk_import_end() RETURNS void
+LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp SET client_min_messages = warning
+AS $$
+BEGIN
+	DROP TABLE IF EXISTS pg_temp.sdk_accounts, pg_temp.sdk_entries, pg_temp.sdk_grants, pg_temp.sdk_leases;
+END
+$$;
+REVOKE ALL ON FUNCTION ducto.sdk_import_end() FROM PUBLIC;
+COMMENT ON FUNCTION ducto.sdk_import_end() IS 'For ducto_sdk_import: drops the temporary tables.';
+
+-- In a subtransaction, so that a dry run finds exactly what a real one would.
+CREATE FUNCTION @extschema@.ducto_sdk_import(dry_run boolean DEFAULT false, batch_size integer DEFAULT 10000)
+RETURNS TABLE (check_name text, id text, theirs text, ours text, action text)
+LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+	found jsonb;
+BEGIN
+	IF dry_run IS NULL THEN
+		RAISE EXCEPTION '"dry_run" must not be null' USING ERRCODE = 'null_value_not_allowed';
+	END IF;
+	BEGIN
+		PERFORM ducto.sdk_import_begin(batch_size);
+		WHILE ducto.sdk_import_batch(batch_size) LOOP
+		END LOOP;
+		SELECT jsonb_agg(to_jsonb(r)) INTO found FROM ducto.sdk_import_report() r;
+		PERFORM ducto.sdk_import_end();
+		IF dry_run THEN
+			RAISE EXCEPTION 'dry run' USING ERRCODE = 'DU000';
+		END IF;
+	EXCEPTION WHEN SQLSTATE 'DU000' THEN
+		RAISE NOTICE 'dry run: nothing was moved';
+	END;
+	RETURN QUERY SELECT r.* FROM jsonb_to_recordset(coalesce(found, '[]'))
+		AS r(check_name text, id text, theirs text, ours text, action text);
+END
+$$;
+REVOKE ALL ON FUNCTION @extschema@.ducto_sdk_import(boolean, integer) FROM PUBLIC;
+COMMENT ON FUNCTION @extschema@.ducto_sdk_import(boolean, integer) IS
+'Moves what the SDKs'' own engine keeps in the schema public into this one, in the caller''s transaction, and compares the two: a row for each difference, with what was done about it. What the engine has already is left alone, so it may be called again. dry_run: true moves nothing, and returns the rows that a call at this moment would. batch_size: accounts per statement and NOTICE, 1 or more.
+Locks the SDKs'' tables against writers. To be called by the owner of the extension ducto at READ COMMITTED. Errors: 22004, 22023, 25000, 42501, 42P01 (a table of theirs is missing), 55000 (their functions are still there).';
+
+-- Qualified throughout, without operators: a procedure that commits cannot have a search_path of its own.
+CREATE PROCEDURE @extschema@.ducto_sdk_import_batches(batch_size integer DEFAULT 10000)
+LANGUAGE plpgsql
+AS $$
+BEGIN
+	PERFORM ducto.sdk_import_begin(batch_size);
+	COMMIT;
+	WHILE ducto.sdk_import_batch(batch_size) LOOP
+		COMMIT;
+	END LOOP;
+	PERFORM ducto.sdk_import_end();
+END
+$$;
+REVOKE ALL ON PROCEDURE @extschema@.ducto_sdk_import_batches(integer) FROM PUBLIC;
+COMMENT ON PROCEDURE @extschema@.ducto_sdk_import_batches(integer) IS
+'Moves what ducto_sdk_import moves, and commits after every batch_size accounts; when it is interrupted, call it again. Reports progress by NOTICE. Call ducto_sdk_import afterwards for the comparison. To be called outside of a transaction by the owner of the extension ducto, while nobody writes the SDKs'' tables.
+Locks the SDKs'' tables against writers during each batch. Errors: as ducto_sdk_import, and 2D000 (inside of a transaction).';

@@ -1,0 +1,77 @@
+-- Who may call the functions: as on Supabase, where default privileges grant by name.
+SET client_min_messages = warning;
+DROP EXTENSION IF EXISTS ducto CASCADE;
+CREATE ROLE anon NOLOGIN;
+CREATE ROLE authenticated NOLOGIN;
+CREATE ROLE service_role NOLOGIN;
+ALTER DEFAULT PRIVILEGES IN SCHEMA public GRANT EXECUTE ON FUNCTIONS TO anon, authenticated, service_role;
+CREATE EXTENSION ducto_sdk CASCADE;
+RESET client_min_messages;
+
+CREATE VIEW callable AS
+SELECT r.rolname, count(*) FILTER (WHERE has_function_privilege(r.oid, p.oid, 'EXECUTE')) AS can,
+	string_agg(p.proname, ', ' ORDER BY p.proname) FILTER (WHERE NOT has_function_privilege(r.oid, p.oid, 'EXECUTE')
+		AND p.pronamespace = 'public'::regnamespace AND r.rolname = 'service_role') AS cannot
+FROM pg_roles r, pg_proc p JOIN pg_depend d ON d.objid = p.oid AND d.classid = 'pg_proc'::regclass AND d.deptype = 'e'
+JOIN pg_extension e ON e.oid = d.refobjid AND e.extname = 'ducto_sdk'
+WHERE r.rolname IN ('anon', 'authenticated', 'service_role') GROUP BY 1 ORDER BY 1;
+
+-- nobody after CREATE EXTENSION
+SELECT rolname, can FROM callable;
+SELECT * FROM ducto_sdk_setup();
+SELECT * FROM callable;
+SELECT * FROM ducto_sdk_setup();
+SET ROLE service_role;
+SELECT credits_add('00000000-0000-4000-8000-000000000001', 5, 'purchase') ->> 'new_balance';
+SELECT deduct_with_allowance('00000000-0000-4000-8000-000000000001', 2) ->> 'balance_after';
+SELECT count(*) FROM list_user_transactions('00000000-0000-4000-8000-000000000001');
+SELECT set_user_plan('00000000-0000-4000-8000-000000000001', 'none');
+SELECT * FROM ducto.accounts;
+SELECT * FROM ducto_sdk_setup();
+SELECT * FROM ducto_sdk_import();
+SELECT ducto.sdk_credits_add('00000000-0000-4000-8000-000000000001', 5, 'purchase', '{}', NULL, NULL);
+RESET ROLE;
+SET ROLE authenticated;
+SELECT get_credits_balance('00000000-0000-4000-8000-000000000001');
+RESET ROLE;
+SET ROLE anon;
+SELECT deduct_with_allowance('00000000-0000-4000-8000-000000000001', 2);
+RESET ROLE;
+
+-- what somebody granted is taken away again
+GRANT EXECUTE ON FUNCTION get_credits_balance(uuid) TO PUBLIC, anon;
+SELECT * FROM ducto_sdk_setup() WHERE action <> 'had nothing';
+SELECT rolname, can FROM callable;
+
+-- objects of a hostile search_path are not looked at
+CREATE SCHEMA hostile;
+CREATE FUNCTION hostile.ducto_get_balance(user_id uuid) RETURNS public.ducto_balance_result LANGUAGE plpgsql AS $$ BEGIN RAISE 'hostile'; END $$;
+CREATE FUNCTION hostile.abs(numeric) RETURNS numeric LANGUAGE sql AS $$ SELECT 1/0 $$;
+SET search_path = hostile, pg_catalog, public;
+SELECT get_credits_balance('00000000-0000-4000-8000-000000000001') ->> 'balance';
+SELECT refund_credits('00000000-0000-4000-8000-000000000001', 'NaN');
+RESET search_path;
+SELECT * FROM ducto_verify();
+
+-- elsewhere than in public, beside ducto in yet another schema
+DROP VIEW callable;
+DROP EXTENSION ducto_sdk;
+SELECT count(*) AS left_behind FROM pg_proc WHERE pronamespace = 'ducto'::regnamespace AND proname LIKE 'sdk%';
+DROP EXTENSION ducto;
+CREATE SCHEMA engine;
+CREATE SCHEMA billing;
+CREATE EXTENSION ducto_sdk SCHEMA billing;
+CREATE EXTENSION ducto SCHEMA engine;
+CREATE EXTENSION ducto_sdk SCHEMA billing;
+SELECT billing.credits_add('00000000-0000-4000-8000-000000000001', 5, 'purchase') ->> 'new_balance';
+SELECT billing.activate_pricing(1);
+SELECT object, action FROM billing.ducto_sdk_setup();
+SET ROLE service_role;
+SELECT billing.get_available_credits('00000000-0000-4000-8000-000000000001');
+RESET ROLE;
+SELECT * FROM engine.ducto_verify();
+DROP EXTENSION ducto CASCADE;
+DROP SCHEMA billing, engine, hostile CASCADE;
+ALTER DEFAULT PRIVILEGES IN SCHEMA public REVOKE EXECUTE ON FUNCTIONS FROM anon, authenticated, service_role;
+DROP OWNED BY anon, authenticated, service_role;
+DROP ROLE anon, authenticated, service_role;
