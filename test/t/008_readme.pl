@@ -12,7 +12,8 @@ use PostgreSQL::Test::Utils;
 use Test::More;
 
 my $root = dirname(__FILE__) . '/../..';
-my @pages = ('README.md', 'docs/pricing.md', 'docs/operations.md', 'docs/security.md', 'docs/supabase.md');
+my @pages = ('README.md', 'docs/pricing.md', 'docs/operations.md', 'docs/security.md', 'docs/supabase.md',
+	'docs/sdk.md');
 
 my $node = PostgreSQL::Test::Cluster->new('readme');
 $node->init;
