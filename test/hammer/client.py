@@ -16,8 +16,8 @@ import uuid
 import psycopg
 from psycopg import errors
 
-# What the clients spend in, and where.
-FUNDS = 400
+# So little that much is rejected.
+FUNDS = 60
 KINDS = ("charge", "charge", "charge", "reserve", "reserve", "settle", "settle", "settle", "release", "credit", "grant", "refund",
          "team", "team_reserve", "take", "cap", "plan", "sweep", "read")
 
@@ -131,12 +131,12 @@ class Client:
         if kind == "charge":
             return self.intend("ducto_charge", user_id=who, amount=self.amount(9), model=self.random.choice([None, "big", "small"]))
         if kind == "credit":
-            return self.intend("ducto_add_credits", user_id=who, amount=self.amount(40), type="purchase")
+            return self.intend("ducto_add_credits", user_id=who, amount=self.amount(16), type="purchase")
         if kind == "take":
             return self.intend("ducto_add_credits", user_id=who, amount="-" + self.amount(5))
         if kind == "grant":
             expires = time.time() + self.random.uniform(0.05, 6)
-            return self.intend("ducto_add_credits", user_id=who, amount=self.amount(30), type="promo",
+            return self.intend("ducto_add_credits", user_id=who, amount=self.amount(14), type="promo",
                                expires_at=time.strftime("%Y-%m-%d %H:%M:%S", time.gmtime(expires)) + f".{int(expires % 1 * 1000):03d}Z",
                                priority=self.random.randrange(101))
         if kind == "reserve":
@@ -150,8 +150,8 @@ class Client:
             owner, hold = self.reservations.pop(self.random.randrange(len(self.reservations)))
             return self.intend("ducto_release", user_id=owner, reservation_id=hold)
         if kind == "refund" and self.debits:
-            return self.intend("ducto_refund", transaction_id=self.random.choice(self.debits[-200:]),
-                               amount=self.random.choice([None, self.amount(3)]))
+            return self.intend("ducto_refund", transaction_id=self.random.choice(self.debits[-6:]),
+                               amount=self.random.choice([None, self.amount(3), self.amount(9)]))
         if kind == "team":
             team = self.random.choice(self.options.teams)
             return self.intend("ducto_deduct_team", team_id=team, user_id=who, amount=self.amount(3))
