@@ -18,7 +18,7 @@ static const char *const access_words[] = {"all", "read", NULL};
 
 /* The API's functions, as GRANT names them; reads are the stable ones. */
 static KeptQuery api_functions_query = {
-	.sql = "SELECT p.oid::regprocedure::text, p.prokind = 'p' FROM pg_proc p"
+	.sql = "SELECT p.oid::regprocedure::text FROM pg_proc p"
 	" JOIN pg_depend d ON d.classid = 'pg_proc'::regclass AND d.objid = p.oid AND d.deptype = 'e'"
 	"  AND d.refclassid = 'pg_extension'::regclass AND d.refobjid = $1"
 	" WHERE p.pronamespace = $2 AND p.proname NOT IN " OWNER_FUNCTIONS
@@ -43,14 +43,8 @@ grant_functions(Oid schema, const char *role, bool all, bool granted)
 	n = query_run(&api_functions_query, &args, SPI_OK_SELECT);
 	functions = SPI_tuptable;
 	for (uint64 i = 0; i < n; i++)
-	{
-		bool		isnull;
-		char	   *function = SPI_getvalue(functions->vals[i], functions->tupdesc, 1);
-		bool		procedure = DatumGetBool(SPI_getbinval(functions->vals[i], functions->tupdesc, 2, &isnull));
-
-		query_utility(psprintf(granted ? "GRANT EXECUTE ON %s %s TO %s" : "REVOKE EXECUTE ON %s %s FROM %s",
-							   procedure ? "PROCEDURE" : "FUNCTION", function, role));
-	}
+		query_utility(psprintf(granted ? "GRANT EXECUTE ON ROUTINE %s TO %s" : "REVOKE EXECUTE ON ROUTINE %s FROM %s",
+							   SPI_getvalue(functions->vals[i], functions->tupdesc, 1), role));
 }
 
 /*

@@ -10,7 +10,6 @@
 #include "postgres.h"
 
 #include "miscadmin.h"
-#include "utils/numeric.h"
 #include "utils/tuplestore.h"
 
 #include "args.h"

@@ -11,7 +11,6 @@
 #include "miscadmin.h"
 #include "nodes/params.h"
 #include "tcop/dest.h"
-#include "utils/array.h"
 #include "utils/guc.h"
 #include "utils/timestamp.h"
 #include "utils/tuplestore.h"

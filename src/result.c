@@ -6,7 +6,6 @@
 
 #include "access/htup_details.h"
 #include "executor/spi.h"
-#include "miscadmin.h"
 #include "utils/builtins.h"
 #include "utils/guc.h"
 

@@ -63,8 +63,8 @@ typedef struct RoleChanges
 
 /* Functions that a role, 0 for PUBLIC, was granted by name or is to be, but not both. */
 static KeptQuery wrong_functions_query = {
-	.sql = "SELECT f.name, f.is_procedure, f.wanted FROM"
-	" (SELECT p.oid::regprocedure::text AS name, p.prokind = 'p' AS is_procedure,"
+	.sql = "SELECT f.name, f.wanted FROM"
+	" (SELECT p.oid::regprocedure::text AS name,"
 	"  p.pronamespace = $2 AND p.proname LIKE $4 AND p.proname NOT IN " OWNER_FUNCTIONS " AS wanted,"
 	"  EXISTS (SELECT FROM aclexplode(coalesce(p.proacl, acldefault('f', p.proowner))) a WHERE a.grantee = $3) AS granted"
 	"  FROM pg_proc p JOIN pg_depend d ON d.classid = 'pg_proc'::regclass AND d.objid = p.oid AND d.deptype = 'e'"
@@ -144,11 +144,10 @@ role_functions(Oid extension, Oid schema, const char *name, Oid role, const char
 	{
 		bool		isnull;
 		char	   *function = SPI_getvalue(functions->vals[i], functions->tupdesc, 1);
-		bool		procedure = DatumGetBool(SPI_getbinval(functions->vals[i], functions->tupdesc, 2, &isnull));
-		bool		wanted = DatumGetBool(SPI_getbinval(functions->vals[i], functions->tupdesc, 3, &isnull));
+		bool		wanted = DatumGetBool(SPI_getbinval(functions->vals[i], functions->tupdesc, 2, &isnull));
 
-		query_utility(psprintf(wanted ? "GRANT EXECUTE ON %s %s TO %s" : "REVOKE ALL ON %s %s FROM %s CASCADE",
-							   procedure ? "PROCEDURE" : "FUNCTION", function, name));
+		query_utility(psprintf(wanted ? "GRANT EXECUTE ON ROUTINE %s TO %s" : "REVOKE ALL ON ROUTINE %s FROM %s CASCADE",
+							   function, name));
 		if (wanted)
 			changes->granted++;
 		else

@@ -4,7 +4,6 @@
  */
 #include "postgres.h"
 
-#include "args.h"
 #include "query.h"
 #include "xact.h"
 

@@ -22,9 +22,10 @@ use lib "$FindBin::RealBin/lib";
 
 use JSON::PP qw(encode_json);
 use List::Util qw(max min sum0);
-use Model;
+use Model::Operations;
 use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
+use Requests qw(chance one_of new_id some cap_room a_word request sql);
 use Session;
 use Storable qw(dclone);
 use Test::More;
@@ -71,266 +72,12 @@ my %is_money = map { $_ => 1 } qw(amount new_balance lifetime_purchased balance_
   balance reserved available allowance_restored allowance
   free_allowance allowance_used allowance_remaining cap_limit current_spend);
 
-# The arguments of each function that are money, in requests as 1/100000.
-my %money_arguments = map { $_ => 1 } qw(amount min_balance overdraft_floor cap_limit);
-
 my $node = PostgreSQL::Test::Cluster->new('model');
 my ($world, @sessions, $session, @stack, %log, %counts);
-my ($seed, $next_id, $next_user, @users);
+my ($seed, $next_user, @users);
 
-# --- requests ------------------------------------------------------------------
+Requests::draw_from([ sort keys %plans ], sub { return $world->{accounts}{ one_of(@users) } });
 
-# chance is true so many times of a hundred.
-sub chance
-{
-	my ($percent) = @_;
-	return rand(100) < $percent;
-}
-
-# one_of picks one.
-sub one_of
-{
-	return $_[ int rand @_ ];
-}
-
-# new_id makes a uuid that nobody has seen.
-sub new_id
-{
-	return sprintf('%08x-0000-4000-8000-%012x', $seed & 0xffffffff, ++$next_id);
-}
-
-# some makes an amount, in 1/100000: often small, often just what is there or
-# next to it, sometimes with more decimals than are kept.
-sub some
-{
-	my ($account, @interesting) = @_;
-	my $amount =
-	    chance(25) && @interesting ? 10 * one_of(@interesting) + 10 * one_of(-1, 0, 0, 1)
-	  : chance(50) && ($interesting[0] // 0) > 0 ? int(10 * $interesting[0] * rand)
-	  : chance(20)                 ? int(rand(2_000_000))
-	  : chance(10)                 ? int(rand(30_000_000))
-	  :                              100_000 * int(1 + rand 40);
-
-	return max(10, $amount);
-}
-
-# cap_room lists what the caps still leave.
-sub cap_room
-{
-	my ($account) = @_;
-	return map { $_->{limit} - Model::spend($account, $_->{model}) } values %{ $account->{caps} };
-}
-
-# a_word says yes or no now and then.
-sub a_word
-{
-	my ($name, $word, $percent) = @_;
-	return chance($percent) ? ($name => $word) : ();
-}
-
-# key adds an idempotency key to some requests.
-sub key
-{
-	return chance(40) ? (idempotency_key => 'key ' . ++$next_id) : ();
-}
-
-sub request_add_credits
-{
-	my ($account, $user) = @_;
-	my %request = (user_id => $user);
-
-	if (chance(12))
-	{
-		return { %request, amount => 0, type => 'adjustment' } if chance(10);
-		return { %request, type => 'adjustment', key(),
-			amount => -some($account, $account->{balance} - Model::held($account)) };
-	}
-	%request = (%request, key(),
-		type   => one_of(qw(purchase subscription signup_bonus adjustment promo)),
-		amount => some($account, -$account->{balance}));
-	if (chance(80))
-	{
-		$request{lifetime} =
-		  chance(15) ? 3_600_000_000 : 100_000 + int(rand(1_500_000));
-		$request{priority} = one_of(0, 10, 50, 50, 100) if chance(50);
-	}
-	return \%request;
-}
-
-sub request_charge
-{
-	my ($account, $user) = @_;
-	my $room    = one_of(Model::room($account, 0), cap_room($account));
-	my %request = (user_id => $user, key(), amount => some($account, $room, Model::expiring($account)),
-		a_word(skip_allowance => 'true', 10), a_word(model => one_of('gpt', 'llama'), 50),
-		a_word(operation_type => one_of('chat', 'image'), 20));
-
-	$request{amount}      = 0                        if chance(2);
-	$request{min_balance} = 100_000 * int(rand 10) if chance(20);
-	return \%request;
-}
-
-sub request_reserve
-{
-	my ($account, $user) = @_;
-	my %request = (user_id => $user, key(), amount => some($account, Model::room($account, 0), $account->{balance}, cap_room($account)),
-		a_word(skip_allowance => 'true', 20), a_word(model => one_of('gpt', 'llama'), 50));
-
-	$request{ttl_seconds}    = one_of(1, 1, 2, 600)              if chance(85);
-	$request{operation_type} = one_of('chat', 'image')           if chance(40);
-	$request{max_concurrent} = one_of(1, 2, 5)                   if chance(15);
-	if (chance(20))
-	{
-		$request{billing_mode}    = 'overdraft';
-		$request{overdraft_floor} = -100_000 * int(rand 30);
-	}
-	elsif (chance(80))
-	{
-		$request{min_balance} = 100_000 * one_of(0, 0, 0, 1, 10);
-	}
-	return \%request;
-}
-
-# a_hold picks a reservation: mostly one that is open or has expired, of this
-# user.
-sub a_hold
-{
-	my ($account) = @_;
-	my @holds   = @{ $account->{holds} };
-	my @open    = grep { $_->{state} eq 'open' } @holds;
-	my @expired = grep { $_->{state} eq 'expired' } @holds;
-	my $other   = $world->{accounts}{ one_of(@users) };
-
-	return one_of(@open) if @open && chance(70);
-	return $expired[-1] if @expired && chance(50);
-	return $holds[ -1 - int rand min(scalar @holds, 8) ] if @holds && chance(90);
-	return one_of(@{ $other->{holds} }) if $other && @{ $other->{holds} };
-	return { id => new_id(), remaining => 10_0000, floor => 0, skip => 0 };
-}
-
-sub request_deduct
-{
-	my ($account, $user) = @_;
-	my $hold    = a_hold($account);
-	my $room    = Model::room($account, $hold->{floor}, $hold->{skip});
-	my %request = (user_id => $user, reservation_id => $hold->{id}, key());
-
-	$request{amount} =
-	  chance(40)
-	  ? max(10, int(10 * $hold->{remaining} * rand))
-	  : some($account, $hold->{remaining}, $hold->{remaining} + $room, $hold->{remaining} + $room + 10000);
-	$request{amount}     = 0                              if chance(8);
-	$request{overrun}    = one_of(qw(reject clamp full))  if chance(75);
-	$request{final}      = 'false'                        if $request{amount} && chance(35);
-	$request{model}      = one_of('gpt', 'llama')         if chance(15);
-	$request{skip_allowance} = one_of('true', 'false')    if chance(15);
-	$request{allow_late} = 'false'                        if chance(15);
-	return \%request;
-}
-
-sub request_release
-{
-	my ($account, $user) = @_;
-	return { user_id => $user, reservation_id => a_hold($account)->{id} };
-}
-
-sub request_renew
-{
-	my ($account, $user) = @_;
-	return {
-		user_id        => $user,
-		reservation_id => a_hold($account)->{id},
-		ttl_seconds    => one_of(1, 1, 2, 3)
-	};
-}
-
-sub request_refund
-{
-	my ($account, $user) = @_;
-	my @entries = grep { defined $_->{id} } @{ $account->{entries} };
-	my @debits  = grep { $_->{type} eq 'usage' } @entries;
-	my $entry   = @debits && chance(90) ? $debits[ -1 - int rand min(scalar @debits, 6) ] : one_of(@entries);
-	my %request = (transaction_id => $entry && chance(98) ? $entry->{id} : new_id(), key(),
-		a_word(restore_allowance => 'false', 15));
-	my $credits = $entry ? -$entry->{amount} - $entry->{refunded} : 0;
-	my $allowed = $entry ? $entry->{allowance} - $entry->{restored} : 0;
-
-	$request{amount} = some($account, $credits + one_of(0, $allowed), $credits + $allowed) if chance(60);
-	return \%request;
-}
-
-sub request_set_user_plan
-{
-	my ($account, $user) = @_;
-	return { user_id => $user, chance(25) ? () : (plan_id => one_of(sort keys %plans, chance(10) ? 'none such' : ())) };
-}
-
-sub request_increment_usage_window
-{
-	my ($account, $user) = @_;
-	return {
-		user_id => $user,
-		plan_id => chance(20) ? 'none such' : one_of($account->{plan_id} // 'free', sort keys %plans),
-		amount  => chance(10) ? 0 : some($account, Model::allowance($account))
-	};
-}
-
-# a_cap names a cap, which may not be there.
-sub a_cap
-{
-	my ($user) = @_;
-	return (user_id => $user, cap_type => one_of('daily', 'monthly'), a_word(model => one_of('gpt', 'llama'), 40));
-}
-
-sub request_set_spend_cap
-{
-	my ($account, $user) = @_;
-	my %cap   = a_cap($user);
-	my $spend = Model::spend($account, $cap{model});
-
-	return { %cap, a_word(action => one_of('deny', 'warn', 'notify'), 75),
-		cap_limit => chance(4) ? 0 : 10 * $spend + some($account) };
-}
-
-sub request_remove_spend_cap
-{
-	my ($account, $user) = @_;
-	return { a_cap($user) };
-}
-
-sub request_check_spend_cap
-{
-	my ($account, $user) = @_;
-	return { user_id => $user, a_word(model => one_of('gpt', 'llama'), 50), amount => chance(10) ? 0 : some($account, cap_room($account)) };
-}
-
-# sql writes a call.
-sub sql
-{
-	my ($function, $request) = @_;
-	my @arguments;
-
-	foreach my $name (sort keys %$request)
-	{
-		my $value = $request->{$name};
-
-		if ($name eq 'lifetime')
-		{
-			push @arguments, "expires_at => clock_timestamp() + interval '$value microseconds'";
-		}
-		elsif ($money_arguments{$name})
-		{
-			push @arguments, sprintf("%s => %s%d.%05d", $name, $value < 0 ? '-' : '',
-				abs($value) / 100_000, abs($value) % 100_000);
-		}
-		else
-		{
-			push @arguments, "$name => '$value'";
-		}
-	}
-	push @arguments, 'plan_id => NULL' if $function eq 'set_user_plan' && !defined $request->{plan_id};
-	return "ducto_$function(" . join(', ', @arguments) . ')' . ($function eq 'remove_spend_cap' ? ' AS r(removed)' : '');
-}
 
 # --- answers -------------------------------------------------------------------
 
@@ -561,7 +308,7 @@ sub step_call
 		if (chance(35))
 		{
 			$function = one_of(grep { $_ ne $old } qw(add_credits charge deduct refund));
-			$request  = main->can("request_$function")->($account, $user);
+			$request  = request($function, $account, $user);
 			$request->{idempotency_key} = $was->{idempotency_key};
 		}
 	}
@@ -574,7 +321,7 @@ sub step_call
 			('release') x 2, ('renew') x 1, ('refund') x 4,
 			('set_user_plan') x 3, ('increment_usage_window') x 1,
 			('set_spend_cap') x 3, ('remove_spend_cap') x 1, ('check_spend_cap') x 1);
-		$request = main->can("request_$function")->($account, $user);
+		$request = request($function, $account, $user);
 	}
 	push @{ $log{"keys $user"} }, [ $function, $request ] if defined $request->{idempotency_key};
 	return make_call($step, $function, $request, $user);
@@ -856,8 +603,7 @@ sub run_sequence
 	my $good   = 1;
 
 	note("DUCTO_SEED=$seed");
-	srand($seed);
-	$next_id = 0;
+	Requests::restart($seed);
 	for (my $round = 1; $step < STEPS && $good; $round++)
 	{
 		my $end = min(STEPS, $step + ROUND);

@@ -54,6 +54,7 @@ RESET search_path;
 SELECT * FROM ducto_verify();
 
 -- elsewhere than in public, beside ducto in yet another schema
+DROP SCHEMA hostile CASCADE;
 DROP VIEW callable;
 DROP EXTENSION ducto_sdk;
 SELECT count(*) AS left_behind FROM pg_proc WHERE pronamespace = 'ducto'::regnamespace AND proname LIKE 'sdk%';
@@ -71,7 +72,7 @@ SELECT billing.get_available_credits('00000000-0000-4000-8000-000000000001');
 RESET ROLE;
 SELECT * FROM engine.ducto_verify();
 DROP EXTENSION ducto CASCADE;
-DROP SCHEMA billing, engine, hostile CASCADE;
+DROP SCHEMA billing, engine CASCADE;
 ALTER DEFAULT PRIVILEGES IN SCHEMA public REVOKE EXECUTE ON FUNCTIONS FROM anon, authenticated, service_role;
 DROP OWNED BY anon, authenticated, service_role;
 DROP ROLE anon, authenticated, service_role;
