@@ -15,6 +15,7 @@
 #include "lib/stringinfo.h"
 #include "miscadmin.h"
 #include "storage/lmgr.h"
+#include "tcop/utility.h"
 #include "utils/acl.h"
 #include "utils/lsyscache.h"
 #include "utils/tuplestore.h"
@@ -362,6 +363,7 @@ ducto_setup(PG_FUNCTION_ARGS)
 	Oid			schema = get_func_namespace(fcinfo->flinfo->fn_oid);
 	SetupSteps	steps;
 
+	PreventCommandIfReadOnly("ducto_setup");
 	query_begin();
 	steps.store = result_set_begin(fcinfo);
 	steps.desc = ((ReturnSetInfo *) fcinfo->resultinfo)->setDesc;

@@ -21,7 +21,10 @@ my $bob     = "'00000000-0000-4000-8000-00000000000b'";
 my $nobody  = "'00000000-0000-4000-8000-0000000000ff'";
 my $primary = PostgreSQL::Test::Cluster->new('primary');
 my $standby = PostgreSQL::Test::Cluster->new('standby');
+my $usage   = q('{"model": "m", "input_tokens": 1500}');
+my $window  = "'2020-01-01', now() + interval '1 day'";
 my ($here, $there);    # sessions on the primary and on the standby
+my $team;
 
 # All that only reads.
 my @reads = (
@@ -29,8 +32,13 @@ my @reads = (
 			"ducto_list_transactions($_, ARRAY['promo', 'usage'], '2020-01-01', '2100-01-01', 2, 1)",
 			"ducto_list_usage_events($_)", "ducto_can_afford($_, 20)",
 			"ducto_can_afford($_, 100000)", "ducto_balance_at($_, now() - interval '1 second')",
-			"ducto_verify($_)") } ($alice, $bob, $nobody)),
-	'ducto_verify()',
+			"ducto_verify($_)", "ducto_get_user_plan($_)", "ducto_check_allowance($_)", "ducto_check_feature($_, 'agents')",
+			"ducto_list_spend_caps($_)", "ducto_check_spend_cap($_, amount => 100000)") } ($alice, $bob, $nobody)),
+	'ducto_verify()', "ducto_verify(:team)", "ducto_get_team_balance(:team)", "ducto_get_team_members(:team)",
+	'ducto_get_active_pricing()', 'ducto_get_pricing_config(1)', 'ducto_get_pricing_history()',
+	q(ducto_validate_pricing('{"models": {"_default": "1 +"}}')), "ducto_price($usage)", "ducto_price($usage, 'pro')",
+	"ducto_spend_by_user($window)", "ducto_spend_by_model($window)", "ducto_top_users(3, $window)",
+	"ducto_daily_spend($window)", "ducto_aggregate_stats($window)",
 	'ducto_my_balance()', 'ducto_my_grants()', 'ducto_my_transactions(3)', 'ducto_my_plan()',
 	'ducto_sweep_expired(dry_run => true)');
 
@@ -48,8 +56,34 @@ my %writes = (
 	'... of nothing'            => "ducto_deduct($alice, :reservation, 0)",
 	'ducto_release'             => "ducto_release($alice, :reservation)",
 	'ducto_renew'               => "ducto_renew($alice, :reservation)",
-	'ducto_refund'              => "ducto_refund(:transaction)");
+	'ducto_refund'              => "ducto_refund(:transaction)",
+	'ducto_set_user_plan'       => "ducto_set_user_plan($alice, 'free')",
+	'... and the same again'    => "ducto_set_user_plan($alice, 'pro')",
+	'ducto_set_spend_cap'       => "ducto_set_spend_cap($alice, 'daily', 10)",
+	'ducto_remove_spend_cap'    => "ducto_remove_spend_cap($alice, 'monthly')",
+	'ducto_increment_usage_window' => "ducto_increment_usage_window($alice, 'pro', 1)",
+	'ducto_reserve_usage'       => "ducto_reserve_usage($alice, $usage)",
+	'ducto_charge_usage'        => "ducto_charge_usage($alice, $usage)",
+	'ducto_set_active_pricing'  => q(ducto_set_active_pricing('{"models": {"_default": "2"}}')),
+	'ducto_activate_pricing'    => 'ducto_activate_pricing(1)',
+	'ducto_create_team'         => "ducto_create_team('Another')",
+	'ducto_add_team_credits'    => 'ducto_add_team_credits(:team, 1)',
+	'ducto_add_team_member'     => "ducto_add_team_member(:team, $bob)",
+	'ducto_remove_team_member'  => "ducto_remove_team_member(:team, $alice)",
+	'ducto_deduct_team'         => "ducto_deduct_team(:team, $alice, 1)",
+	'ducto_reserve for a team'  => "ducto_reserve($alice, 1, team_id => :team)",
+	'ducto_rollup'              => 'ducto_rollup()',
+	'ducto_rollup_rebuild'      => 'ducto_rollup_rebuild()',
+	'ducto_grant_access'        => "ducto_grant_access('app')",
+	'ducto_setup'               => 'ducto_setup()');
 my @sweeps = qw(ducto_sweep_expired ducto_expire_reservations);
+
+# named gives a call the id of the team.
+sub named
+{
+	my ($call) = @_;
+	return $call =~ s/:team/'$team'/r;
+}
 
 # same compares what can be read on both sides.
 sub same
@@ -58,7 +92,7 @@ sub same
 
 	foreach my $read (@reads)
 	{
-		my $query = "SELECT * FROM $read AS r";
+		my $query = 'SELECT * FROM ' . named($read) . ' AS r';
 		my @there = $there->run($query);
 		is($there->sqlstate, '00000', "$when: $read works on the standby") or next;
 		is(join("\n", @there), join("\n", $here->run($query)), '... and is what the primary shows');
@@ -75,7 +109,7 @@ sub refused
 
 	foreach my $name (sort keys %writes)
 	{
-		my $call = $writes{$name};
+		my $call = named($writes{$name});
 
 		$call =~ s/:reservation/'$reservation'/;
 		$call =~ s/:transaction/'$transaction'/;
@@ -92,7 +126,8 @@ sub refused
 $primary->init(allows_streaming => 1);
 $primary->append_conf('postgresql.conf', "log_statement = none\nautovacuum = off");
 $primary->start;
-$primary->safe_psql('postgres', 'CREATE EXTENSION ducto');
+$primary->safe_psql('postgres', 'CREATE EXTENSION ducto; CREATE ROLE app; '
+	  . join('; ', map { "CREATE ROLE $_" } qw(anon authenticated service_role)));
 $primary->backup('base');
 $standby->init_from_backup($primary, 'base', has_streaming => 1);
 $standby->start;
@@ -115,6 +150,17 @@ $here->run("SELECT ducto_add_credits($alice, 100, 'purchase');
 	SELECT ducto_reserve($bob, 33, min_balance => 0, ttl_seconds => 3);
 	SELECT ducto_reserve($bob, 42, min_balance => 0, ttl_seconds => 6)");
 is($here->sqlstate, '00000', 'the primary has data');
+$team = $here->value("SELECT team_id FROM ducto_create_team('Team', 50)");
+$here->run(qq{SELECT ducto_set_active_pricing('{"models": {"_default": "input_tokens * 0.001"}, "plans": {
+		"free": {"name": "Free"},
+		"pro": {"name": "Pro", "free_allowance": 30, "features": {"agents": 3}, "rate_overrides": {"m": "1"}}}}');
+	SELECT ducto_set_user_plan($alice, 'pro');
+	SELECT ducto_set_spend_cap($alice, 'monthly', 1000);
+	SELECT ducto_add_team_member('$team', $alice, spend_cap => 40);
+	SELECT ducto_deduct_team('$team', $alice, 12, '{}', 'pool', 'gpt');
+	SELECT ducto_rollup();
+	SELECT ducto_deduct_team('$team', $alice, 3)});
+is($here->sqlstate, '00000', '... plans, a team and pricing');
 $primary->wait_for_catchup($standby, 'replay', $primary->lsn('insert'));
 
 # shown is Bob's balance: balance, reserved, available, grants.
@@ -160,7 +206,7 @@ is(join("\n", $there->run('BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT balance
 $here->run('BEGIN READ ONLY');
 foreach my $read (@reads)
 {
-	$here->run("SELECT * FROM $read");
+	$here->run('SELECT * FROM ' . named($read));
 	is($here->sqlstate, '00000', "READ ONLY on the primary: $read");
 }
 $here->run('COMMIT');
@@ -181,9 +227,19 @@ $primary->stop;
 $standby->promote;
 is(join(' ', @{ $there->row("SELECT balance_after, idempotent FROM ducto_charge($alice, 99, 'first')") }),
 	'95.0000 t', 'after the promotion a key is still known');
-is($there->value("SELECT balance_after FROM ducto_deduct($alice, '$held', 12)"), '90.0000', '... a reservation is settled');
+is($there->value("SELECT balance_after FROM ducto_deduct($alice, '$held', 12)"), '102.0000', '... a reservation is settled, on the allowance');
 is($there->value("SELECT new_balance FROM ducto_add_credits($bob, 1)"), '6.0000', '... credits are added');
 is($there->value("SELECT error FROM ducto_charge($bob, 6.0001)"), 'insufficient_credits', '... and limits kept');
+is($there->value("SELECT amount FROM ducto_charge_usage($bob, $usage)"), '1.5000', '... usage is priced');
+is(join(' ', @{ $there->row("SELECT balance, total_spent FROM ducto_get_team_balance('$team'), ducto_get_team_members('$team')") }),
+	'35.0000 15.0000', '... the pool is there');
+is($there->value("SELECT error FROM ducto_deduct_team('$team', $alice, 25.0001)"), 'cap_reached', '... and its caps');
+is($there->value("SELECT sum(total_spend) FROM ducto_daily_spend($window)"),
+	$there->value("SELECT -sum(amount) FROM ducto.ledger WHERE type = 'usage'"), '... what analytics show is what was spent');
+$there->run('SELECT ducto_rollup(); CALL ducto_sweep()');
+is($there->sqlstate, '00000', '... and is rolled up');
+$there->run('SELECT ducto_setup()');
+is($there->sqlstate, '00000', '... ducto_setup works');
 is(join("\n", $there->run('SELECT * FROM ducto_verify()')), '', 'nothing to find for the auditor');
 
 $there->quit;
