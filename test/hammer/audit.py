@@ -53,6 +53,8 @@ class Audit:
             self.counts["cancelled" if line["undone"] == "cancelled" else "undone"] += 1
             if line["undone"] == "DeadlockDetected":
                 self.counts["deadlocks"] += 1
+            elif line["undone"] == "InvalidParameterValue" and what["args"].get("expires_at"):
+                self.counts["too late"] += 1  # its time was over before it was made, or made again
             elif line["undone"] not in ("cancelled", "rolled back", "rolled back to a savepoint", "SerializationFailure",
                                         "QueryCanceled", "InFailedSqlTransaction", "AdminShutdown", "OperationalError"):
                 self.differ(f"{what} failed with {line['undone']}")

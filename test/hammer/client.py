@@ -18,7 +18,7 @@ from psycopg import errors
 
 # So little that much is rejected.
 FUNDS = 60
-KINDS = ("charge", "charge", "charge", "reserve", "reserve", "settle", "settle", "settle", "release", "credit", "grant", "refund",
+KINDS = ("charge", "charge", "charge", "reserve", "reserve", "settle", "settle", "settle", "release", "credit", "grant", "refund", "refund",
          "team", "team_reserve", "take", "cap", "plan", "sweep", "read")
 
 
@@ -29,6 +29,11 @@ def user(n):
 def may_have_plan(who):
     """Every other user has neither plan nor caps: nothing but credits backs a hold there."""
     return uuid.UUID(who).int % 2 == 1
+
+
+def stopped(directory):
+    """A file named stop among the notes ends a run before its time."""
+    return os.path.exists(os.path.join(directory, "stop"))
 
 
 class Log:
@@ -150,7 +155,7 @@ class Client:
             owner, hold = self.reservations.pop(self.random.randrange(len(self.reservations)))
             return self.intend("ducto_release", user_id=owner, reservation_id=hold)
         if kind == "refund" and self.debits:
-            return self.intend("ducto_refund", transaction_id=self.random.choice(self.debits[-6:]),
+            return self.intend("ducto_refund", transaction_id=self.random.choice(self.debits[-3:]),
                                amount=self.random.choice([None, self.amount(3), self.amount(9)]))
         if kind == "team":
             team = self.random.choice(self.options.teams)
@@ -283,7 +288,7 @@ class Client:
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         self.connect()
         self.resolve()
-        while time.time() < until:
+        while time.time() < until and not stopped(self.options.directory):
             if self.lost():
                 self.connect()
                 self.resolve()

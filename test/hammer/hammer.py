@@ -6,7 +6,8 @@ usage: hammer.py [OPTION…] SECONDS CLIENTS ACCOUNTS
   --seed N      repeats the choices of a run, though not its timing
   --calm        cancels and kills nothing
   --patience S  how long a client waits for a server that is away (30 s)
-  --notes DIR   keeps the clients' notes there
+  --notes DIR   keeps the clients' notes there; a file named stop among them ends
+                the run
 
 Works in the database of libpq's environment, which must have ducto and no
 accounts. The last line tells how many differences were found; ends with 1 when
@@ -25,7 +26,7 @@ import time
 import psycopg
 
 from audit import Audit
-from client import FUNDS, Client, user
+from client import FUNDS, Client, stopped, user
 
 PRICING = """{"models": {"_default": "1"}, "plans": {"free": {"name": "Free", "free_allowance": 20},
     "pro": {"name": "Pro", "free_allowance": 500, "features": {"chat": true}}}}"""
@@ -113,7 +114,7 @@ class Clients:
     def wait(self, until):
         """Disturbs the clients until the time is over, then waits for them."""
         connection = None
-        while time.time() < until:
+        while time.time() < until and not stopped(self.options.directory):
             time.sleep(self.random.uniform(0.01, 0.1))
             if self.options.calm:
                 continue
