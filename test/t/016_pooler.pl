@@ -154,7 +154,7 @@ sub rush
 	}
 	# a thread each, as pgbench waits for a PREPARE with the whole thread
 	my ($output, $errors) = run_command(
-		[ $node->installed_command('pgbench'), '-n', '-M', $mode, '-c', CLIENTS, '-j', CLIENTS, '-t', TRANSACTIONS, @files, '-d', $pooler->connstr('few') ]);
+		[ $node->installed_command('pgbench'), '-n', '-M', $mode, '-c', CLIENTS, '-j', CLIENTS, '-t', TRANSACTIONS, @files, $pooler->connstr('few') ]);
 	my $expected = CLIENTS * TRANSACTIONS;
 	like($output, qr{^number of transactions actually processed: $expected/$expected$}m, "all clients are served: $mode") or diag($errors);
 	is($node->safe_psql('postgres', 'SELECT * FROM strange'), '', '... nobody sees what another one has set');
