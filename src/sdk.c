@@ -135,7 +135,11 @@ sdk_amount(FunctionCallInfo fcinfo, int n, SdkSign sign, Money *amount, Datum *a
 	if (!PG_ARGISNULL(n) && money_is_bounded(PG_GETARG_NUMERIC(n)))
 	{
 		*amount = money_from_numeric(PG_GETARG_NUMERIC(n), "p_amount");
-		if (*amount > 0 || (*amount == 0 && sign == SDK_NOT_NEGATIVE) || (*amount < 0 && sign == SDK_NOT_ZERO))
+		if (*amount > 0 || (*amount < 0 && sign == SDK_NOT_ZERO))
+			return true;
+		/* what is rounded to 0 is none */
+		if (*amount == 0 && sign == SDK_NOT_NEGATIVE &&
+			DatumGetBool(DirectFunctionCall2(numeric_eq, PG_GETARG_DATUM(n), NumericGetDatum(int64_to_numeric(0)))))
 			return true;
 	}
 	jsonout_push(&out, WJB_BEGIN_OBJECT, NULL);

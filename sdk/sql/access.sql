@@ -12,7 +12,7 @@ BEGIN
 	FOR f IN
 		SELECT * FROM (
 			SELECT p.oid::regprocedure AS name, CASE p.prokind WHEN 'p' THEN 'PROCEDURE' ELSE 'FUNCTION' END AS kind,
-				may_call AND p.pronamespace = '@extschema@'::regnamespace AND p.proname !~ '^ducto_' AS wanted,
+				may_call AND p.pronamespace = '@extschema@'::regnamespace AND p.proname !~ '^(ducto_|sdk_)' AS wanted,
 				EXISTS (SELECT FROM aclexplode(coalesce(p.proacl, acldefault('f', p.proowner))) a WHERE a.grantee = role) AS has
 			FROM pg_proc p
 			JOIN pg_depend d ON d.classid = 'pg_proc'::regclass AND d.objid = p.oid AND d.deptype = 'e'

@@ -45,7 +45,8 @@ CREATE FUNCTION @extschema@.credits_add(
 RETURNS jsonb
 LANGUAGE sql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 BEGIN ATOMIC
-	SELECT CASE WHEN p_metadata ->> 'expires_at' IS NOT NULL AND ducto.sdk_time(p_metadata ->> 'expires_at') IS NULL
+	SELECT CASE WHEN p_metadata ->> 'expires_at' IS NOT NULL
+		AND nullif(ducto.sdk_time(p_metadata ->> 'expires_at'), '-infinity') IS NULL
 		THEN jsonb_build_object('error', 'invalid_expires_at', 'expires_at', p_metadata ->> 'expires_at')
 		ELSE ducto.sdk_credits_add(p_user_id, p_amount, p_type, p_metadata, p_metadata ->> 'idempotency_key',
 			ducto.sdk_time(p_metadata ->> 'expires_at')) END;

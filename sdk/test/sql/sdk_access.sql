@@ -58,6 +58,13 @@ DROP SCHEMA hostile CASCADE;
 DROP VIEW callable;
 DROP EXTENSION ducto_sdk;
 SELECT count(*) AS left_behind FROM pg_proc WHERE pronamespace = 'ducto'::regnamespace AND proname LIKE 'sdk%';
+
+-- in the schema of the helpers, which nobody is granted
+CREATE EXTENSION ducto_sdk SCHEMA ducto;
+SELECT action FROM ducto.ducto_sdk_setup() WHERE object = 'role service_role';
+SELECT proname FROM pg_proc WHERE pronamespace = 'ducto'::regnamespace AND proname ~ '^(ducto_)?sdk_'
+AND has_function_privilege('service_role', oid, 'EXECUTE');
+DROP EXTENSION ducto_sdk;
 DROP EXTENSION ducto;
 CREATE SCHEMA engine;
 CREATE SCHEMA billing;

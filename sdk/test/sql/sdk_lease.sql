@@ -97,6 +97,7 @@ SELECT deduct_with_allowance('00000000-0000-4000-8000-000000000001', a) FROM unn
 SELECT create_lease('00000000-0000-4000-8000-000000000001', 'NaN'::numeric, 'chat');
 SELECT create_lease('00000000-0000-4000-8000-000000000001', 0, 'chat');
 SELECT settle_lease('00000000-0000-4000-8000-000000000001', :'lease', -1);
+SELECT settle_lease('00000000-0000-4000-8000-000000000001', :'lease', -0.00001);
 SELECT settle_lease('00000000-0000-4000-8000-000000000001', :'lease', 'NaN'::numeric);
 SELECT credits_add('00000000-0000-4000-8000-000000000001', 0);
 SELECT credits_add('00000000-0000-4000-8000-000000000001', -5, 'purchase');
@@ -127,6 +128,7 @@ SELECT shown(a) FROM credits_add('00000000-0000-4000-8000-000000000003', 50, 'pu
 	'{"expires_at": "2001-01-01T00:00:00Z", "idempotency_key": "past"}') a;
 SELECT * FROM credits_add('00000000-0000-4000-8000-000000000003', 50, 'purchase', '{"expires_at": "soon"}');
 SELECT * FROM credits_add('00000000-0000-4000-8000-000000000003', 50, 'purchase', '{"expires_at": 12}');
+SELECT * FROM credits_add('00000000-0000-4000-8000-000000000003', 50, 'purchase', '{"expires_at": "-infinity"}');
 SELECT shown(a) FROM credits_add('00000000-0000-4000-8000-000000000003', 1, 'purchase', '{"expires_at": "infinity"}') a;
 SELECT shown(a) FROM credits_add('00000000-0000-4000-8000-000000000003', 1, 'purchase', '{"expires_at": null}') a;
 SELECT * FROM get_credits_balance('00000000-0000-4000-8000-000000000003');

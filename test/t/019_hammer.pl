@@ -1,0 +1,95 @@
+# The jack hammer of script/hammer, for a short while: clients that are cancelled
+# at random moments, by a timeout and from outside, whose connections end, and
+# that are killed themselves. Then the whole server is killed in the midst of it,
+# twice, and started again: the clients make the calls again whose outcome they
+# do not know. At the end the money is counted again from their notes.
+
+use strict;
+use warnings FATAL => 'all';
+
+use Cwd qw(abs_path);
+use File::Basename;
+use IPC::Run;
+use PostgreSQL::Test::Cluster;
+use PostgreSQL::Test::Utils;
+use Test::More;
+use Time::HiRes qw(sleep time);
+
+my $hammer = dirname(abs_path(__FILE__)) . '/../hammer/hammer.py';
+my $node   = PostgreSQL::Test::Cluster->new('hammer');
+
+$node->init;
+$node->append_conf('postgresql.conf', "fsync = on\nrestart_after_crash = on\n");
+$node->start;
+
+# start lets the clients begin in a new database, and returns the run.
+sub start
+{
+	my ($database, @options) = @_;
+	my %run = (out => '', err => '', timer => IPC::Run::timeout(3 * $PostgreSQL::Test::Utils::timeout_default));
+
+	$node->safe_psql('postgres', "CREATE DATABASE $database");
+	$node->safe_psql($database,  'CREATE EXTENSION ducto');
+	local %ENV = (%ENV, PGHOST => $node->host, PGPORT => $node->port, PGDATABASE => $database);
+	$run{handle} = IPC::Run::start([ '/usr/bin/python3', $hammer, @options ], '<', \undef, '>', \$run{out}, '2>', \$run{err},
+		$run{timer});
+	return \%run;
+}
+
+# finish waits for the clients and looks at what they found.
+sub finish
+{
+	my ($run, $name) = @_;
+	my $good = IPC::Run::finish($run->{handle});
+
+	note($run->{out});
+	ok($good, "$name: no difference") or diag($run->{out} . $run->{err});
+	like($run->{out}, qr/^0 differences$/m, "$name: the notes were compared");
+	my ($calls, $done) = $run->{out} =~ /^(\d+) calls, .* (\d+) done/m;
+	cmp_ok($done // 0, '>', 100, "$name: the clients got something done");
+	return $run->{out};
+}
+
+# work waits until the clients have booked so many entries.
+sub work
+{
+	my ($database, $entries) = @_;
+
+	return $node->poll_query_until($database, "SELECT count(*) > $entries FROM ducto.ledger");
+}
+
+# kill_all kills every process of the server and waits until they are gone.
+sub kill_all
+{
+	my @pids  = split /\n/, $node->safe_psql('postgres', 'SELECT pid FROM pg_stat_activity WHERE pid <> pg_backend_pid()');
+	my $until = time + $PostgreSQL::Test::Utils::timeout_default;
+
+	push @pids, slurp_file($node->data_dir . '/postmaster.pid') =~ /^(\d+)$/m ? $1 : die 'no postmaster';
+	kill 'KILL', @pids;
+	$node->kill9;
+	sleep(0.05) while kill(0, @pids) && time < $until;
+	return;
+}
+
+my $out = finish(start('cancels', '--seed', '1', 8, 6, 5), 'cancels and kills');
+unlike($out, qr/ 0 cancelled$/m, 'calls were cancelled');
+unlike($out, qr/^0 clients killed, 0 connections ended/m, 'clients and connections were killed');
+
+# The clients work until they are told to stop: a slow machine takes its time.
+my $notes = PostgreSQL::Test::Utils::tempdir();
+my $run = start('crashes', '--seed', '2', '--patience', '120', '--notes', $notes, 100, 6, 5);
+my $entries = 20;
+foreach my $round (1, 2)
+{
+	ok(work('crashes', $entries + 30), "crash $round: the clients work");
+	kill_all();
+	ok($node->start(fail_ok => 1), "crash $round: the server starts again");
+	$entries = $node->safe_psql('crashes', 'SELECT count(*) FROM ducto.ledger');
+}
+ok(work('crashes', $entries + 30), 'the clients go on');
+PostgreSQL::Test::Utils::append_to_file("$notes/stop", '');
+$out = finish($run, 'crashes');
+is($node->safe_psql('crashes', 'SELECT * FROM ducto_verify()'), '', 'nothing to find for the auditor');
+
+$node->stop;
+done_testing();
