@@ -9,7 +9,8 @@
 #
 # Both see the bounds of what malloc gives, of variables and of the stack. Of
 # palloc they see the blocks, not the single chunks in them: that takes a server
-# built with USE_VALGRIND.
+# built with USE_VALGRIND. The server runs without jit: what LLVM and the C
+# library do to load it would be reported, and is not ducto's.
 
 # how a report begins
 REPORT='ERROR: AddressSanitizer|: runtime error: |^BEGIN'

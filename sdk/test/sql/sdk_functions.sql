@@ -115,7 +115,8 @@ SELECT column_name, ordinal_position, data_type FROM (
 SELECT * FROM spend_by_user(now() - interval '1 hour', now());
 SELECT * FROM spend_by_model(now() - interval '1 hour', now());
 SELECT * FROM top_users(1, now() - interval '1 hour', now());
-SELECT date = to_char(now(), 'YYYY-MM-DD') AS today, pg_typeof(date), total_spend, transaction_count FROM daily_spend(now() - interval '1 second', now() + interval '1 hour');
+SELECT bool_and(date ~ '^\d{4}-\d{2}-\d{2}$') AS dates, pg_typeof(date), sum(total_spend) AS total_spend, sum(transaction_count) AS transaction_count
+	FROM daily_spend(now() - interval '1 hour', now() + interval '1 hour') GROUP BY pg_typeof(date);
 SELECT * FROM aggregate_stats(now() - interval '1 hour', now());
 SELECT * FROM aggregate_stats(now() - interval '2 hours', now() - interval '1 hour');
 SELECT * FROM spend_by_user('2026-02-01 00:00Z', '2026-01-01 00:00Z');
