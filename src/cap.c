@@ -27,7 +27,6 @@ typedef struct Cap
 	const char *model;			/* empty for all */
 	Money		limit;
 	const char *action;
-	Money		current_spend;	/* what counts: spent and held */
 } Cap;
 
 /* What counts against a cap c now: $2 is the day, $3 the month, $4 the time. */

@@ -49,19 +49,6 @@ charge_entry(const ChargeRequest *request, LedgerEntry *entry)
 }
 
 /*
- * Tell of a charge that booked nothing: rejected, or of 0.
- */
-static Rejection
-charge_unbooked(const ChargeRequest *request, Money balance, Rejection rejection, Deduction *deduction)
-{
-	memset(deduction, 0, sizeof(Deduction));
-	deduction->user = request->user;
-	deduction->amount = request->amount;
-	deduction->balance_after = balance;
-	return rejection;
-}
-
-/*
  * Charge an account where there is nothing else to do: lock, decision and
  * booking are one statement, which also makes sure that a price is one of the
  * active pricing. False: nothing was done, and the charge is to be made step
@@ -144,16 +131,16 @@ charge_in_steps(ChargeRequest *request, Deduction *deduction)
 		return ACCEPTED;
 	}
 	if (known == KEY_CONFLICT)
-		return charge_unbooked(request, acc.balance, IDEMPOTENCY_CONFLICT, deduction);
+		return deduction_none(deduction, request->user, request->amount, acc.balance, IDEMPOTENCY_CONFLICT);
 
 	if (request->priced != NULL)
 		rejection = usage_require(request->priced, &acc, &request->amount);
 	if (rejection != ACCEPTED)
-		return charge_unbooked(request, acc.balance, rejection, deduction);
+		return deduction_none(deduction, request->user, request->amount, acc.balance, rejection);
 	charge_entry(request, &entry);
 	rejection = charge_decide(&acc, request, &entry);
 	if (rejection != ACCEPTED || request->amount == 0)
-		return charge_unbooked(request, acc.balance, rejection, deduction);
+		return deduction_none(deduction, request->user, request->amount, acc.balance, rejection);
 	allowance_consume(&acc, entry.allowance_consumed);
 	account_debit(&acc, &entry, request->amount - entry.allowance_consumed);
 	account_store(&acc);

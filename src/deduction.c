@@ -61,6 +61,19 @@ deduction_from_entry(Deduction *deduction, const pg_uuid_t *user, const LedgerEn
 }
 
 /*
+ * deduction_none tells of a debit that booked nothing: rejected, or of 0.
+ */
+Rejection
+deduction_none(Deduction *deduction, const pg_uuid_t *user, Money amount, Money balance, Rejection rejection)
+{
+	memset(deduction, 0, sizeof(Deduction));
+	deduction->user = user;
+	deduction->amount = amount;
+	deduction->balance_after = balance;
+	return rejection;
+}
+
+/*
  * deduction_result makes the answer of a debit.
  */
 Datum

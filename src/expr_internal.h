@@ -180,7 +180,5 @@ extern Numeric expr_negate(Numeric value);
 extern Numeric expr_trim(Numeric value);
 extern Numeric expr_calculate(ExprOp op, Numeric left, Numeric right, ExprError *error);
 extern Numeric expr_call(ExprOp op, Numeric *arguments, int count, ExprError *error);
-extern bool expr_fail(ExprError *error, int sqlstate, const char *format,...)
-			pg_attribute_printf(3, 4);
 
 #endif							/* EXPR_INTERNAL_H */

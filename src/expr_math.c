@@ -31,6 +31,7 @@
 
 ExprConstants expr_constants;
 
+static bool fail(ExprError *error, int sqlstate, const char *format,...) pg_attribute_printf(3, 4);
 static Numeric divide(Numeric dividend, Numeric divisor);
 static Numeric floor_divide(Numeric dividend, Numeric divisor);
 static Numeric modulo(Numeric dividend, Numeric divisor);
@@ -125,7 +126,7 @@ expr_check_range(Numeric value, ExprError *error)
 	int			scale;
 
 	if (expr_compare(value, expr_constants.greatest) > 0 || expr_compare(value, expr_constants.lowest) < 0)
-		return expr_fail(error, ERRCODE_NUMERIC_VALUE_OUT_OF_RANGE,
+		return fail(error, ERRCODE_NUMERIC_VALUE_OUT_OF_RANGE,
 						 "value out of range, its magnitude is above 10^%d", EXPR_MAX_EXPONENT);
 
 	/* Only a value with more decimal places than the least one can be less. */
@@ -134,12 +135,12 @@ expr_check_range(Numeric value, ExprError *error)
 		return true;
 
 	if (scale > EXPR_MAX_SCALE)
-		return expr_fail(error, ERRCODE_NUMERIC_VALUE_OUT_OF_RANGE,
+		return fail(error, ERRCODE_NUMERIC_VALUE_OUT_OF_RANGE,
 						 "value out of range, it has more than %d decimal places", EXPR_MAX_SCALE);
 	if (expr_compare(value, expr_constants.least) >= 0 || expr_is_zero(value) ||
 		expr_compare(expr_negate(value), expr_constants.least) >= 0)
 		return true;
-	return expr_fail(error, ERRCODE_NUMERIC_VALUE_OUT_OF_RANGE,
+	return fail(error, ERRCODE_NUMERIC_VALUE_OUT_OF_RANGE,
 					 "value out of range, its magnitude is below 10^-%d", EXPR_MAX_EXPONENT);
 }
 
@@ -156,7 +157,7 @@ expr_check_digits(Numeric value, int *digits, ExprError *error)
 		*digits = numeric_int4_opt_error(value, NULL);
 		return true;
 	}
-	return expr_fail(error, ERRCODE_INVALID_PARAMETER_VALUE,
+	return fail(error, ERRCODE_INVALID_PARAMETER_VALUE,
 					 "function round takes a whole number of digits from -%d to %d", MAX_DIGITS, MAX_DIGITS);
 }
 
@@ -168,7 +169,7 @@ expr_check_percentage(Numeric value, ExprError *error)
 {
 	if (expr_compare(value, expr_constants.zero) >= 0 && expr_compare(value, expr_constants.hundred) <= 0)
 		return true;
-	return expr_fail(error, ERRCODE_INVALID_PARAMETER_VALUE,
+	return fail(error, ERRCODE_INVALID_PARAMETER_VALUE,
 					 "function percentile takes a percentage from 0 to 100");
 }
 
@@ -180,7 +181,7 @@ expr_calculate(ExprOp op, Numeric left, Numeric right, ExprError *error)
 {
 	if (op >= EXPR_DIVIDE && expr_is_zero(right))
 	{
-		expr_fail(error, ERRCODE_DIVISION_BY_ZERO, "division by zero");
+		fail(error, ERRCODE_DIVISION_BY_ZERO, "division by zero");
 		return NULL;
 	}
 
@@ -239,10 +240,10 @@ expr_call(ExprOp op, Numeric *arguments, int count, ExprError *error)
 }
 
 /*
- * expr_fail fills an error but for its position, and returns false.
+ * Fill an error but for its position. Returns false.
  */
-bool
-expr_fail(ExprError *error, int sqlstate, const char *format,...)
+static bool
+fail(ExprError *error, int sqlstate, const char *format,...)
 {
 	va_list		arguments;
 

@@ -101,6 +101,8 @@ extern bool reservation_lock(const pg_uuid_t *user, const pg_uuid_t *id, Account
 extern void account_debit(Account *acc, LedgerEntry *entry, Money amount);
 extern bool debit_try_book(const Account *after, const AccountChange *change, LedgerEntry *entry);
 extern void deduction_from_entry(Deduction *deduction, const pg_uuid_t *user, const LedgerEntry *entry);
+extern Rejection deduction_none(Deduction *deduction, const pg_uuid_t *user, Money amount, Money balance,
+								Rejection rejection);
 extern Datum deduction_result(FunctionCallInfo fcinfo, const Deduction *deduction, Rejection rejection);
 extern const char *arg_overrun(FunctionCallInfo fcinfo, int n);
 extern void deduction_replay(Deduction *deduction, const pg_uuid_t *user, const LedgerRecord *original);

@@ -129,15 +129,6 @@ result_bool(ResultRow *row, bool value)
 }
 
 /*
- * result_time appends a timestamp with time zone.
- */
-void
-result_time(ResultRow *row, TimestampTz value)
-{
-	result_datum(row, TimestampTzGetDatum(value));
-}
-
-/*
  * result_time_or_null appends a timestamp with time zone, NULL for infinity.
  */
 void
@@ -146,7 +137,7 @@ result_time_or_null(ResultRow *row, TimestampTz value)
 	if (TIMESTAMP_NOT_FINITE(value))
 		result_null(row);
 	else
-		result_time(row, value);
+		result_datum(row, TimestampTzGetDatum(value));
 }
 
 /*

@@ -62,7 +62,6 @@ extern void result_uuid(ResultRow *row, const pg_uuid_t *value);
 extern void result_money(ResultRow *row, Money value);
 extern void result_text(ResultRow *row, const char *value);
 extern void result_bool(ResultRow *row, bool value);
-extern void result_time(ResultRow *row, TimestampTz value);
 extern void result_time_or_null(ResultRow *row, TimestampTz value);
 extern Datum result_end(ResultRow *row);
 extern Datum result_end_with_error(ResultRow *row, Rejection rejection);

@@ -173,19 +173,6 @@ settle_book(Account *acc, Hold *hold, const SettleRequest *request, const Settle
 }
 
 /*
- * Tell of a rejected deduct.
- */
-static Rejection
-settle_rejected(const SettleRequest *request, const Account *acc, Rejection rejection, Deduction *deduction)
-{
-	memset(deduction, 0, sizeof(Deduction));
-	deduction->user = request->user;
-	deduction->amount = request->amount;
-	deduction->balance_after = acc->balance;
-	return rejection;
-}
-
-/*
  * Tell of a deduct that was made.
  */
 static void
@@ -259,9 +246,9 @@ settle_in_steps(SettleRequest *request, Deduction *deduction)
 		return ACCEPTED;
 	}
 	if (known == KEY_CONFLICT)
-		return settle_rejected(request, &acc, IDEMPOTENCY_CONFLICT, deduction);
+		return deduction_none(deduction, request->user, request->amount, acc.balance, IDEMPOTENCY_CONFLICT);
 	if (!found)
-		return settle_rejected(request, &acc, RESERVATION_NOT_FOUND, deduction);
+		return deduction_none(deduction, request->user, request->amount, acc.balance, RESERVATION_NOT_FOUND);
 	if (known == KEY_REPLAY_ZERO)
 	{
 		settle_replay_zero(request, &hold, deduction);
@@ -273,7 +260,7 @@ settle_in_steps(SettleRequest *request, Deduction *deduction)
 	if (rejection == ACCEPTED)
 		rejection = settle_decide(&acc, &hold, request, &plan);
 	if (rejection != ACCEPTED)
-		return settle_rejected(request, &acc, rejection, deduction);
+		return deduction_none(deduction, request->user, request->amount, acc.balance, rejection);
 	settle_entry(request, &hold, &entry);
 	settle_book(&acc, &hold, request, &plan, &entry);
 	settle_made(request, &entry, deduction);

@@ -72,8 +72,9 @@ class Audit:
             self.booked(what, key, answer)
         if what["function"] == "ducto_reserve":
             self.holds[answer["reservation_id"]] = [Decimal(answer["amount"]), "open"]
-            if Decimal(answer["available"]) < 0 and (what["args"].get("team_id") or not may_have_plan(what["args"]["user_id"])):
-                self.differ(f"{what} was admitted without the credits for it: {answer}")
+        if (what["function"] in ("ducto_reserve", "ducto_get_balance") and Decimal(answer["available"]) < 0
+                and not may_have_plan(what["args"]["user_id"])):
+            self.differ(f"credits that are held were spent: {what} was answered {answer}")
         if what["function"] == "ducto_release" and answer["reason"] in ("released", "already_released"):
             self.close(what["args"]["reservation_id"], "released")
 

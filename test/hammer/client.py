@@ -18,7 +18,7 @@ from psycopg import errors
 
 # So little that much is rejected.
 FUNDS = 60
-KINDS = ("charge", "charge", "charge", "reserve", "reserve", "settle", "settle", "settle", "release", "credit", "grant", "refund", "refund",
+KINDS = ("charge", "charge", "charge", "reserve", "reserve", "reserve", "settle", "settle", "release", "credit", "grant", "refund",
          "team", "team_reserve", "take", "cap", "plan", "sweep", "read")
 
 
@@ -27,7 +27,7 @@ def user(n):
 
 
 def may_have_plan(who):
-    """Every other user has neither plan nor caps: nothing but credits backs a hold there."""
+    """Every other user has neither plan nor caps nor debts: credits alone back what is held there."""
     return uuid.UUID(who).int % 2 == 1
 
 
@@ -136,7 +136,7 @@ class Client:
         if kind == "charge":
             return self.intend("ducto_charge", user_id=who, amount=self.amount(9), model=self.random.choice([None, "big", "small"]))
         if kind == "credit":
-            return self.intend("ducto_add_credits", user_id=who, amount=self.amount(16), type="purchase")
+            return self.intend("ducto_add_credits", user_id=who, amount=self.amount(12), type="purchase")
         if kind == "take":
             return self.intend("ducto_add_credits", user_id=who, amount="-" + self.amount(5))
         if kind == "grant":
@@ -145,12 +145,13 @@ class Client:
                                expires_at=time.strftime("%Y-%m-%d %H:%M:%S", time.gmtime(expires)) + f".{int(expires % 1 * 1000):03d}Z",
                                priority=self.random.randrange(101))
         if kind == "reserve":
-            return self.intend("ducto_reserve", user_id=who, amount=self.amount(20), min_balance=0,
-                               ttl_seconds=self.random.choice([1, 2, 5, 60]), model=self.random.choice([None, "big"]))
+            return self.intend("ducto_reserve", user_id=who, amount=self.amount(25), min_balance=0,
+                               ttl_seconds=self.random.choice([1, 5, 60, 60]), model=self.random.choice([None, "big"]))
         if kind == "settle" and self.reservations:
             owner, hold = self.random.choice(self.reservations)
+            overruns = ["reject", "clamp", "full"] if may_have_plan(owner) else ["reject", "clamp"]
             return self.intend("ducto_deduct", user_id=owner, reservation_id=hold, amount=self.amount(24),
-                               overrun=self.random.choice(["reject", "clamp", "full"]), final=self.random.random() < 0.7)
+                               overrun=self.random.choice(overruns), final=self.random.random() < 0.7)
         if kind == "release" and self.reservations:
             owner, hold = self.reservations.pop(self.random.randrange(len(self.reservations)))
             return self.intend("ducto_release", user_id=owner, reservation_id=hold)
