@@ -17,8 +17,6 @@ REPORT='ERROR: AddressSanitizer|: runtime error: |^BEGIN'
 
 # sanitizer_prepare chooses how ducto is built and the server run: sanitizer_prepare SANITIZER
 sanitizer_prepare() {
-	local options=log_path=$T/out/reports/report
-
 	LIMIT=7200
 	"${as_server[@]}" mkdir "$T/out/reports"
 	as_server+=(env PGCTLTIMEOUT=600)
@@ -33,7 +31,7 @@ sanitizer_prepare() {
 			extern void *malloc(unsigned long);
 			extern void free(void *);
 			__attribute__((constructor)) static void early(void) { free(malloc(1)); }
-			const char *__asan_default_options(void) { return "verify_asan_link_order=0:detect_leaks=0:$options"; }
+			const char *__asan_default_options(void) { return "verify_asan_link_order=0:detect_leaks=0"; }
 		END
 		as_server+=("LD_PRELOAD=$T/early.so:$(gcc -print-file-name=libasan.so):$(gcc -print-file-name=libubsan.so)")
 		;;
@@ -62,10 +60,12 @@ sanitizer_install() {
 	chmod 755 "$BIN/postgres"
 }
 
-# sanitizer_reports prints what was reported. UndefinedBehaviorSanitizer writes
-# to the server's log whatever it is told.
+# sanitizer_reports prints what was reported. AddressSanitizer and UndefinedBehaviorSanitizer
+# together write to the server's log whatever they are told.
 sanitizer_reports() {
-	find "$T/out/reports" -type f -size +0 -exec cat {} + |
-		sed -E 's/^==[0-9]+== ?//; s/0x[0-9a-f]+/0x…/g'
+	local addresses='s/^==[0-9]+== ?//; s/0x[0-9a-f]+/0x…/g'
+
+	find "$T/out/reports" -type f -size +0 -exec cat {} + | sed -E "$addresses"
+	find "$T/out" -name '*.log' -type f -exec sed -nE "/ERROR: AddressSanitizer/,/^SUMMARY: /{$addresses; p}" {} +
 	find "$T/out" -name '*.log' -type f -exec cat {} + | sed -n '/: runtime error: /p' | sort -u
 }
