@@ -7,7 +7,7 @@
 # is the stock one and gets their runtime preloaded. valgrind runs the server
 # under memcheck.
 #
-# Both see the bounds of what malloc gives, of variables and of the stack. Of
+# Both see the bounds of what malloc gives, asan those of variables too. Of
 # palloc they see the blocks, not the single chunks in them: that takes a server
 # built with USE_VALGRIND. The server runs without jit: what LLVM and the C
 # library do to load it would be reported, and is not ducto's.
