@@ -50,7 +50,7 @@ ducto--$(EXTVERSION).sql: $(SQL_PARTS)
 $(SDK_SQL): $(SDK_PARTS)
 	cat $^ > $@
 
-# The tests of the second extension, after those of the first.
+# The tests of the second extension, before those of the first.
 SDK_REGRESS = $(sort $(patsubst sdk/test/sql/%.sql,%,$(wildcard sdk/test/sql/*.sql)))
 SDK_REGRESS_OPTS = --inputdir=sdk/test --outputdir=sdk/test/results
 installcheck: sdk-installcheck
