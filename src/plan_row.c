@@ -4,7 +4,6 @@
  */
 #include "postgres.h"
 
-
 #include "plan.h"
 #include "query.h"
 

@@ -111,6 +111,18 @@ put_bool(JsonOut *out, const char *key, bool truth)
 }
 
 /*
+ * Begin an answer. False: it is a rejection, and the answer says so.
+ */
+static bool
+sdk_begin(JsonOut *out, Rejection rejection)
+{
+	jsonout_push(out, WJB_BEGIN_OBJECT, NULL);
+	if (rejection != ACCEPTED)
+		put_text(out, "error", sdk_error(rejection));
+	return rejection == ACCEPTED;
+}
+
+/*
  * End the object and return it in the memory of SPI's caller.
  */
 static Datum
@@ -167,10 +179,7 @@ credit_answer(const CreditRequest *request, const CreditOutcome *outcome)
 {
 	JsonOut		out = {0};
 
-	jsonout_push(&out, WJB_BEGIN_OBJECT, NULL);
-	if (outcome->rejection != ACCEPTED)
-		put_text(&out, "error", sdk_error(outcome->rejection));
-	else
+	if (sdk_begin(&out, outcome->rejection))
 	{
 		put_uuid(&out, "id", &outcome->transaction);
 		put_bool(&out, "idempotent", outcome->idempotent);
@@ -204,7 +213,7 @@ ducto_sdk_credits_add(PG_FUNCTION_ARGS)
 	request.expires_at = PG_ARGISNULL(5) || request.amount < 0 ? DT_NOEND : PG_GETARG_TIMESTAMPTZ(5);
 	query_begin();
 	credit_add(&request, &outcome);
-	if (request.expires_at != DT_NOEND)
+	if (request.expires_at <= GetCurrentTimestamp())
 		account_lock(request.account, &acc);
 	answer = credit_answer(&request, &outcome);
 	query_end();
@@ -219,10 +228,7 @@ deduction_answer(const Deduction *deduction, Rejection rejection)
 {
 	JsonOut		out = {0};
 
-	jsonout_push(&out, WJB_BEGIN_OBJECT, NULL);
-	if (rejection != ACCEPTED)
-		put_text(&out, "error", sdk_error(rejection));
-	else
+	if (sdk_begin(&out, rejection))
 	{
 		if (deduction->booked)
 			put_uuid(&out, "transaction_id", &deduction->transaction);
@@ -271,10 +277,7 @@ lease_answer(const Reserved *reserved, Rejection rejection)
 {
 	JsonOut		out = {0};
 
-	jsonout_push(&out, WJB_BEGIN_OBJECT, NULL);
-	if (rejection != ACCEPTED)
-		put_text(&out, "error", sdk_error(rejection));
-	else
+	if (sdk_begin(&out, rejection))
 	{
 		put_uuid(&out, "lease_id", &reserved->reservation);
 		put_uuid(&out, "user_id", reserved->user);

@@ -11,7 +11,7 @@ DECLARE
 BEGIN
 	FOR f IN
 		SELECT * FROM (
-			SELECT p.oid::regprocedure AS name, CASE p.prokind WHEN 'p' THEN 'PROCEDURE' ELSE 'FUNCTION' END AS kind,
+			SELECT p.oid::regprocedure AS name,
 				may_call AND p.pronamespace = '@extschema@'::regnamespace AND p.proname !~ '^(ducto_|sdk_)' AS wanted,
 				EXISTS (SELECT FROM aclexplode(coalesce(p.proacl, acldefault('f', p.proowner))) a WHERE a.grantee = role) AS has
 			FROM pg_proc p
@@ -21,10 +21,10 @@ BEGIN
 		) p WHERE p.wanted <> p.has ORDER BY p.name::text
 	LOOP
 		IF f.wanted THEN
-			EXECUTE format('GRANT EXECUTE ON %s %s TO %s', f.kind, f.name, role_name);
+			EXECUTE format('GRANT EXECUTE ON ROUTINE %s TO %s', f.name, role_name);
 			granted := granted + 1;
 		ELSE
-			EXECUTE format('REVOKE ALL ON %s %s FROM %s CASCADE', f.kind, f.name, role_name);
+			EXECUTE format('REVOKE ALL ON ROUTINE %s FROM %s CASCADE', f.name, role_name);
 			revoked := revoked + 1;
 		END IF;
 	END LOOP;

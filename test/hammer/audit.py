@@ -13,12 +13,11 @@ BOOKING = {"ducto_charge": "transaction_id", "ducto_deduct": "transaction_id", "
 
 
 class Audit:
-    def __init__(self, connection, directory, run):
+    def __init__(self, connection, directory):
         self.connection = connection
-        self.run = run
         self.differences = []
         self.counts = Counter()
-        self.entries = {}  # transaction id -> (key, signed credits, allowance)
+        self.entries = {}  # transaction id -> (key, signed credits)
         self.keys = {}  # key of a committed call -> transaction id
         self.undone = set()  # keys of calls that were never done
         self.holds = {}  # reservation -> [held, state]

@@ -180,7 +180,7 @@ def main():
         seconds = time.time() - begin
         with connect() as connection:
             after = server_cpu(connection)
-            audit = Audit(connection, options.directory, options.run)
+            audit = Audit(connection, options.directory)
             for number in failed:
                 audit.differ(f"client {number} failed")
             audit.all()

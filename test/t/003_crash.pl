@@ -12,6 +12,10 @@
 use strict;
 use warnings FATAL => 'all';
 
+use FindBin;
+use lib "$FindBin::RealBin/lib";
+
+use Crash qw(kill_all);
 use IPC::Run;
 use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
@@ -150,22 +154,6 @@ sub wait_for
 	return;
 }
 
-# kill_all kills every process of the server and waits until they are gone.
-sub kill_all
-{
-	my @pids = split /\n/, $node->safe_psql('postgres', 'SELECT pid FROM pg_stat_activity WHERE pid <> pg_backend_pid()');
-	my $postmaster = slurp_file($node->data_dir . '/postmaster.pid') =~ /^(\d+)$/m ? $1 : die 'no postmaster';
-	my $until = time + $PostgreSQL::Test::Utils::timeout_default;
-
-	kill 'KILL', $postmaster, @pids;
-	$node->kill9;
-	while (kill(0, $postmaster, @pids) && time < $until)
-	{
-		sleep(0.05);
-	}
-	return scalar @pids;
-}
-
 # compare proves that all that was acknowledged is there.
 sub compare
 {
@@ -243,7 +231,7 @@ foreach my $round (1 .. ROUNDS)
 
 	ok(written(40, @clients), "round $round: the clients work");
 	sleep(rand(0.3));
-	$killed = kill_all();
+	$killed = kill_all($node);
 	cmp_ok($killed, '>', CLIENTS, "round $round: the whole server is killed");
 	wait_for(@clients);
 	cmp_ok(read_answers(@clients), '>=', 40 * CLIENTS, 'there are answers to look for');

@@ -7,15 +7,16 @@
 use strict;
 use warnings FATAL => 'all';
 
-use Cwd qw(abs_path);
-use File::Basename;
+use FindBin;
+use lib "$FindBin::RealBin/lib";
+
+use Crash qw(kill_all);
 use IPC::Run;
 use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
 use Test::More;
-use Time::HiRes qw(sleep time);
 
-my $hammer = dirname(abs_path(__FILE__)) . '/../hammer/hammer.py';
+my $hammer = "$FindBin::RealBin/../hammer/hammer.py";
 my $node   = PostgreSQL::Test::Cluster->new('hammer');
 
 $node->init;
@@ -58,19 +59,6 @@ sub work
 	return $node->poll_query_until($database, "SELECT count(*) > $entries FROM ducto.ledger");
 }
 
-# kill_all kills every process of the server and waits until they are gone.
-sub kill_all
-{
-	my @pids  = split /\n/, $node->safe_psql('postgres', 'SELECT pid FROM pg_stat_activity WHERE pid <> pg_backend_pid()');
-	my $until = time + $PostgreSQL::Test::Utils::timeout_default;
-
-	push @pids, slurp_file($node->data_dir . '/postmaster.pid') =~ /^(\d+)$/m ? $1 : die 'no postmaster';
-	kill 'KILL', @pids;
-	$node->kill9;
-	sleep(0.05) while kill(0, @pids) && time < $until;
-	return;
-}
-
 my $out = finish(start('cancels', '--seed', '1', 8, 6, 5), 'cancels and kills');
 unlike($out, qr/ 0 cancelled$/m, 'calls were cancelled');
 unlike($out, qr/^0 clients killed, 0 connections ended/m, 'clients and connections were killed');
@@ -82,7 +70,7 @@ my $entries = 20;
 foreach my $round (1, 2)
 {
 	ok(work('crashes', $entries + 30), "crash $round: the clients work");
-	kill_all();
+	kill_all($node);
 	ok($node->start(fail_ok => 1), "crash $round: the server starts again");
 	$entries = $node->safe_psql('crashes', 'SELECT count(*) FROM ducto.ledger');
 }
