@@ -2,15 +2,7 @@ EXTENSION = ducto
 EXTVERSION = $(shell sed -n "s/^default_version *= *'\(.*\)'/\1/p" ducto.control)
 
 MODULE_big = ducto
-OBJS = src/ducto.o src/money.o src/uuidv7.o src/period.o src/query.o src/result.o src/args.o src/jsonout.o \
-	src/plan_row.o src/account_row.o src/ledger.o src/lot.o src/hold.o src/cap_row.o src/member.o \
-	src/expr_code.o src/expr_lex.o src/expr_names.o src/expr_parse.o src/expr_math.o src/expr_eval.o src/expr_sql.o \
-	src/pricing_config.o src/pricing_row.o src/usage.o src/pricing.o \
-	src/allowance.o src/roll.o src/key.o src/deduction.o \
-	src/account.o src/grant.o src/sweep.o src/reservation.o src/settle.o src/charge.o \
-	src/refund.o src/plan.o src/cap.o src/team.o src/xact.o src/usage_sums.o src/rollup_row.o src/rollup.o \
-	src/analytics.o src/history.o src/verify.o src/access.o src/my.o \
-	src/signup.o src/setup.o src/sdk.o
+OBJS = $(patsubst %.c,%.o,$(sort $(wildcard src/*.c)))
 SOURCE_HEADERS = $(wildcard src/*.h)
 
 # The install script is the concatenation of the capabilities, in this order.
