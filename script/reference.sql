@@ -53,6 +53,7 @@ WHERE n.nspname <> 'ducto' OR p.proname = 'expr_value';
 \qecho 'This page is generated from the catalog by `script/reference`: every function, result type, setting and table with its'
 \qecho 'comment. In psql, `\\df+ ducto_*`, `\\dT+ ducto_*` and `\\d+ ducto.*` show the same.'
 \qecho
+\qecho '- Call the functions in FROM. PostgreSQL calls `(f()).*` once per column: for a function that writes it is the error 0A000.'
 \qecho '- Amounts are `numeric` credits. An input is rounded once to four decimals, half away from zero.'
 \qecho '- NULL for an argument that has a default means the default. NULL for one that has none is the error 22004.'
 \qecho '- A text is 1 to 255 bytes. `metadata` is a JSON object. Days and months are UTC.'

@@ -18,7 +18,7 @@ COMMENT ON COLUMN @extschema@.ducto_setup_step.object IS 'What it is about.';
 COMMENT ON COLUMN @extschema@.ducto_setup_step.action IS 'What was done, or was there already.';
 
 CREATE FUNCTION @extschema@.ducto_setup() RETURNS SETOF @extschema@.ducto_setup_step
-LANGUAGE c VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+LANGUAGE c VOLATILE SUPPORT ducto.call_once SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS 'MODULE_PATHNAME', 'ducto_setup';
 REVOKE ALL ON FUNCTION @extschema@.ducto_setup() FROM PUBLIC;
 COMMENT ON FUNCTION @extschema@.ducto_setup() IS

@@ -88,7 +88,7 @@ CREATE FUNCTION @extschema@.ducto_add_credits(
 	idempotency_key text DEFAULT NULL,
 	priority integer DEFAULT 50
 ) RETURNS @extschema@.ducto_add_credits_result
-LANGUAGE c VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+LANGUAGE c VOLATILE SUPPORT ducto.call_once SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS 'MODULE_PATHNAME', 'ducto_add_credits';
 REVOKE ALL ON FUNCTION @extschema@.ducto_add_credits(uuid, numeric, text, jsonb, timestamptz, text, integer) FROM PUBLIC;
 COMMENT ON FUNCTION @extschema@.ducto_add_credits(uuid, numeric, text, jsonb, timestamptz, text, integer) IS

@@ -136,7 +136,7 @@ COMMENT ON FUNCTION @extschema@.ducto_aggregate_stats(timestamptz, timestamptz) 
 Exact at any moment; fast for what ducto_rollup has rolled up. Takes no lock, works on a standby. Errors: 22004, 22023.';
 
 CREATE FUNCTION @extschema@.ducto_rollup(max_rows integer DEFAULT NULL) RETURNS bigint
-LANGUAGE c VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+LANGUAGE c VOLATILE SUPPORT ducto.call_once SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS 'MODULE_PATHNAME', 'ducto_rollup';
 REVOKE ALL ON FUNCTION @extschema@.ducto_rollup(integer) FROM PUBLIC;
 COMMENT ON FUNCTION @extschema@.ducto_rollup(integer) IS
@@ -144,7 +144,7 @@ COMMENT ON FUNCTION @extschema@.ducto_rollup(integer) IS
 Locks the rollup, so that two calls work one after the other; never an account. CALL ducto_sweep() does it too. Errors: 22023, 40001.';
 
 CREATE FUNCTION @extschema@.ducto_rollup_rebuild() RETURNS bigint
-LANGUAGE c VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+LANGUAGE c VOLATILE SUPPORT ducto.call_once SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS 'MODULE_PATHNAME', 'ducto_rollup_rebuild';
 REVOKE ALL ON FUNCTION @extschema@.ducto_rollup_rebuild() FROM PUBLIC;
 COMMENT ON FUNCTION @extschema@.ducto_rollup_rebuild() IS

@@ -62,7 +62,7 @@ CREATE FUNCTION @extschema@.ducto_set_spend_cap(
 	action text DEFAULT 'deny',
 	model text DEFAULT NULL
 ) RETURNS @extschema@.ducto_spend_cap
-LANGUAGE c VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+LANGUAGE c VOLATILE SUPPORT ducto.call_once SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS 'MODULE_PATHNAME', 'ducto_set_spend_cap';
 REVOKE ALL ON FUNCTION @extschema@.ducto_set_spend_cap(uuid, text, numeric, text, text) FROM PUBLIC;
 COMMENT ON FUNCTION @extschema@.ducto_set_spend_cap(uuid, text, numeric, text, text) IS
@@ -71,7 +71,7 @@ Locks the account, makes it when it is new. Returns the cap; current_spend is wh
 
 CREATE FUNCTION @extschema@.ducto_remove_spend_cap(user_id uuid, cap_type text, model text DEFAULT NULL)
 RETURNS boolean
-LANGUAGE c VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+LANGUAGE c VOLATILE SUPPORT ducto.call_once SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS 'MODULE_PATHNAME', 'ducto_remove_spend_cap';
 REVOKE ALL ON FUNCTION @extschema@.ducto_remove_spend_cap(uuid, text, text) FROM PUBLIC;
 COMMENT ON FUNCTION @extschema@.ducto_remove_spend_cap(uuid, text, text) IS

@@ -69,7 +69,7 @@ Takes no lock, works on a standby. Errors: 22004.';
 
 CREATE FUNCTION @extschema@.ducto_sweep_expired(dry_run boolean DEFAULT false, max_accounts integer DEFAULT NULL)
 RETURNS @extschema@.ducto_sweep_result
-LANGUAGE c VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+LANGUAGE c VOLATILE SUPPORT ducto.call_once SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS 'MODULE_PATHNAME', 'ducto_sweep_expired';
 REVOKE ALL ON FUNCTION @extschema@.ducto_sweep_expired(boolean, integer) FROM PUBLIC;
 COMMENT ON FUNCTION @extschema@.ducto_sweep_expired(boolean, integer) IS

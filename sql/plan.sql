@@ -91,7 +91,7 @@ COMMENT ON COLUMN @extschema@.ducto_feature_result.has_feature IS 'Whether the v
 
 CREATE FUNCTION @extschema@.ducto_set_user_plan(user_id uuid, plan_id text)
 RETURNS @extschema@.ducto_set_user_plan_result
-LANGUAGE c VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+LANGUAGE c VOLATILE SUPPORT ducto.call_once SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS 'MODULE_PATHNAME', 'ducto_set_user_plan';
 REVOKE ALL ON FUNCTION @extschema@.ducto_set_user_plan(uuid, text) FROM PUBLIC;
 COMMENT ON FUNCTION @extschema@.ducto_set_user_plan(uuid, text) IS
@@ -118,7 +118,7 @@ Takes no lock, works on a standby. Errors: 22004.';
 
 CREATE FUNCTION @extschema@.ducto_increment_usage_window(user_id uuid, plan_id text, amount numeric)
 RETURNS @extschema@.ducto_allowance_result
-LANGUAGE c VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+LANGUAGE c VOLATILE SUPPORT ducto.call_once SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS 'MODULE_PATHNAME', 'ducto_increment_usage_window';
 REVOKE ALL ON FUNCTION @extschema@.ducto_increment_usage_window(uuid, text, numeric) FROM PUBLIC;
 COMMENT ON FUNCTION @extschema@.ducto_increment_usage_window(uuid, text, numeric) IS

@@ -86,7 +86,7 @@ COMMENT ON COLUMN @extschema@.ducto_price_result.error IS 'The code of the rejec
 
 CREATE FUNCTION @extschema@.ducto_set_active_pricing(config jsonb, label text DEFAULT NULL)
 RETURNS @extschema@.ducto_pricing_result
-LANGUAGE c VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+LANGUAGE c VOLATILE SUPPORT ducto.call_once SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS 'MODULE_PATHNAME', 'ducto_set_active_pricing';
 REVOKE ALL ON FUNCTION @extschema@.ducto_set_active_pricing(jsonb, text) FROM PUBLIC;
 COMMENT ON FUNCTION @extschema@.ducto_set_active_pricing(jsonb, text) IS
@@ -95,7 +95,7 @@ Locks the pricing against other publishers; readers go on. Returns the version. 
 
 CREATE FUNCTION @extschema@.ducto_activate_pricing(version integer)
 RETURNS @extschema@.ducto_pricing_result
-LANGUAGE c VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+LANGUAGE c VOLATILE SUPPORT ducto.call_once SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS 'MODULE_PATHNAME', 'ducto_activate_pricing';
 REVOKE ALL ON FUNCTION @extschema@.ducto_activate_pricing(integer) FROM PUBLIC;
 COMMENT ON FUNCTION @extschema@.ducto_activate_pricing(integer) IS
@@ -151,7 +151,7 @@ CREATE FUNCTION @extschema@.ducto_reserve_usage(
 	idempotency_key text DEFAULT NULL,
 	team_id uuid DEFAULT NULL
 ) RETURNS @extschema@.ducto_reserve_result
-LANGUAGE c VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+LANGUAGE c VOLATILE SUPPORT ducto.call_once SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS 'MODULE_PATHNAME', 'ducto_reserve_usage';
 REVOKE ALL ON FUNCTION @extschema@.ducto_reserve_usage(uuid, jsonb, text, jsonb, integer, text, uuid) FROM PUBLIC;
 COMMENT ON FUNCTION @extschema@.ducto_reserve_usage(uuid, jsonb, text, jsonb, integer, text, uuid) IS
@@ -166,7 +166,7 @@ CREATE FUNCTION @extschema@.ducto_charge_usage(
 	metadata jsonb DEFAULT '{}',
 	overrun text DEFAULT 'reject'
 ) RETURNS @extschema@.ducto_deduction_result
-LANGUAGE c VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+LANGUAGE c VOLATILE SUPPORT ducto.call_once SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS 'MODULE_PATHNAME', 'ducto_charge_usage';
 REVOKE ALL ON FUNCTION @extschema@.ducto_charge_usage(uuid, jsonb, uuid, text, jsonb, text) FROM PUBLIC;
 COMMENT ON FUNCTION @extschema@.ducto_charge_usage(uuid, jsonb, uuid, text, jsonb, text) IS

@@ -30,7 +30,7 @@ CREATE FUNCTION @extschema@.ducto_refund(
 	idempotency_key text DEFAULT NULL,
 	restore_allowance boolean DEFAULT true
 ) RETURNS @extschema@.ducto_refund_result
-LANGUAGE c VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+LANGUAGE c VOLATILE SUPPORT ducto.call_once SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS 'MODULE_PATHNAME', 'ducto_refund';
 REVOKE ALL ON FUNCTION @extschema@.ducto_refund(uuid, numeric, text, jsonb, text, boolean) FROM PUBLIC;
 COMMENT ON FUNCTION @extschema@.ducto_refund(uuid, numeric, text, jsonb, text, boolean) IS

@@ -146,7 +146,7 @@ CREATE FUNCTION @extschema@.ducto_reserve(
 	team_id uuid DEFAULT NULL,
 	skip_allowance boolean DEFAULT false
 ) RETURNS @extschema@.ducto_reserve_result
-LANGUAGE c VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+LANGUAGE c VOLATILE SUPPORT ducto.call_once SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS 'MODULE_PATHNAME', 'ducto_reserve';
 REVOKE ALL ON FUNCTION @extschema@.ducto_reserve(
 	uuid, numeric, text, jsonb, numeric, integer, text, text, numeric, integer, text, text, uuid, boolean) FROM PUBLIC;
@@ -169,7 +169,7 @@ CREATE FUNCTION @extschema@.ducto_deduct(
 	allow_late boolean DEFAULT true,
 	skip_allowance boolean DEFAULT NULL
 ) RETURNS @extschema@.ducto_deduction_result
-LANGUAGE c VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+LANGUAGE c VOLATILE SUPPORT ducto.call_once SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS 'MODULE_PATHNAME', 'ducto_deduct';
 REVOKE ALL ON FUNCTION @extschema@.ducto_deduct(
 	uuid, uuid, numeric, text, jsonb, text, text, boolean, boolean, boolean) FROM PUBLIC;
@@ -181,7 +181,7 @@ Rejections: idempotency_conflict, reservation_not_found, reservation_closed, res
 
 CREATE FUNCTION @extschema@.ducto_release(user_id uuid, reservation_id uuid)
 RETURNS @extschema@.ducto_release_result
-LANGUAGE c VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+LANGUAGE c VOLATILE SUPPORT ducto.call_once SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS 'MODULE_PATHNAME', 'ducto_release';
 REVOKE ALL ON FUNCTION @extschema@.ducto_release(uuid, uuid) FROM PUBLIC;
 COMMENT ON FUNCTION @extschema@.ducto_release(uuid, uuid) IS
@@ -189,7 +189,7 @@ COMMENT ON FUNCTION @extschema@.ducto_release(uuid, uuid) IS
 
 CREATE FUNCTION @extschema@.ducto_renew(user_id uuid, reservation_id uuid, ttl_seconds integer DEFAULT NULL)
 RETURNS @extschema@.ducto_reserve_result
-LANGUAGE c VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+LANGUAGE c VOLATILE SUPPORT ducto.call_once SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS 'MODULE_PATHNAME', 'ducto_renew';
 REVOKE ALL ON FUNCTION @extschema@.ducto_renew(uuid, uuid, integer) FROM PUBLIC;
 COMMENT ON FUNCTION @extschema@.ducto_renew(uuid, uuid, integer) IS
@@ -207,7 +207,7 @@ CREATE FUNCTION @extschema@.ducto_charge(
 	skip_allowance boolean DEFAULT false,
 	required_feature text DEFAULT NULL
 ) RETURNS @extschema@.ducto_deduction_result
-LANGUAGE c VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+LANGUAGE c VOLATILE SUPPORT ducto.call_once SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS 'MODULE_PATHNAME', 'ducto_charge';
 REVOKE ALL ON FUNCTION @extschema@.ducto_charge(uuid, numeric, text, jsonb, text, numeric, text, boolean, text) FROM PUBLIC;
 COMMENT ON FUNCTION @extschema@.ducto_charge(uuid, numeric, text, jsonb, text, numeric, text, boolean, text) IS
@@ -229,7 +229,7 @@ COMMENT ON FUNCTION @extschema@.ducto_can_afford(uuid, numeric, text, text) IS
 'Tells whether ducto_reserve, with all its defaults, would admit the amount (credits, positive) now; reason is the rejection it would give, NULL when affordable. Advisory: takes no lock, works on a standby. Errors: 22004, 22003, 22023.';
 
 CREATE FUNCTION @extschema@.ducto_expire_reservations(max_rows integer DEFAULT NULL) RETURNS bigint
-LANGUAGE c VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+LANGUAGE c VOLATILE SUPPORT ducto.call_once SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS 'MODULE_PATHNAME', 'ducto_expire_reservations';
 REVOKE ALL ON FUNCTION @extschema@.ducto_expire_reservations(integer) FROM PUBLIC;
 COMMENT ON FUNCTION @extschema@.ducto_expire_reservations(integer) IS

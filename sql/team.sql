@@ -114,7 +114,7 @@ COMMENT ON COLUMN @extschema@.ducto_team_deduction_result.error IS 'The code of 
 
 CREATE FUNCTION @extschema@.ducto_create_team(name text, initial_balance numeric DEFAULT 0)
 RETURNS @extschema@.ducto_team_result
-LANGUAGE c VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+LANGUAGE c VOLATILE SUPPORT ducto.call_once SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS 'MODULE_PATHNAME', 'ducto_create_team';
 REVOKE ALL ON FUNCTION @extschema@.ducto_create_team(text, numeric) FROM PUBLIC;
 COMMENT ON FUNCTION @extschema@.ducto_create_team(text, numeric) IS
@@ -129,7 +129,7 @@ CREATE FUNCTION @extschema@.ducto_add_team_credits(
 	idempotency_key text DEFAULT NULL,
 	priority integer DEFAULT 50
 ) RETURNS @extschema@.ducto_add_credits_result
-LANGUAGE c VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+LANGUAGE c VOLATILE SUPPORT ducto.call_once SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS 'MODULE_PATHNAME', 'ducto_add_team_credits';
 REVOKE ALL ON FUNCTION @extschema@.ducto_add_team_credits(uuid, numeric, text, jsonb, timestamptz, text, integer) FROM PUBLIC;
 COMMENT ON FUNCTION @extschema@.ducto_add_team_credits(uuid, numeric, text, jsonb, timestamptz, text, integer) IS
@@ -150,7 +150,7 @@ CREATE FUNCTION @extschema@.ducto_add_team_member(
 	role text DEFAULT 'member',
 	spend_cap numeric DEFAULT NULL
 ) RETURNS @extschema@.ducto_team_member_result
-LANGUAGE c VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+LANGUAGE c VOLATILE SUPPORT ducto.call_once SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS 'MODULE_PATHNAME', 'ducto_add_team_member';
 REVOKE ALL ON FUNCTION @extschema@.ducto_add_team_member(uuid, uuid, text, numeric) FROM PUBLIC;
 COMMENT ON FUNCTION @extschema@.ducto_add_team_member(uuid, uuid, text, numeric) IS
@@ -158,7 +158,7 @@ COMMENT ON FUNCTION @extschema@.ducto_add_team_member(uuid, uuid, text, numeric)
 Locks the pool. Returns the member. Rejections: team_not_found. Errors: 22004, 22003, 22023.';
 
 CREATE FUNCTION @extschema@.ducto_remove_team_member(team_id uuid, user_id uuid) RETURNS boolean
-LANGUAGE c VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+LANGUAGE c VOLATILE SUPPORT ducto.call_once SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS 'MODULE_PATHNAME', 'ducto_remove_team_member';
 REVOKE ALL ON FUNCTION @extschema@.ducto_remove_team_member(uuid, uuid) FROM PUBLIC;
 COMMENT ON FUNCTION @extschema@.ducto_remove_team_member(uuid, uuid) IS
@@ -179,7 +179,7 @@ CREATE FUNCTION @extschema@.ducto_deduct_team(
 	idempotency_key text DEFAULT NULL,
 	model text DEFAULT NULL
 ) RETURNS @extschema@.ducto_team_deduction_result
-LANGUAGE c VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+LANGUAGE c VOLATILE SUPPORT ducto.call_once SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS 'MODULE_PATHNAME', 'ducto_deduct_team';
 REVOKE ALL ON FUNCTION @extschema@.ducto_deduct_team(uuid, uuid, numeric, jsonb, text, text) FROM PUBLIC;
 COMMENT ON FUNCTION @extschema@.ducto_deduct_team(uuid, uuid, numeric, jsonb, text, text) IS

@@ -38,7 +38,7 @@ COMMENT ON FUNCTION ducto.sdk_adjust(text, boolean) IS
 'For ducto_sdk_setup: grants a role the functions that the SDKs call, or takes all of them away; PUBLIC is one too. Returns what was done.';
 
 CREATE FUNCTION @extschema@.ducto_sdk_setup() RETURNS TABLE (object text, action text)
-LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+LANGUAGE plpgsql VOLATILE SUPPORT ducto.call_once SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
 	roles CONSTANT text[] := ARRAY['anon', 'authenticated', 'service_role'];

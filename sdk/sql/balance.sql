@@ -43,7 +43,7 @@ CREATE FUNCTION @extschema@.credits_add(
 	p_metadata jsonb DEFAULT NULL
 )
 RETURNS jsonb
-LANGUAGE sql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+LANGUAGE sql VOLATILE SUPPORT ducto.call_once SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 BEGIN ATOMIC
 	SELECT CASE WHEN p_metadata ->> 'expires_at' IS NOT NULL
 		AND nullif(ducto.sdk_time(p_metadata ->> 'expires_at'), '-infinity') IS NULL
@@ -67,7 +67,7 @@ CREATE FUNCTION @extschema@.deduct_with_allowance(
 	p_skip_allowance boolean DEFAULT false
 )
 RETURNS jsonb
-LANGUAGE c VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+LANGUAGE c VOLATILE SUPPORT ducto.call_once SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS 'MODULE_PATHNAME', 'ducto_sdk_deduct_with_allowance';
 REVOKE ALL ON FUNCTION @extschema@.deduct_with_allowance(uuid, numeric, text, numeric, text, jsonb, boolean) FROM PUBLIC;
 COMMENT ON FUNCTION @extschema@.deduct_with_allowance(uuid, numeric, text, numeric, text, jsonb, boolean) IS
@@ -93,7 +93,7 @@ CREATE FUNCTION @extschema@.refund_credits(
 	p_metadata jsonb DEFAULT '{}'
 )
 RETURNS jsonb
-LANGUAGE sql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+LANGUAGE sql VOLATILE SUPPORT ducto.call_once SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 SET ducto.rejections = 'return'
 BEGIN ATOMIC
 	SELECT coalesce(CASE WHEN p_amount IS NOT NULL THEN ducto.sdk_amount_problem(p_amount, false) END, (
@@ -116,7 +116,7 @@ p_amount: credits, positive; NULL = all that is left. p_reason: kept in the meta
 Locks the account. Returns refund_transaction_id, user_id, amount, new_balance. Errors in the answer: not_found, already_refunded (by one refund of all), over_refund (more than is left, or no debit); invalid_amount. SQL errors: 22004, 22023.';
 
 CREATE FUNCTION @extschema@.expire_credits(p_dry_run boolean DEFAULT false) RETURNS jsonb
-LANGUAGE sql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+LANGUAGE sql VOLATILE SUPPORT ducto.call_once SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 BEGIN ATOMIC
 	SELECT jsonb_build_object('expired_count', s.expired_count, 'expired_amount', s.expired_amount::text, 'dry_run', s.dry_run)
 	FROM ducto_sweep_expired(dry_run => p_dry_run) s;

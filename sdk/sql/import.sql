@@ -107,7 +107,7 @@ COMMENT ON FUNCTION ducto.sdk_import_end() IS 'For ducto_sdk_import: drops the t
 -- In a subtransaction, so that a dry run finds exactly what a real one would.
 CREATE FUNCTION @extschema@.ducto_sdk_import(dry_run boolean DEFAULT false, batch_size integer DEFAULT 10000)
 RETURNS TABLE (check_name text, id text, theirs text, ours text, action text)
-LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp
+LANGUAGE plpgsql VOLATILE SUPPORT ducto.call_once SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
 	found jsonb;

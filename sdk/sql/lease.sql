@@ -13,7 +13,7 @@ CREATE FUNCTION @extschema@.create_lease(
 	p_metadata jsonb DEFAULT '{}'
 )
 RETURNS jsonb
-LANGUAGE c VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+LANGUAGE c VOLATILE SUPPORT ducto.call_once SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS 'MODULE_PATHNAME', 'ducto_sdk_create_lease';
 REVOKE ALL ON FUNCTION @extschema@.create_lease(uuid, numeric, text, text, numeric, integer, integer, text, numeric, jsonb)
 	FROM PUBLIC;
@@ -33,7 +33,7 @@ CREATE FUNCTION @extschema@.settle_lease(
 	p_skip_allowance boolean DEFAULT false
 )
 RETURNS jsonb
-LANGUAGE c VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+LANGUAGE c VOLATILE SUPPORT ducto.call_once SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS 'MODULE_PATHNAME', 'ducto_sdk_settle_lease';
 REVOKE ALL ON FUNCTION @extschema@.settle_lease(uuid, uuid, numeric, text, numeric, text, jsonb, boolean) FROM PUBLIC;
 COMMENT ON FUNCTION @extschema@.settle_lease(uuid, uuid, numeric, text, numeric, text, jsonb, boolean) IS
@@ -42,7 +42,7 @@ p_amount: credits, 0 or more. p_min_balance is not used: the floor is that of th
 Locks the account. Returns transaction_id (not for an amount of 0), user_id, amount (credits taken, positive), allowance_consumed, balance_after, idempotent, cap_warning. Errors in the answer, with balance_after: lease_not_found (also when released), lease_expired, idempotency_conflict; invalid_amount. SQL errors: 22004, 22023.';
 
 CREATE FUNCTION @extschema@.release_lease(p_user_id uuid, p_lease_id uuid) RETURNS jsonb
-LANGUAGE sql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+LANGUAGE sql VOLATILE SUPPORT ducto.call_once SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 BEGIN ATOMIC
 	SELECT jsonb_build_object('released', r.released, 'reason', CASE r.reason WHEN 'expired' THEN 'already_released' ELSE r.reason END)
 	FROM ducto_release(user_id => p_user_id, reservation_id => p_lease_id) r;
@@ -53,7 +53,7 @@ COMMENT ON FUNCTION @extschema@.release_lease(uuid, uuid) IS
 
 CREATE FUNCTION @extschema@.renew_lease(p_user_id uuid, p_lease_id uuid, p_ttl_seconds integer)
 RETURNS jsonb
-LANGUAGE c VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+LANGUAGE c VOLATILE SUPPORT ducto.call_once SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS 'MODULE_PATHNAME', 'ducto_sdk_renew_lease';
 REVOKE ALL ON FUNCTION @extschema@.renew_lease(uuid, uuid, integer) FROM PUBLIC;
 COMMENT ON FUNCTION @extschema@.renew_lease(uuid, uuid, integer) IS
@@ -61,7 +61,7 @@ COMMENT ON FUNCTION @extschema@.renew_lease(uuid, uuid, integer) IS
 Locks the account. Returns lease_id, user_id, amount, available, reserved, billing_mode, expires_at. Errors in the answer: lease_not_found (also when settled or released), lease_expired. SQL errors: 22004, 22023.';
 
 CREATE FUNCTION @extschema@.expire_due_leases() RETURNS jsonb
-LANGUAGE sql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+LANGUAGE sql VOLATILE SUPPORT ducto.call_once SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 BEGIN ATOMIC
 	SELECT jsonb_build_object('expired_count', ducto_expire_reservations());
 END;

@@ -13,7 +13,7 @@ COMMENT ON FUNCTION @extschema@.get_user_plan(uuid) IS
 'ducto_get_user_plan for the SDKs: user_id, plan_id (a uuid made from the key; null without a plan), plan_name, free_allowance, features, default_billing_mode, per_operation, max_concurrent, overdraft_floor. Takes no lock. SQL errors: 22004.';
 
 CREATE FUNCTION @extschema@.set_user_plan(p_user_id uuid, p_plan_key text) RETURNS jsonb
-LANGUAGE sql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+LANGUAGE sql VOLATILE SUPPORT ducto.call_once SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 SET ducto.rejections = 'return'
 BEGIN ATOMIC
 	SELECT CASE WHEN r.error IS NULL
@@ -39,7 +39,7 @@ COMMENT ON FUNCTION @extschema@.check_plan_allowance(uuid) IS
 
 CREATE FUNCTION @extschema@.increment_usage_window(p_user_id uuid, p_plan_id uuid, p_amount numeric)
 RETURNS jsonb
-LANGUAGE sql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+LANGUAGE sql VOLATILE SUPPORT ducto.call_once SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 SET ducto.rejections = 'return'
 BEGIN ATOMIC
 	SELECT coalesce(ducto.sdk_amount_problem(p_amount, true), (

@@ -24,7 +24,7 @@ COMMENT ON FUNCTION @extschema@.get_pricing_config(integer) IS
 
 CREATE FUNCTION @extschema@.set_active_pricing_config(p_config jsonb, p_label text DEFAULT NULL)
 RETURNS jsonb
-LANGUAGE sql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+LANGUAGE sql VOLATILE SUPPORT ducto.call_once SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 BEGIN ATOMIC
 	SELECT jsonb_build_object('id', r.id, 'version', r.version, 'active', r.active)
 	FROM ducto_set_active_pricing(config => p_config, label => p_label) r;
@@ -54,7 +54,7 @@ COMMENT ON FUNCTION @extschema@.get_pricing_history() IS
 'ducto_get_pricing_history for the SDKs, newest first. Takes no lock.';
 
 CREATE FUNCTION @extschema@.activate_pricing_config(p_version integer) RETURNS jsonb
-LANGUAGE sql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+LANGUAGE sql VOLATILE SUPPORT ducto.call_once SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 SET ducto.rejections = 'return'
 BEGIN ATOMIC
 	SELECT CASE WHEN r.error IS NULL THEN jsonb_build_object('id', r.id, 'version', r.version, 'active', r.active) ELSE jsonb_build_object('error', 'version_not_found') END
@@ -65,7 +65,7 @@ COMMENT ON FUNCTION @extschema@.activate_pricing_config(integer) IS
 'ducto_activate_pricing for the SDKs: id, version, active. Errors in the answer: version_not_found. Locks the pricing against other publishers. SQL errors: 22004.';
 
 CREATE FUNCTION @extschema@.activate_pricing(p_version integer) RETURNS jsonb
-LANGUAGE sql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+LANGUAGE sql VOLATILE SUPPORT ducto.call_once SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 BEGIN ATOMIC
 	SELECT activate_pricing_config(p_version);
 END;

@@ -1,7 +1,7 @@
 -- team: shared pools.
 
 CREATE FUNCTION @extschema@.create_team(p_name text, p_initial_balance numeric DEFAULT 0) RETURNS jsonb
-LANGUAGE sql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+LANGUAGE sql VOLATILE SUPPORT ducto.call_once SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 BEGIN ATOMIC
 	SELECT coalesce(ducto.sdk_amount_problem(coalesce(p_initial_balance, 0), true), (
 		SELECT jsonb_build_object('team_id', t.team_id, 'name', t.name)
@@ -31,7 +31,7 @@ CREATE FUNCTION @extschema@.add_team_member(
 	p_spend_cap numeric DEFAULT NULL
 )
 RETURNS jsonb
-LANGUAGE sql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+LANGUAGE sql VOLATILE SUPPORT ducto.call_once SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 SET ducto.rejections = 'return'
 BEGIN ATOMIC
 	SELECT coalesce(CASE WHEN p_spend_cap IS NOT NULL THEN ducto.sdk_amount_problem(p_spend_cap, true) END, (
@@ -57,7 +57,7 @@ COMMENT ON FUNCTION @extschema@.get_team_members(uuid) IS
 
 CREATE FUNCTION @extschema@.deduct_team(p_team_id uuid, p_user_id uuid, p_amount numeric, p_metadata jsonb DEFAULT '{}')
 RETURNS jsonb
-LANGUAGE sql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+LANGUAGE sql VOLATILE SUPPORT ducto.call_once SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 SET ducto.rejections = 'return'
 BEGIN ATOMIC
 	SELECT coalesce(ducto.sdk_amount_problem(p_amount, false), (

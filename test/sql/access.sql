@@ -38,8 +38,8 @@ SELECT oid::regproc AS strict_function FROM functions WHERE proisstrict;
 
 -- What breaks a rule of the house. There are no rows: nothing does.
 SELECT oid::regproc AS function, problem FROM functions, LATERAL (VALUES
-	(prokind <> 'p' AND NOT prosecdef, 'is not SECURITY DEFINER'),
-	(prokind <> 'p' AND proconfig IS DISTINCT FROM '{"search_path=pg_catalog, pg_temp"}', 'has no pinned search_path'),
+	(prokind <> 'p' AND NOT prosecdef AND prorettype <> 'internal'::regtype, 'is not SECURITY DEFINER'),
+	(prokind <> 'p' AND proconfig IS DISTINCT FROM '{"search_path=pg_catalog, pg_temp"}' AND prorettype <> 'internal'::regtype, 'has no pinned search_path'),
 	(prokind = 'p' AND (prosecdef OR proconfig IS NOT NULL), 'could not commit'),
 	(nspname = 'ducto' AND proname LIKE 'ducto%', 'is hidden in the schema of the tables'),
 	(nspname <> 'ducto' AND proname NOT LIKE 'ducto\_%', 'does not start with ducto_'),
@@ -48,6 +48,7 @@ SELECT oid::regproc AS function, problem FROM functions, LATERAL (VALUES
 	(cardinality(proargnames) IS DISTINCT FROM nullif(pronargs::integer, 0), 'has an argument without a name'),
 	(obj_description(oid, 'pg_proc') IS NULL, 'has no comment'),
 	(proparallel <> 'u' AND provolatile <> 'i', 'claims to be safe in parallel'),
+	(nspname <> 'ducto' AND prokind <> 'p' AND provolatile = 'v' AND prorettype <> 'void'::regtype AND prosupport <> 'ducto.call_once'::regproc, 'could be called once per column'),
 	(proretset AND provolatile = 'v' AND proname <> 'ducto_setup', 'is a list that writes')
 	) p (broken, problem) WHERE broken;
 SELECT objid::regtype AS type, problem FROM members JOIN pg_type t ON t.oid = objid, LATERAL (VALUES
