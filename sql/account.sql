@@ -14,6 +14,7 @@ CREATE TABLE ducto.accounts (
 	allowance_month date,
 	allowance_used numeric NOT NULL DEFAULT 0.0000,
 	held_from_credits numeric NOT NULL DEFAULT 0.0000,
+	promised numeric NOT NULL DEFAULT 0.0000,
 	caps integer NOT NULL DEFAULT 0,
 	plain boolean NOT NULL DEFAULT true,
 	created_at timestamptz NOT NULL,
@@ -38,8 +39,9 @@ COMMENT ON COLUMN ducto.accounts.plan_id IS 'The user''s plan.';
 COMMENT ON COLUMN ducto.accounts.allowance_month IS 'First day of the UTC month that allowance_used is of.';
 COMMENT ON COLUMN ducto.accounts.allowance_used IS 'Credits of usage that the allowance of that month paid.';
 COMMENT ON COLUMN ducto.accounts.held_from_credits IS 'The part of held whose reservations skip the allowance.';
+COMMENT ON COLUMN ducto.accounts.promised IS 'The part of held that the allowance pays whatever becomes of plan, pricing, month and usage elsewhere: what open reservations were admitted on of it.';
 COMMENT ON COLUMN ducto.accounts.caps IS 'How many spend caps there are.';
-COMMENT ON COLUMN ducto.accounts.plain IS 'Whether it is a user''s account without plan and caps.';
+COMMENT ON COLUMN ducto.accounts.plain IS 'Whether it is a user''s account without plan and caps, whose reservations credits alone pay.';
 COMMENT ON COLUMN ducto.accounts.created_at IS 'When the account was made.';
 COMMENT ON COLUMN ducto.accounts.updated_at IS 'The account''s own clock: never before its last operation.';
 

@@ -13,8 +13,24 @@ CREATE TABLE ducto.plans (
 	CONSTRAINT plans_pkey PRIMARY KEY (id)
 );
 
+CREATE TABLE ducto.plan_allowances (
+	plan_id text NOT NULL,
+	number integer NOT NULL,
+	since timestamptz NOT NULL,
+	free_allowance numeric NOT NULL,
+	CONSTRAINT plan_allowances_pkey PRIMARY KEY (plan_id, number)
+);
+
 ALTER TABLE ducto.plans ENABLE ROW LEVEL SECURITY;
+ALTER TABLE ducto.plan_allowances ENABLE ROW LEVEL SECURITY;
 SELECT pg_catalog.pg_extension_config_dump('ducto.plans', '');
+SELECT pg_catalog.pg_extension_config_dump('ducto.plan_allowances', '');
+
+COMMENT ON TABLE ducto.plan_allowances IS 'Which allowance a plan has had from when on: the past is decided by what was in force then.';
+COMMENT ON COLUMN ducto.plan_allowances.plan_id IS 'The plan''s key.';
+COMMENT ON COLUMN ducto.plan_allowances.number IS '1, 2, 3 per plan.';
+COMMENT ON COLUMN ducto.plan_allowances.since IS 'From when on; -infinity = always before.';
+COMMENT ON COLUMN ducto.plan_allowances.free_allowance IS 'Credits of usage per UTC month that cost nothing.';
 
 COMMENT ON TABLE ducto.plans IS 'The plans of the active pricing, and those that it lacks but users still have.';
 COMMENT ON COLUMN ducto.plans.id IS 'The plan''s key.';

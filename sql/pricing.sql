@@ -170,5 +170,5 @@ LANGUAGE c VOLATILE SUPPORT ducto.call_once SECURITY DEFINER SET search_path = p
 AS 'MODULE_PATHNAME', 'ducto_charge_usage';
 REVOKE ALL ON FUNCTION @extschema@.ducto_charge_usage(uuid, jsonb, uuid, text, jsonb, text) FROM PUBLIC;
 COMMENT ON FUNCTION @extschema@.ducto_charge_usage(uuid, jsonb, uuid, text, jsonb, text) IS
-'Charges what a usage costs under the user''s plan: without a reservation as ducto_charge, at the active pricing; with one as ducto_deduct, at the pricing that it was reserved under. overrun: as in ducto_deduct. The ledger entry keeps version, usage and parts of the price. A price of 0 books nothing and closes the reservation.
+'Charges what a usage costs under the user''s plan: without a reservation as ducto_charge, at the active pricing; with one as ducto_deduct, at the pricing and with the plan''s rates that it was reserved under. overrun: as in ducto_deduct. The ledger entry keeps version, usage and parts of the price. A price of 0 books nothing and closes the reservation.
 Locks the account. Returns as ducto_charge. Rejections: as ducto_charge and ducto_deduct, and no_active_pricing, model_not_priced. Errors: 22004, 22003, 22012, 22023.';

@@ -20,6 +20,7 @@ CREATE TABLE ducto.reservations (
 	skip_allowance boolean NOT NULL,
 	cap_held numeric NOT NULL,
 	pricing_version integer,
+	plan_id text,
 	metadata jsonb NOT NULL DEFAULT '{}',
 	created_at timestamptz NOT NULL,
 	expires_at timestamptz NOT NULL,
@@ -53,8 +54,9 @@ COMMENT ON COLUMN ducto.reservations.first_expires_at IS 'expires_at as admitted
 COMMENT ON COLUMN ducto.reservations.closing_key IS 'The key of the deduct of 0 that closed it.';
 COMMENT ON COLUMN ducto.reservations.closing_balance IS 'The balance at the deduct of 0 that closed it, with a key or without.';
 COMMENT ON COLUMN ducto.reservations.skip_allowance IS 'Whether it is to be paid from credits alone.';
-COMMENT ON COLUMN ducto.reservations.cap_held IS 'What spend caps count while it is open: credits beyond the allowance at admission.';
-COMMENT ON COLUMN ducto.reservations.pricing_version IS 'The pricing that it was reserved under, where a usage was reserved.';
+COMMENT ON COLUMN ducto.reservations.cap_held IS 'What spend caps count while it is open: credits beyond the allowance at admission. What remains beyond it was admitted on the allowance, unless skip_allowance.';
+COMMENT ON COLUMN ducto.reservations.pricing_version IS 'The pricing that it was reserved under; NULL where none was active.';
+COMMENT ON COLUMN ducto.reservations.plan_id IS 'The plan that it was reserved under.';
 COMMENT ON COLUMN ducto.reservations.metadata IS 'The caller''s JSON object.';
 COMMENT ON COLUMN ducto.reservations.created_at IS 'When it was admitted.';
 COMMENT ON COLUMN ducto.reservations.expires_at IS 'From this time on it is expired.';
@@ -176,7 +178,7 @@ REVOKE ALL ON FUNCTION @extschema@.ducto_deduct(
 COMMENT ON FUNCTION @extschema@.ducto_deduct(uuid, uuid, numeric, text, jsonb, text, text, boolean, boolean, boolean) IS
 'Charges what an operation really cost and closes its reservation; what was held beyond it is free again.
 amount: credits, 0 or more; 0 closes without a charge. idempotency_key: 1 to 255 bytes; a retry returns the original result. metadata: a JSON object. model: NULL = the reservation''s. overrun: what to do when amount is more than is held and the rest is not covered down to the reservation''s floor: reject, clamp (charge what fits, report the shortfall) or full (charge all, even into debt). final: false captures a part, more than 0, and keeps the rest of the hold open. allow_late: whether an expired reservation may still be charged, from what is available. skip_allowance: pay from credits alone; NULL = as reserved.
-The allowance of the month pays first. Locks the account. Returns the ledger entry''s id, the credits taken, the balance after it, what the allowance paid, and the strongest action of the spend caps that are exceeded, which never block a deduct.
+The allowance of the month pays first, and what the reservation was admitted on of it in any case, whatever became of plan, pricing and month since. Locks the account. Returns the ledger entry''s id, the credits taken, the balance after it, what the allowance paid, and the strongest action of the spend caps that are exceeded, which never block a deduct.
 Rejections: idempotency_conflict, reservation_not_found, reservation_closed, reservation_expired, insufficient_credits. Errors: 22004, 22003, 22023.';
 
 CREATE FUNCTION @extschema@.ducto_release(user_id uuid, reservation_id uuid)

@@ -27,6 +27,7 @@ typedef struct Account
 	DateADT		allowance_month;	/* the UTC month of allowance_used */
 	Money		allowance_used;
 	Money		held_from_credits;	/* the part of held that skips the allowance */
+	Money		promised;		/* the part of held that the allowance pays in any case */
 	int			caps;			/* how many there are */
 	TimestampTz updated_at;
 	TimestampTz now;			/* the operation's time */
@@ -40,6 +41,13 @@ typedef enum AccountLock
 	ACCOUNT_WAIT,
 	ACCOUNT_SKIP_LOCKED
 } AccountLock;
+
+/* What the active pricing says of a reserve; version is 0 when there is none. */
+typedef struct PricingTerms
+{
+	int			version;
+	Money		min_balance;
+} PricingTerms;
 
 /* What a guarded update took, so that it can be undone. */
 typedef struct AccountChange
@@ -61,7 +69,7 @@ extern bool account_try_charge(const pg_uuid_t *id, Money amount, Money floor, c
 							   Account *after, AccountChange *change);
 extern bool account_try_charge_team(const pg_uuid_t *id, Money amount, Account *after, AccountChange *change);
 extern bool account_try_hold(const pg_uuid_t *id, Money amount, const Money *floor, int ttl_seconds,
-							 Account *after, AccountChange *change, Money *found_floor);
+							 Account *after, AccountChange *change, PricingTerms *terms);
 extern void account_undo(const pg_uuid_t *id, const AccountChange *change);
 
 /* Available credits: what neither is held nor gone. */

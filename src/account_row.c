@@ -4,9 +4,12 @@
  */
 #include "postgres.h"
 
+#include "utils/array.h"
+#include "utils/fmgrprotos.h"
 #include "utils/timestamp.h"
 
 #include "account.h"
+#include "allowance.h"
 #include "pricing.h"
 #include "query.h"
 
@@ -16,10 +19,10 @@
 #define ACCOUNT_SELECT \
 	"SELECT a.kind, a.balance, a.held, a.expiring, a.lifetime_purchased, a.next_boundary, a.last_seq," \
 	" a.closing_keys, a.updated_at, a.plan_id, coalesce(a.allowance_month, '-infinity'), a.allowance_used," \
-	" a.held_from_credits, a.caps, " PLAN_COLUMNS \
+	" a.held_from_credits, a.promised, a.caps, " PLAN_COLUMNS \
 	" FROM ducto.accounts a LEFT JOIN ducto.plans p ON p.id = a.plan_id WHERE a.id = $1"
 
-#define FIRST_PLAN_COLUMN	15
+#define FIRST_PLAN_COLUMN	16
 
 static KeptQuery account_read_query = {
 	.sql = ACCOUNT_SELECT,
@@ -51,10 +54,10 @@ static KeptQuery account_create_query = {
 static KeptQuery account_write_query = {
 	.sql = "UPDATE ducto.accounts SET balance = $2, held = $3, expiring = $4, lifetime_purchased = $5,"
 	" next_boundary = $6, last_seq = $7, closing_keys = $8, updated_at = $9, plan_id = $10,"
-	" allowance_month = $11, allowance_used = $12, held_from_credits = $13, caps = $14,"
-	" plain = kind = 'user' AND $10 IS NULL AND $14 = 0 WHERE id = $1",
+	" allowance_month = $11, allowance_used = $12, held_from_credits = $13, promised = $14,"
+	" caps = $15, plain = kind = 'user' AND $10 IS NULL AND $14 = 0 AND $15 = 0 WHERE id = $1",
 	.types = {UUIDOID, NUMERICOID, NUMERICOID, NUMERICOID, NUMERICOID, TIMESTAMPTZOID, INT8OID, BOOLOID, TIMESTAMPTZOID,
-	TEXTOID, DATEOID, NUMERICOID, NUMERICOID, INT4OID}
+	TEXTOID, DATEOID, NUMERICOID, NUMERICOID, NUMERICOID, INT4OID}
 };
 
 /*
@@ -93,19 +96,12 @@ static KeptQuery account_charge_team_query = {
 	.types = {UUIDOID, NUMERICOID, NUMERICOID}
 };
 
-#define HOLD_SQL \
-	"UPDATE ducto.accounts SET held = held + $2, next_boundary = least(next_boundary, $4)," \
-	" updated_at = greatest(updated_at, clock_timestamp())" \
-	GUARD("plain") " RETURNING " AFTER_COLUMNS ", held"
-
+/* Tells the active pricing's terms too; the caller looks whether its floor was kept. */
 static KeptQuery account_hold_query = {
-	.sql = HOLD_SQL,
-	.types = {UUIDOID, NUMERICOID, NUMERICOID, TIMESTAMPTZOID}
-};
-
-/* Tells the floor of the active pricing too; the caller looks whether it was kept. */
-static KeptQuery account_hold_default_query = {
-	.sql = HOLD_SQL ", (SELECT p.min_balance FROM ducto.pricing p WHERE p.active)",
+	.sql = "UPDATE ducto.accounts SET held = held + $2, next_boundary = least(next_boundary, $4),"
+	" updated_at = greatest(updated_at, clock_timestamp())"
+	GUARD("plain") " RETURNING " AFTER_COLUMNS ", held,"
+	" (SELECT ARRAY[p.version, p.min_balance] FROM ducto.pricing p WHERE p.active)",
 	.types = {UUIDOID, NUMERICOID, NUMERICOID, TIMESTAMPTZOID}
 };
 
@@ -156,7 +152,8 @@ account_load(const pg_uuid_t *id, Account *acc, AccountLock lock)
 	acc->allowance_month = DatumGetDateADT(row_datum(0, 11));
 	acc->allowance_used = row_money(0, 12);
 	acc->held_from_credits = row_money(0, 13);
-	acc->caps = DatumGetInt32(row_datum(0, 14));
+	acc->promised = row_money(0, 14);
+	acc->caps = DatumGetInt32(row_datum(0, 15));
 	plan_from_row(&acc->plan, FIRST_PLAN_COLUMN);
 	acc->late = TIMESTAMP_IS_NOBEGIN(acc->next_boundary);
 	acc->now = Max(acc->now, acc->updated_at);
@@ -216,6 +213,7 @@ account_write(Account *acc)
 	QueryArgs	args = {0};
 
 	acc->updated_at = acc->now;
+	allowance_rely(acc, acc->now);
 	args_uuid(&args, &acc->id);
 	args_money(&args, acc->balance);
 	args_money(&args, acc->held);
@@ -232,6 +230,7 @@ account_write(Account *acc)
 		args_datum(&args, DateADTGetDatum(acc->allowance_month));
 	args_money(&args, acc->allowance_used);
 	args_money(&args, acc->held_from_credits);
+	args_money(&args, acc->promised);
 	args_int4(&args, acc->caps);
 	if (query_run(&account_write_query, &args, SPI_OK_UPDATE) != 1)
 		elog(ERROR, "account is gone");
@@ -318,13 +317,31 @@ account_try_charge_team(const pg_uuid_t *id, Money amount, Account *after, Accou
 }
 
 /*
+ * Read an array of the active pricing's version and min_balance.
+ */
+static void
+terms_from_row(PricingTerms *terms, int column)
+{
+	Datum	   *figures;
+	int			n;
+
+	terms->version = 0;
+	terms->min_balance = DEFAULT_MIN_BALANCE;
+	if (row_is_null(0, column))
+		return;
+	deconstruct_array(DatumGetArrayTypeP(row_datum(0, column)), NUMERICOID, -1, false, TYPALIGN_INT, &figures, NULL, &n);
+	terms->version = DatumGetInt32(DirectFunctionCall1(numeric_int4, figures[0]));
+	terms->min_balance = money_from_datum(figures[1]);
+}
+
+/*
  * account_try_hold holds an amount in one statement under the same conditions
  * as account_try_charge. The floor NULL stands for that of the active pricing,
- * which is then in found_floor.
+ * whose terms it tells.
  */
 bool
 account_try_hold(const pg_uuid_t *id, Money amount, const Money *floor, int ttl_seconds,
-				 Account *after, AccountChange *change, Money *found_floor)
+				 Account *after, AccountChange *change, PricingTerms *terms)
 {
 	QueryArgs	args = {0};
 	bool		valid;
@@ -333,17 +350,13 @@ account_try_hold(const pg_uuid_t *id, Money amount, const Money *floor, int ttl_
 	args_money(&args, amount);
 	args_money(&args, floor != NULL ? *floor : 0);
 	args_time(&args, GetCurrentTimestamp() + ttl_seconds * USECS_PER_SEC);
-	if (query_run(floor != NULL ? &account_hold_query : &account_hold_default_query,
-				  &args, SPI_OK_UPDATE_RETURNING) == 0)
+	if (query_run(&account_hold_query, &args, SPI_OK_UPDATE_RETURNING) == 0)
 		return false;
 	valid = account_after(id, 0, after, change);
 	after->held = row_money(0, HELD_COLUMN);
 	change->held = amount;
-	if (floor != NULL)
-		*found_floor = *floor;
-	else
-		*found_floor = row_is_null(0, HELD_COLUMN + 1) ? DEFAULT_MIN_BALANCE : row_money(0, HELD_COLUMN + 1);
-	if (valid && account_available(after) >= *found_floor)
+	terms_from_row(terms, HELD_COLUMN + 1);
+	if (valid && account_available(after) >= (floor != NULL ? *floor : terms->min_balance))
 		return true;
 	account_undo(id, change);
 	return false;

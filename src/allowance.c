@@ -2,6 +2,11 @@
  * allowance.c
  *		The rules of funds: what the month's allowance pays, what open holds
  *		need from credits, and how much more an account admits. No tables here.
+ *
+ *		What a hold was admitted on of the allowance stays promised, whatever
+ *		becomes of plan, pricing, month or usage that is counted elsewhere. The
+ *		promises of an account's holds are one sum: what a charge takes of it
+ *		leaves as much credit for the holds.
  */
 #include "postgres.h"
 
@@ -26,6 +31,25 @@ allowance_left(const Account *acc, TimestampTz at)
 	if (acc->plan.free_allowance == 0)
 		return 0;
 	return Max(acc->plan.free_allowance - allowance_used(acc, at), 0);
+}
+
+/*
+ * Return what is held and counts on the allowance.
+ */
+static Money
+held_on_allowance(const Account *acc)
+{
+	return acc->held - acc->held_from_credits;
+}
+
+/*
+ * Return what of the holds the allowance pays at most: what is left of it in
+ * the month of a time, and what it promised in any case.
+ */
+static Money
+allowance_cover(const Account *acc, TimestampTz at)
+{
+	return Max(allowance_left(acc, at), acc->promised);
 }
 
 /*
@@ -54,15 +78,53 @@ allowance_restore(Account *acc, Money amount, TimestampTz consumed_at)
 }
 
 /*
+ * allowance_take lets the allowance pay an amount. It takes what is promised
+ * to no hold first; of the promises go those of ended holds in any case.
+ */
+void
+allowance_take(Account *acc, Money amount, Money ended)
+{
+	Money		unpromised = Max(allowance_left(acc, acc->now) - acc->promised, 0);
+
+	acc->promised = Max(acc->promised - Max(amount - unpromised, ended), 0);
+	acc->promised = Min(acc->promised, held_on_allowance(acc));
+	allowance_consume(acc, amount);
+}
+
+/*
+ * allowance_rely promises the open holds what of the allowance they rely on at
+ * a time, because the credits do not cover them.
+ */
+void
+allowance_rely(Account *acc, TimestampTz at)
+{
+	Money		uncovered = acc->held - acc->balance;
+	Money		relied = Min(allowance_left(acc, at), uncovered);
+
+	acc->promised = Min(Max(acc->promised, relied), held_on_allowance(acc));
+}
+
+/*
+ * account_free lets an amount that holds held be free, and what of it was
+ * promised of the allowance.
+ */
+void
+account_free(Account *acc, Money amount, bool skip_allowance, Money promise)
+{
+	acc->held -= amount;
+	if (skip_allowance)
+		acc->held_from_credits -= amount;
+	allowance_take(acc, 0, promise);
+}
+
+/*
  * account_need returns what open holds need from credits: those that skip the
- * allowance all they hold, the others what the allowance left does not cover.
+ * allowance all they hold, the others what the allowance does not cover.
  */
 Money
 account_need(const Account *acc, TimestampTz at)
 {
-	Money		others = acc->held - acc->held_from_credits;
-
-	return acc->held_from_credits + Max(others - allowance_left(acc, at), 0);
+	return acc->held_from_credits + Max(held_on_allowance(acc) - allowance_cover(acc, at), 0);
 }
 
 /*
@@ -75,7 +137,7 @@ account_need_of(const Account *acc, Money amount, bool skip_allowance)
 
 	if (skip_allowance)
 		return amount;
-	spare = Max(allowance_left(acc, acc->now) - (acc->held - acc->held_from_credits), 0);
+	spare = Max(allowance_left(acc, acc->now) - held_on_allowance(acc), 0);
 	return Max(amount - spare, 0);
 }
 
@@ -91,6 +153,6 @@ account_headroom(const Account *acc, Money floor, bool skip_allowance)
 	Money		spare = 0;
 
 	if (!skip_allowance)
-		spare = Max(allowance_left(acc, acc->now) - (acc->held - acc->held_from_credits), 0);
+		spare = Max(allowance_left(acc, acc->now) - held_on_allowance(acc), 0);
 	return spare + Max(room, 0);
 }

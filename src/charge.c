@@ -141,7 +141,7 @@ charge_in_steps(ChargeRequest *request, Deduction *deduction)
 	rejection = charge_decide(&acc, request, &entry);
 	if (rejection != ACCEPTED || request->amount == 0)
 		return deduction_none(deduction, request->user, request->amount, acc.balance, rejection);
-	allowance_consume(&acc, entry.allowance_consumed);
+	allowance_take(&acc, entry.allowance_consumed, 0);
 	account_debit(&acc, &entry, request->amount - entry.allowance_consumed);
 	account_store(&acc);
 	deduction_from_entry(deduction, request->user, &entry);

@@ -17,11 +17,11 @@ static const char *const hold_states[] = {
 #define HOLD_INSERT_SQL \
 	"INSERT INTO ducto.reservations (account_id, id, amount, remaining, operation_type, model, billing_mode," \
 	" floor, state, idempotency_key, balance_after, reserved_after, first_expires_at, metadata, created_at, expires_at," \
-	" skip_allowance, cap_held, pricing_version, actor)" \
-	" VALUES ($1, $2, $3, $3, $4, $5, $6, $7, 'open', $8, $9, $10, $11, $12, $13, $11, $14, $15, $16, $17)"
+	" skip_allowance, cap_held, pricing_version, actor, plan_id)" \
+	" VALUES ($1, $2, $3, $3, $4, $5, $6, $7, 'open', $8, $9, $10, $11, $12, $13, $11, $14, $15, $16, $17, $18)"
 #define HOLD_INSERT_TYPES \
 	{UUIDOID, UUIDOID, NUMERICOID, TEXTOID, TEXTOID, TEXTOID, NUMERICOID, TEXTOID, NUMERICOID, NUMERICOID, \
-		TIMESTAMPTZOID, JSONBOID, TIMESTAMPTZOID, BOOLOID, NUMERICOID, INT4OID, UUIDOID}
+		TIMESTAMPTZOID, JSONBOID, TIMESTAMPTZOID, BOOLOID, NUMERICOID, INT4OID, UUIDOID, TEXTOID}
 
 static KeptQuery hold_insert_query = {.sql = HOLD_INSERT_SQL, .types = HOLD_INSERT_TYPES};
 
@@ -77,7 +77,7 @@ static KeptQuery holds_count_query = {
 };
 
 static KeptQuery holds_due_query = {
-	.sql = "SELECT id, remaining, expires_at, skip_allowance FROM ducto.reservations"
+	.sql = "SELECT id, remaining, expires_at, skip_allowance, cap_held FROM ducto.reservations"
 	" WHERE account_id = $1 AND state = 'open' AND expires_at <= $2 ORDER BY expires_at, id LIMIT $3",
 	.types = {UUIDOID, TIMESTAMPTZOID, INT8OID}
 };
@@ -150,6 +150,7 @@ hold_insert(const pg_uuid_t *account, const Hold *hold)
 	else
 		args_null(&args);
 	args_uuid(&args, hold->has_actor ? &hold->actor : NULL);
+	args_text(&args, hold->plan_id);
 	return query_run(hold->idempotency_key == NULL ? &hold_insert_query : &hold_insert_once_query,
 					 &args, SPI_OK_INSERT) == 1;
 }
@@ -341,6 +342,7 @@ holds_due(const pg_uuid_t *account, TimestampTz now, int64 limit, bool read_only
 		(*holds)[i].remaining = row_money(i, 2);
 		(*holds)[i].expires_at = row_time(i, 3);
 		(*holds)[i].skip_allowance = row_bool(i, 4);
+		(*holds)[i].cap_held = row_money(i, 5);
 	}
 	return (int) n;
 }

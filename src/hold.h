@@ -39,6 +39,7 @@ typedef struct Hold
 	bool		skip_allowance;
 	Money		cap_held;		/* what caps count */
 	int			pricing_version;	/* 0 for none; written only */
+	const char *plan_id;		/* NULL for none; written only */
 	Jsonb	   *metadata;		/* written only */
 	TimestampTz created_at;
 	TimestampTz expires_at;
@@ -51,7 +52,15 @@ typedef struct DueHold
 	Money		remaining;
 	TimestampTz expires_at;
 	bool		skip_allowance;
+	Money		cap_held;
 } DueHold;
+
+/* What of a hold was admitted on the allowance. */
+static inline Money
+hold_promise(const Hold *hold)
+{
+	return hold->skip_allowance ? 0 : hold->remaining - hold->cap_held;
+}
 
 extern bool hold_insert(const pg_uuid_t *account, const Hold *hold);
 extern bool hold_owner(const pg_uuid_t *user, const pg_uuid_t *id, pg_uuid_t *owner);

@@ -3,6 +3,7 @@
 
 #include "postgres.h"
 #include "utils/jsonb.h"
+#include "utils/timestamp.h"
 
 #include "money.h"
 
@@ -20,6 +21,13 @@ typedef struct UserPlan
 	Money		overdraft_floor;
 } UserPlan;
 
+/* The free allowance of a plan from a time on. */
+typedef struct PlanAllowance
+{
+	TimestampTz since;
+	Money		amount;
+} PlanAllowance;
+
 /* What a plan says for an operation type; fields as in UserPlan. */
 typedef struct Policy
 {
@@ -36,6 +44,7 @@ typedef struct Policy
 
 extern void plan_from_row(UserPlan *plan, int first_column);
 extern bool plan_find(const char *id, UserPlan *plan, bool read_only);
+extern int	plan_allowances(const char *id, TimestampTz at, bool read_only, PlanAllowance **allowances);
 extern bool plan_is_assignable(const char *id);
 extern bool plan_has_feature(const UserPlan *plan, const char *feature, JsonbValue *value);
 extern void plans_sync(Jsonb *plans);

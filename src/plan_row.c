@@ -39,6 +39,23 @@ static KeptQuery retire_plans_query = {
 	.whole = true
 };
 
+/* A number lower than all others of the plan stands for the time before them. */
+static KeptQuery allowances_query = {
+	.sql = "SELECT since, free_allowance FROM ducto.plan_allowances WHERE plan_id = $1 AND number >= coalesce("
+	"(SELECT max(number) FROM ducto.plan_allowances WHERE plan_id = $1 AND since <= $2), 0) ORDER BY number",
+	.types = {TEXTOID, TIMESTAMPTZOID}
+};
+
+/* Plans whose allowance is another than their history says; times never decrease in number. */
+static KeptQuery record_allowances_query = {
+	.sql = "INSERT INTO ducto.plan_allowances (plan_id, number, since, free_allowance)"
+	" SELECT p.id, coalesce(l.number, 0) + 1, greatest($1, l.since), p.free_allowance FROM ducto.plans p"
+	" LEFT JOIN (SELECT DISTINCT ON (plan_id) * FROM ducto.plan_allowances ORDER BY plan_id, number DESC) l ON l.plan_id = p.id"
+	" WHERE l.free_allowance IS DISTINCT FROM p.free_allowance",
+	.types = {TIMESTAMPTZOID},
+	.whole = true
+};
+
 /*
  * plan_from_row reads a plan from the columns PLAN_COLUMNS of the last
  * result; they are all NULL for none.
@@ -76,6 +93,40 @@ plan_find(const char *id, UserPlan *plan, bool read_only)
 		return false;
 	plan_from_row(plan, 1);
 	return true;
+}
+
+/*
+ * plan_allowances reads which allowances a plan has had since a time, the one
+ * in force then first.
+ */
+int
+plan_allowances(const char *id, TimestampTz at, bool read_only, PlanAllowance **allowances)
+{
+	QueryArgs	args = {0};
+	uint64		n;
+
+	args_text(&args, id);
+	args_time(&args, at);
+	n = read_only ? query_read(&allowances_query, &args) : query_run(&allowances_query, &args, SPI_OK_SELECT);
+	*allowances = palloc(sizeof(PlanAllowance) * Max(n, 1));
+	for (uint64 i = 0; i < n; i++)
+	{
+		(*allowances)[i].since = row_time(i, 1);
+		(*allowances)[i].amount = row_money(i, 2);
+	}
+	return (int) n;
+}
+
+/*
+ * Record the allowances that plans have from a time on.
+ */
+static void
+record_allowances(TimestampTz since)
+{
+	QueryArgs	args = {0};
+
+	args_time(&args, since);
+	query_run(&record_allowances_query, &args, SPI_OK_INSERT);
 }
 
 /*
@@ -143,14 +194,16 @@ plan_policy(const UserPlan *plan, const char *operation_type, Policy *policy)
 
 /*
  * plans_sync makes given plans, an object that pricing has checked, those that
- * can be assigned.
+ * can be assigned. What has an allowance that was never recorded always had it.
  */
 void
 plans_sync(Jsonb *plans)
 {
 	QueryArgs	args = {0};
 
+	record_allowances(DT_NOBEGIN);
 	args_datum(&args, JsonbPGetDatum(plans));
 	query_run(&sync_plans_query, &args, SPI_OK_INSERT);
 	query_run(&retire_plans_query, &args, SPI_OK_UPDATE);
+	record_allowances(GetCurrentTimestamp());
 }

@@ -53,7 +53,7 @@ typedef struct PricedUsage
 {
 	Usage		usage;
 	Pricing    *pricing;
-	bool		pinned;			/* it is that of the reservation */
+	bool		pinned;			/* pricing and plan are those of the reservation */
 	const char *plan_id;		/* NULL for none */
 	Price		price;
 	Rejection	rejection;		/* it has no price */
@@ -66,13 +66,13 @@ extern List *pricing_validate(Jsonb *config, Jsonb **normal, Money *min_balance)
 extern Pricing *pricing_get(int version);
 extern Pricing *pricing_get_active(bool read_only);
 extern Pricing *pricing_assume_active(void);
-extern Money pricing_min_balance(void);
+extern void pricing_terms(PricingTerms *terms, bool read_only);
 extern Money pricing_floor(const Pricing *pricing);
 extern Money pricing_signup_bonus(const Pricing *pricing);
 extern int	pricing_version(const Pricing *pricing);
 extern const pg_uuid_t *pricing_id(const Pricing *pricing);
 extern Pricing *pricing_with_plan(const char *plan_id, UserPlan *plan);
-extern Pricing *pricing_reserved(const pg_uuid_t *user, const pg_uuid_t *reservation);
+extern Pricing *pricing_reserved(const pg_uuid_t *user, const pg_uuid_t *reservation, char **plan_id);
 extern bool pricing_has_plan(const Pricing *pricing, const char *plan_id);
 extern ExprProgram *pricing_expression(Pricing *pricing, const char *section, const char *name);
 extern ExprProgram *pricing_override(Pricing *pricing, const char *plan_id, const char *model);

@@ -56,19 +56,19 @@ static KeptQuery active_with_plan_query = {
 };
 
 static KeptQuery reserved_query = {
-	.sql = "SELECT " VERSION_COLUMNS " FROM ducto.reservations r JOIN ducto.pricing p ON p.version = r.pricing_version"
+	.sql = "SELECT " VERSION_COLUMNS ", r.plan_id FROM ducto.reservations r JOIN ducto.pricing p ON p.version = r.pricing_version"
 	" WHERE r.account_id = $1 AND r.id = $2",
 	.types = {UUIDOID, UUIDOID}
 };
 
 static KeptQuery team_reserved_query = {
-	.sql = "SELECT " VERSION_COLUMNS " FROM ducto.reservations r JOIN ducto.pricing p ON p.version = r.pricing_version"
+	.sql = "SELECT " VERSION_COLUMNS ", r.plan_id FROM ducto.reservations r JOIN ducto.pricing p ON p.version = r.pricing_version"
 	" WHERE r.id = $2 AND r.actor = $1",
 	.types = {UUIDOID, UUIDOID}
 };
 
-static KeptQuery min_balance_query = {
-	.sql = "SELECT min_balance FROM ducto.pricing WHERE active",
+static KeptQuery terms_query = {
+	.sql = "SELECT version, min_balance FROM ducto.pricing WHERE active",
 };
 
 static KeptQuery config_query = {
@@ -198,32 +198,37 @@ pricing_with_plan(const char *plan_id, UserPlan *plan)
 }
 
 /*
- * pricing_reserved returns the version that a usage was reserved under; NULL
- * when the reservation is none of a usage.
+ * pricing_reserved returns the version and the plan, NULL for none, that a
+ * reservation was made under; NULL when no version was active then or there is
+ * no such reservation.
  */
 Pricing *
-pricing_reserved(const pg_uuid_t *user, const pg_uuid_t *reservation)
+pricing_reserved(const pg_uuid_t *user, const pg_uuid_t *reservation, char **plan_id)
 {
 	QueryArgs	args = {0};
 
+	*plan_id = NULL;
 	args_uuid(&args, user);
 	args_uuid(&args, reservation);
 	if (query_run(&reserved_query, &args, SPI_OK_SELECT) == 0 &&
 		query_run(&team_reserved_query, &args, SPI_OK_SELECT) == 0)
 		return NULL;
+	*plan_id = row_text(0, 3);
 	return pricing_from_row();
 }
 
 /*
- * pricing_min_balance returns the floor of ducto_reserve where nothing else is
- * said.
+ * pricing_terms reads what the active pricing says of a reserve, as it is now
+ * or in the snapshot of the calling statement.
  */
-Money
-pricing_min_balance(void)
+void
+pricing_terms(PricingTerms *terms, bool read_only)
 {
 	QueryArgs	args = {0};
+	uint64		found = read_only ? query_read(&terms_query, &args) : query_run(&terms_query, &args, SPI_OK_SELECT);
 
-	return query_read(&min_balance_query, &args) > 0 ? row_money(0, 1) : DEFAULT_MIN_BALANCE;
+	terms->version = found > 0 ? DatumGetInt32(row_datum(0, 1)) : 0;
+	terms->min_balance = found > 0 ? row_money(0, 2) : DEFAULT_MIN_BALANCE;
 }
 
 /*

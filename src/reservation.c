@@ -21,12 +21,15 @@ PG_FUNCTION_INFO_V1(ducto_can_afford);
 
 static const char *const billing_modes[] = {"strict", "overdraft", NULL};
 
-/* What of it is left to the plan, resolved. */
+/* The terms that it is admitted on, and keeps. */
 typedef struct ReserveTerms
 {
 	const char *billing_mode;
 	Money		floor;
 	int			max_concurrent; /* 0 = unlimited */
+	Money		cap_held;		/* what the allowance does not pay */
+	const char *plan_id;		/* NULL for none */
+	PricingTerms pricing;
 } ReserveTerms;
 
 /*
@@ -57,16 +60,19 @@ reserve_request(FunctionCallInfo fcinfo, ReserveRequest *request)
 }
 
 /*
- * Resolve what the request leaves to the plan, and check that billing mode and
- * overdraft floor go together.
+ * Resolve what the request leaves to plan and pricing, and check that billing
+ * mode and overdraft floor go together.
  */
 static void
-reserve_terms(const ReserveRequest *request, const UserPlan *plan, ReserveTerms *terms)
+reserve_terms(const ReserveRequest *request, const Account *acc, bool read_only, ReserveTerms *terms)
 {
 	Policy		policy;
 	bool		overdraft;
 
-	plan_policy(plan, request->operation_type, &policy);
+	plan_policy(&acc->plan, request->operation_type, &policy);
+	pricing_terms(&terms->pricing, read_only);
+	terms->plan_id = acc->plan_id;
+	terms->cap_held = account_need_of(acc, request->amount, request->skip_allowance);
 	terms->billing_mode = request->billing_mode != NULL ? request->billing_mode : policy.billing_mode;
 	terms->max_concurrent = request->max_concurrent > 0 ? request->max_concurrent : policy.max_concurrent;
 	overdraft = strcmp(terms->billing_mode, "overdraft") == 0;
@@ -79,7 +85,7 @@ reserve_terms(const ReserveRequest *request, const UserPlan *plan, ReserveTerms 
 	if (overdraft)
 		terms->floor = request->has_floor ? request->overdraft_floor : policy.overdraft_floor;
 	else
-		terms->floor = request->has_min_balance ? request->min_balance : pricing_min_balance();
+		terms->floor = request->has_min_balance ? request->min_balance : terms->pricing.min_balance;
 }
 
 /*
@@ -142,8 +148,7 @@ reserve_made(const ReserveRequest *request, const Hold *hold, Reserved *reserved
  * its key is known.
  */
 static bool
-reserve_book(const ReserveRequest *request, const ReserveTerms *terms, const Account *acc, Money cap_held,
-			 Reserved *reserved)
+reserve_book(const ReserveRequest *request, const ReserveTerms *terms, const Account *acc, Reserved *reserved)
 {
 	Hold		hold = {
 		.amount = request->amount,
@@ -155,8 +160,9 @@ reserve_book(const ReserveRequest *request, const ReserveTerms *terms, const Acc
 		.balance_after = acc->balance,
 		.reserved_after = acc->held,
 		.skip_allowance = request->skip_allowance,
-		.cap_held = cap_held,
-		.pricing_version = request->priced != NULL ? pricing_version(request->priced->pricing) : 0,
+		.cap_held = terms->cap_held,
+		.pricing_version = request->priced != NULL ? pricing_version(request->priced->pricing) : terms->pricing.version,
+		.plan_id = terms->plan_id,
 		.metadata = request->metadata,
 		.created_at = acc->now,
 		.expires_at = acc->now + request->ttl_seconds * USECS_PER_SEC,
@@ -199,16 +205,17 @@ reserve_is_plain(const ReserveRequest *request)
 static bool
 reserve_at_once(const ReserveRequest *request, Reserved *reserved)
 {
-	ReserveTerms terms = {.billing_mode = "strict"};
+	ReserveTerms terms = {.billing_mode = "strict", .cap_held = request->amount};
 	Account		after;
 	AccountChange change;
 
 	if (!reserve_is_plain(request))
 		return false;
 	if (!account_try_hold(request->user, request->amount, request->has_min_balance ? &request->min_balance : NULL,
-						  request->ttl_seconds, &after, &change, &terms.floor))
+						  request->ttl_seconds, &after, &change, &terms.pricing))
 		return false;
-	if (reserve_book(request, &terms, &after, request->amount, reserved))
+	terms.floor = request->has_min_balance ? request->min_balance : terms.pricing.min_balance;
+	if (reserve_book(request, &terms, &after, reserved))
 		return true;
 	account_undo(request->user, &change);
 	return false;
@@ -238,9 +245,9 @@ reserve_entitled(const Account *acc, const ReserveRequest *request)
  * count it.
  */
 static Rejection
-reserve_decide(const Account *acc, const ReserveRequest *request, const ReserveTerms *terms, Money cap_held)
+reserve_decide(const Account *acc, const ReserveRequest *request, const ReserveTerms *terms)
 {
-	CapChange	change = {.held_model = request->model, .held = cap_held, .actor = request->user};
+	CapChange	change = {.held_model = request->model, .held = terms->cap_held, .actor = request->user};
 	CapVerdict	verdict;
 
 	if (terms->max_concurrent > 0 && acc->exists &&
@@ -298,7 +305,6 @@ reserve_in_steps(ReserveRequest *request, Reserved *reserved)
 	Hold		hold;
 	ReserveTerms terms;
 	Rejection	rejection;
-	Money		cap_held;
 
 	for (;;)
 	{
@@ -321,10 +327,9 @@ reserve_in_steps(ReserveRequest *request, Reserved *reserved)
 		rejection = reserve_entitled(&acc, request);
 		if (rejection == ACCEPTED && request->priced != NULL)
 			rejection = reserve_price(request, &acc);
-		reserve_terms(request, &acc.plan, &terms);
-		cap_held = account_need_of(&acc, request->amount, request->skip_allowance);
+		reserve_terms(request, &acc, false, &terms);
 		if (rejection == ACCEPTED)
-			rejection = reserve_decide(&acc, request, &terms, cap_held);
+			rejection = reserve_decide(&acc, request, &terms);
 		if (rejection != ACCEPTED)
 			return reserve_rejected(request, &acc, terms.billing_mode, rejection, reserved);
 		if (acc.exists)
@@ -335,9 +340,10 @@ reserve_in_steps(ReserveRequest *request, Reserved *reserved)
 	acc.held = money_add(acc.held, request->amount, "what is reserved");
 	if (request->skip_allowance)
 		acc.held_from_credits += request->amount;
+	acc.promised += request->amount - terms.cap_held;
 	acc.next_boundary = Min(acc.next_boundary, acc.now + request->ttl_seconds * USECS_PER_SEC);
 	account_store(&acc);
-	if (!reserve_book(request, &terms, &acc, cap_held, reserved))
+	if (!reserve_book(request, &terms, &acc, reserved))
 		elog(ERROR, "idempotency key \"%s\" is known", request->key);
 	return ACCEPTED;
 }
@@ -529,9 +535,7 @@ release_book(Account *acc, Hold *hold)
 		case HOLD_OPEN:
 			break;
 	}
-	acc->held -= hold->remaining;
-	if (hold->skip_allowance)
-		acc->held_from_credits -= hold->remaining;
+	account_free(acc, hold->remaining, hold->skip_allowance, hold_promise(hold));
 	change.actor = &hold->actor;
 	change.held_model = hold->model;
 	change.held = -hold->cap_held;
@@ -578,7 +582,7 @@ ducto_release(PG_FUNCTION_ARGS)
 static Rejection
 afford_decide(const Account *acc, const ReserveRequest *request, const ReserveTerms *terms)
 {
-	CapChange	change = {.held_model = request->model, .held = account_need_of(acc, request->amount, false)};
+	CapChange	change = {.held_model = request->model, .held = terms->cap_held};
 
 	if (terms->max_concurrent > 0 && acc->exists &&
 		holds_count_open(&acc->id, request->operation_type, acc->now, true) >= terms->max_concurrent)
@@ -609,7 +613,7 @@ ducto_can_afford(PG_FUNCTION_ARGS)
 	request.operation_type = arg_text_default(fcinfo, 3, "operation_type", "usage");
 	query_begin();
 	account_project(request.user, &acc, DT_NOEND, &totals);
-	reserve_terms(&request, &acc.plan, &terms);
+	reserve_terms(&request, &acc, true, &terms);
 	rejection = afford_decide(&acc, &request, &terms);
 	result_begin(&row, fcinfo);
 	result_bool(&row, rejection == ACCEPTED);

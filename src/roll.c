@@ -23,6 +23,8 @@
 typedef struct Roll
 {
 	TimestampTz until;			/* everything due up to here is loaded */
+	int			nallowances;	/* of the plan since the account's last operation */
+	PlanAllowance *allowances;
 	int			nholds;
 	DueHold    *holds;
 	int			nlots;
@@ -42,7 +44,8 @@ static KeptQuery next_boundary_query = {
 };
 
 /*
- * Expire late credit that the holds do not need at a time.
+ * Expire late credit that the holds do not need at a time: they rely on the
+ * allowance then.
  */
 static void
 roll_release(Roll *roll, Account *acc, TimestampTz at)
@@ -70,6 +73,7 @@ roll_release(Roll *roll, Account *acc, TimestampTz at)
 		if (lot->remaining == 0)
 			roll->first_late++;
 	}
+	allowance_rely(acc, at);
 }
 
 /*
@@ -79,12 +83,9 @@ roll_release(Roll *roll, Account *acc, TimestampTz at)
 static TimestampTz
 roll_month_turn(const Account *acc)
 {
-	TimestampTz turn;
-
-	if (acc->plan.free_allowance == 0)
+	if (acc->plan_id == NULL)
 		return DT_NOEND;
-	turn = period_start(period_next_month(period_month(acc->updated_at)));
-	return turn <= acc->now ? turn : DT_NOEND;
+	return period_start(period_next_month(period_month(acc->updated_at)));
 }
 
 /*
@@ -93,42 +94,63 @@ roll_month_turn(const Account *acc)
 static void
 roll_end_hold(Account *acc, const DueHold *hold)
 {
-	acc->held -= hold->remaining;
-	if (hold->skip_allowance)
-		acc->held_from_credits -= hold->remaining;
+	account_free(acc, hold->remaining, hold->skip_allowance, hold->skip_allowance ? 0 : hold->remaining - hold->cap_held);
 }
 
 /*
- * Play what is due in the order of time; of one moment, holds first. A change
- * of the plan counts from now on.
+ * Return when what is due next happens; infinity when nothing is left until
+ * the roll's end. The month's turn is infinity once it has been played.
+ */
+static TimestampTz
+roll_next(const Roll *roll, int hold, int allowance, TimestampTz turn)
+{
+	TimestampTz at = turn;
+
+	if (hold < roll->nholds)
+		at = Min(at, roll->holds[hold].expires_at);
+	if (roll->nlate < roll->nlots)
+		at = Min(at, roll->lots[roll->nlate].expires_at);
+	if (allowance < roll->nallowances)
+		at = Min(at, roll->allowances[allowance].since);
+	return at <= roll->until ? at : DT_NOEND;
+}
+
+/*
+ * Play what is due in the order of time, under the allowance that was in force
+ * then; of one moment, the allowance comes first, then the holds. Another plan
+ * counts from the operation that gave it.
  */
 static void
 roll_play(Roll *roll, Account *acc)
 {
 	int			hold = 0;
+	int			allowance = 0;
+	Money		allowance_now = acc->plan.free_allowance;
 	TimestampTz turn = roll_month_turn(acc);
+	TimestampTz at;
 
-	roll->expiries = palloc(sizeof(Expiry) * (2 * roll->nlots + roll->nholds + 2));
+	roll->expiries = palloc(sizeof(Expiry) * (2 * roll->nlots + roll->nholds + roll->nallowances + 2));
 	while (roll->nlate < roll->nlots && roll->lots[roll->nlate].expires_at <= acc->updated_at)
 		roll->late += roll->lots[roll->nlate++].remaining;
+	if (roll->nallowances > 0)
+		acc->plan.free_allowance = roll->allowances[allowance++].amount;
 
-	while (hold < roll->nholds || roll->nlate < roll->nlots)
+	while ((at = roll_next(roll, hold, allowance, turn)) != DT_NOEND)
 	{
-		TimestampTz hold_ends = hold < roll->nholds ? roll->holds[hold].expires_at : DT_NOEND;
-		TimestampTz lot_expires = roll->nlate < roll->nlots ? roll->lots[roll->nlate].expires_at : DT_NOEND;
-		TimestampTz at = Min(turn, Min(hold_ends, lot_expires));
-
-		if (at == turn)
+		if (allowance < roll->nallowances && at == roll->allowances[allowance].since)
+			acc->plan.free_allowance = roll->allowances[allowance++].amount;
+		else if (at == turn)
 			turn = DT_NOEND;
-		else if (at == hold_ends)
+		else if (hold < roll->nholds && at == roll->holds[hold].expires_at)
 			roll_end_hold(acc, &roll->holds[hold++]);
 		else
 			roll->late += roll->lots[roll->nlate++].remaining;
 		roll_release(roll, acc, at);
 	}
-	if (turn <= roll->until)
-		roll_release(roll, acc, turn);
+	if (roll->until >= acc->now)
+		acc->plan.free_allowance = allowance_now;
 	roll_release(roll, acc, roll->until);
+	acc->plan.free_allowance = allowance_now;
 	acc->late = roll->late > 0;
 }
 
@@ -142,6 +164,8 @@ roll_load(Roll *roll, const Account *acc, TimestampTz until, int64 max_holds, bo
 	roll->nholds = holds_due(&acc->id, until, max_holds, read_only, &roll->holds);
 	roll->until = roll->nholds == max_holds ? roll->holds[max_holds - 1].expires_at : until;
 	roll->nlots = lots_due(&acc->id, roll->until, read_only, &roll->lots);
+	if (roll->nlots > 0 && acc->plan_id != NULL)
+		roll->nallowances = plan_allowances(acc->plan_id, acc->updated_at, read_only, &roll->allowances);
 }
 
 /*

@@ -21,6 +21,7 @@ typedef struct SettlePlan
 {
 	Money		charge;			/* to be paid, by allowance and credits */
 	bool		skip_allowance;
+	Money		allowance;		/* what of it the allowance pays */
 	Money		shortfall;		/* could not be taken */
 	Money		freed;			/* no longer held */
 	HoldState	state;			/* of the reservation, afterwards */
@@ -71,8 +72,26 @@ settle_limit(const Account *acc, const Hold *hold, bool skip_allowance)
 		return account_headroom(acc, hold->floor, skip_allowance);
 	if (!skip_allowance || hold->skip_allowance)
 		return hold->remaining + account_headroom(acc, hold->floor, skip_allowance);
-	without.held -= hold->remaining;
+	account_free(&without, hold->remaining, false, hold_promise(hold));
 	return account_headroom(&without, hold->floor, true);
+}
+
+/*
+ * Decide what of a charge the allowance pays: what is left of it, or what an
+ * open hold was admitted on of it. Beyond that the promises pay what the hold
+ * has and the balance has not: credits were spent on the strength of them.
+ */
+static Money
+settle_allowance(const Account *acc, const Hold *hold, Money charge)
+{
+	Money		own = hold->state == HOLD_OPEN ? Min(hold_promise(hold), acc->promised) : 0;
+	Money		paid = Min(charge, Max(allowance_left(acc, acc->now), own));
+	Money		held = hold->state == HOLD_OPEN ? Min(charge, hold->remaining) : 0;
+	Money		uncovered = held - paid - Max(acc->balance, 0);
+
+	if (uncovered > 0 && !hold->skip_allowance)
+		paid += Min(uncovered, Max(acc->promised - paid, 0));
+	return paid;
 }
 
 /*
@@ -97,6 +116,7 @@ settle_decide(const Account *acc, const Hold *hold, const SettleRequest *request
 
 	plan->charge = strcmp(request->overrun, "full") == 0 ? request->amount : Min(request->amount, limit);
 	plan->shortfall = request->amount - plan->charge;
+	plan->allowance = plan->skip_allowance ? 0 : settle_allowance(acc, hold, plan->charge);
 	plan->freed = request->final ? own : Min(own, plan->charge);
 	plan->state = request->final ? HOLD_SETTLED : hold->state;
 	return ACCEPTED;
@@ -126,21 +146,21 @@ settle_entry(const SettleRequest *request, const Hold *hold, LedgerEntry *entry)
 static void
 settle_hold(Account *acc, Hold *hold, const SettlePlan *plan, LedgerEntry *entry)
 {
-	CapChange	change = {.model = entry->model, .spent = plan->charge - entry->allowance_consumed};
+	CapChange	change = {.model = entry->model, .spent = plan->charge - plan->allowance};
 	CapVerdict	verdict;
-	Money		cap_held;
+	Hold		before = *hold;
 
+	hold->state = plan->state;
+	hold->remaining = plan->state == HOLD_OPEN ? hold->remaining - plan->freed : 0;
+	hold->cap_held = Min(hold->cap_held, hold->remaining);
 	acc->held -= plan->freed;
 	if (hold->skip_allowance)
 		acc->held_from_credits -= plan->freed;
-	hold->state = plan->state;
-	hold->remaining = plan->state == HOLD_OPEN ? hold->remaining - plan->freed : 0;
+	allowance_take(acc, plan->allowance, hold_promise(&before) - hold_promise(hold));
 
-	cap_held = Min(hold->cap_held, hold->remaining);
 	change.actor = &hold->actor;
 	change.held_model = hold->model;
-	change.held = cap_held - hold->cap_held;
-	hold->cap_held = cap_held;
+	change.held = hold->cap_held - before.cap_held;
 	caps_apply(acc, &change, &verdict);
 	entry->cap_warning = verdict.warning;
 }
@@ -154,11 +174,10 @@ settle_book(Account *acc, Hold *hold, const SettleRequest *request, const Settle
 			LedgerEntry *entry)
 {
 	entry->shortfall = plan->shortfall;
-	entry->allowance_consumed = plan->skip_allowance ? 0 : Min(allowance_left(acc, acc->now), plan->charge);
+	entry->allowance_consumed = plan->allowance;
 	settle_hold(acc, hold, plan, entry);
-	allowance_consume(acc, entry->allowance_consumed);
 	if (request->amount > 0)
-		account_debit(acc, entry, plan->charge - entry->allowance_consumed);
+		account_debit(acc, entry, plan->charge - plan->allowance);
 	else
 		acc->closing_keys |= request->key != NULL;
 	account_store(acc);
@@ -301,13 +320,14 @@ ducto_deduct(PG_FUNCTION_ARGS)
 
 /*
  * settle_usage charges a reservation what a usage costs, under the pricing
- * that it was reserved under, and closes it.
+ * and the plan that it was reserved under, and closes it.
  */
 Rejection
 settle_usage(pg_uuid_t *user, pg_uuid_t *reservation, PricedUsage *priced, char *key,
 			 Jsonb *metadata, const char *overrun, Deduction *deduction)
 {
-	Pricing    *pricing = pricing_reserved(user, reservation);
+	char	   *plan_id;
+	Pricing    *pricing = pricing_reserved(user, reservation, &plan_id);
 	SettleRequest request = {
 		.user = user,
 		.reservation = reservation,
@@ -323,7 +343,7 @@ settle_usage(pg_uuid_t *user, pg_uuid_t *reservation, PricedUsage *priced, char 
 	};
 
 	priced->pinned = pricing != NULL;
-	usage_price(priced, pricing != NULL ? pricing : pricing_get_active(false), NULL);
+	usage_price(priced, pricing != NULL ? pricing : pricing_get_active(false), plan_id);
 	request.amount = priced->price.total;
 	return settle_make(&request, deduction);
 }

@@ -369,15 +369,14 @@ usage_outcome(const PricedUsage *priced, Money *amount)
 /*
  * usage_require returns the price of a usage for a locked account, or its
  * rejection. It was priced without a plan; for one it is priced anew, by the
- * version that the plan's row belongs to.
+ * version that the plan's row belongs to, unless a reservation says by what.
  */
 Rejection
 usage_require(PricedUsage *priced, Account *acc, Money *amount)
 {
-	if (acc->plan_id != NULL)
+	if (acc->plan_id != NULL && !priced->pinned)
 	{
-		if (!priced->pinned)
-			priced->pricing = pricing_with_plan(acc->plan_id, &acc->plan);
+		priced->pricing = pricing_with_plan(acc->plan_id, &acc->plan);
 		usage_price_for(priced, acc->plan_id);
 	}
 	return usage_outcome(priced, amount);

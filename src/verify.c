@@ -120,6 +120,10 @@ PG_FUNCTION_INFO_V1(ducto_verify);
 	" remaining::text FROM ducto.reservations WHERE " mine("account_id") \
 	" AND (remaining < 0 OR remaining > CASE state WHEN 'open' THEN amount ELSE 0 END)" \
 	" UNION ALL" DIFFER("held_from_credits", "coalesce(skipping, 0)", "held_from_credits", HOLD_SUMS(mine)) \
+	" UNION ALL SELECT id, 'promised', '0 to ' || held - held_from_credits, promised::text FROM ducto.accounts" \
+	" WHERE " mine("id") " AND (promised < 0 OR promised > held - held_from_credits)" \
+	" UNION ALL SELECT account_id, 'cap_held of reservation ' || id, '0 to ' || remaining, cap_held::text" \
+	" FROM ducto.reservations WHERE " mine("account_id") " AND (cap_held < 0 OR cap_held > remaining)" \
 	" UNION ALL" DIFFER("allowance_used", "said", "allowance_used", ALLOWANCE_SUMS(mine)) \
 	" UNION ALL" DIFFER("caps", "counted", "caps", CAP_COUNTS(mine)) \
 	" UNION ALL SELECT account_id, 'spent of cap ' || cap, said::text, spent::text FROM " CAP_SUMS(mine) \

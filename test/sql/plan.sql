@@ -224,7 +224,7 @@ SELECT plan_id, free_allowance, allowance_used, allowance_remaining FROM ducto_c
 SELECT plan_id FROM ducto_set_user_plan(:ida, 'pro');
 SELECT plan_id, free_allowance, allowance_used, allowance_remaining FROM ducto_check_allowance(:ida);
 
--- A plan that is taken away leaves its holds open, and what was reserved is always charged, even into debt.
+-- A plan that is taken away leaves its holds open, and pays what they were admitted on of its allowance; nothing else.
 SELECT reservation_id AS r FROM ducto_reserve(:ida, 70) \gset
 SELECT plan_id FROM ducto_set_user_plan(:ida, NULL);
 SELECT amount, allowance_consumed, error FROM ducto_charge(:ida, 0.0001);

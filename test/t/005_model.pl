@@ -684,6 +684,7 @@ SKIP:
 		'a refund of allowance to a user without a plan',
 		'a refund that gives a cap room',
 		'a cap that changes',
+		'a hold paid by an allowance that is gone',
 		'a new cap whose window has seen something',
 		'a cap_warning: deny',
 		'a cap_warning: warn',

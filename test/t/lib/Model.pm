@@ -19,6 +19,9 @@
 #   nothing had been held;
 # - a hold of which a part was captured counts in caps with what it was admitted
 #   for, but not with more than it still holds;
+# - what holds were admitted on of the allowance is one sum per account: what
+#   other usage takes of it leaves as many credits; holds that credits do not
+#   cover rely on what is left of the allowance;
 # - debt eats of a refund first what never expires, then what would go back to
 #   the grants last.
 
@@ -86,6 +89,7 @@ sub account
 		reserves => {},    # keys of reserves
 		plan     => undef,
 		used     => 0,     # of the allowance
+		promised => 0,     # of it, to open holds, in any case
 		caps     => {},
 	};
 
@@ -127,12 +131,53 @@ sub parts
 		sum0(map { $_->{remaining} } grep { $_->{skip} } @open));
 }
 
+# promise is what an open hold was admitted on of the allowance.
+sub promise
+{
+	my ($hold) = @_;
+	return $hold->{state} eq 'open' && !$hold->{skip} ? $hold->{remaining} - min($hold->{counted}, $hold->{remaining}) : 0;
+}
+
+# cover is what of the holds the allowance pays at most; one of them may be left
+# out.
+sub cover
+{
+	my ($account, $own) = @_;
+	my ($backed) = parts($account, $own);
+	my $promised = $own ? min($backed, max(0, $account->{promised} - promise($own))) : $account->{promised};
+	return max(allowance($account), $promised);
+}
+
+# take lets the allowance pay an amount: what is promised to no hold first. The
+# promise of a hold that ended goes in any case.
+sub take
+{
+	my ($account, $amount, $ended) = @_;
+	my $unpromised = max(0, allowance($account) - $account->{promised});
+	my ($backed) = parts($account);
+
+	$account->{promised} = min($backed, max(0, $account->{promised} - max($amount - $unpromised, $ended)));
+	$account->{used} += $amount;
+	return;
+}
+
+# rely promises holds what of the allowance they rely on, for want of credits.
+sub rely
+{
+	my ($account) = @_;
+	my ($backed) = parts($account);
+
+	$account->{promised} =
+	  min($backed, max($account->{promised}, min(allowance($account), held($account) - $account->{balance})));
+	return;
+}
+
 # need is what holds need from credits: what the allowance does not cover.
 sub need
 {
 	my ($account) = @_;
 	my ($backed, $skipping) = parts($account);
-	return $skipping + max(0, $backed - allowance($account));
+	return $skipping + max(0, $backed - cover($account));
 }
 
 # room is the most that can be held or taken more: what does not raise the need,
@@ -141,7 +186,7 @@ sub room
 {
 	my ($account, $floor, $skip, $own) = @_;
 	my ($backed, $skipping) = parts($account, $own);
-	my $left = allowance($account);
+	my $left = cover($account, $skip && $own && !$own->{skip} ? $own : undef);
 	my $need = $skip && $own && !$own->{skip} ? $skipping + max(0, $backed - $left) : need($account);
 	my $most = max($need, $account->{balance} - $floor) - $skipping;
 
@@ -282,7 +327,10 @@ sub roll
 		}
 		else
 		{
+			my $promise = promise($what);
+
 			$what->{state} = 'expired';
+			take($account, 0, $promise);
 		}
 		expire($account, $at);
 	}
@@ -316,6 +364,7 @@ sub expire
 			reference    => $grant->{id},
 			effective_at => $at);
 	}
+	rely($account);
 	return;
 }
 

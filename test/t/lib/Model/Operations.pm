@@ -99,15 +99,13 @@ sub burn
 	return \@burned;
 }
 
-# debit books a usage entry: the allowance pays first, unless it is skipped.
+# debit books a usage entry of which the allowance pays a part.
 sub debit
 {
-	my ($account, $amount, $skip, %entry) = @_;
-	my $allowed = $skip ? 0 : min(allowance($account), $amount);
+	my ($account, $amount, $allowed, %entry) = @_;
 	my $burned  = burn($account, $amount - $allowed);
 
 	$met{'a debit that the allowance pays in part'}++ if $allowed > 0 && $allowed < $amount;
-	$account->{used} += $allowed;
 	return book($account, %entry,
 		type      => 'usage',
 		amount    => $allowed - $amount,
@@ -141,7 +139,7 @@ sub charge
 	my $skip    = is_true($request->{skip_allowance});
 	my ($row, $error) = known($account, 'debit', $request);
 	my ($mode, $floor) = terms($account, $request);
-	my $entry;
+	my ($entry, $allowed);
 
 	$floor = rounded($request->{min_balance} // 0) if defined $request->{min_balance} || $mode eq 'strict';
 
@@ -153,7 +151,9 @@ sub charge
 	  && denied($account, $request->{model}, $skip ? $amount : max(0, $amount - allowance($account)));
 	return deduction($account, $request, error => $error) if $error || $amount == 0;
 
-	$entry = debit($account, $amount, $skip, id => $answer->{transaction_id}, model => $request->{model});
+	$allowed = $skip ? 0 : min(allowance($account), $amount);
+	take($account, $allowed, 0);
+	$entry = debit($account, $amount, $allowed, id => $answer->{transaction_id}, model => $request->{model});
 	$row = deduction($account, $request,
 		transaction_id     => $entry->{id},
 		amount             => -$entry->{amount},
@@ -225,6 +225,8 @@ sub reserve
 		};
 		$met{'a hold that the allowance covers'}++ if $amount > 0 && allowance($account) > 0 && !$skip;
 		push @{ $account->{holds} }, $hold;
+		$account->{promised} += promise($hold);
+		rely($account);
 		$self->keep($account);
 	}
 	$row = {
@@ -253,6 +255,21 @@ sub hold
 	return $hold;
 }
 
+# allowed is what the allowance pays of a deduct: what is left of it or what the
+# hold was admitted on, and of the promises what neither that nor the balance
+# covers of what was held.
+sub allowed
+{
+	my ($account, $hold, $charge) = @_;
+	my $open = $hold->{state} eq 'open';
+	my $paid = min($charge, max(allowance($account), min(promise($hold), $account->{promised})));
+	my $missing = ($open ? min($charge, $hold->{remaining}) : 0) - $paid - max(0, $account->{balance});
+
+	$met{'a hold paid by an allowance that is gone'}++ if $paid > allowance($account);
+	return $paid if $hold->{skip} || $missing <= 0;
+	return $paid + min($missing, max(0, $account->{promised} - $paid));
+}
+
 sub deduct
 {
 	my ($self, $when, $request, $answer) = @_;
@@ -262,7 +279,7 @@ sub deduct
 	my $overrun = $request->{overrun} // 'reject';
 	my $final   = ($request->{final} // 'true') eq 'true';
 	my ($row, $error) = known($account, 'debit', $request, $request->{reservation_id});
-	my ($late, $own, $limit, $charge, $skip, $model, $entry);
+	my ($late, $own, $limit, $charge, $skip, $model, $allowed, $promise, $entry);
 
 	return $row if $row;
 	return deduction($account, $request, error => $error) if $error;
@@ -283,9 +300,12 @@ sub deduct
 	$met{"a deduct of more than is held, $overrun"}++ if $amount > $own && !$late;
 	$met{'a late deduct'}++ if $late;
 	$met{'a shortfall'}++ if $charge < $amount;
+	$allowed = $skip ? 0 : allowed($account, $hold, $charge);
+	$promise = promise($hold);
 	$hold->{remaining} -= min($own, $charge);
 	$hold->{state} = 'settled' if $final;
-	$entry = debit($account, $charge, $skip,
+	take($account, $allowed, $promise - promise($hold));
+	$entry = debit($account, $charge, $allowed,
 		id        => $answer->{transaction_id},
 		model     => $model,
 		reference => $hold->{id}) if $amount > 0;
@@ -317,9 +337,15 @@ sub release
 			settled  => 'already_settled',
 			expired  => 'expired'
 		}->{ $hold->{state} };
-		$hold->{state} = 'released' if $hold->{state} eq 'open';
+		if ($hold->{state} eq 'open')
+		{
+			my $promise = promise($hold);
+
+			$hold->{state} = 'released';
+			take($account, 0, $promise);
+			expire($account);
+		}
 	}
-	expire($account);
 	return {
 		reservation_id => $request->{reservation_id},
 		user_id        => $request->{user_id},
@@ -350,6 +376,7 @@ sub renew
 	return \%row if $error;
 	$hold->{expires_at} =
 	  made_time($when, ($request->{ttl_seconds} // TTL) * 1_000_000, $answer->{expires_at});
+	rely($account);
 	return {
 		%row,
 		reservation_id => $hold->{id},
@@ -550,6 +577,7 @@ sub set_spend_cap
 	$met{'a cap that changes'}++ if $account->{caps}{$name};
 	$met{'a new cap whose window has seen something'}++ if !$account->{caps}{$name} && spend($account, $cap->{model}) > 0;
 	$account->{caps}{$name} = $cap;
+	rely($account);
 	$self->keep($account);
 	return { user_id => $request->{user_id}, %{ shown_cap($account, $cap) } };
 }
@@ -558,8 +586,10 @@ sub remove_spend_cap
 {
 	my ($self, $when, $request, $answer) = @_;
 	my $account = $self->account($request->{user_id}, $when->{at});
+	my $removed = delete $account->{caps}{ "$request->{cap_type} " . ($request->{model} // '') };
 
-	return { removed => delete $account->{caps}{ "$request->{cap_type} " . ($request->{model} // '') } ? 't' : 'f' };
+	rely($account) if $removed;
+	return { removed => $removed ? 't' : 'f' };
 }
 
 # A model's own caps and those of all models are looked at, or without a model
