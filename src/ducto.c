@@ -33,7 +33,7 @@ _PG_init(void)
 	DefineCustomEnumVariable("ducto.rejections",
 							 "How a rejected operation is told.",
 							 "return: in the column error; raise: as an exception; "
-							 "http: in the column error and PostgREST's response.status.",
+							 "http: in the column error and PostgREST's response.status, until a later call succeeds.",
 							 &rejection_mode, REJECTIONS_RETURN, rejection_modes,
 							 PGC_USERSET, 0, NULL, NULL, NULL);
 	DefineCustomIntVariable("ducto.reservation_ttl",
@@ -41,6 +41,12 @@ _PG_init(void)
 							NULL,
 							&reservation_ttl, 600, 1, TTL_MAX_SECONDS,
 							PGC_USERSET, GUC_UNIT_S, NULL, NULL, NULL);
+	DefineCustomStringVariable(STATUS_RECORD_SETTING,
+							   "Which status of PostgREST's response is ours.",
+							   NULL,
+							   &status_record, "",
+							   PGC_INTERNAL, GUC_NO_SHOW_ALL | GUC_NOT_IN_SAMPLE | GUC_DISALLOW_IN_FILE | GUC_SUPERUSER_ONLY,
+							   NULL, NULL, NULL);
 #if PG_VERSION_NUM >= 150000
 	MarkGUCPrefixReserved("ducto");
 #else

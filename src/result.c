@@ -45,6 +45,15 @@ static const struct
 int			rejection_mode = REJECTIONS_RETURN;
 
 /*
+ * What status is ours: where the setting keeps it, and the status that was
+ * there before, the application's. Empty when none is. It is a setting too, so
+ * that a savepoint takes back both or neither.
+ */
+char	   *status_record = "";
+
+#define STATUS_SETTING	"response.status"
+
+/*
  * rejection_code returns the word of a rejection, NULL for success.
  */
 const char *
@@ -168,9 +177,69 @@ rejection_raise(Rejection rejection, Datum row)
 }
 
 /*
+ * Return the status that PostgREST is to answer with, NULL or empty for none.
+ */
+static const char *
+status_current(void)
+{
+	return GetConfigOption(STATUS_SETTING, true, false);
+}
+
+/*
+ * Return the application's status when the current one is ours, else NULL. The
+ * place tells: the application may have set the same status itself.
+ */
+static char *
+status_before_ours(void)
+{
+	void	   *ours;
+
+	if (sscanf(status_record, "%p", &ours) != 1 || ours != (void *) status_current())
+		return NULL;
+	return pstrdup(strchr(status_record, ':') + 1);
+}
+
+/*
+ * Change a setting for the rest of the transaction.
+ */
+static void
+setting_change(const char *name, const char *value, GucContext context)
+{
+	(void) set_config_option(name, value, context, PGC_S_SESSION, GUC_ACTION_LOCAL, true, 0, false);
+}
+
+/*
+ * Let PostgREST answer with the status of a rejection.
+ */
+static void
+status_set(Rejection rejection)
+{
+	char	   *before = status_before_ours();
+
+	if (before == NULL)
+		before = status_current() != NULL ? pstrdup(status_current()) : "";
+	setting_change(STATUS_SETTING, rejections[rejection].http_status, PGC_USERSET);
+	setting_change(STATUS_RECORD_SETTING, psprintf("%p:%s", status_current(), before), PGC_INTERNAL);
+}
+
+/*
+ * Put the application's status back where ours is.
+ */
+static void
+status_take_back(void)
+{
+	char	   *before = status_before_ours();
+
+	if (before != NULL)
+		setting_change(STATUS_SETTING, before, PGC_USERSET);
+	setting_change(STATUS_RECORD_SETTING, "", PGC_INTERNAL);
+}
+
+/*
  * result_end_with_error appends the column error and ends the row as
  * result_end does; a rejection is also raised or given an HTTP status, as
- * ducto.rejections says.
+ * ducto.rejections says. A success takes back the status of one that came
+ * before it in the transaction.
  */
 Datum
 result_end_with_error(ResultRow *row, Rejection rejection)
@@ -180,12 +249,13 @@ result_end_with_error(ResultRow *row, Rejection rejection)
 	result_text(row, rejections[rejection].code);
 	datum = result_end(row);
 	if (rejection == ACCEPTED)
-		return datum;
-
-	if (rejection_mode == REJECTIONS_RAISE)
+	{
+		if (status_record[0] != '\0')
+			status_take_back();
+	}
+	else if (rejection_mode == REJECTIONS_RAISE)
 		rejection_raise(rejection, datum);
-	if (rejection_mode == REJECTIONS_HTTP)
-		(void) set_config_option("response.status", rejections[rejection].http_status,
-								 PGC_USERSET, PGC_S_SESSION, GUC_ACTION_LOCAL, true, 0, false);
+	else if (rejection_mode == REJECTIONS_HTTP)
+		status_set(rejection);
 	return datum;
 }

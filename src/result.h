@@ -40,6 +40,9 @@ typedef enum Rejection
 	IDEMPOTENCY_CONFLICT
 } Rejection;
 
+/* Which status of PostgREST's response is ours: see result.c. */
+#define STATUS_RECORD_SETTING	"ducto.status_record"
+
 #define RESULT_MAX_COLUMNS	20
 
 /* A result row, its columns appended in order. */
@@ -52,6 +55,7 @@ typedef struct ResultRow
 } ResultRow;
 
 extern int	rejection_mode;
+extern char *status_record;
 
 extern const char *rejection_code(Rejection rejection);
 

@@ -114,7 +114,7 @@ BEGIN
 END $$;
 SELECT n, pg_temp.title(call) AS call, t.status, t.error FROM cases, LATERAL pg_temp.status(call) t ORDER BY n;
 
--- A success leaves the status alone, and so does a call that cannot be rejected.
+-- A success sets none, and neither does a call that cannot be rejected.
 SELECT * FROM pg_temp.status(format('ducto_charge(%L, 0)', :ada));
 SELECT * FROM pg_temp.status(format('ducto_charge(%L, 10, ''charge'')', :ada));
 BEGIN;
@@ -142,6 +142,66 @@ SELECT error FROM ducto_charge(:ada, 1000);
 SELECT error FROM ducto_renew(:ada, :none);
 SELECT current_setting('response.status') AS status;
 COMMIT;
+
+-- A call that succeeds later takes it back: the first wallet is empty, the second pays. A call that cannot be rejected leaves it.
+\set ben '\'4e1e0000-0000-4000-8000-000000000002\''
+CREATE FUNCTION pg_temp.now_is() RETURNS text LANGUAGE sql AS $$SELECT coalesce(nullif(current_setting('response.status', true), ''), 'none')$$;
+BEGIN;
+SELECT new_balance FROM ducto_add_credits(:ben, 100, 'purchase');
+SELECT error FROM ducto_charge(:ada, 1000);
+SELECT error FROM ducto_renew(:ada, :none);
+SELECT error, pg_temp.now_is() FROM ducto_charge(:ben, 1);
+SELECT error FROM ducto_charge(:ada, 1000);
+SELECT pg_temp.now_is();
+SELECT balance, pg_temp.now_is() FROM ducto_get_balance(:ada);
+SELECT error, pg_temp.now_is() FROM ducto_charge(:ben, 0);
+
+-- What the application set before comes back, what it sets after stays, the same number too.
+SELECT set_config('response.status', '299', true);
+SELECT error FROM ducto_charge(:ada, 1000);
+SELECT error FROM ducto_refund(:none);
+SELECT pg_temp.now_is();
+SELECT error, pg_temp.now_is() FROM ducto_charge(:ben, 1);
+SELECT error FROM ducto_charge(:ada, 1000);
+SELECT set_config('response.status', '402', true);
+SELECT error, pg_temp.now_is() FROM ducto_charge(:ben, 1);
+SELECT set_config('response.status', '', true);
+
+-- A savepoint takes back a rejection, a success, and what the application did in between.
+SELECT error FROM ducto_charge(:ada, 1000);
+SAVEPOINT s;
+SELECT error FROM ducto_refund(:none);
+SELECT pg_temp.now_is();
+ROLLBACK TO SAVEPOINT s;
+SELECT pg_temp.now_is();
+SELECT error, pg_temp.now_is() FROM ducto_charge(:ben, 1);
+ROLLBACK TO SAVEPOINT s;
+SELECT pg_temp.now_is();
+SELECT set_config('response.status', '418', true);
+SELECT error, pg_temp.now_is() FROM ducto_charge(:ben, 1);
+ROLLBACK TO SAVEPOINT s;
+SELECT error, pg_temp.now_is() FROM ducto_charge(:ben, 1);
+SAVEPOINT s;
+SELECT error FROM ducto_charge(:ada, 1000);
+RELEASE SAVEPOINT s;
+SELECT error, pg_temp.now_is() FROM ducto_charge(:ben, 1);
+SAVEPOINT s;
+SELECT error FROM ducto_charge(:ada, 1000);
+ROLLBACK TO SAVEPOINT s;
+SELECT set_config('response.status', '402', true);
+SELECT error, pg_temp.now_is() FROM ducto_charge(:ben, 1);
+ROLLBACK;
+
+-- A session's own status is there again after the transaction, and in it after a success; nobody writes down what is ours.
+SET response.status = '203';
+BEGIN;
+SELECT error FROM ducto_charge(:ada, 1000);
+SELECT pg_temp.now_is();
+SELECT error, pg_temp.now_is() FROM ducto_charge(:ada, 0);
+COMMIT;
+SELECT pg_temp.now_is();
+RESET response.status;
+SET ducto.status_record = 'x';
 
 -- Errors are errors in every mode.
 SET ducto.rejections = 'return';
