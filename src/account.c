@@ -99,7 +99,7 @@ credit_book(Account *acc, const CreditRequest *request, LedgerEntry *entry)
 	lots_burn(&acc->id, burn, acc->now, acc->late, &entry->burned);
 	acc->expiring += remaining - burn;
 	if (strcmp(request->type, TYPE_PURCHASE) == 0)
-		acc->lifetime_purchased = money_add(acc->lifetime_purchased, request->amount, "lifetime_purchased");
+		acc->lifetime_purchased = spend_add(acc->lifetime_purchased, request->amount, "lifetime_purchased");
 	entry->is_credit = true;
 	entry->lifetime_purchased = acc->lifetime_purchased;
 	entry->expires_at = request->expires_at;
@@ -148,7 +148,7 @@ credit_unbooked(const CreditRequest *request, const Account *acc, Rejection reje
  * Make the outcome of a request that an entry, booked now or before, answers.
  */
 static void
-credit_booked(const pg_uuid_t *transaction, Money amount, Money balance, Money lifetime_purchased,
+credit_booked(const pg_uuid_t *transaction, Money amount, Money balance, Spend lifetime_purchased,
 			  TimestampTz expires_at, CreditOutcome *outcome)
 {
 	outcome->booked = true;
@@ -231,7 +231,7 @@ credit_answer(FunctionCallInfo fcinfo, bool team)
 	result_uuid(&row, team ? NULL : request.account);
 	result_money(&row, outcome.amount);
 	result_money(&row, outcome.balance);
-	result_money(&row, outcome.lifetime_purchased);
+	result_spend(&row, outcome.lifetime_purchased);
 	result_time_or_null(&row, outcome.expires_at);
 	result_bool(&row, outcome.idempotent);
 	result = result_end_with_error(&row, outcome.rejection);
@@ -276,7 +276,7 @@ balance_read(FunctionCallInfo fcinfo, const pg_uuid_t *user)
 	result_begin(&row, fcinfo);
 	result_uuid(&row, user);
 	result_money(&row, acc.balance);
-	result_money(&row, acc.lifetime_purchased);
+	result_spend(&row, acc.lifetime_purchased);
 	result_money(&row, acc.held);
 	result_money(&row, account_available(&acc));
 	result_time_or_null(&row, acc.expiring > 0 ? lots_next_expiry(user, acc.now) : DT_NOEND);

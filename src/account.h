@@ -18,14 +18,14 @@ typedef struct Account
 	Money		balance;
 	Money		held;			/* sum of the open holds */
 	Money		expiring;		/* sum of the grants' remaining */
-	Money		lifetime_purchased;
+	Spend		lifetime_purchased;
 	TimestampTz next_boundary;	/* nothing expires before */
 	int64		last_seq;
 	bool		closing_keys;	/* a deduct of 0 with a key has been seen */
 	char	   *plan_id;		/* NULL for none */
 	UserPlan	plan;
 	DateADT		allowance_month;	/* the UTC month of allowance_used */
-	Money		allowance_used;
+	Spend		allowance_used;
 	Money		held_from_credits;	/* the part of held that skips the allowance */
 	Money		promised;		/* the part of held that the allowance pays in any case */
 	int			caps;			/* how many there are */

@@ -143,14 +143,14 @@ account_load(const pg_uuid_t *id, Account *acc, AccountLock lock)
 	acc->balance = row_money(0, 2);
 	acc->held = row_money(0, 3);
 	acc->expiring = row_money(0, 4);
-	acc->lifetime_purchased = row_money(0, 5);
+	acc->lifetime_purchased = row_spend(0, 5);
 	acc->next_boundary = row_time(0, 6);
 	acc->last_seq = row_int8(0, 7);
 	acc->closing_keys = row_bool(0, 8);
 	acc->updated_at = row_time(0, 9);
 	acc->plan_id = row_text(0, 10);
 	acc->allowance_month = DatumGetDateADT(row_datum(0, 11));
-	acc->allowance_used = row_money(0, 12);
+	acc->allowance_used = row_spend(0, 12);
 	acc->held_from_credits = row_money(0, 13);
 	acc->promised = row_money(0, 14);
 	acc->caps = DatumGetInt32(row_datum(0, 15));
@@ -218,7 +218,7 @@ account_write(Account *acc)
 	args_money(&args, acc->balance);
 	args_money(&args, acc->held);
 	args_money(&args, acc->expiring);
-	args_money(&args, acc->lifetime_purchased);
+	args_spend(&args, acc->lifetime_purchased);
 	args_time(&args, acc->next_boundary);
 	args_int8(&args, acc->last_seq);
 	args_bool(&args, acc->closing_keys);
@@ -228,7 +228,7 @@ account_write(Account *acc)
 		args_null(&args);
 	else
 		args_datum(&args, DateADTGetDatum(acc->allowance_month));
-	args_money(&args, acc->allowance_used);
+	args_spend(&args, acc->allowance_used);
 	args_money(&args, acc->held_from_credits);
 	args_money(&args, acc->promised);
 	args_int4(&args, acc->caps);

@@ -16,7 +16,7 @@
 /*
  * allowance_used returns what of the allowance is used in the month of a time.
  */
-Money
+Spend
 allowance_used(const Account *acc, TimestampTz at)
 {
 	return acc->allowance_month == period_month(at) ? acc->allowance_used : 0;
@@ -30,7 +30,7 @@ allowance_left(const Account *acc, TimestampTz at)
 {
 	if (acc->plan.free_allowance == 0)
 		return 0;
-	return Max(acc->plan.free_allowance - allowance_used(acc, at), 0);
+	return (Money) Max(acc->plan.free_allowance - allowance_used(acc, at), 0);
 }
 
 /*
@@ -58,12 +58,12 @@ allowance_cover(const Account *acc, TimestampTz at)
 void
 allowance_consume(Account *acc, Money amount)
 {
-	Money		used = allowance_used(acc, acc->now);
+	Spend		used = allowance_used(acc, acc->now);
 
 	if (amount == 0)
 		return;
 	acc->allowance_month = period_month(acc->now);
-	acc->allowance_used = money_add(used, amount, "the allowance used");
+	acc->allowance_used = spend_add(used, amount, "the allowance used");
 }
 
 /*

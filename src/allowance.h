@@ -3,7 +3,7 @@
 
 #include "account.h"
 
-extern Money allowance_used(const Account *acc, TimestampTz at);
+extern Spend allowance_used(const Account *acc, TimestampTz at);
 extern Money allowance_left(const Account *acc, TimestampTz at);
 extern void allowance_consume(Account *acc, Money amount);
 extern void allowance_take(Account *acc, Money amount, Money ended);

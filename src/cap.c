@@ -158,7 +158,7 @@ cap_change(const Account *acc, const Cap *cap)
 /*
  * Read what counts against a cap of a locked account.
  */
-static Money
+static Datum
 cap_current_spend(const Account *acc, const Cap *cap)
 {
 	QueryArgs	args = {0};
@@ -171,7 +171,7 @@ cap_current_spend(const Account *acc, const Cap *cap)
 		char	   *model = row_text(i, 3);
 
 		if (strcmp(row_text(i, 2), cap->cap_type) == 0 && strcmp(model != NULL ? model : "", cap->model) == 0)
-			return row_money(i, 6);
+			return row_datum(i, 6);
 	}
 	elog(ERROR, "spend cap is gone");
 }
@@ -205,7 +205,7 @@ ducto_set_spend_cap(PG_FUNCTION_ARGS)
 	result_text(&row, cap.model[0] != '\0' ? cap.model : NULL);
 	result_money(&row, cap.limit);
 	result_text(&row, cap.action);
-	result_money(&row, cap_current_spend(&acc, &cap));
+	result_datum(&row, cap_current_spend(&acc, &cap));
 	result = result_end(&row);
 	query_end();
 	PG_RETURN_DATUM(result);
@@ -283,7 +283,7 @@ ducto_check_spend_cap(PG_FUNCTION_ARGS)
 	if (query_read(&caps_check_query, &args) > 0)
 	{
 		result_bool(&row, row_bool(0, 5));
-		result_money(&row, row_money(0, 4));
+		result_datum(&row, row_datum(0, 4));
 		result_money(&row, row_money(0, 2));
 		result_text(&row, row_text(0, 3));
 		result_text(&row, row_text(0, 1)[0] != '\0' ? row_text(0, 1) : NULL);

@@ -33,7 +33,7 @@ typedef struct CreditOutcome
 	pg_uuid_t	transaction;
 	Money		amount;
 	Money		balance;
-	Money		lifetime_purchased;
+	Spend		lifetime_purchased;
 	TimestampTz expires_at;		/* infinity for never */
 	bool		idempotent;		/* it was booked before, under the same key */
 } CreditOutcome;

@@ -129,7 +129,7 @@ ledger_insert(const Account *acc, LedgerEntry *entry)
 		args_null(&args);
 	args_burned(&args, &entry->burned);
 	if (entry->is_credit)
-		args_money(&args, entry->lifetime_purchased);
+		args_spend(&args, entry->lifetime_purchased);
 	else
 		args_null(&args);
 	if (entry->is_credit && !TIMESTAMP_NOT_FINITE(entry->expires_at))
@@ -242,7 +242,7 @@ record_from_row(LedgerRecord *record, uint64 found)
 	if (record->has_reference)
 		record->reference = row_uuid(0, 6);
 	record->shortfall = row_money(0, 7);
-	record->lifetime_purchased = row_money(0, 8);
+	record->lifetime_purchased = row_spend(0, 8);
 	record->expires_at = row_time(0, 9);
 	burned_from_row(&record->burned, 10, 11);
 	record->model = row_text(0, 12);

@@ -34,7 +34,7 @@ typedef struct LedgerEntry
 	const char *cap_warning;
 	BurnList	burned;
 	bool		is_credit;		/* lifetime_purchased and expires_at are kept */
-	Money		lifetime_purchased;
+	Spend		lifetime_purchased;
 	TimestampTz expires_at;		/* infinity for none */
 	Jsonb	   *pricing;		/* how it was priced */
 	Jsonb	   *metadata;
@@ -57,7 +57,7 @@ typedef struct LedgerRecord
 	Money		allowance_consumed;
 	Money		shortfall;
 	char	   *cap_warning;
-	Money		lifetime_purchased;
+	Spend		lifetime_purchased;
 	TimestampTz expires_at;		/* infinity for none */
 	BurnList	burned;
 	TimestampTz created_at;

@@ -5,6 +5,9 @@
  */
 #include "postgres.h"
 
+#ifndef HAVE_INT128
+#include "common/int.h"
+#endif
 #include "fmgr.h"
 #include "port/pg_bswap.h"
 #include "utils/builtins.h"
@@ -127,17 +130,66 @@ money_add(Money a, Money b, const char *what)
 }
 
 /*
+ * spend_add adds an amount to a sum. Where sums have 64 bits only, one that is
+ * too large for them is rejected.
+ */
+Spend
+spend_add(Spend sum, Money amount, const char *what)
+{
+#ifdef HAVE_INT128
+	return sum + amount;
+#else
+	if (pg_add_s64_overflow(sum, amount, &sum))
+		ereport(ERROR,
+				(errcode(ERRCODE_NUMERIC_VALUE_OUT_OF_RANGE),
+				 errmsg("%s is out of range", what)));
+	return sum;
+#endif
+}
+
+/* Sums beyond 64 bits are made and read in two parts: this is 1 of the higher. */
+#define SPEND_LIMB	INT64CONST(1000000000000000)
+
+/*
  * spend_to_datum returns a sum as numeric credits.
  */
 Datum
 spend_to_datum(Spend spend)
 {
-	const int64 limb = INT64CONST(1000000000000000);	/* 1/10000 credits */
 	Datum		high;
 
 	if (spend <= PG_INT64_MAX)
 		return money_to_datum((Money) spend);
-	high = DirectFunctionCall2(numeric_mul, NumericGetDatum(int64_to_numeric((int64) (spend / limb))),
-							   money_to_datum(limb));
-	return DirectFunctionCall2(numeric_add, high, money_to_datum((Money) (spend % limb)));
+	high = DirectFunctionCall2(numeric_mul, NumericGetDatum(int64_to_numeric((int64) (spend / SPEND_LIMB))),
+							   money_to_datum(SPEND_LIMB));
+	return DirectFunctionCall2(numeric_add, high, money_to_datum((Money) (spend % SPEND_LIMB)));
+}
+
+/*
+ * spend_to_cstring makes the text of a sum.
+ */
+char *
+spend_to_cstring(Spend spend)
+{
+	return DatumGetCString(DirectFunctionCall1(numeric_out, spend_to_datum(spend)));
+}
+
+/*
+ * spend_from_datum reads a numeric column that this extension wrote and that
+ * may be beyond the bounds of an amount.
+ */
+Spend
+spend_from_datum(Datum value)
+{
+	Money		units;
+	Datum		limb;
+	Datum		high;
+	Datum		low;
+
+	if (numeric_to_units(value, &units))
+		return units;
+	limb = money_to_datum(SPEND_LIMB);
+	high = DirectFunctionCall2(numeric_div_trunc, value, limb);
+	low = DirectFunctionCall2(numeric_sub, value, DirectFunctionCall2(numeric_mul, high, limb));
+	return (Spend) DatumGetInt64(DirectFunctionCall1(numeric_int8, high)) * SPEND_LIMB + money_from_datum(low);
 }

@@ -115,14 +115,14 @@ allowance_result(FunctionCallInfo fcinfo, const Account *acc, const char *plan_i
 				 Rejection rejection)
 {
 	DateADT		month = period_month(acc->now);
-	Money		used = plan_id != NULL ? allowance_used(acc, acc->now) : 0;
+	Spend		used = plan_id != NULL ? allowance_used(acc, acc->now) : 0;
 	ResultRow	row;
 
 	result_begin(&row, fcinfo);
 	result_text(&row, plan_id);
 	result_money(&row, free_allowance);
-	result_money(&row, used);
-	result_money(&row, Max(free_allowance - used, 0));
+	result_spend(&row, used);
+	result_money(&row, (Money) Max(free_allowance - used, 0));
 	result_datum(&row, DateADTGetDatum(month));
 	result_datum(&row, DateADTGetDatum(period_next_month(month) - 1));
 	return result_end_with_error(&row, rejection);

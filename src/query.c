@@ -341,6 +341,15 @@ args_money(QueryArgs *args, Money value)
 }
 
 /*
+ * args_spend appends a sum as numeric.
+ */
+void
+args_spend(QueryArgs *args, Spend value)
+{
+	args_datum(args, spend_to_datum(value));
+}
+
+/*
  * args_text appends a text, NULL for none.
  */
 void
@@ -511,6 +520,18 @@ row_money(uint64 row, int column)
 	Datum		value = row_get(row, column, &isnull);
 
 	return isnull ? 0 : money_from_datum(value);
+}
+
+/*
+ * row_spend returns a sum, 0 for NULL.
+ */
+Spend
+row_spend(uint64 row, int column)
+{
+	bool		isnull;
+	Datum		value = row_get(row, column, &isnull);
+
+	return isnull ? 0 : spend_from_datum(value);
 }
 
 /*

@@ -117,6 +117,15 @@ result_money(ResultRow *row, Money value)
 }
 
 /*
+ * result_spend appends a sum as numeric.
+ */
+void
+result_spend(ResultRow *row, Spend value)
+{
+	result_datum(row, spend_to_datum(value));
+}
+
+/*
  * result_text appends a text, NULL for none.
  */
 void

@@ -64,6 +64,7 @@ extern void result_datum(ResultRow *row, Datum value);
 extern void result_null(ResultRow *row);
 extern void result_uuid(ResultRow *row, const pg_uuid_t *value);
 extern void result_money(ResultRow *row, Money value);
+extern void result_spend(ResultRow *row, Spend value);
 extern void result_text(ResultRow *row, const char *value);
 extern void result_bool(ResultRow *row, bool value);
 extern void result_time_or_null(ResultRow *row, TimestampTz value);

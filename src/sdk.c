@@ -187,7 +187,7 @@ credit_answer(const CreditRequest *request, const CreditOutcome *outcome)
 	put_uuid(&out, "user_id", request->account);
 	put_money(&out, "amount", outcome->amount);
 	put_money(&out, "new_balance", outcome->balance);
-	put_money(&out, "lifetime_purchased", outcome->lifetime_purchased);
+	put_text(&out, "lifetime_purchased", spend_to_cstring(outcome->lifetime_purchased));
 	return sdk_answer(&out);
 }
 

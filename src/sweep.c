@@ -92,7 +92,7 @@ ducto_sweep_expired(PG_FUNCTION_ARGS)
 	bool		dry_run = arg_bool_default(fcinfo, 0, false);
 	int64		max_accounts = arg_int_between(fcinfo, 1, "max_accounts", 1, PG_INT32_MAX, PG_INT32_MAX);
 	int64		count = 0;
-	Money		amount = 0;
+	Spend		amount = 0;
 	pg_uuid_t  *ids;
 	uint64		n;
 	ResultRow	row;
@@ -106,11 +106,11 @@ ducto_sweep_expired(PG_FUNCTION_ARGS)
 
 		sweep_account(&ids[i], dry_run, PG_INT64_MAX, &totals);
 		count += totals.expired > 0 ? 1 : 0;
-		amount += totals.expired;
+		amount = spend_add(amount, totals.expired, "expired_amount");
 	}
 	result_begin(&row, fcinfo);
 	result_datum(&row, Int64GetDatum(count));
-	result_money(&row, amount);
+	result_spend(&row, amount);
 	result_bool(&row, dry_run);
 	result = result_end(&row);
 	query_end();

@@ -146,13 +146,13 @@ ORDER BY n;
 -- Nothing has changed.
 SELECT pg_temp.state() = :'before';
 
--- A balance has the same bounds as an amount, upwards and downwards, and so has what is held and what was purchased.
+-- A balance has the same bounds as an amount, upwards and downwards, and so has what is held. What was purchased may be more.
 SELECT new_balance, lifetime_purchased FROM ducto_add_credits(:max, 99999999999999.9999, 'purchase');
 SELECT * FROM pg_temp.try(format('SELECT to_jsonb(r) FROM ducto_add_credits(%L, 0.0001) r', :max));
 SELECT * FROM pg_temp.try(format('SELECT to_jsonb(r) FROM ducto_add_credits(%L, 99999999999999.9999) r', :max));
 SELECT error, balance_after FROM ducto_charge(:max, 99999999999999.9999);
-SELECT * FROM pg_temp.try(format('SELECT to_jsonb(r) FROM ducto_add_credits(%L, 0.0001, ''purchase'') r', :max));
-SELECT new_balance, lifetime_purchased FROM ducto_add_credits(:max, 99999999999999.9999, 'adjustment');
+SELECT new_balance, lifetime_purchased FROM ducto_add_credits(:max, 0.0001, 'purchase');
+SELECT new_balance, lifetime_purchased FROM ducto_add_credits(:max, 99999999999999.9998, 'adjustment');
 SELECT error, reserved FROM ducto_reserve(:max, 99999999999999.9999, min_balance => 0);
 SELECT * FROM pg_temp.try(format('SELECT to_jsonb(r) FROM ducto_reserve(%L, 0.0001, billing_mode => ''overdraft'', overdraft_floor => -1) r', :max));
 SELECT * FROM pg_temp.try(format('SELECT to_jsonb(r) FROM ducto_reserve(%L, 0.0001, billing_mode => ''overdraft'', overdraft_floor => -1, max_concurrent => 9) r', :max));
