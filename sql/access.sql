@@ -55,7 +55,7 @@ LANGUAGE c STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS 'MODULE_PATHNAME', 'ducto_my_grants';
 REVOKE ALL ON FUNCTION @extschema@.ducto_my_grants() FROM PUBLIC;
 COMMENT ON FUNCTION @extschema@.ducto_my_grants() IS
-'Returns the live grants of the user who calls, as ducto_list_grants does. The user is the claim sub of the JWT, as for ducto_my_balance.
+'Returns the live grants of the user who calls, as ducto_list_grants does, at most the 1,000 that are spent first. The user is the claim sub of the JWT, as for ducto_my_balance.
 Takes no lock, works on a standby. Errors: 28000.';
 
 CREATE FUNCTION @extschema@.ducto_my_transactions(max_rows integer DEFAULT 50, before uuid DEFAULT NULL)
@@ -65,8 +65,8 @@ AS 'MODULE_PATHNAME', 'ducto_my_transactions';
 REVOKE ALL ON FUNCTION @extschema@.ducto_my_transactions(integer, uuid) FROM PUBLIC;
 COMMENT ON FUNCTION @extschema@.ducto_my_transactions(integer, uuid) IS
 'Returns the ledger of the user who calls, newest first, as ducto_list_transactions does, metadata included. The user is the claim sub of the JWT, as for ducto_my_balance.
-max_rows: the page, in rows, 1 or more. before: only entries before this one of the same user.
-Takes no lock, works on a standby. Errors: 22023 (before is no entry of this user), 28000.';
+max_rows: the page, in rows, 1 to 1000. before: only entries before this one of the same user.
+Takes no lock, works on a standby. Errors: 22023 (max_rows is out of bounds, before is no entry of this user), 28000.';
 
 CREATE FUNCTION @extschema@.ducto_my_plan() RETURNS @extschema@.ducto_user_plan_result
 LANGUAGE c STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp

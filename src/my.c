@@ -25,6 +25,9 @@ PG_FUNCTION_INFO_V1(ducto_my_plan);
 #define CLAIMS_SETTING	"request.jwt.claims"
 #define SUB_SETTING		"request.jwt.claim.sub"
 
+/* What one call of an end user reads at most. */
+#define MY_MAX_ROWS		1000
+
 /* What the parser of claims has seen. */
 typedef struct ClaimsState
 {
@@ -216,12 +219,12 @@ ducto_my_balance(PG_FUNCTION_ARGS)
 
 /*
  * ducto_my_grants returns the live grants of the user who calls, as
- * ducto_list_grants does. It takes no lock.
+ * ducto_list_grants does, the first MY_MAX_ROWS. It takes no lock.
  */
 Datum
 ducto_my_grants(PG_FUNCTION_ARGS)
 {
-	return grants_read(fcinfo, identity_get());
+	return grants_read(fcinfo, identity_get(), MY_MAX_ROWS);
 }
 
 /*
@@ -232,7 +235,7 @@ ducto_my_grants(PG_FUNCTION_ARGS)
 Datum
 ducto_my_transactions(PG_FUNCTION_ARGS)
 {
-	int			max_rows = arg_int_between(fcinfo, 0, "max_rows", 1, PG_INT32_MAX, DEFAULT_PAGE);
+	int			max_rows = arg_int_between(fcinfo, 0, "max_rows", 1, MY_MAX_ROWS, DEFAULT_PAGE);
 
 	return transactions_read(fcinfo, identity_get(), max_rows, PG_ARGISNULL(1) ? NULL : PG_GETARG_UUID_P(1));
 }

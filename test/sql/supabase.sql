@@ -294,6 +294,13 @@ SELECT count(*) FROM ducto.accounts WHERE id = :bob;
 SELECT id AS debit FROM ducto_list_usage_events(:ada, max_rows => 1) \gset
 SELECT r.outcome, json_array_length(r.body) AS rows FROM unnest(ARRAY[:as_ada, :as_bob]::json[]) WITH ORDINALITY c (claims, n), pg_temp.rpc('authenticated', 'ducto_my_transactions', json_build_object('before', :'debit'), claims) r ORDER BY n;
 SELECT outcome FROM pg_temp.rpc('authenticated', 'ducto_my_transactions', '{"max_rows": 0}', :as_ada);
+
+-- A page has 1,000 rows at most: no end user reads a long ledger at once, nor more grants than that.
+SELECT r.outcome, json_array_length(r.body) AS rows FROM unnest(ARRAY[1000, 1001, 2147483647]) m, pg_temp.rpc('authenticated', 'ducto_my_transactions', json_build_object('max_rows', m), :as_ada) r;
+BEGIN;
+SELECT count(*) FROM generate_series(1, 1001) i, LATERAL ducto_add_credits(:ada, 1, 'promo', expires_at => '2222-01-01', priority => i % 100) c WHERE c.error IS NULL;
+SELECT r.outcome, json_array_length(r.body) AS rows FROM unnest(ARRAY['ducto_my_grants', 'ducto_my_transactions']) f, pg_temp.rpc('authenticated', f, CASE f WHEN 'ducto_my_grants' THEN '{}' ELSE '{"max_rows": 1000}' END::json, :as_ada) r;
+ROLLBACK;
 -- What they see is what the ordinary functions show.
 BEGIN READ ONLY;
 SELECT set_config('request.jwt.claims', :as_ada, true) \g /dev/null
