@@ -53,6 +53,8 @@ major_of() { "$1" --version | sed 's/[^0-9]*\([0-9]*\).*/\1/'; }
 
 # prepare installs what is missing, with options of script/bootstrap, sets up
 # environment and room, and puts the sources there: prepare OPTION…
+# With --demo the server's headers are there too, and no code for its JIT is
+# made: that would take clang.
 prepare() {
 	local name
 
@@ -73,6 +75,10 @@ prepare() {
 	plain=(LANG=C.UTF-8 LC_ALL=C)
 	make_rooms
 	copy_sources
+	if [[ " $* " = *' --demo '* ]]; then
+		make+=(with_llvm=no)
+		borrow_headers
+	fi
 }
 
 # finish removes all that the script made. A script with something to say
@@ -223,6 +229,23 @@ copy_sources() {
 		tar -C "$T/src" --no-same-owner -xf -
 	chmod -R a+rX "$T/src"
 	make=(make -s --no-print-directory -C "$T/src" "PG_CONFIG=$PG_CONFIG")
+}
+
+# borrow_headers has the build use the server's headers from their package where
+# the machine lacks them. To install it would bring clang and LLVM; to unpack it
+# in the room takes no root, and goes with the room.
+borrow_headers() {
+	local headers package
+
+	headers=$("$PG_CONFIG" --includedir-server)
+	package=postgresql-server-dev-$(major_of "$PG_CONFIG")
+	[ ! -e "$headers/postgres.h" ] || return 0
+	say "fetching the headers of PostgreSQL, for this run only: $package"
+	mkdir "$T/headers"
+	run_job "$T/headers.log" env "--chdir=$T/headers" bash -c "apt-get -q download $package && dpkg-deb -x $package*.deb ." ||
+		die "cannot fetch the headers; as root: apt-get install $package
+$(tail -n 20 "$T/headers.log")"
+	make+=("includedir_server=$T/headers$headers")
 }
 
 # build compiles the copy, without what a make in the checkout has left.
