@@ -22,61 +22,23 @@ PG_FUNCTION_INFO_V1(ducto_rollup);
 PG_FUNCTION_INFO_V1(ducto_rollup_rebuild);
 
 #define CELLS_KEPT	100000		/* in memory, before they are written */
+#define HOUR_CELLS	24			/* that an hour takes as much memory as */
 
-/* What a user used in an hour, of entries that were read. */
-typedef struct FoldUser
+/* What was used in an hour, of entries that were read, and in which transactions. */
+typedef struct FoldHour
 {
-	struct FoldUserKey
-	{
-		TimestampTz start;
-		pg_uuid_t	user;
-	}			key;
-	Spend		spend;
-	int64		entries;
-	char		status;
-} FoldUser;
-
-/* What was used of a model in an hour, and in which transactions. */
-typedef struct FoldModel
-{
-	struct FoldModelKey
-	{
-		TimestampTz start;
-		ModelName	model;
-	}			key;
-	Spend		spend;
-	int64		entries;
+	TimestampTz start;
+	UsageSums  *sums;
 	XactRange	xacts;
 	char		status;
-} FoldModel;
+} FoldHour;
 
-/*
- * Hash a name in an hour.
- */
-static inline uint32
-name_hash(TimestampTz start, const void *name, int length)
-{
-	return hash_combine(murmurhash32((uint32) (start / USECS_PER_HOUR)), hash_bytes(name, length));
-}
-
-#define SH_PREFIX		fold_users
-#define SH_ELEMENT_TYPE	FoldUser
-#define SH_KEY_TYPE		struct FoldUserKey
-#define SH_KEY			key
-#define SH_HASH_KEY(table, k)	name_hash((k).start, (k).user.data, UUID_LEN)
-#define SH_EQUAL(table, a, b)	((a).start == (b).start && memcmp(&(a).user, &(b).user, UUID_LEN) == 0)
-#define SH_SCOPE		static inline
-#define SH_DECLARE
-#define SH_DEFINE
-#include "lib/simplehash.h"
-
-#define SH_PREFIX		fold_models
-#define SH_ELEMENT_TYPE	FoldModel
-#define SH_KEY_TYPE		struct FoldModelKey
-#define SH_KEY			key
-#define SH_HASH_KEY(table, k)	name_hash((k).start, (k).model.text, (k).model.length)
-#define SH_EQUAL(table, a, b)	((a).start == (b).start && (a).model.length == (b).model.length && \
-								 memcmp((a).model.text, (b).model.text, (a).model.length) == 0)
+#define SH_PREFIX		fold_hours
+#define SH_ELEMENT_TYPE	FoldHour
+#define SH_KEY_TYPE		TimestampTz
+#define SH_KEY			start
+#define SH_HASH_KEY(table, key)	murmurhash32((uint32) ((key) / USECS_PER_HOUR))
+#define SH_EQUAL(table, a, b)	((a) == (b))
 #define SH_SCOPE		static inline
 #define SH_DECLARE
 #define SH_DEFINE
@@ -86,8 +48,8 @@ name_hash(TimestampTz start, const void *name, int length)
 typedef struct Fold
 {
 	MemoryContext context;
-	fold_users_hash *users;
-	fold_models_hash *models;
+	fold_hours_hash *hours;
+	int64		cells;			/* that all hours take as much memory as */
 } Fold;
 
 static KeptQuery horizon_query = {
@@ -107,121 +69,78 @@ static void
 fold_reset(Fold *fold)
 {
 	MemoryContextReset(fold->context);
-	fold->users = fold_users_create(fold->context, 1024, NULL);
-	fold->models = fold_models_create(fold->context, 1024, NULL);
+	fold->hours = fold_hours_create(fold->context, 64, NULL);
+	fold->cells = 0;
 }
 
 /*
- * Compare users for qsort, by hour.
+ * Compare hours for qsort.
  */
 static int
-fold_user_compare(const void *a, const void *b)
+fold_compare(const void *a, const void *b)
 {
-	TimestampTz x = (*(FoldUser *const *) a)->key.start;
-	TimestampTz y = (*(FoldUser *const *) b)->key.start;
+	TimestampTz x = (*(FoldHour *const *) a)->start;
+	TimestampTz y = (*(FoldHour *const *) b)->start;
 
 	return x < y ? -1 : (x > y ? 1 : 0);
 }
 
 /*
- * Compare models for qsort, by hour.
- */
-static int
-fold_model_compare(const void *a, const void *b)
-{
-	TimestampTz x = (*(FoldModel *const *) a)->key.start;
-	TimestampTz y = (*(FoldModel *const *) b)->key.start;
-
-	return x < y ? -1 : (x > y ? 1 : 0);
-}
-
-/*
- * List the users of a fold by hour.
- */
-static FoldUser **
-fold_list_users(Fold *fold)
-{
-	FoldUser  **list = MemoryContextAlloc(fold->context, sizeof(FoldUser *) * Max(fold->users->members, 1));
-	fold_users_iterator it;
-	FoldUser   *sum;
-	int			n = 0;
-
-	fold_users_start_iterate(fold->users, &it);
-	while ((sum = fold_users_iterate(fold->users, &it)) != NULL)
-		list[n++] = sum;
-	qsort(list, n, sizeof(FoldUser *), fold_user_compare);
-	return list;
-}
-
-/*
- * List the models of a fold by hour.
- */
-static FoldModel **
-fold_list_models(Fold *fold)
-{
-	FoldModel **list = MemoryContextAlloc(fold->context, sizeof(FoldModel *) * Max(fold->models->members, 1));
-	fold_models_iterator it;
-	FoldModel  *sum;
-	int			n = 0;
-
-	fold_models_start_iterate(fold->models, &it);
-	while ((sum = fold_models_iterate(fold->models, &it)) != NULL)
-		list[n++] = sum;
-	qsort(list, n, sizeof(FoldModel *), fold_model_compare);
-	return list;
-}
-
-/*
- * Add the users and models of one hour to a level's period around it.
+ * Add an hour to its own period and to the longer ones around it that exist.
  */
 static void
-fold_write_hour(int level, FoldUser **users, int nusers, FoldModel **models, int nmodels)
+fold_write_hour(const FoldHour *hour)
 {
-	TimestampTz start = models[0]->key.start;
-	XactRange	xacts = models[0]->xacts;
-	UsageSums  *sums = usage_sums_create(SUM_USERS | SUM_MODELS);
-
-	for (int i = 0; i < nmodels; i++)
+	query_begin();
+	for (int level = LEVEL_HOUR; level < ROLLUP_LEVELS; level++)
 	{
-		usage_sums_add_model(sums, &models[i]->key.model, models[i]->spend, models[i]->entries);
-		xacts.first = Min(xacts.first, models[i]->xacts.first);
-		xacts.last = Max(xacts.last, models[i]->xacts.last);
+		TimestampTz start = rollup_floor(hour->start, level);
+
+		if (level == LEVEL_HOUR || rollup_exists(level, start))
+			rollup_add(level, start, &hour->xacts, hour->sums);
 	}
-	for (int i = 0; i < nusers; i++)
-		usage_sums_add_user(sums, &users[i]->key.user, users[i]->spend, users[i]->entries);
-	rollup_add(level, rollup_floor(start, level), &xacts, sums);
-	usage_sums_free(sums);
+	query_end();
 }
 
 /*
- * Write what a fold has.
+ * Write what a fold has, in the order of time.
  */
 static void
 fold_flush(Fold *fold)
 {
-	FoldUser  **users = fold_list_users(fold);
-	FoldModel **models = fold_list_models(fold);
-	int			user = 0;
+	FoldHour  **list = MemoryContextAlloc(fold->context, sizeof(FoldHour *) * Max(fold->hours->members, 1));
+	fold_hours_iterator it;
+	FoldHour   *hour;
+	int			n = 0;
 
-	for (int model = 0; model < fold->models->members;)
-	{
-		TimestampTz start = models[model]->key.start;
-		int			nusers = 0;
-		int			nmodels = 0;
-
-		while (user + nusers < fold->users->members && users[user + nusers]->key.start == start)
-			nusers++;
-		while (model + nmodels < fold->models->members && models[model + nmodels]->key.start == start)
-			nmodels++;
-		query_begin();
-		for (int level = LEVEL_HOUR; level < ROLLUP_LEVELS; level++)
-			if (level == LEVEL_HOUR || rollup_exists(level, rollup_floor(start, level)))
-				fold_write_hour(level, users + user, nusers, models + model, nmodels);
-		query_end();
-		user += nusers;
-		model += nmodels;
-	}
+	fold_hours_start_iterate(fold->hours, &it);
+	while ((hour = fold_hours_iterate(fold->hours, &it)) != NULL)
+		list[n++] = hour;
+	qsort(list, n, sizeof(FoldHour *), fold_compare);
+	for (int i = 0; i < n; i++)
+		fold_write_hour(list[i]);
 	fold_reset(fold);
+}
+
+/*
+ * Return the hour of a time in a fold.
+ */
+static FoldHour *
+fold_hour(Fold *fold, const UsageEntry *entry)
+{
+	MemoryContext previous;
+	bool		found;
+	FoldHour   *hour = fold_hours_insert(fold->hours, rollup_floor(entry->created_at, LEVEL_HOUR), &found);
+
+	if (!found)
+	{
+		previous = MemoryContextSwitchTo(fold->context);
+		hour->sums = usage_sums_create(SUM_USERS | SUM_MODELS);
+		MemoryContextSwitchTo(previous);
+		hour->xacts = (XactRange) {entry->xact, entry->xact};
+		fold->cells += HOUR_CELLS;
+	}
+	return hour;
 }
 
 /*
@@ -231,38 +150,16 @@ static void
 fold_entry(const UsageEntry *entry, void *state)
 {
 	Fold	   *fold = state;
-	TimestampTz start = rollup_floor(entry->created_at, LEVEL_HOUR);
-	struct FoldUserKey user_key = {start, entry->user};
-	struct FoldModelKey model_key = {start, {entry->model, entry->model_length}};
-	FoldUser   *user;
-	FoldModel  *model;
-	bool		found;
+	FoldHour   *hour;
 
-	if (fold->users->members + fold->models->members >= CELLS_KEPT)
+	if (fold->cells >= CELLS_KEPT)
 		fold_flush(fold);
-	user = fold_users_insert(fold->users, user_key, &found);
-	if (!found)
-	{
-		user->spend = 0;
-		user->entries = 0;
-	}
-	user->spend += entry->spend;
-	user->entries++;
-	model = fold_models_insert(fold->models, model_key, &found);
-	if (!found)
-	{
-		char	   *name = MemoryContextAlloc(fold->context, entry->model_length);
-
-		memcpy(name, entry->model, entry->model_length);
-		model->key.model.text = name;
-		model->spend = 0;
-		model->entries = 0;
-		model->xacts = (XactRange) {entry->xact, entry->xact};
-	}
-	model->spend += entry->spend;
-	model->entries++;
-	model->xacts.first = Min(model->xacts.first, entry->xact);
-	model->xacts.last = Max(model->xacts.last, entry->xact);
+	hour = fold_hour(fold, entry);
+	fold->cells -= usage_sums_cells(hour->sums);
+	usage_sums_add(hour->sums, entry->created_at, &entry->user, entry->model, entry->model_length, entry->spend);
+	fold->cells += usage_sums_cells(hour->sums);
+	hour->xacts.first = Min(hour->xacts.first, entry->xact);
+	hour->xacts.last = Max(hour->xacts.last, entry->xact);
 }
 
 /*

@@ -253,43 +253,46 @@ rollup_part_sum(const RollupPart *part, UsageSums *sums, int wanted)
 }
 
 /*
- * Replace the parts of a period by sums, to which they are added.
+ * Make one part of sums and all parts of a period, which are deleted.
  */
-static void
+static UsageSums *
 merge_parts(int level, TimestampTz start, XactRange *xacts, UsageSums *sums)
 {
+	UsageSums  *merged = usage_sums_create(SUM_USERS | SUM_MODELS);
 	RollupPart *parts;
 	int			n = rollup_parts(level, start, start + 1, false, &parts);
 	QueryArgs	args = {0};
 
+	usage_sums_add_sums(merged, sums);
 	for (int i = 0; i < n; i++)
 	{
-		rollup_part_sum(&parts[i], sums, SUM_USERS | SUM_MODELS);
+		rollup_part_sum(&parts[i], merged, SUM_USERS | SUM_MODELS);
 		xacts->first = Min(xacts->first, parts[i].xacts.first);
 		xacts->last = Max(xacts->last, parts[i].xacts.last);
 	}
 	args_int4(&args, level_hours[level]);
 	args_time(&args, start);
 	query_run(&part_delete_query, &args, SPI_OK_DELETE);
+	return merged;
 }
 
 /*
  * rollup_add adds sums to a period. They become a part of their own; when
- * there are many, they become one, and sums are then those of all of it.
+ * there are many, all become one.
  */
 void
 rollup_add(int level, TimestampTz start, const XactRange *xacts, UsageSums *sums)
 {
 	XactRange	range = *xacts;
+	UsageSums  *merged = NULL;
 	UsageArrays arrays;
 	QueryArgs	args = {0};
-	int64		cells = usage_sums_cells(sums);
 
 	args_int4(&args, level_hours[level]);
 	args_time(&args, start);
 	query_run(&size_query, &args, SPI_OK_SELECT);
-	if (row_int8(0, 1) >= PARTS_MAX && row_int8(0, 2) + cells <= CELLS_MAX)
-		merge_parts(level, start, &range, sums);
+	if (row_int8(0, 1) >= PARTS_MAX && row_int8(0, 2) + usage_sums_cells(sums) <= CELLS_MAX)
+		sums = merged = merge_parts(level, start, &range, sums);
 	usage_sums_arrays(sums, &arrays);
 	args_int8(&args, usage_sums_cells(sums));
 	args_int8(&args, range.first);
@@ -301,6 +304,8 @@ rollup_add(int level, TimestampTz start, const XactRange *xacts, UsageSums *sums
 	args_datum(&args, PointerGetDatum(arrays.user_spend));
 	args_datum(&args, PointerGetDatum(arrays.user_entries));
 	query_run(&part_insert_query, &args, SPI_OK_INSERT);
+	if (merged != NULL)
+		usage_sums_free(merged);
 }
 
 /*

@@ -14,6 +14,8 @@
 #include "period.h"
 #include "usage_sums.h"
 
+static void sort_users(UsageSums *sums);
+
 /*
  * Hash a user's id, which may be random in all of its bits or in few.
  */
@@ -90,15 +92,32 @@ user_order(const pg_uuid_t *a, const pg_uuid_t *b)
 typedef struct RankedUser
 {
 	SpendRank	rank;
-	const UserSum *sum;
+	const UserSum *sum;			/* in the order of ids */
 } RankedUser;
 
-#define RADIX_BITS	11
-#define RADIX_SIZE	(1 << RADIX_BITS)
+/*
+ * Compare users by rank, then by id.
+ */
+static inline int
+rank_order(const RankedUser *a, const RankedUser *b)
+{
+	if (a->rank != b->rank)
+		return a->rank < b->rank ? -1 : 1;
+	return a->sum < b->sum ? -1 : (a->sum > b->sum ? 1 : 0);
+}
 
-#define FIRST_SIZE	64
+#define ST_SORT			ranked_sort
+#define ST_ELEMENT_TYPE	RankedUser
+#define ST_COMPARE(a, b)	rank_order(a, b)
+#define ST_CHECK_FOR_INTERRUPTS
+#define ST_SCOPE		static
+#define ST_DEFINE
+#include "lib/sort_template.h"
 
-/* The part of the sorted users that a rollup must have to be merged with them. */
+#define FIRST_SIZE	8
+
+/* What a rollup must have to be merged with the sorted users, and which part of them. */
+#define MERGED_LEAST	64
 #define MERGED_PART	16
 
 /*
@@ -123,7 +142,8 @@ struct UsageSums
 UsageSums *
 usage_sums_create(int wanted)
 {
-	MemoryContext context = AllocSetContextCreate(CurrentMemoryContext, "ducto usage sums", ALLOCSET_DEFAULT_SIZES);
+	MemoryContext context = AllocSetContextCreate(CurrentMemoryContext, "ducto usage sums",
+												  ALLOCSET_START_SMALL_SIZES);
 	UsageSums  *sums = MemoryContextAllocZero(context, sizeof(UsageSums));
 
 	sums->context = context;
@@ -231,21 +251,20 @@ usage_sums_add(UsageSums *sums, TimestampTz at, const pg_uuid_t *user, const cha
 }
 
 /*
- * usage_sums_add_user adds to the sum of a user.
+ * usage_sums_add_sums adds the users and models of other sums.
  */
 void
-usage_sums_add_user(UsageSums *sums, const pg_uuid_t *user, Spend spend, int64 entries)
+usage_sums_add_sums(UsageSums *sums, UsageSums *others)
 {
-	add_user(sums, user, spend, entries);
-}
+	model_sums_iterator it;
+	ModelSum   *model;
 
-/*
- * usage_sums_add_model adds to the sum of a model.
- */
-void
-usage_sums_add_model(UsageSums *sums, const ModelName *model, Spend spend, int64 entries)
-{
-	add_model(sums, model->text, model->length, spend, entries);
+	sort_users(others);
+	for (int64 i = 0; i < others->nsorted; i++)
+		add_user(sums, &others->sorted[i].user, others->sorted[i].spend, others->sorted[i].entries);
+	model_sums_start_iterate(others->models, &it);
+	while ((model = model_sums_iterate(others->models, &it)) != NULL)
+		add_model(sums, model->model.text, model->model.length, model->spend, model->entries);
 }
 
 /*
@@ -350,7 +369,7 @@ usage_sums_add_users(UsageSums *sums, ArrayType *users, ArrayType *spend, ArrayT
 	UserSum    *merged;
 	UserSum    *last;
 
-	if (n < FIRST_SIZE || n < sums->nsorted / MERGED_PART)
+	if (n < MERGED_LEAST || n < sums->nsorted / MERGED_PART)
 	{
 		for (int i = 0; i < n; i++)
 			add_user(sums, &ids[i], amounts[i], counts[i]);
@@ -485,61 +504,21 @@ usage_sums_top_user(UsageSums *sums, int64 *n)
 }
 
 /*
- * Sort ranked users by rank, the least first, and keep the order of equals.
- * range is the largest rank; the result is ranked or spare.
- */
-static RankedUser *
-sort_ranked(RankedUser *ranked, RankedUser *spare, int64 n, SpendRank range)
-{
-	int64		starts[RADIX_SIZE];
-
-	for (int shift = 0; range != 0; shift += RADIX_BITS, range >>= RADIX_BITS)
-	{
-		RankedUser *sorted = spare;
-		int64		start = 0;
-
-		CHECK_FOR_INTERRUPTS();
-		memset(starts, 0, sizeof(starts));
-		for (int64 i = 0; i < n; i++)
-			starts[(ranked[i].rank >> shift) % RADIX_SIZE]++;
-		for (int digit = 0; digit < RADIX_SIZE; digit++)
-		{
-			int64		count = starts[digit];
-
-			starts[digit] = start;
-			start += count;
-		}
-		for (int64 i = 0; i < n; i++)
-			sorted[starts[(ranked[i].rank >> shift) % RADIX_SIZE]++] = ranked[i];
-		spare = ranked;
-		ranked = sorted;
-	}
-	return ranked;
-}
-
-/*
  * usage_sums_users lists the users, the largest spend first, then by id.
  */
 const UserSum **
 usage_sums_users(UsageSums *sums, int64 *n)
 {
-	RankedUser *ranked;
-	RankedUser *spare;
-	const UserSum **list;
 	const UserSum *top = usage_sums_top_user(sums, n);
-	SpendRank	range = 0;
+	RankedUser *ranked = MemoryContextAllocHuge(sums->context, sizeof(RankedUser) * Max(*n, 1));
+	const UserSum **list = MemoryContextAllocHuge(sums->context, sizeof(UserSum *) * Max(*n, 1));
 
-	ranked = MemoryContextAllocHuge(sums->context, sizeof(RankedUser) * Max(*n, 1));
-	spare = MemoryContextAllocHuge(sums->context, sizeof(RankedUser) * Max(*n, 1));
-	list = MemoryContextAllocHuge(sums->context, sizeof(UserSum *) * Max(*n, 1));
 	for (int64 i = 0; i < *n; i++)
-	{
 		ranked[i] = (RankedUser) {top->spend - sums->sorted[i].spend, &sums->sorted[i]};
-		range = Max(range, ranked[i].rank);
-	}
-	ranked = sort_ranked(ranked, spare, *n, range);
+	ranked_sort(ranked, *n);
 	for (int64 i = 0; i < *n; i++)
 		list[i] = ranked[i].sum;
+	pfree(ranked);
 	return list;
 }
 
@@ -657,7 +636,8 @@ model_arrays(UsageSums *sums, UsageArrays *arrays)
 }
 
 /*
- * usage_sums_arrays makes arrays of the sums of users and models.
+ * usage_sums_arrays makes arrays of the sums of users and models; what
+ * usage_sums_add_users and usage_sums_add_models take.
  */
 void
 usage_sums_arrays(UsageSums *sums, UsageArrays *arrays)

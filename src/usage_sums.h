@@ -63,8 +63,7 @@ extern void usage_sums_free(UsageSums *sums);
 extern int64 usage_sums_cells(const UsageSums *sums);
 extern void usage_sums_add(UsageSums *sums, TimestampTz at, const pg_uuid_t *user,
 						   const char *model, int model_length, Money spend);
-extern void usage_sums_add_user(UsageSums *sums, const pg_uuid_t *user, Spend spend, int64 entries);
-extern void usage_sums_add_model(UsageSums *sums, const ModelName *model, Spend spend, int64 entries);
+extern void usage_sums_add_sums(UsageSums *sums, UsageSums *others);
 extern void usage_sums_add_users(UsageSums *sums, ArrayType *users, ArrayType *spend, ArrayType *entries);
 extern void usage_sums_add_models(UsageSums *sums, int wanted, TimestampTz at,
 								  ArrayType *models, ArrayType *spend, ArrayType *entries);
