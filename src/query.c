@@ -12,6 +12,9 @@
 #include "nodes/params.h"
 #include "tcop/dest.h"
 #include "utils/guc.h"
+#include "utils/lsyscache.h"
+#include "utils/plancache.h"
+#include "utils/rls.h"
 #include "utils/timestamp.h"
 #include "utils/tuplestore.h"
 
@@ -62,20 +65,38 @@ scans_by_index(void)
 }
 
 /*
- * Prepare a query on its first use in this backend. The plan is always the
- * generic one: a statement here finds its rows by key, whatever the values.
- * Returns the level to which the settings go back afterwards: a plan that is
- * about to be made is one by index, even where the tables are empty now.
+ * Check that row level security hides nothing of a query's tables from the
+ * role that executes it: to an owner who is subject to it every balance would
+ * be 0.
  */
-static int
-query_prepare(KeptQuery *query)
+static void
+query_check_reader(KeptQuery *query)
+{
+	ListCell   *source;
+
+	foreach(source, SPI_plan_get_plan_sources(query->plan))
+	{
+		ListCell   *table;
+
+		foreach(table, ((CachedPlanSource *) lfirst(source))->relationOids)
+			if (check_enable_rls(lfirst_oid(table), InvalidOid, true) == RLS_ENABLED)
+				ereport(ERROR,
+						(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+						 errmsg("row level security hides rows of table \"%s\" from role \"%s\", the functions' owner",
+								get_rel_name(lfirst_oid(table)), GetUserNameFromId(GetUserId(), false)),
+						 errhint("Let it own the tables, without FORCE ROW LEVEL SECURITY, or give it BYPASSRLS.")));
+	}
+}
+
+/*
+ * Make the plan of a query. It is always the generic one: a statement here
+ * finds its rows by key, whatever the values.
+ */
+static void
+query_make(KeptQuery *query)
 {
 	SPIPlanPtr	plan;
-
 	int			nargs = 0;
-
-	if (query->plan != NULL)
-		return query->whole || SPI_plan_is_valid(query->plan) ? NO_LEVEL : scans_by_index();
 
 	while (OidIsValid(query->types[nargs]))
 		nargs++;
@@ -85,17 +106,39 @@ query_prepare(KeptQuery *query)
 	if (SPI_keepplan(plan) != 0)
 		elog(ERROR, "SPI_keepplan failed");
 	query->plan = plan;
+}
+
+/*
+ * Prepare a query on its first use in this backend, and when its plan has to
+ * be made anew, as for another role. Returns the level to which the settings
+ * go back afterwards: a plan that is about to be made is one by index, even
+ * where the tables are empty now.
+ */
+static int
+query_prepare(KeptQuery *query)
+{
+	if (query->plan == NULL)
+		query_make(query);
+	else if (query->reader == GetUserId() && SPI_plan_is_valid(query->plan))
+		return NO_LEVEL;
+	query->reader = InvalidOid;
+	query_check_reader(query);
 	return query->whole ? NO_LEVEL : scans_by_index();
 }
 
 /*
- * Let the settings go back to a level.
+ * Let the settings go back to a level. A plan that was made anew may be of
+ * other tables than before.
  */
 static void
-query_planned(int level)
+query_planned(KeptQuery *query, int level)
 {
 	if (level != NO_LEVEL)
 		AtEOXact_GUC(true, level);
+	if (OidIsValid(query->reader))
+		return;
+	query_check_reader(query);
+	query->reader = GetUserId();
 }
 
 /*
@@ -110,7 +153,7 @@ query_execute(KeptQuery *query, QueryArgs *args, bool read_only, int expected)
 	if (args->n != SPI_getargcount(query->plan))
 		elog(ERROR, "%d parameters for: %s", args->n, query->sql);
 	rc = SPI_execute_plan(query->plan, args->values, args->nulls, read_only, 0);
-	query_planned(level);
+	query_planned(query, level);
 	if (rc != expected)
 		elog(ERROR, "SPI_execute_plan returned %s: %s", SPI_result_code_string(rc), query->sql);
 	return SPI_processed;
@@ -209,7 +252,7 @@ query_send(KeptQuery *query, QueryArgs *args, bool read_only, DestReceiver *rece
 	options.read_only = read_only;
 	options.dest = receiver;
 	rc = SPI_execute_plan_extended(query->plan, &options);
-	query_planned(level);
+	query_planned(query, level);
 	if (rc != SPI_OK_SELECT)
 		elog(ERROR, "SPI_execute_plan_extended returned %s: %s", SPI_result_code_string(rc), query->sql);
 	return SPI_processed;

@@ -25,6 +25,7 @@ typedef struct KeptQuery
 	Oid			types[QUERY_MAX_ARGS + 1];	/* of the parameters, ended by 0 */
 	bool		whole;			/* it reads whole tables: a sequential scan is right */
 	SPIPlanPtr	plan;			/* NULL until it is used */
+	Oid			reader;			/* the role that is known to see all rows */
 } KeptQuery;
 
 /* The parameters of one execution, appended in order. */

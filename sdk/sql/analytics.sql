@@ -74,7 +74,7 @@ CREATE FUNCTION ducto.sdk_entries(
 )
 RETURNS TABLE (id uuid, user_id uuid, amount numeric, type text, reference_type text, reference_id uuid, metadata jsonb,
 	created_at timestamptz, total_count bigint)
-LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp SET row_security = off
 BEGIN ATOMIC
 	WITH own AS (
 		SELECT l.seq, l.id, NULL::uuid AS team_id, CASE l.type WHEN 'expiry' THEN 'adjustment' ELSE l.type END AS type

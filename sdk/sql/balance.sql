@@ -76,7 +76,7 @@ p_amount: credits, positive. p_min_balance: what must stay of the balance; negat
 Locks the account. Returns transaction_id, user_id, amount (credits taken, positive), allowance_consumed, balance_after, idempotent, cap_warning. Errors in the answer, with balance_after: insufficient_credits, cap_reached, idempotency_conflict; invalid_amount. SQL errors: 22004, 22003, 22023.';
 
 CREATE FUNCTION ducto.sdk_refunded_at_once(p_transaction_id uuid) RETURNS boolean
-LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp SET row_security = off
 BEGIN ATOMIC
 	SELECT EXISTS (SELECT FROM ducto.ledger d JOIN ducto.ledger f
 		ON f.account_id = d.account_id AND f.reference = d.id AND f.type = 'refund' AND f.amount = -d.amount
