@@ -5,8 +5,6 @@
  */
 #include "postgres.h"
 
-#include <ctype.h>
-
 #include "common/jsonapi.h"
 #include "mb/pg_wchar.h"
 #include "utils/guc.h"
@@ -15,6 +13,7 @@
 #include "args.h"
 #include "query.h"
 #include "reads.h"
+#include "uuid.h"
 
 PG_FUNCTION_INFO_V1(ducto_my_balance);
 PG_FUNCTION_INFO_V1(ducto_my_grants);
@@ -156,22 +155,6 @@ claims_sub(char *json)
 }
 
 /*
- * Tell whether a text is a uuid in its usual form.
- */
-static bool
-is_uuid(const char *text)
-{
-	const char *form = "xxxxxxxx-xxxx-xxxx-xxxx-xxxxxxxxxxxx";
-
-	if (strlen(text) != strlen(form))
-		return false;
-	for (int i = 0; form[i] != '\0'; i++)
-		if (form[i] == '-' ? text[i] != '-' : !isxdigit((unsigned char) text[i]))
-			return false;
-	return true;
-}
-
-/*
  * Return the value of a setting as a copy, NULL when it is unset or empty.
  */
 static char *
@@ -196,7 +179,7 @@ identity_get(void)
 
 	if (sub == NULL)
 		identity_reject(CLAIMS_SETTING " is not set");
-	if (!is_uuid(sub))
+	if (!uuid_has_form(sub))
 		identity_reject("the claim \"sub\" is no uuid");
 	user = DatumGetUUIDP(DirectFunctionCall1(uuid_in, CStringGetDatum(sub)));
 	query_begin();
