@@ -17,6 +17,7 @@ CREATE TABLE ducto.accounts (
 	promised numeric NOT NULL DEFAULT 0.0000,
 	caps integer NOT NULL DEFAULT 0,
 	plain boolean NOT NULL DEFAULT true,
+	ended_until timestamptz,
 	created_at timestamptz NOT NULL,
 	updated_at timestamptz NOT NULL,
 	CONSTRAINT accounts_pkey PRIMARY KEY (id)
@@ -42,6 +43,7 @@ COMMENT ON COLUMN ducto.accounts.held_from_credits IS 'The part of held whose re
 COMMENT ON COLUMN ducto.accounts.promised IS 'The part of held that the allowance pays whatever becomes of plan, pricing, month and usage elsewhere: what open reservations were admitted on of it.';
 COMMENT ON COLUMN ducto.accounts.caps IS 'How many spend caps there are.';
 COMMENT ON COLUMN ducto.accounts.plain IS 'Whether it is a user''s account without plan and caps, whose reservations credits alone pay.';
+COMMENT ON COLUMN ducto.accounts.ended_until IS 'Reservations that are still open and expire no later than this have ended: held, caps and members do not count them any more, and they are being closed. NULL = there are none.';
 COMMENT ON COLUMN ducto.accounts.created_at IS 'When the account was made.';
 COMMENT ON COLUMN ducto.accounts.updated_at IS 'The account''s own clock: never before its last operation.';
 

@@ -31,7 +31,7 @@ CREATE TABLE ducto.reservations (
 CREATE UNIQUE INDEX reservations_idempotency_key ON ducto.reservations (account_id, idempotency_key)
 	WHERE idempotency_key IS NOT NULL;
 CREATE UNIQUE INDEX reservations_closing_key ON ducto.reservations (account_id, closing_key) WHERE closing_key IS NOT NULL;
-CREATE INDEX reservations_open ON ducto.reservations (account_id, expires_at) WHERE state = 'open';
+CREATE INDEX reservations_open ON ducto.reservations (account_id, expires_at, id) WHERE state = 'open';
 CREATE INDEX reservations_of_member ON ducto.reservations (id) WHERE actor IS NOT NULL;
 ALTER TABLE ducto.reservations ENABLE ROW LEVEL SECURITY;
 SELECT pg_catalog.pg_extension_config_dump('ducto.reservations', '');
@@ -46,7 +46,7 @@ COMMENT ON COLUMN ducto.reservations.operation_type IS 'The kind of operation.';
 COMMENT ON COLUMN ducto.reservations.model IS 'The model that is to be used.';
 COMMENT ON COLUMN ducto.reservations.billing_mode IS 'strict or overdraft.';
 COMMENT ON COLUMN ducto.reservations.floor IS 'The balance, in credits, that admission left untouched.';
-COMMENT ON COLUMN ducto.reservations.state IS 'open, settled, released or expired.';
+COMMENT ON COLUMN ducto.reservations.state IS 'open, settled, released or expired. An open one that is past its time has expired, too, and holds nothing.';
 COMMENT ON COLUMN ducto.reservations.idempotency_key IS 'The caller''s key of the reserve, unique per account.';
 COMMENT ON COLUMN ducto.reservations.balance_after IS 'The balance at admission, for a replay.';
 COMMENT ON COLUMN ducto.reservations.reserved_after IS 'What was held after admission, for a replay.';
@@ -235,5 +235,5 @@ LANGUAGE c VOLATILE SUPPORT ducto.call_once SECURITY DEFINER SET search_path = p
 AS 'MODULE_PATHNAME', 'ducto_expire_reservations';
 REVOKE ALL ON FUNCTION @extschema@.ducto_expire_reservations(integer) FROM PUBLIC;
 COMMENT ON FUNCTION @extschema@.ducto_expire_reservations(integer) IS
-'Closes reservations that are past their time, at most max_rows of them (1 or more; NULL = all), and returns how many. Balances never depend on it: it only tidies up.
+'Closes reservations that are past their time, the first first, at most max_rows of them (1 or more; NULL = all), and returns how many. Balances never depend on it: it only tidies up.
 Locks the accounts in the order of their ids and skips those that are locked. Errors: 22023.';

@@ -29,6 +29,7 @@ typedef struct Account
 	Money		held_from_credits;	/* the part of held that skips the allowance */
 	Money		promised;		/* the part of held that the allowance pays in any case */
 	int			caps;			/* how many there are */
+	TimestampTz ended_until;	/* open holds that expire no later have ended; -infinity for none */
 	TimestampTz updated_at;
 	TimestampTz now;			/* the operation's time */
 	bool		late;			/* holds keep credit past its expiry */

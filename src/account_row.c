@@ -19,10 +19,10 @@
 #define ACCOUNT_SELECT \
 	"SELECT a.kind, a.balance, a.held, a.expiring, a.lifetime_purchased, a.next_boundary, a.last_seq," \
 	" a.closing_keys, a.updated_at, a.plan_id, coalesce(a.allowance_month, '-infinity'), a.allowance_used," \
-	" a.held_from_credits, a.promised, a.caps, " PLAN_COLUMNS \
+	" a.held_from_credits, a.promised, a.caps, coalesce(a.ended_until, '-infinity'), " PLAN_COLUMNS \
 	" FROM ducto.accounts a LEFT JOIN ducto.plans p ON p.id = a.plan_id WHERE a.id = $1"
 
-#define FIRST_PLAN_COLUMN	16
+#define FIRST_PLAN_COLUMN	17
 
 static KeptQuery account_read_query = {
 	.sql = ACCOUNT_SELECT,
@@ -55,16 +55,18 @@ static KeptQuery account_write_query = {
 	.sql = "UPDATE ducto.accounts SET balance = $2, held = $3, expiring = $4, lifetime_purchased = $5,"
 	" next_boundary = $6, last_seq = $7, closing_keys = $8, updated_at = $9, plan_id = $10,"
 	" allowance_month = $11, allowance_used = $12, held_from_credits = $13, promised = $14,"
-	" caps = $15, plain = kind = 'user' AND $10 IS NULL AND $14 = 0 AND $15 = 0 WHERE id = $1",
+	" caps = $15, plain = kind = 'user' AND $10 IS NULL AND $14 = 0 AND $15 = 0,"
+	" ended_until = nullif($16, '-infinity') WHERE id = $1",
 	.types = {UUIDOID, NUMERICOID, NUMERICOID, NUMERICOID, NUMERICOID, TIMESTAMPTZOID, INT8OID, BOOLOID, TIMESTAMPTZOID,
-	TEXTOID, DATEOID, NUMERICOID, NUMERICOID, NUMERICOID, INT4OID}
+	TEXTOID, DATEOID, NUMERICOID, NUMERICOID, NUMERICOID, INT4OID, TIMESTAMPTZOID}
 };
 
 /*
  * The guarded updates are lock, decision and booking at once. They look only
  * at the account's own row, which is read anew after waiting for its lock.
  * They leave alone an account where something is to be rolled forward, one
- * with a plan or caps, and one whose grants do not cover the amount alone. The
+ * with a plan or caps, and one whose grants do not cover the amount alone; what
+ * concerns holds leaves alone one where some have ended and are still open. The
  * floor is never below 0, so that no figure can leave the bounds of money.
  */
 #define HELD_COLUMN		7
@@ -100,7 +102,7 @@ static KeptQuery account_charge_team_query = {
 static KeptQuery account_hold_query = {
 	.sql = "UPDATE ducto.accounts SET held = held + $2, next_boundary = least(next_boundary, $4),"
 	" updated_at = greatest(updated_at, clock_timestamp())"
-	GUARD("plain") " RETURNING " AFTER_COLUMNS ", held,"
+	GUARD("plain AND ended_until IS NULL") " RETURNING " AFTER_COLUMNS ", held,"
 	" (SELECT ARRAY[p.version, p.min_balance] FROM ducto.pricing p WHERE p.active)",
 	.types = {UUIDOID, NUMERICOID, NUMERICOID, TIMESTAMPTZOID}
 };
@@ -134,6 +136,7 @@ account_load(const pg_uuid_t *id, Account *acc, AccountLock lock)
 	memset(acc, 0, sizeof(Account));
 	acc->id = *id;
 	acc->next_boundary = DT_NOEND;
+	acc->ended_until = DT_NOBEGIN;
 	acc->now = GetCurrentTimestamp();
 	if (found == 0)
 		return false;
@@ -154,6 +157,7 @@ account_load(const pg_uuid_t *id, Account *acc, AccountLock lock)
 	acc->held_from_credits = row_money(0, 13);
 	acc->promised = row_money(0, 14);
 	acc->caps = DatumGetInt32(row_datum(0, 15));
+	acc->ended_until = row_time(0, 16);
 	plan_from_row(&acc->plan, FIRST_PLAN_COLUMN);
 	acc->late = TIMESTAMP_IS_NOBEGIN(acc->next_boundary);
 	acc->now = Max(acc->now, acc->updated_at);
@@ -232,6 +236,7 @@ account_write(Account *acc)
 	args_money(&args, acc->held_from_credits);
 	args_money(&args, acc->promised);
 	args_int4(&args, acc->caps);
+	args_time(&args, acc->ended_until);
 	if (query_run(&account_write_query, &args, SPI_OK_UPDATE) != 1)
 		elog(ERROR, "account is gone");
 }

@@ -29,11 +29,16 @@ typedef struct Cap
 	const char *action;
 } Cap;
 
-/* What counts against a cap c now: $2 is the day, $3 the month, $4 the time. */
-#define CURRENT_SPEND \
-	"CASE WHEN c.period = CASE c.cap_type WHEN 'daily' THEN $2 ELSE $3 END THEN c.spent ELSE 0.0000 END +" \
-	" (SELECT coalesce(sum(r.cap_held), 0.0000) FROM ducto.reservations r WHERE r.account_id = c.account_id" \
-	"  AND r.state = 'open' AND r.expires_at > $4 AND (c.model = '' OR r.model = c.model))"
+/*
+ * The caps of an account with what counts against them now, expired holds not
+ * included, swept or not: $2 is the day, $3 the month, $4 and $5 from and until
+ * when holds are due.
+ */
+#define CAPS_NOW \
+	"WITH due AS MATERIALIZED (" CAPS_DUE("$1", "$4", "$5") "), caps AS (" \
+	" SELECT c.*, CASE WHEN c.period = CASE c.cap_type WHEN 'daily' THEN $2 ELSE $3 END THEN c.spent ELSE 0.0000 END" \
+	"  + c.held - coalesce(d.held, 0.0000) AS current_spend" \
+	" FROM ducto.spend_caps c LEFT JOIN due d ON d.model = c.model WHERE c.account_id = $1)"
 
 /* Changes what a cap says, not what it has counted. */
 static KeptQuery cap_change_query = {
@@ -55,8 +60,8 @@ static KeptQuery cap_insert_query = {
 	"   AND f.type = 'refund' AND EXISTS (SELECT FROM ducto.ledger d WHERE d.id = f.reference"
 	"    AND d.account_id = $1 AND d.seq > $7 AND ($3 = '' OR d.model = $3))),"
 	" (SELECT coalesce(sum(r.cap_held), 0.0000) FROM ducto.reservations r WHERE r.account_id = $1"
-	"   AND r.state = 'open' AND ($3 = '' OR r.model = $3))",
-	.types = {UUIDOID, TEXTOID, TEXTOID, NUMERICOID, TEXTOID, DATEOID, INT8OID}
+	"   AND r.state = 'open' AND r.expires_at > $8 AND ($3 = '' OR r.model = $3))",
+	.types = {UUIDOID, TEXTOID, TEXTOID, NUMERICOID, TEXTOID, DATEOID, INT8OID, TIMESTAMPTZOID}
 };
 
 static KeptQuery cap_delete_query = {
@@ -65,23 +70,22 @@ static KeptQuery cap_delete_query = {
 };
 
 static KeptQuery caps_list_query = {
-	.sql = "SELECT c.account_id, c.cap_type, nullif(c.model, ''), c.cap_limit, c.action, " CURRENT_SPEND
-	" FROM ducto.spend_caps c WHERE c.account_id = $1 ORDER BY c.cap_type, c.model",
-	.types = {UUIDOID, DATEOID, DATEOID, TIMESTAMPTZOID}
+	.sql = CAPS_NOW " SELECT account_id, cap_type, nullif(model, ''), cap_limit, action, current_spend"
+	" FROM caps ORDER BY cap_type, model",
+	.types = {UUIDOID, DATEOID, DATEOID, TIMESTAMPTZOID, TIMESTAMPTZOID}
 };
 
 /* The cap that matters comes first. */
 static KeptQuery caps_check_query = {
-	.sql = "SELECT model, cap_limit, action, current_spend, exceeded AND action = 'deny' FROM"
-	" (SELECT c.*, " CURRENT_SPEND " AS current_spend, " CURRENT_SPEND " + $6 > c.cap_limit AS exceeded"
-	"  FROM ducto.spend_caps c WHERE c.account_id = $1 AND (c.model = '' OR c.model = $5)) c"
+	.sql = CAPS_NOW " SELECT model, cap_limit, action, current_spend, exceeded AND action = 'deny' FROM"
+	" (SELECT *, current_spend + $7 > cap_limit AS exceeded FROM caps WHERE model = '' OR model = $6) c"
 	" ORDER BY exceeded AND action = 'deny' DESC, exceeded DESC,"
 	"  CASE WHEN NOT exceeded THEN cap_limit - current_spend END, cap_type, model LIMIT 1",
-	.types = {UUIDOID, DATEOID, DATEOID, TIMESTAMPTZOID, TEXTOID, NUMERICOID}
+	.types = {UUIDOID, DATEOID, DATEOID, TIMESTAMPTZOID, TIMESTAMPTZOID, TEXTOID, NUMERICOID}
 };
 
 /*
- * Append an account and the day, the month and the time of it.
+ * Append an account, its day and month, and from and until when holds are due.
  */
 static void
 args_now(QueryArgs *args, const Account *acc)
@@ -89,6 +93,7 @@ args_now(QueryArgs *args, const Account *acc)
 	args_uuid(args, &acc->id);
 	args_datum(args, DateADTGetDatum(period_day(acc->now)));
 	args_datum(args, DateADTGetDatum(period_month(acc->now)));
+	args_time(args, acc->ended_until);
 	args_time(args, acc->now);
 }
 
@@ -137,6 +142,7 @@ cap_insert(Account *acc, const Cap *cap)
 	args_text(&args, cap->action);
 	args_datum(&args, DateADTGetDatum(period));
 	args_int8(&args, before);
+	args_time(&args, acc->ended_until);
 	query_run(&cap_insert_query, &args, SPI_OK_INSERT);
 	acc->caps++;
 }

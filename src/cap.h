@@ -20,10 +20,20 @@ typedef struct CapVerdict
 	const char *warning;		/* the strongest action exceeded, NULL for none */
 } CapVerdict;
 
+/*
+ * What holds of an account that are past their time, but count in its caps
+ * still, hold: by model, and empty for all. They expire after one time and no
+ * later than another.
+ */
+#define CAPS_DUE(account, after, until) \
+	"SELECT CASE WHEN grouping(model) = 0 THEN model ELSE '' END AS model, sum(cap_held) AS held FROM ducto.reservations" \
+	" WHERE account_id = " account " AND state = 'open' AND expires_at > " after " AND expires_at <= " until \
+	" GROUP BY GROUPING SETS ((model), ()) HAVING sum(cap_held) > 0 AND (grouping(model) = 1 OR model IS NOT NULL)"
+
 extern void caps_apply(const Account *acc, const CapChange *change, CapVerdict *verdict);
 extern bool caps_admit(const Account *acc, const CapChange *change, CapVerdict *verdict);
 extern bool caps_would_deny(const Account *acc, const CapChange *change, bool read_only);
 extern void caps_refund(const Account *acc, const CapChange *refunded, TimestampTz debited_at);
-extern void caps_recount_held(const Account *acc);
+extern void caps_end_holds(Account *acc, TimestampTz until);
 
 #endif

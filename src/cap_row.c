@@ -27,13 +27,13 @@ static KeptQuery caps_apply_query = {
 	.types = {UUIDOID, DATEOID, DATEOID, TEXTOID, NUMERICOID, TEXTOID, NUMERICOID}
 };
 
-/* Expired holds, swept or not, do not count. */
 static KeptQuery caps_deny_query = {
-	.sql = "SELECT EXISTS (SELECT FROM ducto.spend_caps c WHERE account_id = $1 AND action = 'deny' AND " COUNTS("$4")
-	" AND CASE WHEN period = " CURRENT_PERIOD("$2", "$3") " THEN spent ELSE 0.0000 END + $5 +"
-	"  (SELECT coalesce(sum(r.cap_held), 0.0000) FROM ducto.reservations r WHERE r.account_id = $1 AND r.state = 'open'"
-	"   AND r.expires_at > $6 AND (c.model = '' OR r.model = c.model)) > cap_limit)",
-	.types = {UUIDOID, DATEOID, DATEOID, TEXTOID, NUMERICOID, TIMESTAMPTZOID}
+	.sql = "WITH due AS MATERIALIZED (" CAPS_DUE("$1", "$6", "$7") ")"
+	" SELECT EXISTS (SELECT FROM ducto.spend_caps c LEFT JOIN due d ON d.model = c.model"
+	" WHERE c.account_id = $1 AND c.action = 'deny' AND (c.model = '' OR c.model = $4)"
+	" AND CASE WHEN c.period = " CURRENT_PERIOD("$2", "$3") " THEN c.spent ELSE 0.0000 END + c.held - coalesce(d.held, 0.0000)"
+	"  + $5 > c.cap_limit)",
+	.types = {UUIDOID, DATEOID, DATEOID, TEXTOID, NUMERICOID, TIMESTAMPTZOID, TIMESTAMPTZOID}
 };
 
 static KeptQuery caps_refund_query = {
@@ -42,11 +42,14 @@ static KeptQuery caps_refund_query = {
 	.types = {UUIDOID, DATEOID, DATEOID, TEXTOID, NUMERICOID}
 };
 
-static KeptQuery caps_recount_query = {
-	.sql = "UPDATE ducto.spend_caps c SET held = (SELECT coalesce(sum(r.cap_held), 0.0000) FROM ducto.reservations r"
-	"  WHERE r.account_id = $1 AND r.state = 'open' AND (c.model = '' OR r.model = c.model))"
-	" WHERE c.account_id = $1",
-	.types = {UUIDOID}
+static KeptQuery caps_due_query = {
+	.sql = CAPS_DUE("$1", "$2", "$3"),
+	.types = {UUIDOID, TIMESTAMPTZOID, TIMESTAMPTZOID}
+};
+
+static KeptQuery caps_free_query = {
+	.sql = "UPDATE ducto.spend_caps SET held = held - $3 WHERE account_id = $1 AND model = $2",
+	.types = {UUIDOID, TEXTOID, NUMERICOID}
 };
 
 /*
@@ -156,6 +159,7 @@ caps_would_deny(const Account *acc, const CapChange *change, bool read_only)
 	args_period(&args, &acc->id, acc->now);
 	args_model(&args, change->spent != 0 ? change->model : change->held_model);
 	args_money(&args, amount);
+	args_time(&args, acc->ended_until);
 	args_time(&args, acc->now);
 	if (read_only)
 		query_read(&caps_deny_query, &args);
@@ -183,18 +187,40 @@ caps_refund(const Account *acc, const CapChange *refunded, TimestampTz debited_a
 }
 
 /*
- * caps_recount_held counts anew what open reservations hold against the caps
- * of a locked account.
+ * Free what holds held against the caps of a model, or of all: a row of
+ * caps_due_query.
+ */
+static void
+caps_free(TupleTableSlot *slot, void *state)
+{
+	const Account *acc = state;
+	QueryArgs	args = {0};
+
+	slot_getallattrs(slot);
+	query_begin();
+	args_uuid(&args, &acc->id);
+	args_datum(&args, slot->tts_values[0]);
+	args_datum(&args, slot->tts_values[1]);
+	query_run(&caps_free_query, &args, SPI_OK_UPDATE);
+	query_end();
+}
+
+/*
+ * caps_end_holds frees what holds of a locked account that end now held
+ * against its caps, or its members': those that expire no later than a time
+ * and still count. It touches the counters of these only.
  */
 void
-caps_recount_held(const Account *acc)
+caps_end_holds(Account *acc, TimestampTz until)
 {
 	QueryArgs	args = {0};
 
 	if (acc->team)
-		members_recount_held(acc);
+		members_end_holds(acc, until);
 	if (acc->caps == 0)
 		return;
 	args_uuid(&args, &acc->id);
-	query_run(&caps_recount_query, &args, SPI_OK_UPDATE);
+	args_time(&args, acc->ended_until);
+	args_time(&args, until);
+	query_each(&caps_due_query, &args, false, caps_free, acc);
 }

@@ -70,22 +70,39 @@ static KeptQuery hold_update_query = {
 	NUMERICOID}
 };
 
+/* As many as matter are counted. */
 static KeptQuery holds_count_query = {
-	.sql = "SELECT count(*) FROM ducto.reservations"
-	" WHERE account_id = $1 AND state = 'open' AND operation_type = $2 AND expires_at > $3",
-	.types = {UUIDOID, TEXTOID, TIMESTAMPTZOID}
+	.sql = "SELECT count(*) FROM (SELECT FROM ducto.reservations"
+	" WHERE account_id = $1 AND state = 'open' AND operation_type = $2 AND expires_at > $3 LIMIT $4) r",
+	.types = {UUIDOID, TEXTOID, TIMESTAMPTZOID, INT8OID}
 };
 
 static KeptQuery holds_due_query = {
-	.sql = "SELECT id, remaining, expires_at, skip_allowance, cap_held FROM ducto.reservations"
-	" WHERE account_id = $1 AND state = 'open' AND expires_at <= $2 ORDER BY expires_at, id LIMIT $3",
+	.sql = "SELECT remaining, expires_at, skip_allowance, cap_held FROM ducto.reservations"
+	" WHERE account_id = $1 AND state = 'open' AND expires_at > $2 AND expires_at <= $3 ORDER BY expires_at",
+	.types = {UUIDOID, TIMESTAMPTZOID, TIMESTAMPTZOID}
+};
+
+/* The first after as many that are to be closed. */
+static KeptQuery holds_after_query = {
+	.sql = "SELECT expires_at, id FROM ducto.reservations"
+	" WHERE account_id = $1 AND state = 'open' AND expires_at <= $2 ORDER BY expires_at, id OFFSET $3 LIMIT 1",
 	.types = {UUIDOID, TIMESTAMPTZOID, INT8OID}
 };
 
+#define EXPIRE_SQL \
+	"UPDATE ducto.reservations SET state = 'expired', remaining = 0.0000, cap_held = 0.0000, closed_at = expires_at" \
+	" WHERE account_id = $1 AND state = 'open'"
+
+static KeptQuery hold_expire_query = {
+	.sql = EXPIRE_SQL " AND id = $2",
+	.types = {UUIDOID, UUIDOID}
+};
+
+/* A range of the index, and no list of ids: that would be a filter for each of the account's holds. */
 static KeptQuery holds_expire_query = {
-	.sql = "UPDATE ducto.reservations SET state = 'expired', remaining = 0.0000, cap_held = 0.0000, closed_at = expires_at"
-	" WHERE account_id = $1 AND id = ANY ($2) AND state = 'open'",
-	.types = {UUIDOID, UUIDARRAYOID}
+	.sql = EXPIRE_SQL " AND (expires_at, id) < ($2, $3)",
+	.types = {UUIDOID, TIMESTAMPTZOID, UUIDOID}
 };
 
 /* In the snapshot of the calling statement; hold_close_query sees what has changed since. */
@@ -100,7 +117,7 @@ static KeptQuery hold_charge_query = {
 	.sql = "UPDATE ducto.accounts SET balance = balance - $2,"
 	" expiring = CASE WHEN expiring = 0 THEN expiring ELSE expiring - $2 END,"
 	" held = held - $3, last_seq = last_seq + 1, updated_at = greatest(updated_at, clock_timestamp())"
-	" WHERE id = $1 AND plain AND next_boundary > clock_timestamp()"
+	" WHERE id = $1 AND plain AND ended_until IS NULL AND next_boundary > clock_timestamp()"
 	" AND (expiring = 0 OR expiring > $2) AND balance >= $2"
 	" RETURNING balance, expiring, next_boundary, last_seq, closing_keys, updated_at",
 	.types = {UUIDOID, NUMERICOID, NUMERICOID}
@@ -304,16 +321,18 @@ hold_update(const pg_uuid_t *account, const Hold *hold, TimestampTz now)
 }
 
 /*
- * holds_count_open counts the open reservations of an operation type.
+ * holds_count_open counts the open reservations of an operation type, up to a
+ * limit.
  */
 int64
-holds_count_open(const pg_uuid_t *account, const char *operation_type, TimestampTz now, bool read_only)
+holds_count_open(const Account *acc, const char *operation_type, int64 limit, bool read_only)
 {
 	QueryArgs	args = {0};
 
-	args_uuid(&args, account);
+	args_uuid(&args, &acc->id);
 	args_text(&args, operation_type);
-	args_time(&args, now);
+	args_time(&args, Max(acc->now, acc->ended_until));
+	args_int8(&args, limit);
 	if (read_only)
 		query_read(&holds_count_query, &args);
 	else
@@ -321,48 +340,101 @@ holds_count_open(const pg_uuid_t *account, const char *operation_type, Timestamp
 	return row_int8(0, 1);
 }
 
-/*
- * holds_due finds the first open reservations of an account that are past
- * their time, soonest first.
- */
-int
-holds_due(const pg_uuid_t *account, TimestampTz now, int64 limit, bool read_only, DueHold **holds)
+/* Whom the rows of holds_due_query go to. */
+typedef struct DueHoldTarget
 {
-	QueryArgs	args = {0};
-	uint64		n;
+	DueHoldReader reader;
+	void	   *state;
+} DueHoldTarget;
 
-	args_uuid(&args, account);
-	args_time(&args, now);
-	args_int8(&args, limit);
-	n = read_only ? query_read(&holds_due_query, &args) : query_run(&holds_due_query, &args, SPI_OK_SELECT);
-	*holds = palloc(sizeof(DueHold) * Max(n, 1));
-	for (uint64 i = 0; i < n; i++)
-	{
-		(*holds)[i].id = row_uuid(i, 1);
-		(*holds)[i].remaining = row_money(i, 2);
-		(*holds)[i].expires_at = row_time(i, 3);
-		(*holds)[i].skip_allowance = row_bool(i, 4);
-		(*holds)[i].cap_held = row_money(i, 5);
-	}
-	return (int) n;
+/*
+ * Give a row of holds_due_query to its reader.
+ */
+static void
+read_due_hold(TupleTableSlot *slot, void *state)
+{
+	DueHoldTarget *target = state;
+	DueHold		hold;
+
+	slot_getallattrs(slot);
+	hold.remaining = money_from_datum(slot->tts_values[0]);
+	hold.expires_at = DatumGetTimestampTz(slot->tts_values[1]);
+	hold.skip_allowance = DatumGetBool(slot->tts_values[2]);
+	hold.cap_held = money_from_datum(slot->tts_values[3]);
+	target->reader(&hold, target->state);
 }
 
 /*
- * holds_expire closes reservations of a locked account as expired at their
+ * holds_due gives a reader the open reservations of an account that are past
+ * their time and still count, soonest first. However many they are, they take
+ * no memory.
+ */
+void
+holds_due(const Account *acc, TimestampTz until, bool read_only, DueHoldReader reader, void *state)
+{
+	DueHoldTarget target = {reader, state};
+	QueryArgs	args = {0};
+
+	args_uuid(&args, &acc->id);
+	args_time(&args, acc->ended_until);
+	args_time(&args, until);
+	query_each(&holds_due_query, &args, read_only, read_due_hold, &target);
+}
+
+/*
+ * hold_expire closes an open reservation of a locked account as expired at its
  * time.
  */
 void
-holds_expire(const pg_uuid_t *account, const DueHold *holds, int n)
+hold_expire(const pg_uuid_t *account, Hold *hold)
 {
 	QueryArgs	args = {0};
-	pg_uuid_t  *ids = palloc(sizeof(pg_uuid_t) * Max(n, 1));
 
-	for (int i = 0; i < n; i++)
-		ids[i] = holds[i].id;
 	args_uuid(&args, account);
-	args_uuid_array(&args, ids, n);
-	if (query_run(&holds_expire_query, &args, SPI_OK_UPDATE) != n)
+	args_uuid(&args, &hold->id);
+	if (query_run(&hold_expire_query, &args, SPI_OK_UPDATE) != 1)
 		elog(ERROR, "reservation is gone");
+	hold->state = HOLD_EXPIRED;
+	hold->remaining = 0;
+	hold->cap_held = 0;
+}
+
+/*
+ * Find the first of the open reservations of a locked account up to a time
+ * that is left open when a number of them is closed; false when none is.
+ */
+static bool
+holds_after(const pg_uuid_t *account, TimestampTz until, int64 number, TimestampTz *expires_at, pg_uuid_t *id)
+{
+	QueryArgs	args = {0};
+
+	args_uuid(&args, account);
+	args_time(&args, until);
+	args_int8(&args, number);
+	if (query_run(&holds_after_query, &args, SPI_OK_SELECT) == 0)
+		return false;
+	*expires_at = row_time(0, 1);
+	*id = row_uuid(0, 2);
+	return true;
+}
+
+/*
+ * holds_expire closes the open reservations of a locked account that expire no
+ * later than a time, as expired at their time: the first ones, up to a limit
+ * unless it is PG_INT64_MAX. It returns how many, and whether some are left.
+ */
+int64
+holds_expire(const pg_uuid_t *account, TimestampTz until, int64 limit, bool *left)
+{
+	QueryArgs	args = {0};
+	TimestampTz end = until + 1;	/* and in that moment, id */
+	pg_uuid_t	id = {0};
+
+	*left = limit < PG_INT64_MAX && holds_after(account, until, limit, &end, &id);
+	args_uuid(&args, account);
+	args_time(&args, end);
+	args_uuid(&args, &id);
+	return (int64) query_run(&holds_expire_query, &args, SPI_OK_UPDATE);
 }
 
 /*

@@ -48,12 +48,14 @@ typedef struct Hold
 /* An open reservation past its time. */
 typedef struct DueHold
 {
-	pg_uuid_t	id;
 	Money		remaining;
 	TimestampTz expires_at;
 	bool		skip_allowance;
 	Money		cap_held;
 } DueHold;
+
+/* Receives due holds one by one. */
+typedef void (*DueHoldReader) (const DueHold *hold, void *state);
 
 /* What of a hold was admitted on the allowance. */
 static inline Money
@@ -69,10 +71,10 @@ extern bool hold_find_key(const pg_uuid_t *account, const char *key, Hold *hold)
 extern TimestampTz hold_closed_at(const pg_uuid_t *account, const pg_uuid_t *id);
 extern bool hold_find_closing_key(const pg_uuid_t *account, const char *key, Hold *hold);
 extern void hold_update(const pg_uuid_t *account, const Hold *hold, TimestampTz now);
-extern int64 holds_count_open(const pg_uuid_t *account, const char *operation_type, TimestampTz now,
-							  bool read_only);
-extern int	holds_due(const pg_uuid_t *account, TimestampTz now, int64 limit, bool read_only, DueHold **holds);
-extern void holds_expire(const pg_uuid_t *account, const DueHold *holds, int n);
+extern int64 holds_count_open(const Account *acc, const char *operation_type, int64 limit, bool read_only);
+extern void hold_expire(const pg_uuid_t *account, Hold *hold);
+extern void holds_due(const Account *acc, TimestampTz until, bool read_only, DueHoldReader reader, void *state);
+extern int64 holds_expire(const pg_uuid_t *account, TimestampTz until, int64 limit, bool *left);
 extern bool hold_try_settle(const pg_uuid_t *user, const pg_uuid_t *id, Money amount, bool final,
 							Account *after, AccountChange *change, Hold *hold);
 extern void hold_reopen(const pg_uuid_t *user, const Hold *hold);

@@ -38,11 +38,15 @@ static KeptQuery member_refund_query = {
 	.types = {UUIDOID, UUIDOID, DATEOID, NUMERICOID}
 };
 
-static KeptQuery members_recount_query = {
-	.sql = "UPDATE ducto.team_members m SET held = (SELECT coalesce(sum(r.remaining), 0.0000) FROM ducto.reservations r"
-	"  WHERE r.account_id = $1 AND r.state = 'open' AND r.actor = m.user_id)"
-	" WHERE m.team_id = $1 AND m.held <> 0",
-	.types = {UUIDOID}
+static KeptQuery members_due_query = {
+	.sql = "SELECT actor, sum(remaining) FROM ducto.reservations"
+	" WHERE account_id = $1 AND state = 'open' AND expires_at > $2 AND expires_at <= $3 AND actor IS NOT NULL GROUP BY actor",
+	.types = {UUIDOID, TIMESTAMPTZOID, TIMESTAMPTZOID}
+};
+
+static KeptQuery member_free_query = {
+	.sql = "UPDATE ducto.team_members SET held = held - $3 WHERE team_id = $1 AND user_id = $2",
+	.types = {UUIDOID, UUIDOID, NUMERICOID}
 };
 
 static KeptQuery members_count_query = {
@@ -141,15 +145,37 @@ member_refund(const Account *pool, const pg_uuid_t *user, Money amount, Timestam
 }
 
 /*
- * members_recount_held counts anew what the members of a locked pool hold.
+ * Free what holds of a member held: a row of members_due_query.
+ */
+static void
+member_free(TupleTableSlot *slot, void *state)
+{
+	const Account *pool = state;
+	QueryArgs	args = {0};
+
+	slot_getallattrs(slot);
+	query_begin();
+	args_uuid(&args, &pool->id);
+	args_datum(&args, slot->tts_values[0]);
+	args_datum(&args, slot->tts_values[1]);
+	query_run(&member_free_query, &args, SPI_OK_UPDATE);
+	query_end();
+}
+
+/*
+ * members_end_holds frees what holds of a locked pool that end now held for
+ * its members: those that expire no later than a time and still count. It
+ * touches these members only.
  */
 void
-members_recount_held(const Account *pool)
+members_end_holds(Account *pool, TimestampTz until)
 {
 	QueryArgs	args = {0};
 
 	args_uuid(&args, &pool->id);
-	query_run(&members_recount_query, &args, SPI_OK_UPDATE);
+	args_time(&args, pool->ended_until);
+	args_time(&args, until);
+	query_each(&members_due_query, &args, false, member_free, pool);
 }
 
 /*

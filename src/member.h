@@ -15,7 +15,7 @@ extern MemberState member_state(const Account *pool, const pg_uuid_t *user, Mone
 extern bool member_try_spend(const Account *pool, const pg_uuid_t *user, Money amount);
 extern bool member_apply(const Account *pool, const pg_uuid_t *user, Money spent, Money held);
 extern void member_refund(const Account *pool, const pg_uuid_t *user, Money amount, TimestampTz debited_at);
-extern void members_recount_held(const Account *pool);
+extern void members_end_holds(Account *pool, TimestampTz until);
 extern int32 members_count(const pg_uuid_t *team);
 extern void member_join(const Account *pool, const pg_uuid_t *user, const char *role, bool has_cap, Money *cap,
 						bool *capped);

@@ -251,7 +251,7 @@ reserve_decide(const Account *acc, const ReserveRequest *request, const ReserveT
 	CapVerdict	verdict;
 
 	if (terms->max_concurrent > 0 && acc->exists &&
-		holds_count_open(&acc->id, request->operation_type, acc->now, false) >= terms->max_concurrent)
+		holds_count_open(acc, request->operation_type, terms->max_concurrent, false) >= terms->max_concurrent)
 		return CONCURRENCY_LIMIT;
 	if (request->amount > account_headroom(acc, terms->floor, request->skip_allowance))
 		return caps_would_deny(acc, &change, false) ? CAP_REACHED : INSUFFICIENT_CREDITS;
@@ -341,7 +341,7 @@ reserve_in_steps(ReserveRequest *request, Reserved *reserved)
 	if (request->skip_allowance)
 		acc.held_from_credits += request->amount;
 	acc.promised += request->amount - terms.cap_held;
-	acc.next_boundary = Min(acc.next_boundary, acc.now + request->ttl_seconds * USECS_PER_SEC);
+	account_expect(&acc, acc.now + request->ttl_seconds * USECS_PER_SEC);
 	account_store(&acc);
 	if (!reserve_book(request, &terms, &acc, reserved))
 		elog(ERROR, "idempotency key \"%s\" is known", request->key);
@@ -455,7 +455,11 @@ reservation_lock(const pg_uuid_t *user, const pg_uuid_t *id, Account *acc, Hold 
 		return false;
 	}
 	account_lock_any(&owner, acc);
-	return hold_find(&acc->id, id, hold);
+	if (!hold_find(&acc->id, id, hold))
+		return false;
+	if (hold->state == HOLD_OPEN && hold->expires_at <= acc->ended_until)
+		hold_expire(&acc->id, hold);
+	return true;
 }
 
 /*
@@ -476,8 +480,8 @@ renew_make(pg_uuid_t *user, pg_uuid_t *reservation, int ttl_seconds, Reserved *r
 	if (rejection == ACCEPTED)
 	{
 		hold.expires_at = acc.now + ttl_seconds * USECS_PER_SEC;
+		account_expect(&acc, hold.expires_at);
 		hold_update(&acc.id, &hold, acc.now);
-		acc.next_boundary = Min(acc.next_boundary, hold.expires_at);
 		account_store(&acc);
 	}
 	memset(reserved, 0, sizeof(Reserved));
@@ -585,7 +589,7 @@ afford_decide(const Account *acc, const ReserveRequest *request, const ReserveTe
 	CapChange	change = {.held_model = request->model, .held = terms->cap_held};
 
 	if (terms->max_concurrent > 0 && acc->exists &&
-		holds_count_open(&acc->id, request->operation_type, acc->now, true) >= terms->max_concurrent)
+		holds_count_open(acc, request->operation_type, terms->max_concurrent, true) >= terms->max_concurrent)
 		return CONCURRENCY_LIMIT;
 	if (caps_would_deny(acc, &change, true))
 		return CAP_REACHED;

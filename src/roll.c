@@ -19,61 +19,83 @@
 #include "query.h"
 #include "roll.h"
 
+/*
+ * One call closes as many reservations. What an account holds is exact
+ * whatever their number; rows that are left open are closed by later calls.
+ */
+#define CLOSED_AT_ONCE	1000
+
 /* What is due on an account, and what becomes of it. */
 typedef struct Roll
 {
-	TimestampTz until;			/* everything due up to here is loaded */
+	Account    *acc;
+	TimestampTz turn;			/* the next month begins: its allowance relieves the holds */
 	int			nallowances;	/* of the plan since the account's last operation */
+	int			next_allowance;
 	PlanAllowance *allowances;
-	int			nholds;
-	DueHold    *holds;
+	int64		nholds;			/* ended so far */
+	TimestampTz last_hold;		/* when the last of them did */
 	int			nlots;
 	Lot		   *lots;			/* remaining is what is left of each */
 	int			first_late;		/* lots from here to nlate are late */
 	int			nlate;
 	Money		late;			/* their sum */
 	int			nexpiries;
+	int			max_expiries;
 	Expiry	   *expiries;
 } Roll;
 
 static KeptQuery next_boundary_query = {
-	.sql = "SELECT least((SELECT min(expires_at) FROM ducto.reservations WHERE account_id = $1 AND state = 'open'),"
+	.sql = "SELECT least((SELECT min(expires_at) FROM ducto.reservations"
+	"  WHERE account_id = $1 AND state = 'open' AND expires_at > $3),"
 	" (SELECT min(greatest(expires_at, $2)) FROM ducto.grants WHERE account_id = $1 AND live AND (expires_at > $2) IS TRUE),"
 	" 'infinity')",
-	.types = {UUIDOID, TIMESTAMPTZOID}
+	.types = {UUIDOID, TIMESTAMPTZOID, TIMESTAMPTZOID}
 };
+
+/*
+ * Expire an amount of a grant at a time.
+ */
+static void
+roll_expire(Roll *roll, Lot *lot, Money amount, TimestampTz at)
+{
+	Expiry	   *expiry;
+
+	if (roll->nexpiries == roll->max_expiries)
+	{
+		roll->max_expiries *= 2;
+		roll->expiries = repalloc_huge(roll->expiries, sizeof(Expiry) * roll->max_expiries);
+	}
+	expiry = &roll->expiries[roll->nexpiries++];
+	expiry->grant = lot->id;
+	expiry->amount = amount;
+	expiry->effective_at = at;
+	lot->remaining -= amount;
+	roll->late -= amount;
+	roll->acc->balance -= amount;
+	roll->acc->expiring -= amount;
+}
 
 /*
  * Expire late credit that the holds do not need at a time: they rely on the
  * allowance then.
  */
 static void
-roll_release(Roll *roll, Account *acc, TimestampTz at)
+roll_release(Roll *roll, TimestampTz at)
 {
-	Money		rest = acc->balance - roll->late;
-	Money		kept = Min(roll->late, Max(account_need(acc, at) - rest, 0));
+	Money		rest = roll->acc->balance - roll->late;
+	Money		kept = Min(roll->late, Max(account_need(roll->acc, at) - rest, 0));
 
 	while (roll->late > kept)
 	{
 		Lot		   *lot = &roll->lots[roll->first_late];
-		Money		amount = Min(lot->remaining, roll->late - kept);
-		Expiry	   *expiry = &roll->expiries[roll->nexpiries];
 
-		if (amount > 0)
-		{
-			expiry->grant = lot->id;
-			expiry->amount = amount;
-			expiry->effective_at = at;
-			roll->nexpiries++;
-			lot->remaining -= amount;
-			roll->late -= amount;
-			acc->balance -= amount;
-			acc->expiring -= amount;
-		}
+		if (lot->remaining > 0)
+			roll_expire(roll, lot, Min(lot->remaining, roll->late - kept), at);
 		if (lot->remaining == 0)
 			roll->first_late++;
 	}
-	allowance_rely(acc, at);
+	allowance_rely(roll->acc, at);
 }
 
 /*
@@ -98,74 +120,95 @@ roll_end_hold(Account *acc, const DueHold *hold)
 }
 
 /*
- * Return when what is due next happens; infinity when nothing is left until
- * the roll's end. The month's turn is infinity once it has been played.
+ * Return when what is due next, but for the holds, happens; infinity when
+ * nothing is left. The month's turn is infinity once it has been played.
  */
 static TimestampTz
-roll_next(const Roll *roll, int hold, int allowance, TimestampTz turn)
+roll_next(const Roll *roll)
 {
-	TimestampTz at = turn;
+	TimestampTz at = roll->turn;
 
-	if (hold < roll->nholds)
-		at = Min(at, roll->holds[hold].expires_at);
 	if (roll->nlate < roll->nlots)
 		at = Min(at, roll->lots[roll->nlate].expires_at);
-	if (allowance < roll->nallowances)
-		at = Min(at, roll->allowances[allowance].since);
-	return at <= roll->until ? at : DT_NOEND;
+	if (roll->next_allowance < roll->nallowances)
+		at = Min(at, roll->allowances[roll->next_allowance].since);
+	return at <= roll->acc->now ? at : DT_NOEND;
 }
 
 /*
- * Play what is due in the order of time, under the allowance that was in force
- * then; of one moment, the allowance comes first, then the holds. Another plan
- * counts from the operation that gave it.
+ * Play what is due before a hold ends, or all that is left: infinity. Of one
+ * moment, the allowance comes first, then the holds.
  */
 static void
-roll_play(Roll *roll, Account *acc)
+roll_play_until(Roll *roll, TimestampTz hold_ends)
 {
-	int			hold = 0;
-	int			allowance = 0;
-	Money		allowance_now = acc->plan.free_allowance;
-	TimestampTz turn = roll_month_turn(acc);
 	TimestampTz at;
 
-	roll->expiries = palloc(sizeof(Expiry) * (2 * roll->nlots + roll->nholds + roll->nallowances + 2));
-	while (roll->nlate < roll->nlots && roll->lots[roll->nlate].expires_at <= acc->updated_at)
-		roll->late += roll->lots[roll->nlate++].remaining;
-	if (roll->nallowances > 0)
-		acc->plan.free_allowance = roll->allowances[allowance++].amount;
-
-	while ((at = roll_next(roll, hold, allowance, turn)) != DT_NOEND)
+	while ((at = roll_next(roll)) <= hold_ends && at != DT_NOEND)
 	{
-		if (allowance < roll->nallowances && at == roll->allowances[allowance].since)
-			acc->plan.free_allowance = roll->allowances[allowance++].amount;
-		else if (at == turn)
-			turn = DT_NOEND;
-		else if (hold < roll->nholds && at == roll->holds[hold].expires_at)
-			roll_end_hold(acc, &roll->holds[hold++]);
-		else
+		if (roll->next_allowance < roll->nallowances && at == roll->allowances[roll->next_allowance].since)
+			roll->acc->plan.free_allowance = roll->allowances[roll->next_allowance++].amount;
+		else if (at == roll->turn)
+			roll->turn = DT_NOEND;
+		else if (at < hold_ends)
 			roll->late += roll->lots[roll->nlate++].remaining;
-		roll_release(roll, acc, at);
+		else
+			return;
+		roll_release(roll, at);
 	}
-	if (roll->until >= acc->now)
-		acc->plan.free_allowance = allowance_now;
-	roll_release(roll, acc, roll->until);
-	acc->plan.free_allowance = allowance_now;
-	acc->late = roll->late > 0;
 }
 
 /*
- * Load what is due on an account until a time.
+ * Play the end of a hold: a row of holds_due.
  */
 static void
-roll_load(Roll *roll, const Account *acc, TimestampTz until, int64 max_holds, bool read_only)
+roll_play_hold(const DueHold *hold, void *state)
+{
+	Roll	   *roll = state;
+
+	roll_play_until(roll, hold->expires_at);
+	roll_end_hold(roll->acc, hold);
+	roll_release(roll, hold->expires_at);
+	roll->nholds++;
+	roll->last_hold = hold->expires_at;
+}
+
+/*
+ * Load the grants of an account that are due; those from before its last
+ * operation are late.
+ */
+static void
+roll_load(Roll *roll, Account *acc, bool read_only)
 {
 	memset(roll, 0, sizeof(Roll));
-	roll->nholds = holds_due(&acc->id, until, max_holds, read_only, &roll->holds);
-	roll->until = roll->nholds == max_holds ? roll->holds[max_holds - 1].expires_at : until;
-	roll->nlots = lots_due(&acc->id, roll->until, read_only, &roll->lots);
+	roll->acc = acc;
+	roll->turn = roll_month_turn(acc);
+	roll->nlots = lots_due(&acc->id, acc->now, read_only, &roll->lots);
+	roll->max_expiries = roll->nlots + 1;
+	roll->expiries = MemoryContextAllocHuge(CurrentMemoryContext, sizeof(Expiry) * roll->max_expiries);
+	while (roll->nlate < roll->nlots && roll->lots[roll->nlate].expires_at <= acc->updated_at)
+		roll->late += roll->lots[roll->nlate++].remaining;
 	if (roll->nlots > 0 && acc->plan_id != NULL)
 		roll->nallowances = plan_allowances(acc->plan_id, acc->updated_at, read_only, &roll->allowances);
+}
+
+/*
+ * Play what is due on an account in the order of time, under the allowance
+ * that was in force then. Another plan counts from the operation that gave it.
+ */
+static void
+roll_play(Roll *roll, Account *acc, bool read_only)
+{
+	Money		allowance_now = acc->plan.free_allowance;
+
+	roll_load(roll, acc, read_only);
+	if (roll->nallowances > 0)
+		acc->plan.free_allowance = roll->allowances[roll->next_allowance++].amount;
+	holds_due(acc, acc->now, read_only, roll_play_hold, roll);
+	roll_play_until(roll, DT_NOEND);
+	acc->plan.free_allowance = allowance_now;
+	roll_release(roll, acc->now);
+	acc->late = roll->late > 0;
 }
 
 /*
@@ -214,48 +257,103 @@ roll_book_expiries(const Roll *roll, Account *acc)
 }
 
 /*
- * Find when something is due next on an account that is rolled forward until
- * a time.
+ * Find when something is due next on an account that is rolled forward.
  */
 static void
-roll_next_boundary(Account *acc, TimestampTz until)
+roll_next_boundary(Account *acc)
 {
 	QueryArgs	args = {0};
 
 	args_uuid(&args, &acc->id);
-	args_time(&args, until);
+	args_time(&args, acc->now);
+	args_time(&args, acc->ended_until);
 	query_run(&next_boundary_query, &args, SPI_OK_SELECT);
 	acc->next_boundary = acc->late ? DT_NOBEGIN : row_time(0, 1);
 }
 
 /*
- * Roll a locked account forward and book it. The row is written here, because
- * the operation may yet be rejected. When max_holds is reached the account's
- * clock stops there: what is due later is not yet played.
+ * Tell how much a roll expired.
  */
-static void
-roll_forward(Account *acc, int64 max_holds, RollTotals *totals)
+static Money
+roll_expired(const Roll *roll)
+{
+	Money		expired = 0;
+
+	for (int i = 0; i < roll->nexpiries; i++)
+		expired += roll->expiries[i].amount;
+	return expired;
+}
+
+/*
+ * Play what is due on a locked account and book it, but for the account's row
+ * and the reservations that ended. False: there was nothing to book.
+ */
+static bool
+roll_book_due(Account *acc, RollTotals *totals)
 {
 	Roll		roll;
 
-	roll_load(&roll, acc, acc->now, max_holds, false);
-	roll_play(&roll, acc);
-	if (roll.until < acc->now)
-		acc->now = Max(acc->updated_at, roll.until);
-	totals->holds = roll.nholds;
-	for (int i = 0; i < roll.nexpiries; i++)
-		totals->expired += roll.expiries[i].amount;
+	roll_play(&roll, acc, false);
+	totals->ended = roll.nholds;
+	totals->expired = roll_expired(&roll);
 	if (roll.nholds == 0 && roll.nexpiries == 0 && acc->late)
-		return;
+		return false;
 
 	if (roll.nholds > 0)
 	{
-		holds_expire(&acc->id, roll.holds, roll.nholds);
-		caps_recount_held(acc);
+		caps_end_holds(acc, roll.last_hold);
+		acc->ended_until = roll.last_hold;
 	}
 	roll_book_expiries(&roll, acc);
-	roll_next_boundary(acc, roll.until);
-	account_write(acc);
+	roll_next_boundary(acc);
+	return true;
+}
+
+/*
+ * Tell whether reservations of an account that have ended are still open.
+ */
+static bool
+roll_has_ended(const Account *acc)
+{
+	return !TIMESTAMP_IS_NOBEGIN(acc->ended_until);
+}
+
+/*
+ * Roll a locked account forward and book it. The row is written here, because
+ * the operation may yet be rejected. All holds past their time end; of their
+ * reservations the first are closed, max_closed at most.
+ */
+static void
+roll_forward(Account *acc, int64 max_closed, RollTotals *totals)
+{
+	bool		had_ended = roll_has_ended(acc);
+	bool		changed = acc->next_boundary <= acc->now && roll_book_due(acc, totals);
+
+	if (roll_has_ended(acc))
+	{
+		bool		all = !had_ended && totals->ended <= max_closed;
+		bool		left;
+
+		totals->closed = holds_expire(&acc->id, acc->ended_until, all ? PG_INT64_MAX : max_closed, &left);
+		if (all && totals->closed != totals->ended)
+			elog(ERROR, "reservation is gone");
+		if (!left)
+			acc->ended_until = DT_NOBEGIN;
+		changed |= !left;
+	}
+	if (changed)
+		account_write(acc);
+}
+
+/*
+ * Roll an account that was just locked forward, where there is a reason to.
+ */
+static void
+roll_locked(Account *acc, int64 max_closed, RollTotals *totals)
+{
+	memset(totals, 0, sizeof(RollTotals));
+	if (acc->next_boundary <= acc->now || roll_has_ended(acc))
+		roll_forward(acc, max_closed, totals);
 }
 
 /*
@@ -265,12 +363,11 @@ roll_forward(Account *acc, int64 max_holds, RollTotals *totals)
 bool
 account_lock_any(const pg_uuid_t *id, Account *acc)
 {
-	RollTotals	totals = {0};
+	RollTotals	totals;
 
 	if (!account_load(id, acc, ACCOUNT_WAIT))
 		return false;
-	if (acc->next_boundary <= acc->now)
-		roll_forward(acc, PG_INT64_MAX, &totals);
+	roll_locked(acc, CLOSED_AT_ONCE, &totals);
 	return true;
 }
 
@@ -309,19 +406,18 @@ account_lock_or_create(const pg_uuid_t *id, Account *acc)
 }
 
 /*
- * account_sweep rolls an account forward, ending at most max_holds holds,
- * unless another session has it locked. It returns false then.
+ * account_sweep rolls an account forward, closing at most max_closed
+ * reservations, unless another session has it locked. It returns false then.
  */
 bool
-account_sweep(const pg_uuid_t *id, int64 max_holds, RollTotals *totals)
+account_sweep(const pg_uuid_t *id, int64 max_closed, RollTotals *totals)
 {
 	Account		acc;
 
 	memset(totals, 0, sizeof(RollTotals));
 	if (!account_load(id, &acc, ACCOUNT_SKIP_LOCKED))
 		return false;
-	if (acc.next_boundary <= acc.now)
-		roll_forward(&acc, max_holds, totals);
+	roll_locked(&acc, max_closed, totals);
 	return true;
 }
 
@@ -342,12 +438,27 @@ account_project(const pg_uuid_t *id, Account *acc, TimestampTz until, RollTotals
 		acc->now = until;
 	if (acc->next_boundary > acc->now)
 		return true;
-	roll_load(&roll, acc, acc->now, PG_INT64_MAX, true);
-	roll_play(&roll, acc);
-	totals->holds = roll.nholds;
-	for (int i = 0; i < roll.nexpiries; i++)
-		totals->expired += roll.expiries[i].amount;
+	roll_play(&roll, acc, true);
+	totals->ended = roll.nholds;
+	totals->expired = roll_expired(&roll);
 	return true;
+}
+
+/*
+ * account_expect lets a locked account know of a hold that is going to expire
+ * at a time. Where that is no later than those that have ended did, they are
+ * all closed first: it is none of them. The clock was set back then.
+ */
+void
+account_expect(Account *acc, TimestampTz expires_at)
+{
+	bool		left;
+
+	acc->next_boundary = Min(acc->next_boundary, expires_at);
+	if (expires_at > acc->ended_until)
+		return;
+	holds_expire(&acc->id, acc->ended_until, PG_INT64_MAX, &left);
+	acc->ended_until = DT_NOBEGIN;
 }
 
 /*
@@ -361,14 +472,13 @@ account_store(Account *acc)
 	{
 		Roll		roll;
 
-		roll_load(&roll, acc, acc->now, PG_INT64_MAX, false);
-		roll.expiries = palloc(sizeof(Expiry) * (roll.nlots + 1));
+		roll_load(&roll, acc, false);
 		while (roll.nlate < roll.nlots)
 			roll.late += roll.lots[roll.nlate++].remaining;
-		roll_release(&roll, acc, acc->now);
+		roll_release(&roll, acc->now);
 		acc->late = roll.late > 0;
 		roll_book_expiries(&roll, acc);
-		roll_next_boundary(acc, roll.until);
+		roll_next_boundary(acc);
 	}
 	account_write(acc);
 }

@@ -6,7 +6,8 @@
 /* What a roll-forward did. */
 typedef struct RollTotals
 {
-	int64		holds;
+	int64		ended;			/* holds */
+	int64		closed;			/* reservations */
 	Money		expired;
 } RollTotals;
 
@@ -14,8 +15,9 @@ extern bool account_lock(const pg_uuid_t *id, Account *acc);
 extern bool account_lock_team(const pg_uuid_t *id, Account *acc);
 extern bool account_lock_any(const pg_uuid_t *id, Account *acc);
 extern void account_lock_or_create(const pg_uuid_t *id, Account *acc);
-extern bool account_sweep(const pg_uuid_t *id, int64 max_holds, RollTotals *totals);
+extern bool account_sweep(const pg_uuid_t *id, int64 max_closed, RollTotals *totals);
 extern bool account_project(const pg_uuid_t *id, Account *acc, TimestampTz until, RollTotals *totals);
+extern void account_expect(Account *acc, TimestampTz expires_at);
 extern void account_store(Account *acc);
 
 #endif

@@ -68,7 +68,7 @@ due_accounts(KeptQuery *query, pg_uuid_t **ids)
  * Roll one account forward, or only compute it, in memory of its own.
  */
 static void
-sweep_account(const pg_uuid_t *id, bool dry_run, int64 max_holds, RollTotals *totals)
+sweep_account(const pg_uuid_t *id, bool dry_run, int64 max_closed, RollTotals *totals)
 {
 	Account		acc;
 
@@ -77,7 +77,7 @@ sweep_account(const pg_uuid_t *id, bool dry_run, int64 max_holds, RollTotals *to
 	if (dry_run)
 		account_project(id, &acc, DT_NOEND, totals);
 	else
-		account_sweep(id, max_holds, totals);
+		account_sweep(id, max_closed, totals);
 	query_end();
 }
 
@@ -139,7 +139,7 @@ ducto_expire_reservations(PG_FUNCTION_ARGS)
 		RollTotals	totals;
 
 		sweep_account(&ids[i], false, left - closed, &totals);
-		closed += totals.holds;
+		closed += totals.closed;
 	}
 	query_end();
 	PG_RETURN_INT64(closed);

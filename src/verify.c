@@ -30,11 +30,16 @@ PG_FUNCTION_INFO_V1(ducto_verify);
 	" sum(amount) FILTER (WHERE type = 'purchase') AS purchased" \
 	" FROM ducto.ledger WHERE " mine("account_id") " GROUP BY account_id) l ON l.account_id = a.id) s"
 
+/* Whether a reservation holds: an open one may have ended, see accounts.ended_until. */
+#define HOLDS(r) \
+	r ".state = 'open' AND (" r ".expires_at <=" \
+	" (SELECT e.ended_until FROM ducto.accounts e WHERE e.id = " r ".account_id)) IS NOT TRUE"
+
 #define HOLD_SUMS(mine) \
 	"(SELECT coalesce(a.id, r.account_id) AS account_id, a.held, a.held_from_credits, r.sum, r.skipping" \
 	" FROM (SELECT * FROM ducto.accounts WHERE " mine("id") ") a FULL JOIN (SELECT account_id, sum(remaining)," \
-	" sum(remaining) FILTER (WHERE skip_allowance) AS skipping FROM ducto.reservations" \
-	" WHERE state = 'open' AND " mine("account_id") " GROUP BY account_id) r ON r.account_id = a.id) s"
+	" sum(remaining) FILTER (WHERE skip_allowance) AS skipping FROM ducto.reservations h" \
+	" WHERE " HOLDS("h") " AND " mine("account_id") " GROUP BY account_id) r ON r.account_id = a.id) s"
 
 #define GRANT_SUMS(mine) \
 	"(SELECT coalesce(a.id, g.account_id) AS account_id, a.expiring, a.balance, g.sum" \
@@ -61,7 +66,7 @@ PG_FUNCTION_INFO_V1(ducto_verify);
 /* The first time at which something is due, past what is late. */
 #define BOUNDARIES(mine) \
 	"(SELECT id AS account_id, next_boundary, least(" \
-	" (SELECT min(expires_at) FROM ducto.reservations r WHERE r.account_id = a.id AND state = 'open')," \
+	" (SELECT min(expires_at) FROM ducto.reservations r WHERE r.account_id = a.id AND " HOLDS("r") ")," \
 	" (SELECT CASE WHEN min(expires_at) <= a.updated_at THEN '-infinity' ELSE min(expires_at) END" \
 	"  FROM ducto.grants g WHERE g.account_id = a.id AND live)) AS due" \
 	" FROM ducto.accounts a WHERE " mine("id") ") b"
@@ -76,7 +81,7 @@ PG_FUNCTION_INFO_V1(ducto_verify);
 	"  WHERE f.account_id = c.account_id AND f.type = 'refund' AND (c.model = '' OR d.model = c.model)" \
 	"  AND date_trunc(CASE c.cap_type WHEN 'daily' THEN 'day' ELSE 'month' END," \
 	"   d.created_at AT TIME ZONE 'UTC') = c.period), 0) AS said," \
-	" (SELECT coalesce(sum(cap_held), 0) FROM ducto.reservations r WHERE r.account_id = c.account_id AND state = 'open'" \
+	" (SELECT coalesce(sum(cap_held), 0) FROM ducto.reservations r WHERE r.account_id = c.account_id AND " HOLDS("r") \
 	"  AND (c.model = '' OR r.model = c.model)) AS open" \
 	" FROM ducto.spend_caps c WHERE " mine("account_id") ") s"
 
@@ -97,7 +102,7 @@ PG_FUNCTION_INFO_V1(ducto_verify);
 	"  WHERE f.account_id = m.team_id AND f.type = 'refund' AND d.actor = m.user_id" \
 	"  AND date_trunc('month', d.created_at AT TIME ZONE 'UTC') = m.month), 0) AS said," \
 	" (SELECT coalesce(sum(remaining), 0) FROM ducto.reservations r WHERE r.account_id = m.team_id AND r.actor = m.user_id" \
-	"  AND state = 'open') AS open FROM ducto.team_members m WHERE " mine("team_id") ") s"
+	"  AND " HOLDS("r") ") AS open FROM ducto.team_members m WHERE " mine("team_id") ") s"
 
 #define CAP_COUNTS(mine) \
 	"(SELECT a.id AS account_id, a.caps, (SELECT count(*) FROM ducto.spend_caps c WHERE c.account_id = a.id) AS counted" \
