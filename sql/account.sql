@@ -90,14 +90,14 @@ CREATE FUNCTION @extschema@.ducto_add_credits(
 	metadata jsonb DEFAULT '{}',
 	expires_at timestamptz DEFAULT NULL,
 	idempotency_key text DEFAULT NULL,
-	priority integer DEFAULT 50
+	priority integer DEFAULT NULL
 ) RETURNS @extschema@.ducto_add_credits_result
 LANGUAGE c VOLATILE SUPPORT ducto.call_once SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS 'MODULE_PATHNAME', 'ducto_add_credits';
 REVOKE ALL ON FUNCTION @extschema@.ducto_add_credits(uuid, numeric, text, jsonb, timestamptz, text, integer) FROM PUBLIC;
 COMMENT ON FUNCTION @extschema@.ducto_add_credits(uuid, numeric, text, jsonb, timestamptz, text, integer) IS
 'Adds credits to a user, making the account when it is new.
-amount: credits, four decimals; negative only for an adjustment, which must then fit into balance - held; 0 only for an adjustment, which makes the account and books nothing. type: purchase, subscription, signup_bonus, adjustment or promo. metadata: a JSON object. expires_at: when the credit expires, in the future; NULL = never. idempotency_key: 1 to 255 bytes; a retry returns the original result. priority: 0 to 100, lower is spent first, only with expires_at.
+amount: credits, four decimals; negative only for an adjustment, which must then fit into balance - held; 0 only for an adjustment, which makes the account and books nothing. type: purchase, subscription, signup_bonus, adjustment or promo. metadata: a JSON object. expires_at: when the credit expires, in the future; NULL = never. idempotency_key: 1 to 255 bytes; a retry returns the original result. priority: 0 to 100, lower is spent first, only with expires_at; NULL = 50.
 Locks the account. Returns the ledger entry''s id, the new balance and lifetime_purchased.
 Rejections: insufficient_credits (a negative adjustment that does not fit), idempotency_conflict. Errors: 22004, 22003, 22023.';
 

@@ -44,7 +44,7 @@ SELECT pg_catalog.pg_extension_config_dump('ducto.ledger', '');
 
 COMMENT ON TABLE ducto.ledger IS 'Every movement of credits. Append-only: update, delete and truncate are refused for everybody.';
 COMMENT ON COLUMN ducto.ledger.account_id IS 'Whose credits moved.';
-COMMENT ON COLUMN ducto.ledger.seq IS '1, 2, 3… per account, without gaps.';
+COMMENT ON COLUMN ducto.ledger.seq IS '1, 2, 3 and so on per account, without gaps.';
 COMMENT ON COLUMN ducto.ledger.id IS 'The transaction id (UUIDv7).';
 COMMENT ON COLUMN ducto.ledger.amount IS 'Credits, negative for a debit.';
 COMMENT ON COLUMN ducto.ledger.balance_after IS 'The balance with this entry.';

@@ -16,7 +16,7 @@ ALTER TABLE ducto.pricing ENABLE ROW LEVEL SECURITY;
 SELECT pg_catalog.pg_extension_config_dump('ducto.pricing', '');
 
 COMMENT ON TABLE ducto.pricing IS 'Every pricing configuration ever published; a published one never changes.';
-COMMENT ON COLUMN ducto.pricing.version IS '1, 2, 3…';
+COMMENT ON COLUMN ducto.pricing.version IS '1, 2, 3 and so on';
 COMMENT ON COLUMN ducto.pricing.id IS 'UUIDv7.';
 COMMENT ON COLUMN ducto.pricing.label IS 'What the publisher called it.';
 COMMENT ON COLUMN ducto.pricing.config IS 'The configuration, in snake_case.';
@@ -35,7 +35,7 @@ CREATE TYPE @extschema@.ducto_pricing_result AS (
 );
 COMMENT ON TYPE @extschema@.ducto_pricing_result IS 'A version of the pricing.';
 COMMENT ON COLUMN @extschema@.ducto_pricing_result.id IS 'UUIDv7.';
-COMMENT ON COLUMN @extschema@.ducto_pricing_result.version IS 'Version of the pricing: 1, 2, 3…';
+COMMENT ON COLUMN @extschema@.ducto_pricing_result.version IS 'Version of the pricing: 1, 2, 3 and so on';
 COMMENT ON COLUMN @extschema@.ducto_pricing_result.config IS 'The configuration, in snake_case.';
 COMMENT ON COLUMN @extschema@.ducto_pricing_result.label IS 'What the publisher called it.';
 COMMENT ON COLUMN @extschema@.ducto_pricing_result.active IS 'Whether prices come from it: one at most.';
@@ -51,7 +51,7 @@ CREATE TYPE @extschema@.ducto_pricing_version AS (
 );
 COMMENT ON TYPE @extschema@.ducto_pricing_version IS 'A version of the pricing, without its configuration.';
 COMMENT ON COLUMN @extschema@.ducto_pricing_version.id IS 'UUIDv7.';
-COMMENT ON COLUMN @extschema@.ducto_pricing_version.version IS 'Version of the pricing: 1, 2, 3…';
+COMMENT ON COLUMN @extschema@.ducto_pricing_version.version IS 'Version of the pricing: 1, 2, 3 and so on';
 COMMENT ON COLUMN @extschema@.ducto_pricing_version.label IS 'What the publisher called it.';
 COMMENT ON COLUMN @extschema@.ducto_pricing_version.active IS 'Whether prices come from it: one at most.';
 COMMENT ON COLUMN @extschema@.ducto_pricing_version.created_at IS 'When it was published.';
@@ -81,7 +81,7 @@ COMMENT ON COLUMN @extschema@.ducto_price_result.tool_credits IS 'Credits for to
 COMMENT ON COLUMN @extschema@.ducto_price_result.search_credits IS 'Credits for searches.';
 COMMENT ON COLUMN @extschema@.ducto_price_result.cache_savings IS 'Credits for the cache, normally negative.';
 COMMENT ON COLUMN @extschema@.ducto_price_result.fixed_credits IS 'Credits for the fixed job.';
-COMMENT ON COLUMN @extschema@.ducto_price_result.version IS 'Version of the pricing: 1, 2, 3…';
+COMMENT ON COLUMN @extschema@.ducto_price_result.version IS 'Version of the pricing: 1, 2, 3 and so on';
 COMMENT ON COLUMN @extschema@.ducto_price_result.error IS 'The code of the rejection; NULL on success.';
 
 CREATE FUNCTION @extschema@.ducto_set_active_pricing(config jsonb, label text DEFAULT NULL)

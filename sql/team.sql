@@ -7,6 +7,13 @@ CREATE TABLE ducto.teams (
 	CONSTRAINT teams_pkey PRIMARY KEY (id)
 );
 
+-- Which team a key of ducto_create_team has made.
+CREATE TABLE ducto.team_keys (
+	idempotency_key text NOT NULL,
+	team_id uuid NOT NULL,
+	CONSTRAINT team_keys_pkey PRIMARY KEY (idempotency_key)
+);
+
 CREATE TABLE ducto.team_members (
 	team_id uuid NOT NULL,
 	user_id uuid NOT NULL,
@@ -20,15 +27,21 @@ CREATE TABLE ducto.team_members (
 	CONSTRAINT team_members_pkey PRIMARY KEY (team_id, user_id)
 ) WITH (fillfactor = 60);
 
+CREATE INDEX team_members_user ON ducto.team_members (user_id, team_id) WHERE left_at IS NULL;
 ALTER TABLE ducto.teams ENABLE ROW LEVEL SECURITY;
+ALTER TABLE ducto.team_keys ENABLE ROW LEVEL SECURITY;
 ALTER TABLE ducto.team_members ENABLE ROW LEVEL SECURITY;
 SELECT pg_catalog.pg_extension_config_dump('ducto.teams', '');
+SELECT pg_catalog.pg_extension_config_dump('ducto.team_keys', '');
 SELECT pg_catalog.pg_extension_config_dump('ducto.team_members', '');
 
 COMMENT ON TABLE ducto.teams IS 'Teams; the pool of each is the account of the same id.';
 COMMENT ON COLUMN ducto.teams.id IS 'The team''s id (UUIDv7), and its pool''s.';
 COMMENT ON COLUMN ducto.teams.name IS 'The team''s name.';
 COMMENT ON COLUMN ducto.teams.created_at IS 'When it was made.';
+COMMENT ON TABLE ducto.team_keys IS 'The idempotency keys that teams were made under.';
+COMMENT ON COLUMN ducto.team_keys.idempotency_key IS 'The caller''s key, unique among all teams.';
+COMMENT ON COLUMN ducto.team_keys.team_id IS 'The team.';
 COMMENT ON TABLE ducto.team_members IS 'Who may spend from a pool, with the counters of their caps, which are kept under the pool''s lock.';
 COMMENT ON COLUMN ducto.team_members.team_id IS 'The team.';
 COMMENT ON COLUMN ducto.team_members.user_id IS 'The member.';
@@ -42,11 +55,33 @@ COMMENT ON COLUMN ducto.team_members.left_at IS 'When the member left; NULL = st
 
 CREATE TYPE @extschema@.ducto_team_result AS (
 	team_id uuid,
-	name text
+	name text,
+	idempotent boolean
 );
-COMMENT ON TYPE @extschema@.ducto_team_result IS 'A team.';
+COMMENT ON TYPE @extschema@.ducto_team_result IS 'A team that was made.';
 COMMENT ON COLUMN @extschema@.ducto_team_result.team_id IS 'The team.';
 COMMENT ON COLUMN @extschema@.ducto_team_result.name IS 'The team''s name.';
+COMMENT ON COLUMN @extschema@.ducto_team_result.idempotent IS 'Whether an earlier call with the same key made it.';
+
+CREATE TYPE @extschema@.ducto_team AS (
+	team_id uuid,
+	name text,
+	balance numeric,
+	reserved numeric,
+	available numeric,
+	member_count integer,
+	role text,
+	created_at timestamptz
+);
+COMMENT ON TYPE @extschema@.ducto_team IS 'A team with the credits of its pool at the moment of the call.';
+COMMENT ON COLUMN @extschema@.ducto_team.team_id IS 'The team.';
+COMMENT ON COLUMN @extschema@.ducto_team.name IS 'The team''s name.';
+COMMENT ON COLUMN @extschema@.ducto_team.balance IS 'Credits, those held included.';
+COMMENT ON COLUMN @extschema@.ducto_team.reserved IS 'Credits held by open reservations.';
+COMMENT ON COLUMN @extschema@.ducto_team.available IS 'Credits not held: balance - reserved.';
+COMMENT ON COLUMN @extschema@.ducto_team.member_count IS 'How many members there are.';
+COMMENT ON COLUMN @extschema@.ducto_team.role IS 'The role of the user whose teams are listed; NULL when all are.';
+COMMENT ON COLUMN @extschema@.ducto_team.created_at IS 'When it was made.';
 
 CREATE TYPE @extschema@.ducto_team_balance_result AS (
 	team_id uuid,
@@ -112,13 +147,31 @@ COMMENT ON COLUMN @extschema@.ducto_team_deduction_result.team_balance_after IS 
 COMMENT ON COLUMN @extschema@.ducto_team_deduction_result.idempotent IS 'Whether an earlier call with the same key did it.';
 COMMENT ON COLUMN @extschema@.ducto_team_deduction_result.error IS 'The code of the rejection; NULL on success.';
 
-CREATE FUNCTION @extschema@.ducto_create_team(name text, initial_balance numeric DEFAULT 0)
+CREATE FUNCTION @extschema@.ducto_create_team(
+	name text,
+	initial_balance numeric DEFAULT 0,
+	idempotency_key text DEFAULT NULL
+)
 RETURNS @extschema@.ducto_team_result
 LANGUAGE c VOLATILE SUPPORT ducto.call_once SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS 'MODULE_PATHNAME', 'ducto_create_team';
-REVOKE ALL ON FUNCTION @extschema@.ducto_create_team(text, numeric) FROM PUBLIC;
-COMMENT ON FUNCTION @extschema@.ducto_create_team(text, numeric) IS
-'Makes a team with an empty pool. name: 1 to 255 bytes. initial_balance: credits, 0 or more, booked as an adjustment. Returns the team''s id. Errors: 22004, 22003, 22023.';
+REVOKE ALL ON FUNCTION @extschema@.ducto_create_team(text, numeric, text) FROM PUBLIC;
+COMMENT ON FUNCTION @extschema@.ducto_create_team(text, numeric, text) IS
+'Makes a team with a pool of its own. name: 1 to 255 bytes. initial_balance: credits, 0 or more, booked as an adjustment. idempotency_key: 1 to 255 bytes, in a set of its own for all teams; again, the same team comes back, with the name that it has, and nothing is booked.
+With a key, waits for another call with it. Returns the team''s id. Rejections: none. Errors: 22004, 22003, 22023.';
+
+CREATE FUNCTION @extschema@.ducto_list_teams(
+	user_id uuid DEFAULT NULL,
+	max_rows integer DEFAULT 50,
+	after uuid DEFAULT NULL
+) RETURNS SETOF @extschema@.ducto_team
+LANGUAGE c STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS 'MODULE_PATHNAME', 'ducto_list_teams';
+REVOKE ALL ON FUNCTION @extschema@.ducto_list_teams(uuid, integer, uuid) FROM PUBLIC;
+COMMENT ON FUNCTION @extschema@.ducto_list_teams(uuid, integer, uuid) IS
+'Returns teams in the order of their ids, which is that in which they were made, with the credits of their pools, exact at the moment of the call.
+user_id: only the teams that this user is a member of, with the user''s role; NULL = all teams. max_rows: the page, in rows, 1 or more. after: only teams after this id.
+Takes no lock, works on a standby. Errors: 22023 (also a team''s id as user_id).';
 
 CREATE FUNCTION @extschema@.ducto_add_team_credits(
 	team_id uuid,
@@ -127,7 +180,7 @@ CREATE FUNCTION @extschema@.ducto_add_team_credits(
 	metadata jsonb DEFAULT '{}',
 	expires_at timestamptz DEFAULT NULL,
 	idempotency_key text DEFAULT NULL,
-	priority integer DEFAULT 50
+	priority integer DEFAULT NULL
 ) RETURNS @extschema@.ducto_add_credits_result
 LANGUAGE c VOLATILE SUPPORT ducto.call_once SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS 'MODULE_PATHNAME', 'ducto_add_team_credits';
@@ -147,14 +200,14 @@ COMMENT ON FUNCTION @extschema@.ducto_get_team_balance(uuid) IS
 CREATE FUNCTION @extschema@.ducto_add_team_member(
 	team_id uuid,
 	user_id uuid,
-	role text DEFAULT 'member',
+	role text DEFAULT NULL,
 	spend_cap numeric DEFAULT NULL
 ) RETURNS @extschema@.ducto_team_member_result
 LANGUAGE c VOLATILE SUPPORT ducto.call_once SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS 'MODULE_PATHNAME', 'ducto_add_team_member';
 REVOKE ALL ON FUNCTION @extschema@.ducto_add_team_member(uuid, uuid, text, numeric) FROM PUBLIC;
 COMMENT ON FUNCTION @extschema@.ducto_add_team_member(uuid, uuid, text, numeric) IS
-'Adds a user to a team, or updates the role of a member, and the cap when it is given. role: free text, 1 to 255 bytes. spend_cap: credits per UTC month, 0 or more; NULL = no cap for a new member. Who joins again keeps what was spent this month.
+'Adds a user to a team, or updates what is given of a member and leaves the rest. role: free text, 1 to 255 bytes; NULL = as it is, member for a new one. spend_cap: credits per UTC month, 0 or more; NULL = as it is, no cap for a new one; Infinity takes the cap away. Who joins again is new, but keeps what was spent this month.
 Locks the pool. Returns the member. Rejections: team_not_found. Errors: 22004, 22003, 22023.';
 
 CREATE FUNCTION @extschema@.ducto_remove_team_member(team_id uuid, user_id uuid) RETURNS boolean

@@ -54,15 +54,16 @@ static KeptQuery members_count_query = {
 	.types = {UUIDOID}
 };
 
-/* Who joins again keeps the counters; joined_at changes only then. */
+/* Who joins again is new but for the counters. */
 static KeptQuery member_join_query = {
 	.sql = "INSERT INTO ducto.team_members AS m (team_id, user_id, role, spend_cap, month, joined_at)"
-	" VALUES ($1, $2, $4, $5, $3, $6)"
-	" ON CONFLICT (team_id, user_id) DO UPDATE SET role = excluded.role,"
-	"  spend_cap = CASE WHEN m.left_at IS NULL THEN coalesce(excluded.spend_cap, m.spend_cap) ELSE excluded.spend_cap END,"
+	" VALUES ($1, $2, coalesce($4, 'member'), $5, $3, $6)"
+	" ON CONFLICT (team_id, user_id) DO UPDATE SET"
+	"  role = CASE WHEN m.left_at IS NULL AND $4 IS NULL THEN m.role ELSE excluded.role END,"
+	"  spend_cap = CASE WHEN m.left_at IS NULL AND $5 IS NULL AND NOT $7 THEN m.spend_cap ELSE excluded.spend_cap END,"
 	"  joined_at = CASE WHEN m.left_at IS NULL THEN m.joined_at ELSE excluded.joined_at END, left_at = NULL"
-	" RETURNING spend_cap",
-	.types = {UUIDOID, UUIDOID, DATEOID, TEXTOID, NUMERICOID, TIMESTAMPTZOID}
+	" RETURNING role, spend_cap",
+	.types = {UUIDOID, UUIDOID, DATEOID, TEXTOID, NUMERICOID, TIMESTAMPTZOID, BOOLOID}
 };
 
 static KeptQuery member_leave_query = {
@@ -193,24 +194,26 @@ members_count(const pg_uuid_t *team)
 }
 
 /*
- * member_join adds a member to a locked pool, or updates one; cap is the cap
- * then, when capped.
+ * member_join adds a member to a locked pool, or updates one, and tells what
+ * the member is then.
  */
 void
-member_join(const Account *pool, const pg_uuid_t *user, const char *role, bool has_cap, Money *cap, bool *capped)
+member_join(const Account *pool, const pg_uuid_t *user, MemberTerms *terms)
 {
 	QueryArgs	args = {0};
 
 	args_member(&args, pool, user, pool->now);
-	args_text(&args, role);
-	if (has_cap)
-		args_money(&args, *cap);
+	args_text(&args, terms->role);
+	if (terms->capped)
+		args_money(&args, terms->cap);
 	else
 		args_null(&args);
 	args_time(&args, pool->now);
+	args_bool(&args, terms->uncapped);
 	query_run(&member_join_query, &args, SPI_OK_INSERT_RETURNING);
-	*capped = !row_is_null(0, 1);
-	*cap = row_money(0, 1);
+	terms->role = row_text(0, 1);
+	terms->capped = !row_is_null(0, 2);
+	terms->cap = row_money(0, 2);
 }
 
 /*

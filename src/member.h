@@ -11,14 +11,22 @@ typedef enum MemberState
 	MEMBER_ABSENT
 } MemberState;
 
+/* What a member is to be, and is then. */
+typedef struct MemberTerms
+{
+	const char *role;			/* NULL: as it is */
+	bool		capped;			/* cap is given */
+	bool		uncapped;		/* the cap is to go */
+	Money		cap;
+} MemberTerms;
+
 extern MemberState member_state(const Account *pool, const pg_uuid_t *user, Money amount, bool read_only);
 extern bool member_try_spend(const Account *pool, const pg_uuid_t *user, Money amount);
 extern bool member_apply(const Account *pool, const pg_uuid_t *user, Money spent, Money held);
 extern void member_refund(const Account *pool, const pg_uuid_t *user, Money amount, TimestampTz debited_at);
 extern void members_end_holds(Account *pool, TimestampTz until);
 extern int32 members_count(const pg_uuid_t *team);
-extern void member_join(const Account *pool, const pg_uuid_t *user, const char *role, bool has_cap, Money *cap,
-						bool *capped);
+extern void member_join(const Account *pool, const pg_uuid_t *user, MemberTerms *terms);
 extern bool member_leave(const Account *pool, const pg_uuid_t *user);
 
 #endif

@@ -4,17 +4,23 @@
  */
 #include "postgres.h"
 
+#include "utils/fmgrprotos.h"
+#include "utils/numeric.h"
+#include "utils/tuplestore.h"
+
 #include "args.h"
 #include "key.h"
 #include "member.h"
 #include "period.h"
 #include "query.h"
+#include "reads.h"
 #include "reservation.h"
 #include "result.h"
 #include "roll.h"
 #include "uuidv7.h"
 
 PG_FUNCTION_INFO_V1(ducto_create_team);
+PG_FUNCTION_INFO_V1(ducto_list_teams);
 PG_FUNCTION_INFO_V1(ducto_get_team_balance);
 PG_FUNCTION_INFO_V1(ducto_add_team_member);
 PG_FUNCTION_INFO_V1(ducto_remove_team_member);
@@ -24,6 +30,32 @@ PG_FUNCTION_INFO_V1(ducto_deduct_team);
 static KeptQuery team_insert_query = {
 	.sql = "INSERT INTO ducto.teams (id, name, created_at) VALUES ($1, $2, $3)",
 	.types = {UUIDOID, TEXTOID, TIMESTAMPTZOID}
+};
+
+/* Waits for another call with the key; that one's team is then the team. */
+static KeptQuery team_key_query = {
+	.sql = "INSERT INTO ducto.team_keys (idempotency_key, team_id) VALUES ($1, $2) ON CONFLICT (idempotency_key) DO NOTHING",
+	.types = {TEXTOID, UUIDOID}
+};
+
+static KeptQuery team_of_key_query = {
+	.sql = "SELECT t.id, t.name FROM ducto.team_keys k JOIN ducto.teams t ON t.id = k.team_id WHERE k.idempotency_key = $1",
+	.types = {TEXTOID}
+};
+
+#define TEAM_COLUMNS \
+	"t.id, t.name, t.created_at," \
+	" (SELECT count(*)::integer FROM ducto.team_members c WHERE c.team_id = t.id AND c.left_at IS NULL)"
+
+static KeptQuery teams_query = {
+	.sql = "SELECT " TEAM_COLUMNS ", NULL::text FROM ducto.teams t WHERE t.id > $1 ORDER BY t.id LIMIT $2",
+	.types = {UUIDOID, INT4OID}
+};
+
+static KeptQuery teams_of_user_query = {
+	.sql = "SELECT " TEAM_COLUMNS ", m.role FROM ducto.team_members m JOIN ducto.teams t ON t.id = m.team_id"
+	" WHERE m.user_id = $3 AND m.left_at IS NULL AND m.team_id > $1 ORDER BY m.team_id LIMIT $2",
+	.types = {UUIDOID, INT4OID, UUIDOID}
 };
 
 static KeptQuery team_name_query = {
@@ -48,54 +80,176 @@ typedef struct TeamDeduction
 	char	   *model;
 } TeamDeduction;
 
-/*
- * Make the row of a team and its pool, locked.
- */
-static void
-team_insert(Account *pool, const char *name)
+/* What ducto_create_team is asked for, and the team that it makes. */
+typedef struct TeamRequest
 {
-	TimestampTz now = GetCurrentTimestamp();
 	pg_uuid_t	id;
-	QueryArgs	args = {0};
+	char	   *name;
+	Money		amount;
+	char	   *key;
+	TimestampTz now;
+} TeamRequest;
 
-	uuidv7_make(&id, now);
-	args_uuid(&args, &id);
-	args_text(&args, name);
-	args_time(&args, now);
-	query_run(&team_insert_query, &args, SPI_OK_INSERT);
-	account_create(&id, "team");
-	account_lock_team(&id, pool);
+/*
+ * Find the team that the key of a request has made, or take the key. True: it
+ * was made before, and the request tells that team.
+ */
+static bool
+team_replay(TeamRequest *request)
+{
+	QueryArgs	args = {0};
+	QueryArgs	key = {0};
+
+	if (request->key == NULL)
+		return false;
+	args_text(&args, request->key);
+	args_uuid(&args, &request->id);
+	if (query_run(&team_key_query, &args, SPI_OK_INSERT) == 1)
+		return false;
+	args_text(&key, request->key);
+	if (query_run(&team_of_key_query, &key, SPI_OK_SELECT) != 1)
+		elog(ERROR, "the team of idempotency key \"%s\" is gone", request->key);
+	request->id = row_uuid(0, 1);
+	request->name = row_text(0, 2);
+	return true;
 }
 
 /*
- * ducto_create_team makes a team with an empty pool. Arguments and errors: see
- * its COMMENT.
+ * Make a team and its pool, with what is to be in it.
+ */
+static void
+team_book(const TeamRequest *request)
+{
+	LedgerEntry entry = {.type = TYPE_ADJUSTMENT, .amount = request->amount, .is_credit = true, .expires_at = DT_NOEND};
+	QueryArgs	args = {0};
+	Account		pool;
+
+	args_uuid(&args, &request->id);
+	args_text(&args, request->name);
+	args_time(&args, request->now);
+	query_run(&team_insert_query, &args, SPI_OK_INSERT);
+	account_create(&request->id, "team");
+	if (request->amount == 0)
+		return;
+	account_lock_team(&request->id, &pool);
+	ledger_append(&pool, &entry);
+	account_store(&pool);
+}
+
+/*
+ * ducto_create_team makes a team with a pool of its own, once for a key.
+ * Arguments and errors: see its COMMENT.
  */
 Datum
 ducto_create_team(PG_FUNCTION_ARGS)
 {
-	char	   *name;
-	Money		amount = PG_ARGISNULL(1) ? 0 : arg_money(fcinfo, 1, "initial_balance", MONEY_NOT_NEGATIVE);
-	LedgerEntry entry = {.type = TYPE_ADJUSTMENT, .amount = amount, .is_credit = true, .expires_at = DT_NOEND};
-	Account		pool;
+	TeamRequest request = {.now = GetCurrentTimestamp()};
+	bool		idempotent;
 	ResultRow	row;
 	Datum		result;
 
 	arg_require(fcinfo, 0, "name");
-	name = arg_text(fcinfo, 0, "name");
+	request.name = arg_text(fcinfo, 0, "name");
+	request.amount = PG_ARGISNULL(1) ? 0 : arg_money(fcinfo, 1, "initial_balance", MONEY_NOT_NEGATIVE);
+	request.key = arg_text(fcinfo, 2, "idempotency_key");
 	query_begin();
-	team_insert(&pool, name);
-	if (amount > 0)
-	{
-		ledger_append(&pool, &entry);
-		account_store(&pool);
-	}
+	uuidv7_make(&request.id, request.now);
+	idempotent = team_replay(&request);
+	if (!idempotent)
+		team_book(&request);
 	result_begin(&row, fcinfo);
-	result_uuid(&row, &pool.id);
-	result_text(&row, name);
+	result_uuid(&row, &request.id);
+	result_text(&row, request.name);
+	result_bool(&row, idempotent);
 	result = result_end(&row);
 	query_end();
 	PG_RETURN_DATUM(result);
+}
+
+/* A team of a page, and what is listed of it beside its pool. */
+typedef struct ListedTeam
+{
+	pg_uuid_t	id;
+	char	   *name;
+	TimestampTz created_at;
+	int32		members;
+	char	   *role;			/* NULL for none */
+} ListedTeam;
+
+/*
+ * Read a page of teams after an id: all, or those of a user.
+ */
+static uint64
+teams_page(const pg_uuid_t *user, int max_rows, const pg_uuid_t *after, ListedTeam **teams)
+{
+	static const pg_uuid_t lowest = {{0}};
+	QueryArgs	args = {0};
+	uint64		n;
+
+	args_uuid(&args, after != NULL ? after : &lowest);
+	args_int4(&args, max_rows);
+	if (user != NULL)
+		args_uuid(&args, user);
+	n = query_read(user != NULL ? &teams_of_user_query : &teams_query, &args);
+	*teams = MemoryContextAllocHuge(CurrentMemoryContext, sizeof(ListedTeam) * Max(n, 1));
+	for (uint64 i = 0; i < n; i++)
+	{
+		(*teams)[i].id = row_uuid(i, 1);
+		(*teams)[i].name = row_text(i, 2);
+		(*teams)[i].created_at = row_time(i, 3);
+		(*teams)[i].members = DatumGetInt32(row_datum(i, 4));
+		(*teams)[i].role = row_text(i, 5);
+	}
+	return n;
+}
+
+/*
+ * Append a team to the result of ducto_list_teams, in memory of its own.
+ */
+static void
+team_put(const ListedTeam *team, Tuplestorestate *store, TupleDesc desc)
+{
+	Account		pool;
+	RollTotals	totals;
+	Datum		values[8];
+	bool		nulls[8] = {false};
+
+	query_begin();
+	account_project(&team->id, &pool, DT_NOEND, &totals);
+	values[0] = UUIDPGetDatum(&team->id);
+	values[1] = CStringGetTextDatum(team->name);
+	values[2] = money_to_datum(pool.balance);
+	values[3] = money_to_datum(pool.held);
+	values[4] = money_to_datum(account_available(&pool));
+	values[5] = Int32GetDatum(team->members);
+	nulls[6] = team->role == NULL;
+	values[6] = nulls[6] ? (Datum) 0 : CStringGetTextDatum(team->role);
+	values[7] = TimestampTzGetDatum(team->created_at);
+	tuplestore_putvalues(store, desc, values, nulls);
+	query_end();
+}
+
+/*
+ * ducto_list_teams returns teams with the credits of their pools. It takes no
+ * lock. Arguments and errors: see its COMMENT.
+ */
+Datum
+ducto_list_teams(PG_FUNCTION_ARGS)
+{
+	pg_uuid_t  *user = PG_ARGISNULL(0) ? NULL : PG_GETARG_UUID_P(0);
+	int			max_rows = arg_int_between(fcinfo, 1, "max_rows", 1, PG_INT32_MAX, DEFAULT_PAGE);
+	Tuplestorestate *store = result_set_begin(fcinfo);
+	ListedTeam *teams;
+	uint64		n;
+
+	query_begin();
+	if (user != NULL)
+		account_check_user(user);
+	n = teams_page(user, max_rows, PG_ARGISNULL(2) ? NULL : PG_GETARG_UUID_P(2), &teams);
+	for (uint64 i = 0; i < n; i++)
+		team_put(&teams[i], store, ((ReturnSetInfo *) fcinfo->resultinfo)->setDesc);
+	query_end();
+	return (Datum) 0;
 }
 
 /*
@@ -141,13 +295,17 @@ ducto_add_team_member(PG_FUNCTION_ARGS)
 {
 	pg_uuid_t  *team = arg_uuid(fcinfo, 0, "team_id");
 	pg_uuid_t  *user = arg_uuid(fcinfo, 1, "user_id");
-	char	   *role = arg_text_default(fcinfo, 2, "role", "member");
-	bool		capped = !PG_ARGISNULL(3);
-	Money		cap = capped ? arg_money(fcinfo, 3, "spend_cap", MONEY_NOT_NEGATIVE) : 0;
+	MemberTerms terms = {.role = arg_text(fcinfo, 2, "role")};
 	Rejection	rejection = ACCEPTED;
 	Account		pool;
 	ResultRow	row;
 	Datum		result;
+
+	terms.uncapped = !PG_ARGISNULL(3) && numeric_is_inf(PG_GETARG_NUMERIC(3)) &&
+		DatumGetBool(DirectFunctionCall2(numeric_gt, PG_GETARG_DATUM(3), NumericGetDatum(int64_to_numeric(0))));
+	terms.capped = !PG_ARGISNULL(3) && !terms.uncapped;
+	if (terms.capped)
+		terms.cap = arg_money(fcinfo, 3, "spend_cap", MONEY_NOT_NEGATIVE);
 
 	query_begin();
 	account_check_user(user);
@@ -155,15 +313,15 @@ ducto_add_team_member(PG_FUNCTION_ARGS)
 		rejection = TEAM_NOT_FOUND;
 	else
 	{
-		member_join(&pool, user, role, capped, &cap, &capped);
+		member_join(&pool, user, &terms);
 		account_store(&pool);
 	}
 	result_begin(&row, fcinfo);
 	result_uuid(&row, team);
 	result_uuid(&row, user);
-	result_text(&row, role);
-	if (capped)
-		result_money(&row, cap);
+	result_text(&row, terms.role);
+	if (terms.capped)
+		result_money(&row, terms.cap);
 	else
 		result_null(&row);
 	result = result_end_with_error(&row, rejection);

@@ -71,7 +71,7 @@ SELECT objid::regnamespace AS schema FROM members JOIN pg_namespace n ON n.oid =
 
 -- All tables can be distributed: the account's id, a team's being one, comes first in every unique key. Plans and pricing are small and the same everywhere.
 SELECT indexrelid::regclass AS index, attname FROM members JOIN pg_index ON indrelid = objid JOIN pg_attribute a ON a.attrelid = objid AND a.attnum = indkey[0] JOIN pg_class c ON c.oid = objid
-WHERE kind = 'table' AND indisunique AND relname NOT IN ('plans', 'plan_allowances', 'pricing', 'usage_rollup') AND attname <> CASE relname WHEN 'accounts' THEN 'id' WHEN 'teams' THEN 'id' WHEN 'team_members' THEN 'team_id' ELSE 'account_id' END;
+WHERE kind = 'table' AND indisunique AND relname NOT IN ('plans', 'plan_allowances', 'pricing', 'team_keys', 'usage_rollup') AND attname <> CASE relname WHEN 'accounts' THEN 'id' WHEN 'teams' THEN 'id' WHEN 'team_members' THEN 'team_id' ELSE 'account_id' END;
 
 -- Without a grant nobody can call anything; a table is not even there.
 SET ROLE regress_ducto_none;

@@ -123,7 +123,7 @@ SELECT * FROM pg_temp.members(:'crew');
 SELECT member_count FROM ducto_get_team_balance(:'crew');
 SELECT count(DISTINCT joined_at), bool_and(joined_at <= clock_timestamp()) AS in_the_past FROM ducto_get_team_members(:'crew');
 
--- Adding a member again changes the role, and the cap only when one is given; nobody is counted twice and nobody's place in the list changes.
+-- Adding a member again changes the role and the cap when they are given; nobody is counted twice and nobody's place in the list changes.
 SELECT role, spend_cap FROM ducto_add_team_member(:'crew', :ben, 'admin', 20);
 SELECT role, spend_cap FROM ducto_add_team_member(:'crew', :ben, 'viewer');
 SELECT role, spend_cap FROM ducto_add_team_member(:'crew', :ann, spend_cap => 60);

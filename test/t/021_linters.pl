@@ -38,6 +38,7 @@ my @faults = (
 	[ 'layout', 'sql/a.sql', "-- TO" . "DO: all\n", 'something left to do.*sql/a\.sql:1:' ],
 	[ 'layout', 'script/a.sh', ": # FIX" . "ME\n", 'something left to do.*script/a\.sh:1:' ],
 	[ 'layout', 'src/a.c', "{\n    return;\n}\n", 'blanks where a tab is to be.*src/a\.c:2:' ],
+	[ 'layout', 'sql/a.sql', "-- \xc3\xa9\n", 'ASCII.*sql/a\.sql:1:' ],
 	[ 'layout', 'src/a.h', '/* ' . 'a' x 130 . "*/\n", 'more than 132 characters.*src/a\.h:1' ],
 	[ 'layout', 'script/a.sh', "\n" x 701, 'more than 700 lines.*script/a\.sh' ],
 	[ 'layout', 'sdk/sql/a.sql', "\n" x 701, 'more than 700 lines.*sdk/sql/a\.sql' ],

@@ -204,6 +204,16 @@ export type Results = {
 		expired_amount: number;
 		dry_run: boolean;
 	};
+	ducto_team: {
+		team_id: string | null;
+		name: string | null;
+		balance: number | null;
+		reserved: number | null;
+		available: number | null;
+		member_count: number | null;
+		role: string | null;
+		created_at: string | null;
+	};
 	ducto_team_balance_result: {
 		team_id: string;
 		name: string | null;
@@ -239,6 +249,7 @@ export type Results = {
 	ducto_team_result: {
 		team_id: string;
 		name: string;
+		idempotent: boolean | null;
 	};
 	ducto_top_user: {
 		user_id: string;
@@ -391,6 +402,7 @@ export type Functions = {
 		Args: {
 			name: string;
 			initial_balance?: number | null;
+			idempotency_key?: string | null;
 		};
 		Returns: Results['ducto_team_result'];
 	};
@@ -490,6 +502,14 @@ export type Functions = {
 			user_id: string;
 		};
 		Returns: Results['ducto_spend_cap'][];
+	};
+	ducto_list_teams: {
+		Args: {
+			user_id?: string | null;
+			max_rows?: number | null;
+			after?: string | null;
+		};
+		Returns: Results['ducto_team'][];
 	};
 	ducto_list_transactions: {
 		Args: {
@@ -674,6 +694,13 @@ export type Functions = {
 			to_time: string;
 		};
 		Returns: Results['ducto_top_user'][];
+	};
+	ducto_uuid: {
+		Args: {
+			namespace: string;
+			id: string;
+		};
+		Returns: string;
 	};
 	ducto_validate_pricing: {
 		Args: {
