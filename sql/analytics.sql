@@ -91,48 +91,53 @@ COMMENT ON COLUMN @extschema@.ducto_aggregate_stats_result.avg_daily_spend IS 'C
 COMMENT ON COLUMN @extschema@.ducto_aggregate_stats_result.top_model IS 'The model that most was spent on; NULL without usage.';
 COMMENT ON COLUMN @extschema@.ducto_aggregate_stats_result.top_user IS 'The user who spent most; NULL without usage.';
 
-CREATE FUNCTION @extschema@.ducto_spend_by_user(from_time timestamptz, to_time timestamptz)
+CREATE FUNCTION @extschema@.ducto_spend_by_user(from_time timestamptz DEFAULT NULL, to_time timestamptz DEFAULT NULL)
 RETURNS SETOF @extschema@.ducto_user_spend
 LANGUAGE c STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS 'MODULE_PATHNAME', 'ducto_spend_by_user';
 REVOKE ALL ON FUNCTION @extschema@.ducto_spend_by_user(timestamptz, timestamptz) FROM PUBLIC;
 COMMENT ON FUNCTION @extschema@.ducto_spend_by_user(timestamptz, timestamptz) IS
-'Returns what each user spent, in person and in teams, the largest spend first, then by id. from_time, to_time: the window, both ends included. Refunds are not subtracted.
+'Returns what each user spent, in person and in teams, the largest spend first, then by id. from_time, to_time: the window, both ends included; NULL = the last 30 days, up to now. Refunds are not subtracted.
 Exact at any moment; fast for what ducto_rollup has rolled up. Takes no lock, works on a standby. Errors: 22004, 22023.';
 
-CREATE FUNCTION @extschema@.ducto_spend_by_model(from_time timestamptz, to_time timestamptz)
+CREATE FUNCTION @extschema@.ducto_spend_by_model(from_time timestamptz DEFAULT NULL, to_time timestamptz DEFAULT NULL)
 RETURNS SETOF @extschema@.ducto_model_spend
 LANGUAGE c STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS 'MODULE_PATHNAME', 'ducto_spend_by_model';
 REVOKE ALL ON FUNCTION @extschema@.ducto_spend_by_model(timestamptz, timestamptz) FROM PUBLIC;
 COMMENT ON FUNCTION @extschema@.ducto_spend_by_model(timestamptz, timestamptz) IS
-'Returns what was spent on each model, the largest spend first, then by name in byte order. from_time, to_time: the window, both ends included. Refunds are not subtracted.
+'Returns what was spent on each model, the largest spend first, then by name in byte order. from_time, to_time: the window, both ends included; NULL = the last 30 days, up to now. Refunds are not subtracted.
 Exact at any moment; fast for what ducto_rollup has rolled up. Takes no lock, works on a standby. Errors: 22004, 22023.';
 
-CREATE FUNCTION @extschema@.ducto_top_users(max_rows integer, from_time timestamptz, to_time timestamptz)
+CREATE FUNCTION @extschema@.ducto_top_users(
+	max_rows integer DEFAULT 10,
+	from_time timestamptz DEFAULT NULL,
+	to_time timestamptz DEFAULT NULL
+)
 RETURNS SETOF @extschema@.ducto_top_user
 LANGUAGE c STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS 'MODULE_PATHNAME', 'ducto_top_users';
 REVOKE ALL ON FUNCTION @extschema@.ducto_top_users(integer, timestamptz, timestamptz) FROM PUBLIC;
 COMMENT ON FUNCTION @extschema@.ducto_top_users(integer, timestamptz, timestamptz) IS
-'Returns the users who spent most, in person and in teams, the largest spend first, then by id. max_rows: how many at most. from_time, to_time: the window, both ends included. Refunds are not subtracted.
+'Returns the users who spent most, in person and in teams, the largest spend first, then by id. max_rows: how many at most, 1 or more. from_time, to_time: the window, both ends included; NULL = the last 30 days, up to now. Refunds are not subtracted.
 Exact at any moment; fast for what ducto_rollup has rolled up. Takes no lock, works on a standby. Errors: 22004, 22023.';
 
-CREATE FUNCTION @extschema@.ducto_daily_spend(from_time timestamptz, to_time timestamptz) RETURNS SETOF @extschema@.ducto_day_spend
+CREATE FUNCTION @extschema@.ducto_daily_spend(from_time timestamptz DEFAULT NULL, to_time timestamptz DEFAULT NULL)
+RETURNS SETOF @extschema@.ducto_day_spend
 LANGUAGE c STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS 'MODULE_PATHNAME', 'ducto_daily_spend';
 REVOKE ALL ON FUNCTION @extschema@.ducto_daily_spend(timestamptz, timestamptz) FROM PUBLIC;
 COMMENT ON FUNCTION @extschema@.ducto_daily_spend(timestamptz, timestamptz) IS
-'Returns what was spent on each UTC day, the oldest first; days without usage are left out. from_time, to_time: the window, both ends included; of a day that is partly in it, only that part counts. Refunds are not subtracted.
+'Returns what was spent on each UTC day, the oldest first; days without usage are left out. from_time, to_time: the window, both ends included; NULL = the last 30 days, up to now; of a day that is partly in it, only that part counts. Refunds are not subtracted.
 Exact at any moment; fast for what ducto_rollup has rolled up. Takes no lock, works on a standby. Errors: 22004, 22023.';
 
-CREATE FUNCTION @extschema@.ducto_aggregate_stats(from_time timestamptz, to_time timestamptz)
+CREATE FUNCTION @extschema@.ducto_aggregate_stats(from_time timestamptz DEFAULT NULL, to_time timestamptz DEFAULT NULL)
 RETURNS @extschema@.ducto_aggregate_stats_result
 LANGUAGE c STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS 'MODULE_PATHNAME', 'ducto_aggregate_stats';
 REVOKE ALL ON FUNCTION @extschema@.ducto_aggregate_stats(timestamptz, timestamptz) FROM PUBLIC;
 COMMENT ON FUNCTION @extschema@.ducto_aggregate_stats(timestamptz, timestamptz) IS
-'Returns the figures of a window: credits spent, active users, the average of the days that had usage, the model and the user with the largest spend (ties: by name, by id). from_time, to_time: the window, both ends included. Refunds are not subtracted.
+'Returns the figures of a window: credits spent, active users, the average of the days that had usage, the model and the user with the largest spend (ties: by name, by id). from_time, to_time: the window, both ends included; NULL = the last 30 days, up to now. Refunds are not subtracted.
 Exact at any moment; fast for what ducto_rollup has rolled up. Takes no lock, works on a standby. Errors: 22004, 22023.';
 
 CREATE FUNCTION @extschema@.ducto_rollup(max_rows integer DEFAULT NULL) RETURNS bigint

@@ -26,6 +26,12 @@ PG_FUNCTION_INFO_V1(ducto_aggregate_stats);
 #define EARLIEST	(-INT64CONST(9000000000000000000))
 #define LATEST		INT64CONST(9000000000000000000)
 
+/* How long a window is when nothing is said. */
+#define DEFAULT_DAYS	30
+
+/* How many users ducto_top_users returns when nothing is said. */
+#define DEFAULT_TOP		10
+
 /* How far ahead of a result users are fetched into the cache. */
 #define PREFETCHED	8
 
@@ -163,14 +169,15 @@ read_periods(Window *window, int level, TimestampTz from, TimestampTz to)
 }
 
 /*
- * Open the window of a function, whose arguments it is from the nth on.
+ * Open the window of a function, whose arguments it is from the nth on: the
+ * last 30 days up to now where they are NULL.
  */
 static void
 window_open(FunctionCallInfo fcinfo, int n, int wanted, Window *window)
 {
 	memset(window, 0, sizeof(Window));
-	window->from = arg_time(fcinfo, n, "from_time");
-	window->to = arg_time(fcinfo, n + 1, "to_time");
+	window->to = PG_ARGISNULL(n + 1) ? GetCurrentTimestamp() : arg_time(fcinfo, n + 1, "to_time");
+	window->from = PG_ARGISNULL(n) ? window->to - DEFAULT_DAYS * USECS_PER_DAY : arg_time(fcinfo, n, "from_time");
 	if (window->from > window->to)
 		arg_reject("from_time", timestamptz_to_str(window->from), "\"from_time\" must not be after \"to_time\".");
 	window->from = Max(window->from, EARLIEST);
@@ -281,11 +288,9 @@ ducto_spend_by_user(PG_FUNCTION_ARGS)
 Datum
 ducto_top_users(PG_FUNCTION_ARGS)
 {
-	int			max_rows;
+	int			max_rows = arg_int_between(fcinfo, 0, "max_rows", 1, PG_INT32_MAX, DEFAULT_TOP);
 	Window		window;
 
-	arg_require(fcinfo, 0, "max_rows");
-	max_rows = arg_int_between(fcinfo, 0, "max_rows", 1, PG_INT32_MAX, 1);
 	window_open(fcinfo, 1, SUM_USERS, &window);
 	window_sum(&window);
 	return result_users(fcinfo, &window, max_rows, false);

@@ -85,8 +85,8 @@ DECLARE
 BEGIN
 	FOR bad IN SELECT format('%I(%s%s)', f, CASE f WHEN 'ducto_top_users' THEN '1, ' END, w) AS call
 		FROM unnest('{ducto_spend_by_user, ducto_spend_by_model, ducto_top_users, ducto_daily_spend, ducto_aggregate_stats}'::text[]) WITH ORDINALITY c(f, i),
-			(VALUES (1, 'NULL, now()'), (2, 'now(), NULL'), (3, '''2024-01-02'', ''2024-01-01'''), (4, '''-infinity'', now()'), (5, 'now(), ''infinity''')) v(j, w)
-		UNION ALL SELECT unnest('{"ducto_top_users(NULL, now(), now())", "ducto_top_users(0, now(), now())", "ducto_top_users(-1, now(), now())", "ducto_rollup(0)", "ducto_rollup(-1)"}'::text[])
+			(VALUES (3, '''2024-01-02'', ''2024-01-01'''), (4, '''-infinity'', now()'), (5, 'now(), ''infinity''')) v(j, w)
+		UNION ALL SELECT unnest('{"ducto_top_users(0, now(), now())", "ducto_top_users(-1, now(), now())", "ducto_rollup(0)", "ducto_rollup(-1)"}'::text[])
 	LOOP
 		BEGIN
 			EXECUTE 'SELECT FROM ' || bad.call;
@@ -240,4 +240,11 @@ CALL ducto_sweep();
 RESET client_min_messages;
 SELECT r.next_xact > l.xact AS rolled_up FROM ducto.usage_rollup r, (SELECT max(xact) AS xact FROM ducto.ledger WHERE type = 'usage') l WHERE r.hours = 0;
 EXECUTE stats;
+-- Without a window it is the last 30 days, up to now; without one end, 30 days before the other, or now.
+SELECT (SELECT count(*) FROM ducto_spend_by_user()) = (SELECT count(*) FROM ducto_spend_by_user(now() - interval '30 days', now())) AS users,
+	(SELECT count(*) FROM ducto_spend_by_model(NULL, NULL)) = (SELECT count(*) FROM ducto_spend_by_model(now() - interval '30 days', now())) AS models,
+	(SELECT count(*) FROM ducto_top_users()) = (SELECT count(*) FROM ducto_top_users(10, now() - interval '30 days', now())) AS top,
+	(SELECT count(*) FROM ducto_daily_spend(to_time => now())) = (SELECT count(*) FROM ducto_daily_spend(now() - interval '30 days', now())) AS days,
+	(SELECT active_users FROM ducto_aggregate_stats(from_time => now() - interval '1 day')) = (SELECT active_users FROM ducto_aggregate_stats(now() - interval '1 day', now())) AS active;
+
 SELECT * FROM ducto_verify();

@@ -331,8 +331,8 @@ export type Functions = {
 	};
 	ducto_aggregate_stats: {
 		Args: {
-			from_time: string;
-			to_time: string;
+			from_time?: string | null;
+			to_time?: string | null;
 		};
 		Returns: Results['ducto_aggregate_stats_result'];
 	};
@@ -408,8 +408,8 @@ export type Functions = {
 	};
 	ducto_daily_spend: {
 		Args: {
-			from_time: string;
-			to_time: string;
+			from_time?: string | null;
+			to_time?: string | null;
 		};
 		Returns: Results['ducto_day_spend'][];
 	};
@@ -668,15 +668,15 @@ export type Functions = {
 	};
 	ducto_spend_by_model: {
 		Args: {
-			from_time: string;
-			to_time: string;
+			from_time?: string | null;
+			to_time?: string | null;
 		};
 		Returns: Results['ducto_model_spend'][];
 	};
 	ducto_spend_by_user: {
 		Args: {
-			from_time: string;
-			to_time: string;
+			from_time?: string | null;
+			to_time?: string | null;
 		};
 		Returns: Results['ducto_user_spend'][];
 	};
@@ -689,9 +689,9 @@ export type Functions = {
 	};
 	ducto_top_users: {
 		Args: {
-			max_rows: number;
-			from_time: string;
-			to_time: string;
+			max_rows?: number | null;
+			from_time?: string | null;
+			to_time?: string | null;
 		};
 		Returns: Results['ducto_top_user'][];
 	};
