@@ -121,7 +121,7 @@ AS 'MODULE_PATHNAME', 'ducto_get_user_plan';
 REVOKE ALL ON FUNCTION @extschema@.ducto_get_user_plan(uuid) FROM PUBLIC;
 COMMENT ON FUNCTION @extschema@.ducto_get_user_plan(uuid) IS
 'Returns the plan of a user: its id, name, free allowance in credits per UTC month, features and billing rules. Without a plan: plan_id NULL, no allowance, no features, strict.
-Takes no lock, works on a standby. Errors: 22004.';
+Takes no lock, works on a standby. Errors: 22004, 22023.';
 
 CREATE FUNCTION @extschema@.ducto_check_allowance(user_id uuid)
 RETURNS @extschema@.ducto_allowance_result
@@ -130,7 +130,7 @@ AS 'MODULE_PATHNAME', 'ducto_check_allowance';
 REVOKE ALL ON FUNCTION @extschema@.ducto_check_allowance(uuid) FROM PUBLIC;
 COMMENT ON FUNCTION @extschema@.ducto_check_allowance(uuid) IS
 'Returns what a user''s plan allows in this UTC month, what of it is used and what remains, in credits, and the first and last day of the month. Without a plan: plan_id NULL and zeros.
-Takes no lock, works on a standby. Errors: 22004.';
+Takes no lock, works on a standby. Errors: 22004, 22023.';
 
 CREATE FUNCTION @extschema@.ducto_increment_usage_window(user_id uuid, plan_id text, amount numeric)
 RETURNS @extschema@.ducto_allowance_result

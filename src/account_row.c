@@ -182,16 +182,25 @@ account_require_user(const Account *acc)
 }
 
 /*
- * account_check_user rejects the id of a team as that of a user who acts for
- * another account.
+ * account_read_user reads the row of a user's account in the snapshot of the
+ * calling statement. A team's id is an error.
+ */
+void
+account_read_user(const pg_uuid_t *user, Account *acc)
+{
+	account_load(user, acc, ACCOUNT_READ);
+	account_require_user(acc);
+}
+
+/*
+ * account_check_user rejects the id of a team as that of a user.
  */
 void
 account_check_user(const pg_uuid_t *user)
 {
 	Account		acc;
 
-	account_load(user, &acc, ACCOUNT_READ);
-	account_require_user(&acc);
+	account_read_user(user, &acc);
 }
 
 /*

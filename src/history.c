@@ -217,17 +217,14 @@ page_result(FunctionCallInfo fcinfo, LedgerPage *page, const pg_uuid_t *before)
  * Start a page with the whole ledger of an account.
  */
 static void
-page_begin(LedgerPage *page, const pg_uuid_t *account, ArrayType *types)
+page_begin(LedgerPage *page, const Account *acc, ArrayType *types)
 {
-	Account		acc;
-
 	memset(page, 0, sizeof(LedgerPage));
-	account_load(account, &acc, ACCOUNT_READ);
-	page->account = account;
+	page->account = &acc->id;
 	page->types = types;
 	page->usage = types != NULL && CheckTypes(types);
-	page->team = acc.team;
-	page->high = acc.last_seq;
+	page->team = acc->team;
+	page->high = acc->last_seq;
 }
 
 /*
@@ -237,10 +234,12 @@ page_begin(LedgerPage *page, const pg_uuid_t *account, ArrayType *types)
 Datum
 transactions_read(FunctionCallInfo fcinfo, const pg_uuid_t *account, int max_rows, const pg_uuid_t *before)
 {
+	Account		acc;
 	LedgerPage	page;
 
 	query_begin();
-	page_begin(&page, account, NULL);
+	account_load(account, &acc, ACCOUNT_READ);
+	page_begin(&page, &acc, NULL);
 	page.max_rows = max_rows;
 	page_result(fcinfo, &page, before);
 	query_end();
@@ -258,10 +257,12 @@ ducto_list_transactions(PG_FUNCTION_ARGS)
 	ArrayType  *types = PG_ARGISNULL(1) ? NULL : PG_GETARG_ARRAYTYPE_P(1);
 	int			max_rows = arg_int_between(fcinfo, 4, "max_rows", 1, PG_INT32_MAX, DEFAULT_PAGE);
 	int			skip_rows = arg_int_between(fcinfo, 5, "skip_rows", 0, PG_INT32_MAX, 0);
+	Account		acc;
 	LedgerPage	page;
 
 	query_begin();
-	page_begin(&page, account, types);
+	account_load(account, &acc, ACCOUNT_READ);
+	page_begin(&page, &acc, types);
 	page_window(fcinfo, 2, &page);
 	page.max_rows = max_rows;
 	page.skip_rows = skip_rows;
@@ -281,11 +282,13 @@ ducto_list_usage_events(PG_FUNCTION_ARGS)
 	pg_uuid_t  *user = arg_uuid(fcinfo, 0, "user_id");
 	int			max_rows = arg_int_between(fcinfo, 3, "max_rows", 1, PG_INT32_MAX, DEFAULT_PAGE);
 	int			skip_rows = arg_int_between(fcinfo, 4, "skip_rows", 0, PG_INT32_MAX, 0);
+	Account		acc;
 	LedgerPage	page;
 	QueryArgs	args = {0};
 
 	query_begin();
-	page_begin(&page, user, NULL);
+	account_read_user(user, &acc);
+	page_begin(&page, &acc, NULL);
 	page_window(fcinfo, 1, &page);
 	args_uuid(&args, user);
 	args_int8(&args, page.low);
@@ -294,7 +297,7 @@ ducto_list_usage_events(PG_FUNCTION_ARGS)
 	args_time(&args, PG_ARGISNULL(2) ? DT_NOEND : PG_GETARG_TIMESTAMPTZ(2));
 	args_int8(&args, max_rows);
 	args_int8(&args, skip_rows);
-	args_int8(&args, page.team ? 0 : Max(page.high - page.low, 0) - count_rare(&page, construct_empty_array(TEXTOID), false));
+	args_int8(&args, Max(page.high - page.low, 0) - count_rare(&page, construct_empty_array(TEXTOID), false));
 	query_read_into(fcinfo, &usage_query, &args);
 	query_end();
 	return (Datum) 0;

@@ -35,7 +35,10 @@ ducto_set_user_plan(PG_FUNCTION_ARGS)
 
 	query_begin();
 	if (plan_id != NULL && !plan_is_assignable(plan_id))
+	{
+		account_check_user(user);
 		rejection = PLAN_NOT_FOUND;
+	}
 	else
 	{
 		account_lock_or_create(user, &acc);
@@ -75,7 +78,7 @@ user_plan_read(FunctionCallInfo fcinfo, const pg_uuid_t *user)
 	Datum		result;
 
 	query_begin();
-	account_load(user, &acc, ACCOUNT_READ);
+	account_read_user(user, &acc);
 	result_begin(&row, fcinfo);
 	result_uuid(&row, user);
 	result_text(&row, plan->id);
@@ -140,7 +143,7 @@ ducto_check_allowance(PG_FUNCTION_ARGS)
 	Datum		result;
 
 	query_begin();
-	account_load(user, &acc, ACCOUNT_READ);
+	account_read_user(user, &acc);
 	result = allowance_result(fcinfo, &acc, acc.plan.id, acc.plan.free_allowance, ACCEPTED);
 	query_end();
 	PG_RETURN_DATUM(result);
@@ -186,7 +189,7 @@ ducto_increment_usage_window(PG_FUNCTION_ARGS)
 	}
 	else
 	{
-		account_load(user, &acc, ACCOUNT_READ);
+		account_read_user(user, &acc);
 		result = allowance_result(fcinfo, &acc, NULL, 0, PLAN_NOT_FOUND);
 	}
 	query_end();
@@ -211,7 +214,7 @@ ducto_check_feature(PG_FUNCTION_ARGS)
 	arg_require(fcinfo, 1, "feature");
 	feature = arg_text(fcinfo, 1, "feature");
 	query_begin();
-	account_load(user, &acc, ACCOUNT_READ);
+	account_read_user(user, &acc);
 	value.type = jbvNull;
 	has_feature = plan_has_feature(&acc.plan, feature, &value);
 	result_begin(&row, fcinfo);

@@ -617,6 +617,7 @@ ducto_can_afford(PG_FUNCTION_ARGS)
 	request.operation_type = arg_text_default(fcinfo, 3, "operation_type", "usage");
 	query_begin();
 	account_project(request.user, &acc, DT_NOEND, &totals);
+	account_require_user(&acc);
 	reserve_terms(&request, &acc, true, &terms);
 	rejection = afford_decide(&acc, &request, &terms);
 	result_begin(&row, fcinfo);

@@ -29,6 +29,7 @@ PG_FUNCTION_INFO_V1(ducto_sdk_create_lease);
 PG_FUNCTION_INFO_V1(ducto_sdk_settle_lease);
 PG_FUNCTION_INFO_V1(ducto_sdk_renew_lease);
 PG_FUNCTION_INFO_V1(ducto_sdk_plan_uuid);
+PG_FUNCTION_INFO_V1(ducto_sdk_user);
 
 #define DEFAULT_TTL_SECONDS	600
 
@@ -433,6 +434,21 @@ ducto_sdk_renew_lease(PG_FUNCTION_ARGS)
 	answer = lease_answer(&reserved, rejection);
 	query_end();
 	PG_RETURN_DATUM(answer);
+}
+
+/*
+ * ducto.sdk_user returns the id of a user, which is neither NULL nor that of a
+ * team.
+ */
+Datum
+ducto_sdk_user(PG_FUNCTION_ARGS)
+{
+	pg_uuid_t  *user = arg_uuid(fcinfo, 0, "p_user_id");
+
+	query_begin();
+	account_check_user(user);
+	query_end();
+	PG_RETURN_UUID_P(user);
 }
 
 /*

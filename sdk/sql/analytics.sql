@@ -64,6 +64,13 @@ REVOKE ALL ON FUNCTION ducto.sdk_uuid(text) FROM PUBLIC;
 COMMENT ON FUNCTION ducto.sdk_uuid(text) IS
 'For ducto_sdk: reads a uuid; NULL when it is none.';
 
+CREATE FUNCTION ducto.sdk_user(p_user_id uuid) RETURNS uuid
+LANGUAGE c STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS 'MODULE_PATHNAME', 'ducto_sdk_user';
+REVOKE ALL ON FUNCTION ducto.sdk_user(uuid) FROM PUBLIC;
+COMMENT ON FUNCTION ducto.sdk_user(uuid) IS
+'For the lists of the SDKs: the id, unless it is NULL or a team''s. Errors: 22004, 22023.';
+
 CREATE FUNCTION ducto.sdk_entries(
 	p_user_id uuid,
 	p_types text[],
@@ -81,7 +88,6 @@ BEGIN ATOMIC
 		FROM ducto.ledger l
 		WHERE l.account_id = p_user_id AND (p_types IS NULL OR CASE l.type WHEN 'expiry' THEN 'adjustment' ELSE l.type END = ANY (p_types))
 		AND (p_from IS NULL OR l.created_at >= p_from) AND (p_to IS NULL OR l.created_at <= p_to)
-		AND EXISTS (SELECT FROM ducto.accounts a WHERE a.id = p_user_id AND a.kind = 'user')
 	), of_teams AS (
 		SELECT l.account_id, l.seq, l.id, l.created_at FROM ducto.ledger l
 		WHERE l.actor = p_user_id AND l.type = 'usage' AND (p_types IS NULL OR 'team_usage' = ANY (p_types))
@@ -121,12 +127,12 @@ RETURNS TABLE (id uuid, user_id uuid, amount numeric, type text, reference_type 
 LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 BEGIN ATOMIC
 	SELECT e.id, e.user_id, e.amount, e.type, e.reference_type, e.reference_id, e.metadata, e.created_at, e.total_count
-	FROM ducto.sdk_entries(p_user_id, p_types, p_from_date, p_to_date, coalesce(p_limit, 50), coalesce(p_offset, 0)) e;
+	FROM ducto.sdk_entries(ducto.sdk_user(p_user_id), p_types, p_from_date, p_to_date, coalesce(p_limit, 50), coalesce(p_offset, 0)) e;
 END;
 REVOKE ALL ON FUNCTION @extschema@.list_user_transactions(uuid, text[], timestamptz, timestamptz, integer, integer) FROM PUBLIC;
 COMMENT ON FUNCTION @extschema@.list_user_transactions(uuid, text[], timestamptz, timestamptz, integer, integer) IS
 'The ledger of a user for the SDKs, newest first; what the user spent from a team''s pool is team_usage, an expiry an adjustment with metadata.reason credit_expired. metadata has model, idempotency_key, allowance_consumed, team_id and balance_after too.
-p_types: only entries of these types; NULL = all. p_from_date, p_to_date: the window, both ends included. p_limit, p_offset: the page, in rows. total_count: entries on all pages. Takes no lock.';
+p_types: only entries of these types; NULL = all. p_from_date, p_to_date: the window, both ends included. p_limit, p_offset: the page, in rows. total_count: entries on all pages. Takes no lock. SQL errors: 22004, 22023.';
 
 CREATE FUNCTION @extschema@.list_usage_events(
 	p_user_id uuid,
@@ -140,9 +146,9 @@ RETURNS TABLE (id uuid, user_id uuid, amount numeric, type text, reference_type 
 LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 BEGIN ATOMIC
 	SELECT e.id, e.user_id, e.amount, e.type, e.reference_type, e.reference_id, e.metadata, e.created_at, e.total_count
-	FROM ducto.sdk_entries(p_user_id, ARRAY['usage', 'team_usage'], p_from_date, p_to_date, coalesce(p_limit, 50),
+	FROM ducto.sdk_entries(ducto.sdk_user(p_user_id), ARRAY['usage', 'team_usage'], p_from_date, p_to_date, coalesce(p_limit, 50),
 		coalesce(p_offset, 0)) e;
 END;
 REVOKE ALL ON FUNCTION @extschema@.list_usage_events(uuid, timestamptz, timestamptz, integer, integer) FROM PUBLIC;
 COMMENT ON FUNCTION @extschema@.list_usage_events(uuid, timestamptz, timestamptz, integer, integer) IS
-'What a user used, personal and in teams, for the SDKs: as list_user_transactions, of the types usage and team_usage. Takes no lock.';
+'What a user used, personal and in teams, for the SDKs: as list_user_transactions, of the types usage and team_usage. Takes no lock. SQL errors: 22004, 22023.';

@@ -558,7 +558,6 @@ SELECT amount, total_count FROM ducto_list_usage_events(:dina, :'t1', :'t2');
 SELECT amount, total_count FROM ducto_list_usage_events(:dina, to_time => :'t1');
 SELECT amount, total_count FROM ducto_list_usage_events(:dina, from_time => :'t1', max_rows => 1);
 SELECT count(*) FROM ducto_list_usage_events(:dina, :'t2');
-SELECT count(*) FROM ducto_list_usage_events(:'nova');
 SELECT amount, team_id = :'nova' AS nova FROM ducto_list_usage_events(:cleo, :'t0');
 
 -- A pool has a past like any account.

@@ -100,13 +100,20 @@ SELECT * FROM expire_credits();
 -- lists: newest first, with the types and the metadata that the clients read
 SELECT amount, type, reference_type, reference_id = :'tx' AS of_tx, metadata - 'team_id' AS metadata, metadata ->> 'team_id' = :'team' AS team,
 	total_count FROM list_user_transactions('00000000-0000-4000-8000-000000000001');
+\set VERBOSITY sqlstate
+SELECT * FROM list_user_transactions(NULL);
+SELECT * FROM list_usage_events(NULL);
+SELECT * FROM list_user_transactions(:'team');
+SELECT * FROM list_usage_events(:'team');
+SELECT get_user_plan(:'team');
+SELECT check_plan_allowance(:'team');
+\set VERBOSITY default
 SELECT amount, type, total_count FROM list_user_transactions('00000000-0000-4000-8000-000000000001', ARRAY['adjustment', 'team_usage']);
 SELECT amount, type, total_count FROM list_user_transactions('00000000-0000-4000-8000-000000000001', NULL, NULL, NULL, 2, 3);
 SELECT amount, type, total_count FROM list_user_transactions('00000000-0000-4000-8000-000000000001', NULL, now() + interval '1 day', NULL, 2, 3);
 SELECT amount, type, reference_type, reference_id, total_count FROM list_usage_events('00000000-0000-4000-8000-000000000001');
 SELECT amount, type, total_count FROM list_usage_events('00000000-0000-4000-8000-000000000001', NULL, NULL, 1, 1);
 SELECT count(*) FROM list_user_transactions('00000000-0000-4000-8000-0000000000aa');
-SELECT count(*) AS of_a_team FROM list_user_transactions(:'team');
 SELECT column_name, ordinal_position, data_type FROM (
 	SELECT unnest(proargnames[7:]), generate_series(1, 9), format_type(unnest(proallargtypes[7:]), NULL)
 	FROM pg_proc WHERE proname = 'list_user_transactions') c(column_name, ordinal_position, data_type);
