@@ -8,6 +8,7 @@
 #include "lib/stringinfo.h"
 #include "miscadmin.h"
 #include "utils/builtins.h"
+#include "utils/hsearch.h"
 
 #include "jsonout.h"
 #include "pricing.h"
@@ -24,7 +25,7 @@ typedef struct Inspection
 {
 	List	   *problems;		/* of PricingProblem */
 	JsonOut		out;			/* the normal form */
-	List	   *plan_names;		/* seen */
+	HTAB	   *plan_names;		/* seen; NULL until there is one */
 } Inspection;
 
 /* The members of an object, in the order of its rules. */
@@ -523,25 +524,39 @@ inspect_operation(Inspection *in, const char *path, const char *name, const Json
 }
 
 /*
+ * Note the name of a plan, of NAME_MAX_BYTES at most. False: another plan has
+ * it.
+ */
+static bool
+plan_name_note(Inspection *in, const char *name)
+{
+	bool		found;
+
+	if (in->plan_names == NULL)
+	{
+		HASHCTL		control = {.keysize = NAME_MAX_BYTES + 1, .entrysize = NAME_MAX_BYTES + 1,
+			.hcxt = CurrentMemoryContext};
+
+		in->plan_names = hash_create("ducto plan names", 64, &control, HASH_ELEM | HASH_STRINGS | HASH_CONTEXT);
+	}
+	hash_search(in->plan_names, name, HASH_ENTER, &found);
+	return !found;
+}
+
+/*
  * Check a plan's name, which is unique, and push it.
  */
 static void
 inspect_plan_name(Inspection *in, const char *path, const JsonbValue *value)
 {
 	char	   *name = NULL;
-	bool		known = false;
-	ListCell   *cell;
 
 	if (value->type == jbvString && value->val.string.len >= 1 && value->val.string.len <= NAME_MAX_BYTES)
 		name = value_text(value);
 	else
 		problem_add(in, path, "must be a text of 1 to %d bytes", NAME_MAX_BYTES);
-	foreach(cell, in->plan_names)
-		known |= name != NULL && strcmp(lfirst(cell), name) == 0;
-	if (known)
+	if (name != NULL && !plan_name_note(in, name))
 		problem_add(in, path, "is the name of another plan too");
-	else if (name != NULL)
-		in->plan_names = lappend(in->plan_names, name);
 	jsonout_text(&in->out, name != NULL ? name : "");
 }
 

@@ -264,4 +264,10 @@ COMMIT;
 
 -- Neutral pricing for who comes next: no plans, a floor of 5.
 SELECT error FROM ducto_set_active_pricing('{"models": {"_default": "0"}, "min_balance": 5}');
+-- A configuration is checked in one pass, however large: 40,000 plans take a fraction of a second, and compared pair by pair more than this.
+SET statement_timeout = '20s';
+SELECT * FROM ducto_validate_pricing((SELECT jsonb_build_object('models', '{"_default": "1"}'::jsonb, 'plans',
+	jsonb_object_agg('plan' || n, jsonb_build_object('name', 'Plan ' || least(n, 39999)))) FROM generate_series(1, 40000) AS n));
+RESET statement_timeout;
+
 SELECT * FROM ducto_verify();
