@@ -12,23 +12,24 @@ export function sign(claims, secret) {
 	return `${text}.${mac(text, secret).toString('base64url')}`;
 }
 
-// Returns the claims of a token, or throws.
+// Returns the claims of a token, or throws with PostgREST's code.
 export function verify(token, secret) {
-	const [header, payload, signature, ...rest] = token.split('.');
+	const parts = token.split('.');
+	const [header, payload, signature] = parts;
 
-	if (signature === undefined || rest.length > 0) {
-		throw new Error('Expected 3 parts in JWT');
+	if (parts.length !== 3) {
+		throw Object.assign(new Error(`Expected 3 parts in JWT; got ${parts.length}`), { code: 'PGRST301' });
 	}
 	const given = Buffer.from(signature, 'base64url');
 	const expected = mac(`${header}.${payload}`, secret);
 
-	if (decode(header).alg !== 'HS256' || given.length !== expected.length || !timingSafeEqual(given, expected)) {
-		throw new Error('JWSError JWSInvalidSignature');
+	if (given.length !== expected.length || !timingSafeEqual(given, expected) || decode(header).alg !== 'HS256') {
+		throw Object.assign(new Error('No suitable key or wrong key type'), { code: 'PGRST301' });
 	}
 	const claims = decode(payload);
 
 	if (claims.exp !== undefined && claims.exp <= Date.now() / 1000) {
-		throw new Error('JWT expired');
+		throw Object.assign(new Error('JWT expired'), { code: 'PGRST303' });
 	}
 	return claims;
 }

@@ -44,7 +44,7 @@ const admin = new pg.Client();
 await admin.connect();
 try {
 	await admin.query(setUp);
-	await run('.', {}, process.execPath, '--test');
+	await run('.', {}, process.execPath, '--test', '--test-concurrency=1');
 	const standin = await start(secret);
 
 	await run('../../examples/supabase', {

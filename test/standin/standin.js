@@ -1,62 +1,33 @@
-// A small stand-in for PostgREST's RPC endpoint: POST /rest/v1/rpc/NAME runs a
-// function of schema public with what PostgREST sends to the server for it. It
-// is for tests; all that they do not need is left out.
+// A stand-in for PostgREST's RPC endpoint: /rest/v1/rpc/NAME runs a function of
+// an exposed schema with what PostgREST sends to the server for it, in the way
+// of PostgREST 16.2: its statements, statuses, codes and headers. It is for
+// tests: tables, embedding, casts, CSV and the root are left out.
 
 import { createServer } from 'node:http';
 import pg from 'pg';
+import { Failure, failureOf } from './errors.js';
 import { verify } from './jwt.js';
+import { requestOf } from './request.js';
+import { findFunction, statementOf } from './statement.js';
 
-const quote = pg.escapeIdentifier;
+// The settings of the roles that the login role can become: those that the
+// server knows in this very session, and that the role may set.
+const roleSettingsQuery = `
+	WITH setting AS (
+		SELECT r.rolname, split_part(s, '=', 1) AS name, substr(s, strpos(s, '=') + 1) AS value
+		FROM pg_auth_members m JOIN pg_roles r ON r.oid = m.roleid, unnest(r.rolconfig) s
+		WHERE m.member = current_user::regrole)
+	SELECT rolname, json_object_agg(s.name, s.value) AS settings
+	FROM setting s JOIN pg_settings p ON p.name = s.name
+	WHERE p.context = 'user' GRANTED
+	GROUP BY rolname`;
 
-class Failure extends Error {
-	constructor(status, code, message, details = null, hint = null) {
-		super(message);
-		this.status = status;
-		this.body = { code, message, details, hint };
-	}
-}
+async function readRoleSettings(client) {
+	const { rows: [{ version }] } = await client.query("SELECT current_setting('server_version_num')::integer AS version");
+	const granted = version >= 150000 ? "OR has_parameter_privilege(current_user, p.name, 'SET')" : '';
+	const { rows } = await client.query(roleSettingsQuery.replace('GRANTED', granted));
 
-// PostgREST's status for an SQLSTATE: the first line that it starts with.
-const statuses = [
-	['08', 503],
-	['09', 500],
-	['0L', 403],
-	['0P', 403],
-	['23503', 409],
-	['23505', 409],
-	['25006', 405],
-	['25', 500],
-	['28', 403],
-	['2D', 500],
-	['38', 500],
-	['39', 500],
-	['3B', 500],
-	['40', 500],
-	['53400', 500],
-	['53', 503],
-	['54', 500],
-	['55', 500],
-	['57P01', 503],
-	['57', 500],
-	['58', 500],
-	['F0', 500],
-	['HV', 500],
-	['P0001', 400],
-	['P0', 500],
-	['XX', 500],
-	['42883', 404],
-	['42P01', 404],
-	['42P17', 500],
-];
-
-function statusOf(code, role) {
-	if (code === '42501') {
-		return role === 'anon' ? 401 : 403;
-	}
-	if (code.startsWith('PT')) {
-		return Number(code.slice(2)) || 500;
-	}
-	return statuses.find(([prefix]) => code.startsWith(prefix))?.[1] ?? 400;
+	return Object.fromEntries(rows.map(({ rolname, settings }) => [rolname, settings]));
 }
 
 function claimsOf(headers, secret) {
@@ -64,127 +35,110 @@ function claimsOf(headers, secret) {
 
 	try {
 		return { role: 'anon', ...(token === undefined ? {} : verify(token, secret)) };
-	} catch (error) {
-		throw new Failure(401, 'PGRST301', error.message);
+	} catch ({ code = 'PGRST301', message }) {
+		throw new Failure(401, code, message, null, null,
+			{ 'www-authenticate': `Bearer error="invalid_token", error_description=${JSON.stringify(message)}` });
 	}
 }
 
-const functionsQuery = `
-	SELECT p.provolatile = 'v' AS writes, p.proretset AS is_set, t.typtype = 'c' AS is_composite,
-		t.typname = 'void' AS is_void, p.pronargs - p.pronargdefaults AS required,
-		ARRAY(SELECT json_build_object('name', a.name, 'type', format_type(a.type, NULL))
-			FROM unnest(p.proargnames[1:p.pronargs], p.proargtypes::oid[]) WITH ORDINALITY AS a (name, type, i)
-			ORDER BY i) AS args
-	FROM pg_proc p JOIN pg_type t ON t.oid = p.prorettype
-	WHERE p.pronamespace = 'public'::regnamespace AND p.prokind = 'f' AND p.proname = $1`;
+// Sets what PostgREST tells a transaction: the role's settings before the role,
+// then the request.
+async function tell(client, { schema, method, path }, headers, claims, settings) {
+	const told = [['search_path', pg.escapeIdentifier(schema)],
+		...Object.entries(settings).filter(([name]) => name !== 'default_transaction_isolation'),
+		['role', claims.role], ['request.jwt.claims', JSON.stringify(claims)], ['request.method', method], ['request.path', path],
+		['request.headers', JSON.stringify(headers)], ['request.cookies', '{}']];
 
-// Finds the function that has all the arguments given, and needs no others.
-async function findFunction(client, name, given) {
-	const { rows } = await client.query(functionsQuery, [name]);
-	const found = rows.find(({ args, required }) =>
-		given.every((argument) => args.some((arg) => arg.name === argument)) &&
-		args.slice(0, required).every((arg) => given.includes(arg.name)));
-
-	if (found === undefined) {
-		const list = given.join(', ');
-
-		throw new Failure(404, 'PGRST202', `Could not find the function public.${name}(${list}) in the schema cache`,
-			`Searched for the function public.${name} with parameters ${list}, but no matches were found in the schema cache.`);
-	}
-	return { ...found, name, args: found.args.filter((arg) => given.includes(arg.name)) };
+	await client.query(`SELECT ${told.map((_, i) => `set_config($${2 * i + 1}, $${2 * i + 2}, true)`).join(', ')}`, told.flat());
 }
 
-function statementOf({ name, args, is_set: isSet, is_composite: isComposite, is_void: isVoid }) {
-	const columns = args.map((arg) => `${quote(arg.name)} ${arg.type}`).join(', ');
-	const named = args.map((arg) => `${quote(arg.name)} := pgrst_body.${quote(arg.name)}`).join(', ');
-	const body = args.length === 0 ? '' :
-		`, LATERAL (SELECT * FROM json_to_record(pgrst_payload.json_data) AS _(${columns}) LIMIT 1) pgrst_body`;
-	const call = `public.${quote(name)}(${named})`;
-	const result = isComposite ? '_postgrest_t' : '_postgrest_t.pgrst_scalar';
-	let json = `coalesce(json_agg(${result})->0, 'null')`;
+// The response to what the statement gave.
+function responseTo({ method, isSingular, range: { offset } }, found, { total, page, body, headers, status }) {
+	const rows = Number(page);
+	const count = total === null ? undefined : Number(total);
+	const own = Object.assign({}, ...JSON.parse(headers ?? '[]'));
+	const shown = rows > 0 && count !== 0 ? `${offset}-${offset + rows - 1}` : '*';
+	let usual = count !== undefined && rows < count ? 206 : 200;
 
-	if (isVoid) {
-		json = 'NULL';
-	} else if (isSet) {
-		json = `coalesce(json_agg(${result}), '[]')`;
+	if (isSingular && rows !== 1) {
+		throw new Failure(406, 'PGRST116', 'Cannot coerce the result to a single JSON object', `The result contains ${rows} rows`);
 	}
-	return `WITH pgrst_source AS (
-		SELECT ${isComposite ? 'pgrst_call.*' : 'pgrst_call.pgrst_scalar'}
-		FROM (SELECT $1::json AS json_data) pgrst_payload${body},
-			LATERAL ${call} AS pgrst_call${isComposite ? '' : '(pgrst_scalar)'})
-	SELECT ${json}::text AS body, nullif(current_setting('response.status', true), '') AS status
-	FROM pgrst_source AS _postgrest_t`;
+	if (count !== undefined && offset > count) {
+		throw new Failure(416, 'PGRST103', 'Requested range not satisfiable',
+			`An offset of ${offset} was requested, but there are only ${count} rows.`);
+	}
+	if (found.is_void) {
+		usual = 204;
+	}
+	return {
+		status: Number(status ?? usual),
+		headers: { 'content-range': `${shown}/${count ?? '*'}`, ...own },
+		body: method === 'HEAD' ? '' : body ?? '',
+	};
 }
 
-async function call(client, request, claims, payload) {
-	const path = new URL(request.url, 'http://localhost').pathname;
-	const name = /^(?:\/rest\/v1)?\/rpc\/(\w+)$/.exec(path)?.[1];
-	let given;
+async function call(client, request, headers, claims, settings) {
+	const found = await findFunction(client, request);
+	const { text, values } = statementOf(request, found);
+	const isolation = settings.default_transaction_isolation ?? 'read committed';
 
-	if (request.method !== 'POST' || name === undefined) {
-		throw new Failure(404, 'PGRST125', 'Invalid path specified in request URL');
-	}
-	try {
-		given = Object.keys(JSON.parse(payload));
-	} catch {
-		throw new Failure(400, 'PGRST102', 'Empty or invalid json');
-	}
-	const found = await findFunction(client, name, given);
-
-	await client.query(`BEGIN ISOLATION LEVEL READ COMMITTED READ ${found.writes ? 'WRITE' : 'ONLY'}`);
-	await client.query(
-		`SELECT set_config('search_path', '"public"', true), set_config('role', $1, true),
-			set_config('request.jwt.claims', $2, true), set_config('request.method', $3, true),
-			set_config('request.path', $4, true)`,
-		[claims.role, JSON.stringify(claims), request.method, `/rpc/${name}`]);
-	const { rows: [row] } = await client.query(statementOf(found), [payload]);
+	await client.query(`BEGIN ISOLATION LEVEL ${isolation} READ ${found.writes && !request.isRead ? 'WRITE' : 'ONLY'}`);
+	await tell(client, request, headers, claims, settings);
+	const { rows: [row] } = await client.query(text, values);
+	const response = responseTo(request, found, row);
 
 	await client.query('COMMIT');
-	return { status: Number(row.status ?? (found.is_void ? 204 : 200)), body: row.body ?? '' };
+	return response;
 }
 
-async function answer(pool, secret, request) {
+async function answer({ pool, secret, options, roleSettings }, incoming) {
 	let client;
 	let claims;
+	let broken = false;
 
 	try {
 		const chunks = [];
 
-		for await (const chunk of request) {
+		for await (const chunk of incoming) {
 			chunks.push(chunk);
 		}
-		claims = claimsOf(request.headers, secret);
-		client = await pool.connect();
-		return await call(client, request, claims, Buffer.concat(chunks).toString() || '{}');
-	} catch (error) {
-		await client?.query('ROLLBACK');
-		if (error instanceof Failure) {
-			return { status: error.status, body: JSON.stringify(error.body) };
-		}
-		const { code = 'PGRST000', message, detail = null, hint = null } = error;
+		claims = claimsOf(incoming.headers, secret);
+		const { cookie, ...headers } = incoming.headers;
+		const request = requestOf(incoming, Buffer.concat(chunks).toString(), options);
 
-		return {
-			status: error instanceof pg.DatabaseError ? statusOf(code, claims.role) : 503,
-			body: JSON.stringify({ code, message, details: detail, hint }),
-		};
+		client = await pool.connect();
+		return await call(client, request, headers, claims, roleSettings[claims.role] ?? {});
+	} catch (error) {
+		const { status, body, headers } = failureOf(error, claims?.role);
+
+		broken = await client?.query('ROLLBACK').then(() => false, () => true) ?? false;
+		return { status, headers: { 'proxy-status': `PostgREST; error=${body.code}`, ...headers }, body: JSON.stringify(body) };
 	} finally {
-		client?.release();
+		client?.release(broken);
 	}
 }
 
 // Starts the stand-in on a free port of the loopback interface. It logs in to
-// the database of libpq's environment as authenticator.
-export async function start(secret) {
+// the database of libpq's environment as authenticator. Options: the exposed
+// schemas, the first being the default, and db-max-rows as maxRows.
+export async function start(secret, { schemas = ['public'], maxRows } = {}) {
 	const pool = new pg.Pool({ user: 'authenticator', max: 10 });
+	const state = { pool, secret, options: { schemas, maxRows }, roleSettings: {} };
 	const server = createServer(async (request, response) => {
-		const { status, body } = await answer(pool, secret, request);
+		const { status, headers, body } = await answer(state, request);
 
-		response.writeHead(status, { 'content-type': 'application/json; charset=utf-8' }).end(body);
+		response.writeHead(status, { 'content-type': 'application/json; charset=utf-8', ...headers }).end(body);
 	});
+	const reload = async () => {
+		state.roleSettings = await readRoleSettings(pool);
+	};
 
+	pool.on('error', () => {}); // a connection that ends while nobody uses it
+	await reload();
 	await new Promise((resolve) => server.listen(0, '127.0.0.1', resolve));
 	return {
 		url: `http://127.0.0.1:${server.address().port}`,
+		reload, // as NOTIFY pgrst, 'reload config' does, in whatever connection is free
 		async stop() {
 			server.closeAllConnections();
 			await new Promise((resolve) => server.close(resolve));
