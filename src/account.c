@@ -56,7 +56,7 @@ credit_request(FunctionCallInfo fcinfo, bool team, CreditRequest *request)
 	request->metadata = arg_metadata(fcinfo, 3, "metadata");
 	request->expires_at = PG_ARGISNULL(4) ? DT_NOEND : arg_time(fcinfo, 4, "expires_at");
 	request->may_be_past = false;
-	request->key = arg_text(fcinfo, 5, "idempotency_key");
+	request->key = arg_key(fcinfo, 5, "idempotency_key");
 	request->priority = arg_int_between(fcinfo, 6, "priority", 0, 100, DEFAULT_PRIORITY);
 	credit_check(request);
 }

@@ -23,7 +23,7 @@ charge_request(FunctionCallInfo fcinfo, ChargeRequest *request)
 {
 	request->user = arg_uuid(fcinfo, 0, "user_id");
 	request->amount = arg_money(fcinfo, 1, "amount", MONEY_NOT_NEGATIVE);
-	request->key = arg_text(fcinfo, 2, "idempotency_key");
+	request->key = arg_key(fcinfo, 2, "idempotency_key");
 	request->metadata = arg_metadata(fcinfo, 3, "metadata");
 	request->model = arg_text(fcinfo, 4, "model");
 	request->has_floor = !PG_ARGISNULL(5);
@@ -227,7 +227,7 @@ ducto_charge_usage(PG_FUNCTION_ARGS)
 
 	request.user = arg_uuid(fcinfo, 0, "user_id");
 	arg_usage(fcinfo, 1, "usage", &priced.usage);
-	request.key = arg_text(fcinfo, 3, "idempotency_key");
+	request.key = arg_key(fcinfo, 3, "idempotency_key");
 	request.metadata = arg_metadata(fcinfo, 4, "metadata");
 	overrun = arg_overrun(fcinfo, 5);
 

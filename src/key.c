@@ -4,7 +4,25 @@
  */
 #include "postgres.h"
 
+#include "args.h"
 #include "key.h"
+#include "setting.h"
+
+/*
+ * arg_key returns the idempotency key of an operation that books credits, NULL
+ * for none where none is required.
+ */
+char *
+arg_key(FunctionCallInfo fcinfo, int n, const char *name)
+{
+	if (PG_ARGISNULL(n) && setting_require_key())
+		ereport(ERROR,
+				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
+				 errmsg("argument \"%s\" must not be null", name),
+				 errdetail("The setting ducto.require_idempotency_key is on."),
+				 errhint("Pass a key in \"%s\": the same for each retry, another for each operation.", name)));
+	return arg_text(fcinfo, n, name);
+}
 
 /*
  * Return the kind of operation that books entries of a type.

@@ -1,6 +1,9 @@
 #ifndef DUCTO_KEY_H
 #define DUCTO_KEY_H
 
+#include "postgres.h"
+#include "fmgr.h"
+
 #include "account.h"
 #include "hold.h"
 #include "ledger.h"
@@ -21,6 +24,7 @@ typedef enum KeyState
 	KEY_CONFLICT
 } KeyState;
 
+extern char *arg_key(FunctionCallInfo fcinfo, int n, const char *name);
 extern bool key_closed_hold(const Account *acc, const char *key);
 extern KeyState key_find(const Account *acc, const char *key, KeyKind kind, const pg_uuid_t *target,
 						 const pg_uuid_t *actor, LedgerRecord *original);

@@ -5,14 +5,11 @@
  */
 #include "postgres.h"
 
-#include "common/jsonapi.h"
-#include "mb/pg_wchar.h"
-#include "utils/guc.h"
-
 #include "account.h"
 #include "args.h"
 #include "query.h"
 #include "reads.h"
+#include "request.h"
 #include "uuid.h"
 
 PG_FUNCTION_INFO_V1(ducto_my_balance);
@@ -26,89 +23,6 @@ PG_FUNCTION_INFO_V1(ducto_my_plan);
 
 /* What one call of an end user reads at most. */
 #define MY_MAX_ROWS		1000
-
-/* What the parser of claims has seen. */
-typedef struct ClaimsState
-{
-	int			depth;
-	bool		in_sub;			/* at the value of the outer object's sub */
-	bool		is_object;
-	char	   *sub;			/* NULL for none, or one that is no string */
-} ClaimsState;
-
-/* The parser's actions return a code since PostgreSQL 16. */
-#if PG_VERSION_NUM >= 160000
-#define ACTION		static JsonParseErrorType
-#define ACTION_END	return JSON_SUCCESS
-#else
-#define ACTION		static void
-#define ACTION_END	return
-#endif
-
-/*
- * Enter an object.
- */
-ACTION
-claims_object_start(void *state)
-{
-	ClaimsState *claims = state;
-
-	if (claims->depth == 0)
-		claims->is_object = true;
-	claims->depth++;
-	ACTION_END;
-}
-
-/*
- * Enter an array.
- */
-ACTION
-claims_array_start(void *state)
-{
-	((ClaimsState *) state)->depth++;
-	ACTION_END;
-}
-
-/*
- * Leave an object or an array.
- */
-ACTION
-claims_end(void *state)
-{
-	((ClaimsState *) state)->depth--;
-	ACTION_END;
-}
-
-/*
- * Start a member of an object: of members with one name the last counts, as in
- * jsonb.
- */
-ACTION
-claims_field_start(void *state, char *name, bool isnull)
-{
-	ClaimsState *claims = state;
-
-	if (claims->depth == 1)
-	{
-		claims->in_sub = strcmp(name, "sub") == 0;
-		if (claims->in_sub)
-			claims->sub = NULL;
-	}
-	ACTION_END;
-}
-
-/*
- * Take the value of sub.
- */
-ACTION
-claims_scalar(void *state, char *token, JsonTokenType type)
-{
-	ClaimsState *claims = state;
-
-	if (claims->depth == 1 && claims->in_sub && type == JSON_TOKEN_STRING)
-		claims->sub = token;
-	ACTION_END;
-}
 
 /*
  * Raise the error for a call that does not say who calls.
@@ -128,41 +42,20 @@ identity_reject(const char *problem)
 static char *
 claims_sub(char *json)
 {
-	ClaimsState state = {0};
-	JsonSemAction actions = {
-		.semstate = &state,
-		.object_start = claims_object_start,
-		.object_end = claims_end,
-		.array_start = claims_array_start,
-		.array_end = claims_end,
-		.object_field_start = claims_field_start,
-		.scalar = claims_scalar,
-	};
-	JsonLexContext *lexer;
+	char	   *sub = NULL;
 
-#if PG_VERSION_NUM >= 170000
-	lexer = makeJsonLexContextCstringLen(NULL, json, (int) strlen(json), GetDatabaseEncoding(), true);
-#else
-	lexer = makeJsonLexContextCstringLen(json, (int) strlen(json), GetDatabaseEncoding(), true);
-#endif
-	if (pg_parse_json(lexer, &actions) != JSON_SUCCESS)
-		identity_reject(CLAIMS_SETTING " is no valid JSON");
-	if (!state.is_object)
-		identity_reject(CLAIMS_SETTING " is no JSON object");
-	if (state.sub == NULL)
-		identity_reject(CLAIMS_SETTING " has no text \"sub\"");
-	return state.sub;
-}
-
-/*
- * Return the value of a setting as a copy, NULL when it is unset or empty.
- */
-static char *
-setting_get(const char *name)
-{
-	const char *value = GetConfigOption(name, true, false);
-
-	return value != NULL && value[0] != '\0' ? pstrdup(value) : NULL;
+	switch (json_member(json, "sub", &sub))
+	{
+		case MEMBER_TEXT:
+			break;
+		case MEMBER_MISSING:
+			identity_reject(CLAIMS_SETTING " has no text \"sub\"");
+		case MEMBER_NO_OBJECT:
+			identity_reject(CLAIMS_SETTING " is no JSON object");
+		case MEMBER_NO_JSON:
+			identity_reject(CLAIMS_SETTING " is no valid JSON");
+	}
+	return sub;
 }
 
 /*
@@ -172,8 +65,8 @@ setting_get(const char *name)
 static pg_uuid_t *
 identity_get(void)
 {
-	char	   *claims = setting_get(CLAIMS_SETTING);
-	char	   *sub = claims != NULL ? claims_sub(claims) : setting_get(SUB_SETTING);
+	char	   *claims = request_setting(CLAIMS_SETTING);
+	char	   *sub = claims != NULL ? claims_sub(claims) : request_setting(SUB_SETTING);
 	pg_uuid_t  *user;
 	Account		acc;
 

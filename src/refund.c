@@ -74,7 +74,7 @@ refund_request(FunctionCallInfo fcinfo, RefundRequest *request)
 	request->amount = request->everything ? 0 : arg_money(fcinfo, 1, "amount", MONEY_POSITIVE);
 	request->reason = PG_ARGISNULL(2) ? NULL : text_to_cstring(PG_GETARG_TEXT_PP(2));
 	request->metadata = metadata_with_reason(arg_metadata(fcinfo, 3, "metadata"), request->reason);
-	request->key = arg_text(fcinfo, 4, "idempotency_key");
+	request->key = arg_key(fcinfo, 4, "idempotency_key");
 	request->restore_allowance = arg_bool_default(fcinfo, 5, true);
 }
 

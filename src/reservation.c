@@ -11,6 +11,7 @@
 #include "query.h"
 #include "reservation.h"
 #include "roll.h"
+#include "setting.h"
 #include "uuidv7.h"
 
 PG_FUNCTION_INFO_V1(ducto_reserve);
@@ -33,6 +34,15 @@ typedef struct ReserveTerms
 } ReserveTerms;
 
 /*
+ * Return how long a hold is to last, in seconds.
+ */
+static int
+arg_ttl(FunctionCallInfo fcinfo, int n)
+{
+	return PG_ARGISNULL(n) ? setting_reservation_ttl() : arg_int_between(fcinfo, n, "ttl_seconds", 1, TTL_MAX_SECONDS, 0);
+}
+
+/*
  * Door of ducto_reserve.
  */
 static void
@@ -44,7 +54,7 @@ reserve_request(FunctionCallInfo fcinfo, ReserveRequest *request)
 	request->metadata = arg_metadata(fcinfo, 3, "metadata");
 	request->has_min_balance = !PG_ARGISNULL(4);
 	request->min_balance = request->has_min_balance ? arg_money(fcinfo, 4, "min_balance", MONEY_NOT_NEGATIVE) : 0;
-	request->ttl_seconds = arg_int_between(fcinfo, 5, "ttl_seconds", 1, TTL_MAX_SECONDS, reservation_ttl);
+	request->ttl_seconds = arg_ttl(fcinfo, 5);
 	request->model = arg_text(fcinfo, 6, "model");
 	request->billing_mode = PG_ARGISNULL(7) ? NULL : arg_word(fcinfo, 7, "billing_mode", billing_modes);
 	request->has_floor = !PG_ARGISNULL(8);
@@ -409,7 +419,7 @@ ducto_reserve_usage(PG_FUNCTION_ARGS)
 	arg_usage(fcinfo, 1, "usage", &priced.usage);
 	request.operation_type = arg_text_default(fcinfo, 2, "operation_type", "usage");
 	request.metadata = arg_metadata(fcinfo, 3, "metadata");
-	request.ttl_seconds = arg_int_between(fcinfo, 4, "ttl_seconds", 1, TTL_MAX_SECONDS, reservation_ttl);
+	request.ttl_seconds = arg_ttl(fcinfo, 4);
 	request.key = arg_text(fcinfo, 5, "idempotency_key");
 	request.team = PG_ARGISNULL(6) ? NULL : PG_GETARG_UUID_P(6);
 	request.model = priced.usage.model;
@@ -506,7 +516,7 @@ ducto_renew(PG_FUNCTION_ARGS)
 {
 	pg_uuid_t  *user = arg_uuid(fcinfo, 0, "user_id");
 	pg_uuid_t  *reservation = arg_uuid(fcinfo, 1, "reservation_id");
-	int			ttl_seconds = arg_int_between(fcinfo, 2, "ttl_seconds", 1, TTL_MAX_SECONDS, reservation_ttl);
+	int			ttl_seconds = arg_ttl(fcinfo, 2);
 	Reserved	reserved;
 	Rejection	rejection;
 	Datum		result;

@@ -11,8 +11,6 @@
 #include "pricing.h"
 #include "result.h"
 
-extern int	reservation_ttl;
-
 /* What ducto_charge is asked for. */
 typedef struct ChargeRequest
 {

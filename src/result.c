@@ -1,66 +1,14 @@
 /*
  * result.c
- *		Result rows, and rejections as ducto.rejections wants them.
+ *		Result rows.
  */
 #include "postgres.h"
 
 #include "access/htup_details.h"
 #include "executor/spi.h"
 #include "utils/builtins.h"
-#include "utils/guc.h"
 
 #include "result.h"
-
-/* SQLSTATE class UC is ours: the standard reserves those of 0-4 and A-H. */
-#define UC(number)	MAKE_SQLSTATE('U', 'C', '0', '0' + (number) / 10, '0' + (number) % 10)
-
-static const struct
-{
-	const char *code;
-	int			sqlstate;
-	const char *http_status;
-}			rejections[] =
-{
-	[ACCEPTED] = {NULL, 0, NULL},
-	[INSUFFICIENT_CREDITS] = {"insufficient_credits", UC(1), "402"},
-	[CAP_REACHED] = {"cap_reached", UC(2), "429"},
-	[CONCURRENCY_LIMIT] = {"concurrency_limit", UC(3), "429"},
-	[FEATURE_NOT_ENTITLED] = {"feature_not_entitled", UC(4), "403"},
-	[RESERVATION_NOT_FOUND] = {"reservation_not_found", UC(5), "404"},
-	[RESERVATION_EXPIRED] = {"reservation_expired", UC(6), "410"},
-	[RESERVATION_CLOSED] = {"reservation_closed", UC(7), "409"},
-	[TRANSACTION_NOT_FOUND] = {"transaction_not_found", UC(8), "404"},
-	[NOT_REFUNDABLE] = {"not_refundable", UC(9), "409"},
-	[ALREADY_REFUNDED] = {"already_refunded", UC(10), "409"},
-	[OVER_REFUND] = {"over_refund", UC(11), "409"},
-	[TEAM_NOT_FOUND] = {"team_not_found", UC(12), "404"},
-	[USER_NOT_IN_TEAM] = {"user_not_in_team", UC(13), "403"},
-	[PLAN_NOT_FOUND] = {"plan_not_found", UC(14), "404"},
-	[PRICING_VERSION_NOT_FOUND] = {"pricing_version_not_found", UC(15), "404"},
-	[NO_ACTIVE_PRICING] = {"no_active_pricing", UC(16), "409"},
-	[MODEL_NOT_PRICED] = {"model_not_priced", UC(17), "422"},
-	[IDEMPOTENCY_CONFLICT] = {"idempotency_conflict", UC(18), "409"},
-};
-
-int			rejection_mode = REJECTIONS_RETURN;
-
-/*
- * What status is ours: where the setting keeps it, and the status that was
- * there before, the application's. Empty when none is. It is a setting too, so
- * that a savepoint takes back both or neither.
- */
-char	   *status_record = "";
-
-#define STATUS_SETTING	"response.status"
-
-/*
- * rejection_code returns the word of a rejection, NULL for success.
- */
-const char *
-rejection_code(Rejection rejection)
-{
-	return rejections[rejection].code;
-}
 
 /*
  * result_begin starts a row of the calling function's composite type.
@@ -70,6 +18,7 @@ result_begin(ResultRow *row, FunctionCallInfo fcinfo)
 {
 	if (get_call_result_type(fcinfo, NULL, &row->desc) != TYPEFUNC_COMPOSITE)
 		elog(ERROR, "return type must be a row type");
+	row->function = fcinfo->flinfo->fn_oid;
 	row->n = 0;
 }
 
@@ -172,99 +121,20 @@ result_end(ResultRow *row)
 }
 
 /*
- * Raise a rejection as an exception with the row as its detail.
- */
-static void
-rejection_raise(Rejection rejection, Datum row)
-{
-	Datum		json = DirectFunctionCall1(row_to_json, row);
-
-	ereport(ERROR,
-			(errcode(rejections[rejection].sqlstate),
-			 errmsg("%s", rejections[rejection].code),
-			 errdetail("%s", TextDatumGetCString(json))));
-}
-
-/*
- * Return the status that PostgREST is to answer with, NULL or empty for none.
- */
-static const char *
-status_current(void)
-{
-	return GetConfigOption(STATUS_SETTING, true, false);
-}
-
-/*
- * Return the application's status when the current one is ours, else NULL. The
- * place tells: the application may have set the same status itself.
- */
-static char *
-status_before_ours(void)
-{
-	void	   *ours;
-
-	if (sscanf(status_record, "%p", &ours) != 1 || ours != (void *) status_current())
-		return NULL;
-	return pstrdup(strchr(status_record, ':') + 1);
-}
-
-/*
- * Change a setting for the rest of the transaction.
- */
-static void
-setting_change(const char *name, const char *value, GucContext context)
-{
-	(void) set_config_option(name, value, context, PGC_S_SESSION, GUC_ACTION_LOCAL, true, 0, false);
-}
-
-/*
- * Let PostgREST answer with the status of a rejection.
- */
-static void
-status_set(Rejection rejection)
-{
-	char	   *before = status_before_ours();
-
-	if (before == NULL)
-		before = status_current() != NULL ? pstrdup(status_current()) : "";
-	setting_change(STATUS_SETTING, rejections[rejection].http_status, PGC_USERSET);
-	setting_change(STATUS_RECORD_SETTING, psprintf("%p:%s", status_current(), before), PGC_INTERNAL);
-}
-
-/*
- * Put the application's status back where ours is.
- */
-static void
-status_take_back(void)
-{
-	char	   *before = status_before_ours();
-
-	if (before != NULL)
-		setting_change(STATUS_SETTING, before, PGC_USERSET);
-	setting_change(STATUS_RECORD_SETTING, "", PGC_INTERNAL);
-}
-
-/*
  * result_end_with_error appends the column error and ends the row as
- * result_end does; a rejection is also raised or given an HTTP status, as
- * ducto.rejections says. A success takes back the status of one that came
- * before it in the transaction.
+ * result_end does; a rejection is also told as ducto.rejections says. A success
+ * takes back the status of one that came before it in the transaction.
  */
 Datum
 result_end_with_error(ResultRow *row, Rejection rejection)
 {
 	Datum		datum;
 
-	result_text(row, rejections[rejection].code);
+	result_text(row, rejection_code(rejection));
 	datum = result_end(row);
 	if (rejection == ACCEPTED)
-	{
-		if (status_record[0] != '\0')
-			status_take_back();
-	}
-	else if (rejection_mode == REJECTIONS_RAISE)
-		rejection_raise(rejection, datum);
-	else if (rejection_mode == REJECTIONS_HTTP)
-		status_set(rejection);
+		rejection_over();
+	else
+		rejection_tell(rejection, row->function, datum);
 	return datum;
 }

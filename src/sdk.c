@@ -19,6 +19,7 @@
 #include "args.h"
 #include "credit.h"
 #include "jsonout.h"
+#include "key.h"
 #include "query.h"
 #include "reservation.h"
 #include "roll.h"
@@ -210,7 +211,7 @@ ducto_sdk_credits_add(PG_FUNCTION_ARGS)
 					&request.amount, &answer))
 		PG_RETURN_DATUM(answer);
 	request.metadata = arg_metadata(fcinfo, 3, "p_metadata");
-	request.key = arg_text(fcinfo, 4, "p_metadata.idempotency_key");
+	request.key = arg_key(fcinfo, 4, "p_metadata.idempotency_key");
 	request.expires_at = PG_ARGISNULL(5) || request.amount < 0 ? DT_NOEND : PG_GETARG_TIMESTAMPTZ(5);
 	query_begin();
 	credit_add(&request, &outcome);
@@ -257,7 +258,7 @@ ducto_sdk_deduct_with_allowance(PG_FUNCTION_ARGS)
 	request.user = arg_uuid(fcinfo, 0, "p_user_id");
 	if (!sdk_amount(fcinfo, 1, SDK_POSITIVE, &request.amount, &answer))
 		PG_RETURN_DATUM(answer);
-	request.key = arg_text(fcinfo, 2, "p_idempotency_key");
+	request.key = arg_key(fcinfo, 2, "p_idempotency_key");
 	request.floor = sdk_floor(fcinfo, 3, "p_min_balance");
 	request.model = arg_text(fcinfo, 4, "p_model");
 	request.metadata = arg_metadata(fcinfo, 5, "p_metadata");
@@ -400,7 +401,7 @@ ducto_sdk_settle_lease(PG_FUNCTION_ARGS)
 	request.reservation = arg_uuid(fcinfo, 1, "p_lease_id");
 	if (!sdk_amount(fcinfo, 2, SDK_NOT_NEGATIVE, &request.amount, &answer))
 		PG_RETURN_DATUM(answer);
-	request.key = arg_text(fcinfo, 3, "p_idempotency_key");
+	request.key = arg_key(fcinfo, 3, "p_idempotency_key");
 	request.model = arg_text(fcinfo, 5, "p_model");
 	request.metadata = arg_metadata(fcinfo, 6, "p_metadata");
 	request.skip_allowance = arg_bool_default(fcinfo, 7, false);

@@ -45,7 +45,7 @@ settle_request(FunctionCallInfo fcinfo, SettleRequest *request)
 	request->user = arg_uuid(fcinfo, 0, "user_id");
 	request->reservation = arg_uuid(fcinfo, 1, "reservation_id");
 	request->amount = arg_money(fcinfo, 2, "amount", MONEY_NOT_NEGATIVE);
-	request->key = arg_text(fcinfo, 3, "idempotency_key");
+	request->key = arg_key(fcinfo, 3, "idempotency_key");
 	request->metadata = arg_metadata(fcinfo, 4, "metadata");
 	request->model = arg_text(fcinfo, 5, "model");
 	request->overrun = arg_overrun(fcinfo, 6);

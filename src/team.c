@@ -501,7 +501,7 @@ ducto_deduct_team(PG_FUNCTION_ARGS)
 	request.user = arg_uuid(fcinfo, 1, "user_id");
 	request.amount = arg_money(fcinfo, 2, "amount", MONEY_POSITIVE);
 	request.metadata = arg_metadata(fcinfo, 3, "metadata");
-	request.key = arg_text(fcinfo, 4, "idempotency_key");
+	request.key = arg_key(fcinfo, 4, "idempotency_key");
 	request.model = arg_text(fcinfo, 5, "model");
 	query_begin();
 	if (!team_deduct_at_once(fcinfo, &request, &result))

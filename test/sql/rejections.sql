@@ -215,7 +215,7 @@ RESET ducto.rejections;
 -- Whatever the mode, nothing has changed.
 SELECT pg_temp.state() = :'before' AS unchanged;
 
--- There is no fourth mode.
+-- There is no such mode.
 SET ducto.rejections = 'ignore';
 SHOW ducto.rejections;
 
