@@ -118,18 +118,6 @@ COMMENT ON COLUMN @extschema@.ducto_transaction.metadata IS 'The caller''s JSON 
 COMMENT ON COLUMN @extschema@.ducto_transaction.created_at IS 'When it was booked.';
 COMMENT ON COLUMN @extschema@.ducto_transaction.total_count IS 'Entries that match, on all pages.';
 
-CREATE TYPE @extschema@.ducto_discrepancy AS (
-	account_id uuid,
-	check_name text,
-	expected text,
-	actual text
-);
-COMMENT ON TYPE @extschema@.ducto_discrepancy IS 'An invariant that does not hold.';
-COMMENT ON COLUMN @extschema@.ducto_discrepancy.account_id IS 'The user''s id, or the team''s.';
-COMMENT ON COLUMN @extschema@.ducto_discrepancy.check_name IS 'The invariant.';
-COMMENT ON COLUMN @extschema@.ducto_discrepancy.expected IS 'What should be.';
-COMMENT ON COLUMN @extschema@.ducto_discrepancy.actual IS 'What is.';
-
 CREATE FUNCTION @extschema@.ducto_list_transactions(
 	user_id uuid,
 	types text[] DEFAULT NULL,
@@ -169,10 +157,3 @@ REVOKE ALL ON FUNCTION @extschema@.ducto_balance_at(uuid, timestamptz) FROM PUBL
 COMMENT ON FUNCTION @extschema@.ducto_balance_at(uuid, timestamptz) IS
 'Returns the balance in credits that ducto_get_balance showed at a time, which must not be in the future; 0 before the account''s first entry.
 Costs a logarithm of the ledger''s length. Takes no lock, works on a standby. Errors: 22004, 22023.';
-
-CREATE FUNCTION @extschema@.ducto_verify(user_id uuid DEFAULT NULL) RETURNS SETOF @extschema@.ducto_discrepancy
-LANGUAGE c STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
-AS 'MODULE_PATHNAME', 'ducto_verify';
-REVOKE ALL ON FUNCTION @extschema@.ducto_verify(uuid) FROM PUBLIC;
-COMMENT ON FUNCTION @extschema@.ducto_verify(uuid) IS
-'Proves the invariants of one account, or of everything for NULL, in one snapshot: a row for each that does not hold, no rows when all do. Reads the whole ledger of what it proves. Takes no lock, works on a standby.';

@@ -19,6 +19,8 @@
 
 PG_FUNCTION_INFO_V1(ducto_ledger_xact);
 PG_FUNCTION_INFO_V1(ducto_ledger_stamp);
+PG_FUNCTION_INFO_V1(ducto_first_xact_here);
+PG_FUNCTION_INFO_V1(ducto_last_xact_here);
 
 /*
  * xact_number returns the number of a transaction of this cluster.
@@ -72,6 +74,24 @@ Datum
 ducto_ledger_xact(PG_FUNCTION_ARGS)
 {
 	PG_RETURN_INT64(xact_current());
+}
+
+/*
+ * ducto.first_xact_here returns the lowest number that this cluster can give.
+ */
+Datum
+ducto_first_xact_here(PG_FUNCTION_ARGS)
+{
+	PG_RETURN_INT64(xact_first_here());
+}
+
+/*
+ * ducto.last_xact_here returns the highest number that this cluster can give.
+ */
+Datum
+ducto_last_xact_here(PG_FUNCTION_ARGS)
+{
+	PG_RETURN_INT64(xact_last_here());
 }
 
 /*

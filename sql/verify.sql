@@ -1,0 +1,387 @@
+-- verify: the auditor. What must always hold, a block for each invariant, with its reason.
+--
+-- Each function looks at the accounts with ids from lowest to highest: one account, whose rows are found by index,
+-- or all, whose tables are read whole and joined by hash, whatever the statistics say. ducto.verify_one and
+-- ducto.verify_all plan them so. All of them see the snapshot of the statement that calls ducto_verify.
+
+CREATE TYPE @extschema@.ducto_discrepancy AS (
+	account_id uuid,
+	check_name text,
+	expected text,
+	actual text
+);
+COMMENT ON TYPE @extschema@.ducto_discrepancy IS 'An invariant that does not hold.';
+COMMENT ON COLUMN @extschema@.ducto_discrepancy.account_id IS 'The user''s id, or the team''s.';
+COMMENT ON COLUMN @extschema@.ducto_discrepancy.check_name IS 'The invariant.';
+COMMENT ON COLUMN @extschema@.ducto_discrepancy.expected IS 'What should be.';
+COMMENT ON COLUMN @extschema@.ducto_discrepancy.actual IS 'What is.';
+
+CREATE FUNCTION ducto.first_xact_here() RETURNS bigint
+LANGUAGE c STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS 'MODULE_PATHNAME', 'ducto_first_xact_here';
+REVOKE ALL ON FUNCTION ducto.first_xact_here() FROM PUBLIC;
+COMMENT ON FUNCTION ducto.first_xact_here() IS 'Returns the lowest number that a transaction of this cluster can have.';
+
+CREATE FUNCTION ducto.last_xact_here() RETURNS bigint
+LANGUAGE c STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS 'MODULE_PATHNAME', 'ducto_last_xact_here';
+REVOKE ALL ON FUNCTION ducto.last_xact_here() FROM PUBLIC;
+COMMENT ON FUNCTION ducto.last_xact_here() IS 'Returns the highest number that a transaction of this cluster can have.';
+
+CREATE FUNCTION ducto.verify_entries(lowest uuid, highest uuid) RETURNS SETOF @extschema@.ducto_discrepancy
+LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+	-- What the account's row says of its ledger is what the ledger says. An entry needs an account.
+	RETURN QUERY
+	WITH sums AS MATERIALIZED (
+		SELECT coalesce(a.id, l.account_id) AS account_id, a.balance, a.last_seq, a.lifetime_purchased,
+			coalesce(l.amount, 0) AS amount, coalesce(l.last, 0) AS last, coalesce(l.purchased, 0) AS purchased
+		FROM (SELECT * FROM ducto.accounts WHERE id BETWEEN lowest AND highest) a
+		FULL JOIN (SELECT account_id, sum(amount) AS amount, max(seq) AS last,
+				sum(amount) FILTER (WHERE type = 'purchase') AS purchased
+			FROM ducto.ledger WHERE account_id BETWEEN lowest AND highest GROUP BY account_id) l ON l.account_id = a.id
+	)
+	SELECT account_id, 'balance', amount::text, balance::text FROM sums WHERE balance IS DISTINCT FROM amount
+	UNION ALL
+	SELECT account_id, 'last_seq', last::text, last_seq::text FROM sums WHERE last_seq IS DISTINCT FROM last
+	UNION ALL
+	SELECT account_id, 'lifetime_purchased', purchased::text, lifetime_purchased::text
+	FROM sums WHERE lifetime_purchased IS DISTINCT FROM purchased;
+
+	-- Each entry follows from the one before: no gap, the balance moves by the amount, no time goes back.
+	RETURN QUERY
+	WITH broken AS MATERIALIZED (
+		SELECT * FROM (
+			SELECT account_id, seq, balance_after, amount, created_at, effective_at,
+				coalesce(lag(balance_after) OVER before, 0) AS balance_before,
+				coalesce(lag(seq) OVER before, 0) AS seq_before,
+				coalesce(lag(created_at) OVER before, '-infinity') AS created_before,
+				coalesce(lag(effective_at) OVER before, '-infinity') AS effective_before
+			FROM ducto.ledger WHERE account_id BETWEEN lowest AND highest
+			WINDOW before AS (PARTITION BY account_id ORDER BY seq)) e
+		WHERE seq <> seq_before + 1 OR balance_after <> balance_before + amount
+			OR created_at < created_before OR effective_at < effective_before
+	)
+	SELECT account_id, 'seq ' || seq, (seq_before + 1)::text, seq::text FROM broken WHERE seq <> seq_before + 1
+	UNION ALL
+	SELECT account_id, 'balance_after ' || seq, (balance_before + amount)::text, balance_after::text
+	FROM broken WHERE balance_after <> balance_before + amount
+	UNION ALL
+	SELECT account_id, 'created_at ' || seq, 'not before ' || created_before, created_at::text
+	FROM broken WHERE created_at < created_before
+	UNION ALL
+	SELECT account_id, 'effective_at ' || seq, 'not before ' || effective_before, effective_at::text
+	FROM broken WHERE effective_at < effective_before;
+
+	-- No more is refunded of a debit than it took.
+	RETURN QUERY
+	SELECT r.account_id, 'refunds of ' || r.reference, 'at most ' || coalesce(-d.amount, 0), r.refunded::text
+	FROM (SELECT account_id, reference, sum(amount) AS refunded FROM ducto.ledger
+		WHERE type = 'refund' AND account_id BETWEEN lowest AND highest GROUP BY account_id, reference) r
+	LEFT JOIN ducto.ledger d ON d.id = r.reference AND d.account_id = r.account_id
+	WHERE d.type IS DISTINCT FROM 'usage' OR r.refunded > -d.amount;
+
+	-- A key books once.
+	RETURN QUERY
+	SELECT account_id, 'idempotency_key ' || idempotency_key, '1', count(*)::text FROM ducto.ledger
+	WHERE idempotency_key IS NOT NULL AND account_id BETWEEN lowest AND highest
+	GROUP BY account_id, idempotency_key HAVING count(*) > 1;
+END
+$$;
+REVOKE ALL ON FUNCTION ducto.verify_entries(uuid, uuid) FROM PUBLIC;
+COMMENT ON FUNCTION ducto.verify_entries(uuid, uuid) IS 'For ducto_verify: the ledger, and what accounts say of it.';
+
+CREATE FUNCTION ducto.verify_grants(lowest uuid, highest uuid) RETURNS SETOF @extschema@.ducto_discrepancy
+LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+	-- The part of a balance that can expire is what remains of its grants, and no more than there is.
+	RETURN QUERY
+	WITH sums AS MATERIALIZED (
+		SELECT coalesce(a.id, g.account_id) AS account_id, a.balance, a.expiring, coalesce(g.remaining, 0) AS remaining
+		FROM (SELECT * FROM ducto.accounts WHERE id BETWEEN lowest AND highest) a
+		FULL JOIN (SELECT account_id, sum(remaining) AS remaining FROM ducto.grants
+			WHERE account_id BETWEEN lowest AND highest GROUP BY account_id) g ON g.account_id = a.id
+	)
+	SELECT account_id, 'expiring', remaining::text, expiring::text FROM sums WHERE expiring IS DISTINCT FROM remaining
+	UNION ALL
+	SELECT account_id, 'expiring within balance', 'at most ' || greatest(balance, 0), expiring::text
+	FROM sums WHERE expiring > greatest(balance, 0);
+
+	-- A grant has between nothing and all of its credit; the indexes find it while it has any.
+	RETURN QUERY
+	SELECT account_id, 'grant ' || id, '0 to ' || amount, remaining::text FROM ducto.grants
+	WHERE account_id BETWEEN lowest AND highest AND (remaining < 0 OR remaining > amount OR live <> (remaining > 0));
+
+	-- What remains of a grant is what the ledger says: added, burned, given back, expired.
+	RETURN QUERY
+	SELECT account_id, 'grant history ' || id, said::text, remaining::text
+	FROM (SELECT account_id, id, sum(amount) AS said, sum(h.remaining) AS remaining
+		FROM (
+			SELECT account_id, id, NULL::numeric AS amount, g.remaining
+			FROM ducto.grants g WHERE account_id BETWEEN lowest AND highest
+			UNION ALL
+			SELECT account_id, id, greatest(0, least(amount, balance_after)), NULL
+			FROM ducto.ledger WHERE expires_at IS NOT NULL AND account_id BETWEEN lowest AND highest
+			UNION ALL
+			SELECT account_id, unnest(burned_grants), unnest(burned_amounts) * CASE type WHEN 'refund' THEN 1 ELSE -1 END, NULL
+			FROM ducto.ledger WHERE burned_grants IS NOT NULL AND account_id BETWEEN lowest AND highest
+			UNION ALL
+			SELECT account_id, reference, amount, NULL
+			FROM ducto.ledger WHERE type = 'expiry' AND account_id BETWEEN lowest AND highest
+		) h GROUP BY account_id, id) g
+	WHERE said IS DISTINCT FROM remaining;
+END
+$$;
+REVOKE ALL ON FUNCTION ducto.verify_grants(uuid, uuid) FROM PUBLIC;
+COMMENT ON FUNCTION ducto.verify_grants(uuid, uuid) IS 'For ducto_verify: grants, and what accounts say of them.';
+
+CREATE FUNCTION ducto.verify_holds(lowest uuid, highest uuid) RETURNS SETOF @extschema@.ducto_discrepancy
+LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+	-- What is held is what is left of the open reservations; those that accounts.ended_until says ended are open in name
+	-- only. Nothing of them, and of the grants, is due before next_boundary, but for what is late.
+	RETURN QUERY
+	WITH ends AS (
+		SELECT r.account_id, sum(r.remaining) AS held, sum(r.remaining) FILTER (WHERE r.skip_allowance) AS skipping,
+			min(r.expires_at) AS due
+		FROM ducto.reservations r LEFT JOIN ducto.accounts a ON a.id = r.account_id
+		WHERE r.account_id BETWEEN lowest AND highest AND r.state = 'open' AND (r.expires_at <= a.ended_until) IS NOT TRUE
+		GROUP BY r.account_id
+	), expiries AS (
+		SELECT account_id, min(expires_at) AS due FROM ducto.grants
+		WHERE account_id BETWEEN lowest AND highest AND live GROUP BY account_id
+	), sums AS MATERIALIZED (
+		SELECT coalesce(a.id, e.account_id) AS account_id, a.held, a.held_from_credits, a.next_boundary,
+			coalesce(e.held, 0) AS said, coalesce(e.skipping, 0) AS skipping,
+			least(e.due, CASE WHEN x.due <= a.updated_at THEN '-infinity' ELSE x.due END) AS due
+		FROM (SELECT * FROM ducto.accounts WHERE id BETWEEN lowest AND highest) a
+		FULL JOIN ends e ON e.account_id = a.id
+		LEFT JOIN expiries x ON x.account_id = a.id
+	)
+	SELECT account_id, 'held', said::text, held::text FROM sums WHERE held IS DISTINCT FROM said
+	UNION ALL
+	SELECT account_id, 'held_from_credits', skipping::text, held_from_credits::text
+	FROM sums WHERE held_from_credits IS DISTINCT FROM skipping
+	UNION ALL
+	SELECT account_id, 'next_boundary', 'not after ' || due, next_boundary::text FROM sums WHERE next_boundary > due;
+
+	-- An open reservation holds between nothing and all of its amount, a closed one nothing.
+	RETURN QUERY
+	SELECT account_id, 'reservation ' || id, CASE state WHEN 'open' THEN '0 to ' || amount ELSE '0' END, remaining::text
+	FROM ducto.reservations WHERE account_id BETWEEN lowest AND highest
+		AND (remaining < 0 OR remaining > CASE state WHEN 'open' THEN amount ELSE 0 END);
+
+	-- Caps count of a reservation no more than it holds.
+	RETURN QUERY
+	SELECT account_id, 'cap_held of reservation ' || id, '0 to ' || remaining, cap_held::text
+	FROM ducto.reservations WHERE account_id BETWEEN lowest AND highest AND (cap_held < 0 OR cap_held > remaining);
+
+	-- No more is promised to holds than the holds that rely on the allowance have.
+	RETURN QUERY
+	SELECT id, 'promised', '0 to ' || held - held_from_credits, promised::text FROM ducto.accounts
+	WHERE id BETWEEN lowest AND highest AND (promised < 0 OR promised > held - held_from_credits);
+END
+$$;
+REVOKE ALL ON FUNCTION ducto.verify_holds(uuid, uuid) FROM PUBLIC;
+COMMENT ON FUNCTION ducto.verify_holds(uuid, uuid) IS 'For ducto_verify: reservations, and what accounts say of them.';
+
+CREATE FUNCTION ducto.verify_spending(lowest uuid, highest uuid) RETURNS SETOF @extschema@.ducto_discrepancy
+LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+	-- The counters of allowances, caps and members are what the ledger says was used in their period, what was refunded
+	-- of it taken away; caps and members also count what is held.
+	RETURN QUERY
+	WITH used AS MATERIALIZED (
+		SELECT account_id, actor, coalesce(model, '') AS model, day, date_trunc('month', day)::date AS month,
+			sum(spent) AS spent, sum(allowance) AS allowance
+		FROM (
+			SELECT account_id, actor, model, (created_at AT TIME ZONE 'UTC')::date AS day,
+				-amount AS spent, allowance_consumed AS allowance
+			FROM ducto.ledger WHERE type = 'usage' AND account_id BETWEEN lowest AND highest
+			UNION ALL
+			SELECT d.account_id, d.actor, d.model, (d.created_at AT TIME ZONE 'UTC')::date, -r.amount, r.allowance_consumed
+			FROM ducto.ledger r JOIN ducto.ledger d ON d.id = r.reference AND d.account_id = r.account_id
+			WHERE r.type = 'refund' AND r.account_id BETWEEN lowest AND highest
+		) u GROUP BY account_id, actor, coalesce(model, ''), day
+	), holds AS MATERIALIZED (
+		SELECT r.account_id, r.actor, coalesce(r.model, '') AS model, sum(r.remaining) AS held, sum(r.cap_held) AS cap_held
+		FROM ducto.reservations r LEFT JOIN ducto.accounts a ON a.id = r.account_id
+		WHERE r.account_id BETWEEN lowest AND highest AND r.state = 'open' AND (r.expires_at <= a.ended_until) IS NOT TRUE
+		GROUP BY r.account_id, r.actor, coalesce(r.model, '')
+	), cap_spent AS (
+		SELECT u.account_id, c.cap_type, c.model, c.period, sum(u.spent) AS spent
+		FROM (SELECT DISTINCT account_id FROM ducto.spend_caps WHERE account_id BETWEEN lowest AND highest) o
+		JOIN used u ON u.account_id = o.account_id
+		CROSS JOIN LATERAL (VALUES ('daily', '', u.day), ('monthly', '', u.month), ('daily', nullif(u.model, ''), u.day),
+			('monthly', nullif(u.model, ''), u.month)) c (cap_type, model, period)
+		GROUP BY u.account_id, c.cap_type, c.model, c.period
+	), cap_held AS (
+		SELECT h.account_id, c.model, sum(h.cap_held) AS held
+		FROM holds h CROSS JOIN LATERAL (VALUES (''), (nullif(h.model, ''))) c (model) GROUP BY h.account_id, c.model
+	), cap AS MATERIALIZED (
+		SELECT c.account_id, c.cap_type || ' ' || c.model AS name, c.spent, c.held,
+			coalesce(s.spent, 0) AS said, coalesce(h.held, 0) AS open
+		FROM ducto.spend_caps c
+		LEFT JOIN cap_spent s ON s.account_id = c.account_id AND s.cap_type = c.cap_type AND s.model = c.model
+			AND s.period = c.period
+		LEFT JOIN cap_held h ON h.account_id = c.account_id AND h.model = c.model
+		WHERE c.account_id BETWEEN lowest AND highest
+	), member AS MATERIALIZED (
+		SELECT m.team_id AS account_id, m.user_id, m.spent, m.held, coalesce(s.spent, 0) AS said, coalesce(h.held, 0) AS open
+		FROM ducto.team_members m
+		LEFT JOIN (SELECT account_id, actor, month, sum(spent) AS spent FROM used GROUP BY account_id, actor, month) s
+			ON s.account_id = m.team_id AND s.actor = m.user_id AND s.month = m.month
+		LEFT JOIN (SELECT account_id, actor, sum(held) AS held FROM holds GROUP BY account_id, actor) h
+			ON h.account_id = m.team_id AND h.actor = m.user_id
+		WHERE m.team_id BETWEEN lowest AND highest
+	)
+	SELECT account_id, 'spent of cap ' || name, said::text, spent::text FROM cap WHERE spent <> said
+	UNION ALL
+	SELECT account_id, 'held of cap ' || name, open::text, held::text FROM cap WHERE held <> open
+	UNION ALL
+	SELECT account_id, 'spent by member ' || user_id, said::text, spent::text FROM member WHERE spent <> said
+	UNION ALL
+	SELECT account_id, 'held by member ' || user_id, open::text, held::text FROM member WHERE held <> open
+	UNION ALL
+	SELECT a.id, 'allowance_used', coalesce(u.allowance, 0)::text, a.allowance_used::text
+	FROM ducto.accounts a
+	LEFT JOIN (SELECT account_id, month, sum(allowance) AS allowance FROM used GROUP BY account_id, month) u
+		ON u.account_id = a.id AND u.month = a.allowance_month
+	WHERE a.allowance_month IS NOT NULL AND a.id BETWEEN lowest AND highest AND a.allowance_used <> coalesce(u.allowance, 0);
+
+	-- An account that has caps is known to have them.
+	RETURN QUERY
+	SELECT a.id, 'caps', coalesce(c.caps, 0)::text, a.caps::text
+	FROM ducto.accounts a
+	LEFT JOIN (SELECT account_id, count(*) AS caps FROM ducto.spend_caps
+		WHERE account_id BETWEEN lowest AND highest GROUP BY account_id) c ON c.account_id = a.id
+	WHERE a.id BETWEEN lowest AND highest AND a.caps <> coalesce(c.caps, 0);
+
+	-- A team has a pool, and a pool is a team's.
+	RETURN QUERY
+	SELECT coalesce(a.id, t.id), 'team', 'a team and its pool',
+		CASE WHEN a.id IS NULL THEN 'a team without a pool' ELSE 'a pool without a team' END
+	FROM (SELECT id FROM ducto.accounts WHERE kind = 'team' AND id BETWEEN lowest AND highest) a
+	FULL JOIN (SELECT id FROM ducto.teams WHERE id BETWEEN lowest AND highest) t ON t.id = a.id
+	WHERE a.id IS NULL OR t.id IS NULL;
+END
+$$;
+REVOKE ALL ON FUNCTION ducto.verify_spending(uuid, uuid) FROM PUBLIC;
+COMMENT ON FUNCTION ducto.verify_spending(uuid, uuid) IS 'For ducto_verify: allowances, spend caps, teams and their members.';
+
+CREATE FUNCTION ducto.verify_accounts(lowest uuid, highest uuid) RETURNS SETOF @extschema@.ducto_discrepancy
+LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+	RETURN QUERY SELECT * FROM ducto.verify_entries(lowest, highest);
+	RETURN QUERY SELECT * FROM ducto.verify_grants(lowest, highest);
+	RETURN QUERY SELECT * FROM ducto.verify_holds(lowest, highest);
+	RETURN QUERY SELECT * FROM ducto.verify_spending(lowest, highest);
+END
+$$;
+REVOKE ALL ON FUNCTION ducto.verify_accounts(uuid, uuid) FROM PUBLIC;
+COMMENT ON FUNCTION ducto.verify_accounts(uuid, uuid) IS 'For ducto_verify: everything that is some account''s.';
+
+CREATE FUNCTION ducto.verify_rollup() RETURNS SETOF @extschema@.ducto_discrepancy
+LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+	first CONSTANT bigint := ducto.first_xact_here();
+	last CONSTANT bigint := ducto.last_xact_here();
+BEGIN
+	-- The hours of the rollup are what the ledger says was used in them, as far as it is rolled up; longer periods are the
+	-- sums of their hours. Where another cluster wrote the rollup, it does not count, and is made anew.
+	PERFORM FROM ducto.usage_rollup WHERE hours = 0 AND first_xact = first;
+	IF NOT FOUND THEN
+		RETURN;
+	END IF;
+	RETURN QUERY
+	WITH entries AS MATERIALIZED (
+		SELECT coalesce(l.actor, l.account_id) AS user_id, coalesce(l.model, 'unknown') AS model,
+			date_bin('1 hour', l.created_at, '2000-01-01 00:00:00+00') AS start, sum(-l.amount) AS spend, count(*) AS entries
+		FROM ducto.ledger l
+		CROSS JOIN (SELECT next_xact FROM ducto.usage_rollup WHERE hours = 0) s
+		WHERE l.type = 'usage' AND CASE WHEN s.next_xact <= last THEN NOT l.xact BETWEEN s.next_xact AND last
+			ELSE l.xact > last AND l.xact < s.next_xact END
+		GROUP BY 1, 2, 3
+	), cells AS MATERIALIZED (
+		SELECT NULL::text AS model, c.user_id, r.hours, r.start, sum(c.spend) / 10000.0 AS spend, sum(c.entries) AS entries
+		FROM ducto.usage_rollup r, unnest(r.users, r.user_spend, r.user_entries) AS c(user_id, spend, entries)
+		WHERE r.hours > 0 GROUP BY 1, 2, 3, 4
+		UNION ALL
+		SELECT c.model, NULL::uuid, r.hours, r.start, sum(c.spend) / 10000.0, sum(c.entries)
+		FROM ducto.usage_rollup r, unnest(r.models, r.model_spend, r.model_entries) AS c(model, spend, entries)
+		WHERE r.hours > 0 GROUP BY 1, 2, 3, 4
+	), expected AS (
+		SELECT NULL::text AS model, user_id, 1 AS hours, start, sum(spend) AS spend, sum(e.entries) AS entries
+		FROM entries e GROUP BY 1, 2, 3, 4
+		UNION ALL
+		SELECT model, NULL::uuid, 1, start, sum(spend), sum(e.entries) FROM entries e GROUP BY 1, 2, 3, 4
+		UNION ALL
+		SELECT h.model, h.user_id, p.hours, p.start, sum(h.spend), sum(h.entries)
+		FROM (SELECT DISTINCT hours, start FROM ducto.usage_rollup WHERE hours > 1) p
+		JOIN cells h ON h.hours = 1 AND h.start >= p.start AND h.start < p.start + make_interval(hours => p.hours)
+		GROUP BY 1, 2, 3, 4
+	)
+	SELECT coalesce(e.user_id, a.user_id),
+		'rollup of ' || coalesce('model ' || coalesce(e.model, a.model) || ' of ', '')
+			|| coalesce(e.hours, a.hours) || ' hours from ' || coalesce(e.start, a.start),
+		e.spend || ' in ' || e.entries, a.spend || ' in ' || a.entries
+	FROM expected e FULL JOIN cells a ON coalesce(a.user_id::text, a.model) = coalesce(e.user_id::text, e.model)
+		AND (a.model IS NULL) = (e.model IS NULL) AND a.hours = e.hours AND a.start = e.start
+	WHERE e.spend IS DISTINCT FROM a.spend OR e.entries IS DISTINCT FROM a.entries;
+END
+$$;
+REVOKE ALL ON FUNCTION ducto.verify_rollup() FROM PUBLIC;
+COMMENT ON FUNCTION ducto.verify_rollup() IS 'For ducto_verify: the rollup of usage.';
+
+CREATE FUNCTION ducto.verify_one(account_id uuid) RETURNS SETOF @extschema@.ducto_discrepancy
+LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+SET jit = off SET plan_cache_mode = force_generic_plan SET enable_seqscan = off SET enable_bitmapscan = off
+AS $$
+BEGIN
+	RETURN QUERY SELECT * FROM ducto.verify_accounts(verify_one.account_id, verify_one.account_id);
+END
+$$;
+REVOKE ALL ON FUNCTION ducto.verify_one(uuid) FROM PUBLIC;
+COMMENT ON FUNCTION ducto.verify_one(uuid) IS 'For ducto_verify: one account. Its plans are kept, and find its rows by index.';
+
+CREATE FUNCTION ducto.verify_all() RETURNS SETOF @extschema@.ducto_discrepancy
+LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+SET jit = off SET plan_cache_mode = force_custom_plan SET enable_nestloop = off SET enable_indexscan = off
+SET enable_bitmapscan = off
+AS $$
+BEGIN
+	RETURN QUERY SELECT * FROM ducto.verify_accounts('00000000-0000-0000-0000-000000000000', 'ffffffff-ffff-ffff-ffff-ffffffffffff');
+
+	-- Credits are neither made nor lost: all entries sum to all balances.
+	RETURN QUERY
+	SELECT NULL::uuid, 'conservation', l.sum::text, a.sum::text
+	FROM (SELECT coalesce(sum(amount), 0) AS sum FROM ducto.ledger) l,
+		(SELECT coalesce(sum(balance), 0) AS sum FROM ducto.accounts) a
+	WHERE l.sum <> a.sum;
+
+	RETURN QUERY SELECT * FROM ducto.verify_rollup();
+END
+$$;
+REVOKE ALL ON FUNCTION ducto.verify_all() FROM PUBLIC;
+COMMENT ON FUNCTION ducto.verify_all() IS 'For ducto_verify: everything. Its plans read whole tables and join them by hash, whatever the statistics say.';
+
+CREATE FUNCTION @extschema@.ducto_verify(user_id uuid DEFAULT NULL) RETURNS SETOF @extschema@.ducto_discrepancy
+LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET row_security = off
+AS $$
+BEGIN
+	IF user_id IS NULL THEN
+		RETURN QUERY SELECT * FROM ducto.verify_all();
+	ELSE
+		RETURN QUERY SELECT * FROM ducto.verify_one(user_id);
+	END IF;
+END
+$$;
+REVOKE ALL ON FUNCTION @extschema@.ducto_verify(uuid) FROM PUBLIC;
+COMMENT ON FUNCTION @extschema@.ducto_verify(uuid) IS
+'Proves the invariants of one account, or of everything for NULL, in one snapshot: a row for each that does not hold, no rows when all do. Reads the whole ledger of what it proves. Takes no lock, works on a standby.';
