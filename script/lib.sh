@@ -21,6 +21,7 @@ ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd -P)
 SERVER_PORT=65432
 SHORT=60 # the length of a room's name up to which sockets in it work
 LIMIT=1200 # the seconds that one job may take
+CODE='^```(python|js)$' # how an example begins that is not in SQL
 rooms=()
 
 say() { printf '%s\n' "$*" >&2; }
@@ -261,8 +262,11 @@ build_ducto() {
 $(tail -n 50 "$T/build.log")"
 }
 
-# install_packages installs the npm packages that a directory of the copy names:
-# install_packages DIRECTORY
+# have_packages installs the npm packages that a directory of the copy names, if
+# they are not there: have_packages DIRECTORY
+have_packages() { [ -e "$T/src/$1/node_modules" ] || install_packages "$1"; }
+
+# install_packages installs them: install_packages DIRECTORY
 install_packages() {
 	run_job "$T/npm.log" env "--chdir=$T/src/$1" "npm_config_cache=$T/npm" \
 		npm ci --include=dev --ignore-scripts --no-audit --no-fund
@@ -313,4 +317,44 @@ $(tail -n 20 "$T/pg_ctl.log" "$T/out/server.log")"
 		die "the server does not see ducto in $T"
 	"${psql[@]}" 'CREATE DATABASE ducto'
 	export PGDATABASE=ducto
+}
+
+# --- pages -----------------------------------------------------------------
+
+# all_pages prints the pages of the copy that may have examples.
+all_pages() { (cd "$T/src" && find README.md docs -name '*.md' | sort); }
+
+# coded_pages prints those of them that have examples in another language than SQL.
+coded_pages() {
+	all_pages | while read -r page; do
+		! grep -Eq "$CODE" "$T/src/$page" || printf '%s\n' "$page"
+	done
+}
+
+# run_page runs script/examples.pl for a page of the copy, in an empty database of
+# its own; where examples are not in SQL alone, ducto and their packages are there:
+# run_page LOG PAGE OPTION…
+run_page() {
+	local log=$1 page=$2 directory=examples/node-postgres
+	local -a command=(perl "$T/src/script/examples.pl" "${@:3}" "$T/src/$2")
+	local -a psql=("$BIN/psql" -Xq -v ON_ERROR_STOP=1 -d postgres)
+
+	if grep -q '^```js$' "$T/src/$page"; then
+		if grep -q "^import .*'@supabase/supabase-js'" "$T/src/$page"; then
+			directory=examples/supabase
+			have_packages test/standin || return 1
+			command=(node "$T/src/test/standin/run.js" "${command[@]}")
+		fi
+		have_packages "$directory" || return 1
+	fi
+	"${psql[@]}" <<-'END' || return 1
+		SET client_min_messages = warning;
+		DROP DATABASE IF EXISTS page WITH (FORCE);
+		SELECT format('DROP ROLE %I', rolname) FROM pg_roles WHERE oid >= 16384 \gexec
+		CREATE DATABASE page;
+	END
+	if grep -Eq "$CODE" "$T/src/$page"; then
+		"${psql[@]}" -d page -c 'CREATE EXTENSION ducto' || return 1
+	fi
+	run_job "$log" env "--chdir=$T/src/$directory" "PATH=$BIN:$PATH" PGDATABASE=page PGTZ=UTC "${command[@]}"
 }

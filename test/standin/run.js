@@ -1,6 +1,7 @@
-// Runs the tests of the stand-in, and those of examples/supabase against it.
+// Runs the tests of the stand-in, and those of examples/supabase against it; or
+// a command with the stand-in, in examples/supabase.
 //
-// usage: node run.js
+// usage: node run.js [COMMAND ARGUMENT…]
 //
 // The database is that of libpq's environment, where the user is a superuser and
 // ducto is there. The roles that Supabase has are made, and dropped at the end.
@@ -38,13 +39,16 @@ async function run(directory, env, command, ...args) {
 	}
 }
 
+const command = process.argv.slice(2);
 const secret = randomBytes(32).toString('hex');
 const admin = new pg.Client();
 
 await admin.connect();
 try {
 	await admin.query(setUp);
-	await run('.', {}, process.execPath, '--test', '--test-concurrency=1');
+	if (command.length === 0) {
+		await run('.', {}, process.execPath, '--test', '--test-concurrency=1');
+	}
 	const standin = await start(secret);
 
 	await run('../../examples/supabase', {
@@ -52,7 +56,7 @@ try {
 		SUPABASE_ANON_KEY: sign({ role: 'anon' }, secret),
 		SUPABASE_SERVICE_ROLE_KEY: sign({ role: 'service_role' }, secret),
 		SUPABASE_JWT_SECRET: secret,
-	}, 'npm', 'test');
+	}, ...(command.length === 0 ? ['npm', 'test'] : command));
 	await standin.stop();
 } finally {
 	await admin.query(tearDown);
