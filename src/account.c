@@ -4,6 +4,7 @@
  */
 #include "postgres.h"
 
+#include "allowance.h"
 #include "args.h"
 #include "credit.h"
 #include "hold.h"
@@ -68,7 +69,7 @@ static Rejection
 credit_decide(const Account *acc, const CreditRequest *request)
 {
 	if (request->amount < 0 && account_available(acc) + request->amount < 0)
-		return INSUFFICIENT_CREDITS;
+		return account_lacks(-request->amount, account_available(acc), 0);
 	return ACCEPTED;
 }
 
@@ -182,7 +183,7 @@ credit_apply(const CreditRequest *request, Account *acc, CreditOutcome *outcome)
 	if (known == KEY_FREE && request->expires_at <= acc->now && !request->may_be_past)
 		arg_reject("expires_at", timestamptz_to_str(request->expires_at),
 				   "\"expires_at\" must lie in the future.");
-	rejection = known == KEY_FREE ? credit_decide(acc, request) : IDEMPOTENCY_CONFLICT;
+	rejection = known == KEY_FREE ? credit_decide(acc, request) : key_conflict(request->key);
 	if (rejection != ACCEPTED || request->amount == 0)
 	{
 		credit_unbooked(request, acc, rejection, outcome);
@@ -209,7 +210,7 @@ credit_add(const CreditRequest *request, CreditOutcome *outcome)
 		return;
 	}
 	memset(&acc, 0, sizeof(Account));	/* it may be a user's: show nothing of it */
-	credit_unbooked(request, &acc, TEAM_NOT_FOUND, outcome);
+	credit_unbooked(request, &acc, team_missing(request->account), outcome);
 }
 
 /*

@@ -12,6 +12,7 @@
 #include "allowance.h"
 #include "pricing.h"
 #include "query.h"
+#include "uuid.h"
 
 /* A guarded update that had to wait longer than this is done over. */
 #define STALE_CLOCK_USECS	100000
@@ -176,7 +177,7 @@ account_require_user(const Account *acc)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("invalid value for argument \"user_id\": %s",
-						DatumGetCString(DirectFunctionCall1(uuid_out, UUIDPGetDatum(&acc->id)))),
+						uuid_to_cstring(&acc->id)),
 				 errdetail("It is the id of a team."),
 				 errhint("\"user_id\" must be the id of a user.")));
 }

@@ -142,6 +142,17 @@ account_need_of(const Account *acc, Money amount, bool skip_allowance)
 }
 
 /*
+ * account_lacks returns the rejection of an amount that an account does not
+ * have, and tells of what it has.
+ */
+Rejection
+account_lacks(Money needed, Money available, Money floor)
+{
+	return rejection_because(INSUFFICIENT_CREDITS, "Needed: %s; available: %s; floor: %s.", money_to_cstring(needed),
+							 money_to_cstring(available), money_to_cstring(floor));
+}
+
+/*
  * account_headroom returns how much more can be held or taken: what does not
  * raise the need, and beyond it as much as leaves balance - need at the floor
  * or above.

@@ -2,6 +2,7 @@
 #define DUCTO_ALLOWANCE_H
 
 #include "account.h"
+#include "rejection.h"
 
 extern Spend allowance_used(const Account *acc, TimestampTz at);
 extern Money allowance_left(const Account *acc, TimestampTz at);
@@ -12,6 +13,7 @@ extern void allowance_restore(Account *acc, Money amount, TimestampTz consumed_a
 extern void account_free(Account *acc, Money amount, bool skip_allowance, Money promise);
 extern Money account_need(const Account *acc, TimestampTz at);
 extern Money account_headroom(const Account *acc, Money floor, bool skip_allowance);
+extern Rejection account_lacks(Money needed, Money available, Money floor);
 extern Money account_need_of(const Account *acc, Money amount, bool skip_allowance);
 
 #endif

@@ -98,12 +98,13 @@ charge_decide(const Account *acc, const ChargeRequest *request, LedgerEntry *ent
 	CapChange	change = {.model = request->model, .spent = request->amount - allowance};
 	CapVerdict	verdict;
 	JsonbValue	value;
+	Money		floor = charge_floor(acc, request);
 
 	entry->allowance_consumed = allowance;
 	if (request->required_feature != NULL && !plan_has_feature(&acc->plan, request->required_feature, &value))
-		return FEATURE_NOT_ENTITLED;
-	if (request->amount > account_headroom(acc, charge_floor(acc, request), request->skip_allowance))
-		return caps_would_deny(acc, &change, false) ? CAP_REACHED : INSUFFICIENT_CREDITS;
+		return feature_missing(&acc->plan, request->required_feature);
+	if (request->amount > account_headroom(acc, floor, request->skip_allowance))
+		return caps_would_deny(acc, &change, false) ? CAP_REACHED : account_lacks(request->amount, account_available(acc), floor);
 	if (!caps_admit(acc, &change, &verdict))
 		return CAP_REACHED;
 	entry->cap_warning = verdict.warning;
@@ -131,7 +132,7 @@ charge_in_steps(ChargeRequest *request, Deduction *deduction)
 		return ACCEPTED;
 	}
 	if (known == KEY_CONFLICT)
-		return deduction_none(deduction, request->user, request->amount, acc.balance, IDEMPOTENCY_CONFLICT);
+		return deduction_none(deduction, request->user, request->amount, acc.balance, key_conflict(request->key));
 
 	if (request->priced != NULL)
 		rejection = usage_require(request->priced, &acc, &request->amount);

@@ -11,6 +11,7 @@
 #include "query.h"
 #include "reads.h"
 #include "roll.h"
+#include "uuid.h"
 
 PG_FUNCTION_INFO_V1(ducto_list_transactions);
 PG_FUNCTION_INFO_V1(ducto_list_usage_events);
@@ -179,7 +180,7 @@ page_before(LedgerPage *page, const pg_uuid_t *before)
 	args_uuid(&args, before);
 	args_uuid(&args, page->account);
 	if (query_read(&entry_seq_query, &args) == 0)
-		arg_reject("before", DatumGetCString(DirectFunctionCall1(uuid_out, UUIDPGetDatum(before))),
+		arg_reject("before", uuid_to_cstring(before),
 				   "\"before\" must be the id of a transaction of this account.");
 	page->high = Min(page->high, row_int8(0, 1) - 1);
 }

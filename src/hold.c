@@ -6,6 +6,7 @@
 
 #include "hold.h"
 #include "query.h"
+#include "uuid.h"
 
 static const char *const hold_states[] = {
 	[HOLD_OPEN] = "open",
@@ -246,6 +247,38 @@ hold_find(const pg_uuid_t *account, const pg_uuid_t *id, Hold *hold)
 	args_uuid(&args, account);
 	args_uuid(&args, id);
 	return hold_find_by(&hold_find_query, &args, hold);
+}
+
+/*
+ * hold_missing returns the rejection of a reservation that a user does not
+ * have, and tells which.
+ */
+Rejection
+hold_missing(const pg_uuid_t *user, const pg_uuid_t *id)
+{
+	return rejection_because(RESERVATION_NOT_FOUND, "User %s has no reservation %s.", uuid_to_cstring(user), uuid_to_cstring(id));
+}
+
+/*
+ * hold_rejection returns the rejection of a call that needs an open
+ * reservation, and tells how this one ended.
+ */
+Rejection
+hold_rejection(const Hold *hold)
+{
+	switch (hold->state)
+	{
+		case HOLD_OPEN:
+			return ACCEPTED;
+		case HOLD_EXPIRED:
+			return rejection_because(RESERVATION_EXPIRED, "Reservation %s expired at %s.", uuid_to_cstring(&hold->id),
+									 timestamptz_to_str(hold->expires_at));
+		case HOLD_SETTLED:
+			return rejection_because(RESERVATION_CLOSED, "Reservation %s was settled.", uuid_to_cstring(&hold->id));
+		case HOLD_RELEASED:
+			return rejection_because(RESERVATION_CLOSED, "Reservation %s was released.", uuid_to_cstring(&hold->id));
+	}
+	pg_unreachable();
 }
 
 /*

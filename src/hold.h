@@ -7,6 +7,7 @@
 #include "utils/uuid.h"
 
 #include "account.h"
+#include "rejection.h"
 
 typedef enum HoldState
 {
@@ -67,6 +68,8 @@ hold_promise(const Hold *hold)
 extern bool hold_insert(const pg_uuid_t *account, const Hold *hold);
 extern bool hold_owner(const pg_uuid_t *user, const pg_uuid_t *id, pg_uuid_t *owner);
 extern bool hold_find(const pg_uuid_t *account, const pg_uuid_t *id, Hold *hold);
+extern Rejection hold_missing(const pg_uuid_t *user, const pg_uuid_t *id);
+extern Rejection hold_rejection(const Hold *hold);
 extern bool hold_find_key(const pg_uuid_t *account, const char *key, Hold *hold);
 extern TimestampTz hold_closed_at(const pg_uuid_t *account, const pg_uuid_t *id);
 extern bool hold_find_closing_key(const pg_uuid_t *account, const char *key, Hold *hold);

@@ -80,6 +80,16 @@ key_find(const Account *acc, const char *key, KeyKind kind, const pg_uuid_t *tar
 }
 
 /*
+ * key_conflict returns the rejection of a key that was used for something else,
+ * and tells which.
+ */
+Rejection
+key_conflict(const char *key)
+{
+	return rejection_because(IDEMPOTENCY_CONFLICT, "The key \"%s\" of this account was used for something else.", key);
+}
+
+/*
  * key_closed_hold tells whether a key of a locked account is that of a deduct
  * of 0; NULL is not.
  */

@@ -7,6 +7,7 @@
 #include "account.h"
 #include "hold.h"
 #include "ledger.h"
+#include "rejection.h"
 
 /* The kinds of operation that share one set of keys. */
 typedef enum KeyKind
@@ -26,6 +27,7 @@ typedef enum KeyState
 
 extern char *arg_key(FunctionCallInfo fcinfo, int n, const char *name);
 extern bool key_closed_hold(const Account *acc, const char *key);
+extern Rejection key_conflict(const char *key);
 extern KeyState key_find(const Account *acc, const char *key, KeyKind kind, const pg_uuid_t *target,
 						 const pg_uuid_t *actor, LedgerRecord *original);
 

@@ -8,6 +8,7 @@
 #include "member.h"
 #include "period.h"
 #include "query.h"
+#include "uuid.h"
 
 /* What a member has spent in the month that is parameter 3. */
 #define SPENT_NOW "CASE WHEN month = $3 THEN spent ELSE 0.0000 END"
@@ -80,6 +81,16 @@ args_member(QueryArgs *args, const Account *pool, const pg_uuid_t *user, Timesta
 	args_uuid(args, &pool->id);
 	args_uuid(args, user);
 	args_datum(args, DateADTGetDatum(period_month(at)));
+}
+
+/*
+ * member_missing returns the rejection of a user who is no member of a team,
+ * and tells who.
+ */
+Rejection
+member_missing(const pg_uuid_t *team, const pg_uuid_t *user)
+{
+	return rejection_because(USER_NOT_IN_TEAM, "User %s is no member of team %s.", uuid_to_cstring(user), uuid_to_cstring(team));
 }
 
 /*

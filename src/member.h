@@ -2,6 +2,7 @@
 #define DUCTO_MEMBER_H
 
 #include "account.h"
+#include "rejection.h"
 
 /* Whether a member may spend an amount from a pool. */
 typedef enum MemberState
@@ -20,6 +21,7 @@ typedef struct MemberTerms
 	Money		cap;
 } MemberTerms;
 
+extern Rejection member_missing(const pg_uuid_t *team, const pg_uuid_t *user);
 extern MemberState member_state(const Account *pool, const pg_uuid_t *user, Money amount, bool read_only);
 extern bool member_try_spend(const Account *pool, const pg_uuid_t *user, Money amount);
 extern bool member_apply(const Account *pool, const pg_uuid_t *user, Money spent, Money held);

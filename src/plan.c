@@ -37,7 +37,7 @@ ducto_set_user_plan(PG_FUNCTION_ARGS)
 	if (plan_id != NULL && !plan_is_assignable(plan_id))
 	{
 		account_check_user(user);
-		rejection = PLAN_NOT_FOUND;
+		rejection = plan_missing(plan_id);
 	}
 	else
 	{
@@ -190,7 +190,7 @@ ducto_increment_usage_window(PG_FUNCTION_ARGS)
 	else
 	{
 		account_read_user(user, &acc);
-		result = allowance_result(fcinfo, &acc, NULL, 0, PLAN_NOT_FOUND);
+		result = allowance_result(fcinfo, &acc, NULL, 0, plan_missing(plan_id));
 	}
 	query_end();
 	PG_RETURN_DATUM(result);

@@ -6,6 +6,7 @@
 #include "utils/timestamp.h"
 
 #include "money.h"
+#include "rejection.h"
 
 /* A plan; id is NULL for none. */
 typedef struct UserPlan
@@ -46,6 +47,8 @@ extern void plan_from_row(UserPlan *plan, int first_column);
 extern bool plan_find(const char *id, UserPlan *plan, bool read_only);
 extern int	plan_allowances(const char *id, TimestampTz at, bool read_only, PlanAllowance **allowances);
 extern bool plan_is_assignable(const char *id);
+extern Rejection plan_missing(const char *id);
+extern Rejection feature_missing(const UserPlan *plan, const char *feature);
 extern bool plan_has_feature(const UserPlan *plan, const char *feature, JsonbValue *value);
 extern void plans_sync(Jsonb *plans);
 extern void plan_policy(const UserPlan *plan, const char *operation_type, Policy *policy);

@@ -142,6 +142,28 @@ plan_is_assignable(const char *id)
 }
 
 /*
+ * plan_missing returns the rejection of a plan that cannot be assigned, and
+ * tells which.
+ */
+Rejection
+plan_missing(const char *id)
+{
+	return rejection_because(PLAN_NOT_FOUND, "The active pricing has no plan \"%s\".", id);
+}
+
+/*
+ * feature_missing returns the rejection of a feature that a plan does not have,
+ * and tells which.
+ */
+Rejection
+feature_missing(const UserPlan *plan, const char *feature)
+{
+	if (plan->id == NULL)
+		return rejection_because(FEATURE_NOT_ENTITLED, "The user has no plan, so not the feature \"%s\".", feature);
+	return rejection_because(FEATURE_NOT_ENTITLED, "The plan \"%s\" does not have the feature \"%s\".", plan->id, feature);
+}
+
+/*
  * plan_has_feature looks up a feature; absent, null and false mean no.
  */
 bool

@@ -59,6 +59,15 @@ static KeptQuery history_query = {
 };
 
 /*
+ * Return the rejection of a version that is not there, and tell which.
+ */
+static Rejection
+version_missing(int version)
+{
+	return rejection_because(PRICING_VERSION_NOT_FOUND, "There is no pricing version %d.", version);
+}
+
+/*
  * Answer with the version that the last result's row is, or with a rejection
  * when there was none.
  */
@@ -87,7 +96,7 @@ pricing_result_of(FunctionCallInfo fcinfo, int version)
 	QueryArgs	args = {0};
 
 	args_int4(&args, version);
-	return pricing_result(fcinfo, query_run(&read_query, &args, SPI_OK_SELECT), PRICING_VERSION_NOT_FOUND);
+	return pricing_result(fcinfo, query_run(&read_query, &args, SPI_OK_SELECT), version_missing(version));
 }
 
 /*
@@ -220,7 +229,7 @@ ducto_get_active_pricing(PG_FUNCTION_ARGS)
 	Datum		result;
 
 	query_begin();
-	result = pricing_result(fcinfo, query_read(&read_active_query, &args), NO_ACTIVE_PRICING);
+	result = pricing_result(fcinfo, query_read(&read_active_query, &args), pricing_missing());
 	query_end();
 	PG_RETURN_DATUM(result);
 }
@@ -237,7 +246,7 @@ ducto_get_pricing_config(PG_FUNCTION_ARGS)
 	arg_require(fcinfo, 0, "version");
 	query_begin();
 	args_int4(&args, PG_GETARG_INT32(0));
-	result = pricing_result(fcinfo, query_read(&read_query, &args), PRICING_VERSION_NOT_FOUND);
+	result = pricing_result(fcinfo, query_read(&read_query, &args), version_missing(PG_GETARG_INT32(0)));
 	query_end();
 	PG_RETURN_DATUM(result);
 }
@@ -338,9 +347,9 @@ ducto_price(PG_FUNCTION_ARGS)
 	else
 		pricing = pricing_get(PG_GETARG_INT32(2));
 	if (pricing == NULL)
-		rejection = active ? NO_ACTIVE_PRICING : PRICING_VERSION_NOT_FOUND;
+		rejection = active ? pricing_missing() : version_missing(PG_GETARG_INT32(2));
 	else if (plan_id != NULL && !plan_exists(pricing, plan_id))
-		rejection = PLAN_NOT_FOUND;
+		rejection = rejection_because(PLAN_NOT_FOUND, "Pricing version %d has no plan \"%s\".", pricing_version(pricing), plan_id);
 	else
 	{
 		usage_price(&priced, pricing, plan_id);

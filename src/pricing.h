@@ -80,6 +80,7 @@ extern bool pricing_fixed(const Pricing *pricing, const char *job, Numeric *pric
 
 extern void arg_usage(FunctionCallInfo fcinfo, int n, const char *name, Usage *usage);
 extern void usage_price(PricedUsage *priced, Pricing *pricing, const char *plan_id);
+extern Rejection pricing_missing(void);
 extern Rejection usage_outcome(const PricedUsage *priced, Money *amount);
 extern Rejection usage_require(PricedUsage *priced, Account *acc, Money *amount);
 extern Jsonb *usage_explain(const PricedUsage *priced);

@@ -14,6 +14,7 @@
 #include "query.h"
 #include "result.h"
 #include "roll.h"
+#include "uuid.h"
 
 PG_FUNCTION_INFO_V1(ducto_refund);
 
@@ -114,11 +115,11 @@ refund_decide(const RefundRequest *request, const LedgerRecord *debit, const Ref
 	Money		amount = request->everything ? left : request->amount;
 
 	if (strcmp(debit->type, TYPE_USAGE) != 0)
-		return NOT_REFUNDABLE;
+		return rejection_because(NOT_REFUNDABLE, "The transaction is of the type \"%s\", not \"%s\".", debit->type, TYPE_USAGE);
 	if (left <= 0)
-		return ALREADY_REFUNDED;
+		return rejection_because(ALREADY_REFUNDED, "Nothing is left to refund of the transaction.");
 	if (request->amount > left)
-		return OVER_REFUND;
+		return rejection_because(OVER_REFUND, "Left to refund: %s.", money_to_cstring(left));
 	back->credits = Min(amount, credits);
 	back->allowance = amount - back->credits;
 	return ACCEPTED;
@@ -244,7 +245,7 @@ refund_entry(FunctionCallInfo fcinfo, const RefundRequest *request, const Ledger
 	KeyState	known = KEY_FREE;
 	Rejection	rejection;
 	RefundParts refunded;
-	RefundParts back;
+	RefundParts back = {0};
 
 	account_lock_any(&debit->account_id, &acc);
 	if (acc.team)
@@ -259,7 +260,7 @@ refund_entry(FunctionCallInfo fcinfo, const RefundRequest *request, const Ledger
 							 -original.allowance_consumed, true, ACCEPTED);
 	if (known != KEY_FREE)
 		return refund_result(fcinfo, request, NULL, &who, request->amount, acc.balance, 0, false,
-							 IDEMPOTENCY_CONFLICT);
+							 key_conflict(request->key));
 
 	ledger_refunded(&acc.id, request->transaction, &refunded.credits, &refunded.allowance);
 	rejection = refund_decide(request, debit, &refunded, &back);
@@ -268,6 +269,15 @@ refund_entry(FunctionCallInfo fcinfo, const RefundRequest *request, const Ledger
 	refund_book(&acc, request, debit, &refunded, &back, &entry);
 	return refund_result(fcinfo, request, &entry.id, &who, back.credits, entry.balance_after, back.allowance,
 						 false, ACCEPTED);
+}
+
+/*
+ * Return the rejection of a transaction that is not there, and tell which.
+ */
+static Rejection
+transaction_missing(const pg_uuid_t *id)
+{
+	return rejection_because(TRANSACTION_NOT_FOUND, "There is no transaction %s.", uuid_to_cstring(id));
 }
 
 /*
@@ -287,7 +297,7 @@ ducto_refund(PG_FUNCTION_ARGS)
 	if (ledger_find_id(request.transaction, &debit))
 		result = refund_entry(fcinfo, &request, &debit);
 	else
-		result = refund_result(fcinfo, &request, NULL, &nobody, request.amount, 0, 0, false, TRANSACTION_NOT_FOUND);
+		result = refund_result(fcinfo, &request, NULL, &nobody, request.amount, 0, 0, false, transaction_missing(request.transaction));
 	query_end();
 	PG_RETURN_DATUM(result);
 }

@@ -7,6 +7,7 @@
 #include "args.h"
 #include "cap.h"
 #include "hold.h"
+#include "key.h"
 #include "member.h"
 #include "query.h"
 #include "reservation.h"
@@ -243,10 +244,10 @@ reserve_entitled(const Account *acc, const ReserveRequest *request)
 	if (acc->team && member_state(acc, request->user, 0, false) == MEMBER_ABSENT)
 	{
 		account_check_user(request->user);
-		return USER_NOT_IN_TEAM;
+		return member_missing(&acc->id, request->user);
 	}
 	if (request->required_feature != NULL && !plan_has_feature(&acc->plan, request->required_feature, &value))
-		return FEATURE_NOT_ENTITLED;
+		return feature_missing(&acc->plan, request->required_feature);
 	return ACCEPTED;
 }
 
@@ -262,9 +263,11 @@ reserve_decide(const Account *acc, const ReserveRequest *request, const ReserveT
 
 	if (terms->max_concurrent > 0 && acc->exists &&
 		holds_count_open(acc, request->operation_type, terms->max_concurrent, false) >= terms->max_concurrent)
-		return CONCURRENCY_LIMIT;
+		return rejection_because(CONCURRENCY_LIMIT, "Open reservations of the operation type \"%s\": no more than %d.",
+								 request->operation_type, terms->max_concurrent);
 	if (request->amount > account_headroom(acc, terms->floor, request->skip_allowance))
-		return caps_would_deny(acc, &change, false) ? CAP_REACHED : INSUFFICIENT_CREDITS;
+		return caps_would_deny(acc, &change, false) ? CAP_REACHED :
+			account_lacks(request->amount, account_available(acc), terms->floor);
 	return caps_admit(acc, &change, &verdict) ? ACCEPTED : CAP_REACHED;
 }
 
@@ -322,12 +325,12 @@ reserve_in_steps(ReserveRequest *request, Reserved *reserved)
 		{
 			account_check_user(request->user);
 			memset(&acc, 0, sizeof(Account));	/* it may be a user's: show nothing of it */
-			return reserve_rejected(request, &acc, "strict", TEAM_NOT_FOUND, reserved);
+			return reserve_rejected(request, &acc, "strict", team_missing(request->team), reserved);
 		}
 		if (acc.exists && request->key != NULL && hold_find_key(&acc.id, request->key, &hold))
 		{
 			if (!reserve_is_same(request, &hold))
-				return reserve_rejected(request, &acc, hold.billing_mode, IDEMPOTENCY_CONFLICT, reserved);
+				return reserve_rejected(request, &acc, hold.billing_mode, key_conflict(request->key), reserved);
 			reserve_made(request, &hold, reserved);
 			reserved->allowance_left = allowance_left(&acc, acc.now);
 			reserved->expires_at = hold.first_expires_at;
@@ -439,17 +442,6 @@ ducto_reserve_usage(PG_FUNCTION_ARGS)
 }
 
 /*
- * Return the rejection of a call that needs an open reservation.
- */
-static Rejection
-hold_rejection(const Hold *hold)
-{
-	if (hold->state == HOLD_OPEN)
-		return ACCEPTED;
-	return hold->state == HOLD_EXPIRED ? RESERVATION_EXPIRED : RESERVATION_CLOSED;
-}
-
-/*
  * reservation_lock locks the account of a reservation that a user may end, the
  * user's own or a team's pool, and reads the reservation. False: there is
  * none, and the user's account, if any, is locked.
@@ -481,12 +473,15 @@ renew_make(pg_uuid_t *user, pg_uuid_t *reservation, int ttl_seconds, Reserved *r
 {
 	Account		acc;
 	Hold		hold = {0};
-	Rejection	rejection = RESERVATION_NOT_FOUND;
+	Rejection	rejection;
 
 	if (reservation_lock(user, reservation, &acc, &hold))
 		rejection = hold_rejection(&hold);
 	else
+	{
+		rejection = hold_missing(user, reservation);
 		hold.expires_at = DT_NOEND;
+	}
 	if (rejection == ACCEPTED)
 	{
 		hold.expires_at = acc.now + ttl_seconds * USECS_PER_SEC;

@@ -18,6 +18,7 @@
 #include "period.h"
 #include "query.h"
 #include "roll.h"
+#include "uuid.h"
 
 /*
  * One call closes as many reservations. What an account holds is exact
@@ -382,6 +383,16 @@ account_lock(const pg_uuid_t *id, Account *acc)
 
 	account_require_user(acc);
 	return exists;
+}
+
+/*
+ * team_missing returns the rejection of a team that is not there, and tells
+ * which.
+ */
+Rejection
+team_missing(const pg_uuid_t *id)
+{
+	return rejection_because(TEAM_NOT_FOUND, "There is no team %s.", uuid_to_cstring(id));
 }
 
 /*

@@ -2,6 +2,7 @@
 #define DUCTO_ROLL_H
 
 #include "account.h"
+#include "rejection.h"
 
 /* What a roll-forward did. */
 typedef struct RollTotals
@@ -13,6 +14,7 @@ typedef struct RollTotals
 
 extern bool account_lock(const pg_uuid_t *id, Account *acc);
 extern bool account_lock_team(const pg_uuid_t *id, Account *acc);
+extern Rejection team_missing(const pg_uuid_t *id);
 extern bool account_lock_any(const pg_uuid_t *id, Account *acc);
 extern void account_lock_or_create(const pg_uuid_t *id, Account *acc);
 extern bool account_sweep(const pg_uuid_t *id, int64 max_closed, RollTotals *totals);

@@ -23,6 +23,7 @@
 #include "query.h"
 #include "reservation.h"
 #include "roll.h"
+#include "uuid.h"
 
 PG_FUNCTION_INFO_V1(ducto_sdk_credits_add);
 PG_FUNCTION_INFO_V1(ducto_sdk_deduct_with_allowance);
@@ -97,7 +98,7 @@ put_money(JsonOut *out, const char *key, Money amount)
 static void
 put_uuid(JsonOut *out, const char *key, const pg_uuid_t *id)
 {
-	put_text(out, key, DatumGetCString(DirectFunctionCall1(uuid_out, UUIDPGetDatum(id))));
+	put_text(out, key, uuid_to_cstring(id));
 }
 
 /*

@@ -106,13 +106,13 @@ settle_decide(const Account *acc, const Hold *hold, const SettleRequest *request
 	Money		limit;
 
 	if (hold->state == HOLD_SETTLED || hold->state == HOLD_RELEASED)
-		return RESERVATION_CLOSED;
+		return hold_rejection(hold);
 	if (late && !request->allow_late)
-		return RESERVATION_EXPIRED;
+		return hold_rejection(hold);
 	plan->skip_allowance = request->skip_is_null ? hold->skip_allowance : request->skip_allowance;
 	limit = settle_limit(acc, hold, plan->skip_allowance);
 	if (request->amount > limit && strcmp(request->overrun, "reject") == 0)
-		return late ? RESERVATION_EXPIRED : INSUFFICIENT_CREDITS;
+		return late ? hold_rejection(hold) : account_lacks(request->amount, account_available(acc) + own, hold->floor);
 
 	plan->charge = strcmp(request->overrun, "full") == 0 ? request->amount : Min(request->amount, limit);
 	plan->shortfall = request->amount - plan->charge;
@@ -248,7 +248,7 @@ settle_in_steps(SettleRequest *request, Deduction *deduction)
 {
 	Account		acc;
 	Hold		hold;
-	SettlePlan	plan;
+	SettlePlan	plan = {0};
 	LedgerEntry entry;
 	LedgerRecord original;
 	KeyState	known = KEY_FREE;
@@ -265,9 +265,10 @@ settle_in_steps(SettleRequest *request, Deduction *deduction)
 		return ACCEPTED;
 	}
 	if (known == KEY_CONFLICT)
-		return deduction_none(deduction, request->user, request->amount, acc.balance, IDEMPOTENCY_CONFLICT);
+		return deduction_none(deduction, request->user, request->amount, acc.balance, key_conflict(request->key));
 	if (!found)
-		return deduction_none(deduction, request->user, request->amount, acc.balance, RESERVATION_NOT_FOUND);
+		return deduction_none(deduction, request->user, request->amount, acc.balance,
+							  hold_missing(request->user, request->reservation));
 	if (known == KEY_REPLAY_ZERO)
 	{
 		settle_replay_zero(request, &hold, deduction);

@@ -19,6 +19,7 @@
 #include "ledger.h"
 #include "pricing.h"
 #include "query.h"
+#include "uuid.h"
 
 PG_FUNCTION_INFO_V1(ducto_signup_bonus);
 
@@ -98,7 +99,7 @@ bonus_forgo(const TriggerData *trigger, ErrorData *error)
 			(errcode(error->sqlerrcode),
 			 errmsg("a new user got no signup bonus: %s", error->message),
 			 user == NULL ? 0 :
-			 errdetail("The user is %s.%s%s", DatumGetCString(DirectFunctionCall1(uuid_out, UUIDPGetDatum(user))),
+			 errdetail("The user is %s.%s%s", uuid_to_cstring(user),
 					   error->detail != NULL ? " " : "", error->detail != NULL ? error->detail : ""),
 			 errhint("Book it with ducto_add_credits, type signup_bonus, idempotency_key signup_bonus.")));
 	FreeErrorData(error);

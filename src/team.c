@@ -281,7 +281,7 @@ ducto_get_team_balance(PG_FUNCTION_ARGS)
 	result_money(&row, pool.held);
 	result_money(&row, account_available(&pool));
 	result_datum(&row, Int32GetDatum(name != NULL ? members_count(team) : 0));
-	result = result_end_with_error(&row, name != NULL ? ACCEPTED : TEAM_NOT_FOUND);
+	result = result_end_with_error(&row, name != NULL ? ACCEPTED : team_missing(team));
 	query_end();
 	PG_RETURN_DATUM(result);
 }
@@ -310,7 +310,7 @@ ducto_add_team_member(PG_FUNCTION_ARGS)
 	query_begin();
 	account_check_user(user);
 	if (!account_lock_team(team, &pool))
-		rejection = TEAM_NOT_FOUND;
+		rejection = team_missing(team);
 	else
 	{
 		member_join(&pool, user, &terms);
@@ -445,14 +445,14 @@ team_decide(const Account *pool, const TeamDeduction *request)
 	{
 		case MEMBER_ABSENT:
 			account_check_user(request->user);
-			return USER_NOT_IN_TEAM;
+			return member_missing(&pool->id, request->user);
 		case MEMBER_CAPPED:
 			return CAP_REACHED;
 		case MEMBER_FREE:
 			break;
 	}
 	if (request->amount > account_headroom(pool, 0, false))
-		return INSUFFICIENT_CREDITS;
+		return account_lacks(request->amount, account_available(pool), 0);
 	member_apply(pool, request->user, request->amount, 0);
 	return ACCEPTED;
 }
@@ -472,13 +472,13 @@ team_deduct_in_steps(FunctionCallInfo fcinfo, const TeamDeduction *request)
 	if (!account_lock_team(request->team, &pool))
 	{
 		account_check_user(request->user);
-		return team_result(fcinfo, request, NULL, request->amount, 0, false, TEAM_NOT_FOUND);
+		return team_result(fcinfo, request, NULL, request->amount, 0, false, team_missing(request->team));
 	}
 	if (request->key != NULL)
 		known = key_find(&pool, request->key, KEY_DEBIT, NULL, request->user, &original);
 	if (known == KEY_REPLAY)
 		return team_result(fcinfo, request, &original.id, -original.amount, original.balance_after, true, ACCEPTED);
-	rejection = known == KEY_CONFLICT ? IDEMPOTENCY_CONFLICT : team_decide(&pool, request);
+	rejection = known == KEY_CONFLICT ? key_conflict(request->key) : team_decide(&pool, request);
 	if (rejection != ACCEPTED)
 		return team_result(fcinfo, request, NULL, request->amount, pool.balance, false, rejection);
 	team_entry(request, &entry);

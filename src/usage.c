@@ -222,6 +222,30 @@ name_compare(const void *a, const void *b)
 }
 
 /*
+ * pricing_missing returns the rejection of what needs a pricing where none is
+ * active.
+ */
+Rejection
+pricing_missing(void)
+{
+	return rejection_because(NO_ACTIVE_PRICING, "Publish a pricing with ducto_set_active_pricing.");
+}
+
+/*
+ * Return the rejection of a usage that a pricing has no price for, and tell
+ * what has none.
+ */
+static Rejection
+model_missing(const PricedUsage *priced, bool model)
+{
+	if (!model)
+		return rejection_because(MODEL_NOT_PRICED, "Pricing version %d has no fixed job \"%s\".",
+								 pricing_version(priced->pricing), priced->usage.fixed_job);
+	return rejection_because(MODEL_NOT_PRICED, "Pricing version %d has no expression for the model \"%s\", and no default.",
+							 pricing_version(priced->pricing), priced->usage.model != NULL ? priced->usage.model : "");
+}
+
+/*
  * Price the calls of tools: each tool that has an expression once, seeing all
  * calls; the calls of all others together by the default.
  */
@@ -272,7 +296,7 @@ price_parts(PricedUsage *priced, Numeric parts[5])
 	if ((has_model && model == NULL) ||
 		(usage->fixed_job != NULL && !pricing_fixed(priced->pricing, usage->fixed_job, &parts[4])))
 	{
-		priced->rejection = MODEL_NOT_PRICED;
+		priced->rejection = model_missing(priced, has_model && model == NULL);
 		return false;
 	}
 	priced->failed = !add_value(model, usage->variables, &parts[0], &priced->error) ||
@@ -318,7 +342,7 @@ usage_price_for(PricedUsage *priced, const char *plan_id)
 	priced->rejection = ACCEPTED;
 	memset(&priced->price, 0, sizeof(Price));
 	if (priced->pricing == NULL)
-		priced->rejection = NO_ACTIVE_PRICING;
+		priced->rejection = pricing_missing();
 	if (priced->pricing == NULL || !price_parts(priced, parts))
 		return;
 	for (int i = 0; i < 5; i++)

@@ -11,7 +11,6 @@
 #include "common/sha1.h"
 #include "mb/pg_wchar.h"
 #include "utils/builtins.h"
-#include "utils/uuid.h"
 
 #include "args.h"
 #include "uuid.h"
@@ -22,6 +21,15 @@ PG_FUNCTION_INFO_V1(ducto_uuid);
 static const pg_uuid_t dns_namespace = {
 	{0x6b, 0xa7, 0xb8, 0x10, 0x9d, 0xad, 0x11, 0xd1, 0x80, 0xb4, 0x00, 0xc0, 0x4f, 0xd4, 0x30, 0xc8}
 };
+
+/*
+ * uuid_to_cstring returns the usual form of an identifier.
+ */
+char *
+uuid_to_cstring(const pg_uuid_t *uuid)
+{
+	return DatumGetCString(DirectFunctionCall1(uuid_out, UUIDPGetDatum(uuid)));
+}
 
 /*
  * Make the identifier of a name in a namespace. The name's bytes are those of

@@ -81,7 +81,7 @@ FROM cases, LATERAL pg_temp.try(call) t WHERE t.result->>'transaction_id' IS NOT
 
 -- With raise every one is an exception, with the SQLSTATE of the table, the code as message and the row as JSON in DETAIL.
 SET ducto.rejections = 'raise';
-SELECT n, pg_temp.title(call) AS call, t.state AS sqlstate, t.message, t.hint, t.result FROM cases, LATERAL pg_temp.try(call) t ORDER BY n;
+SELECT n, pg_temp.title(call) AS call, t.state AS sqlstate, t.message, regexp_replace(regexp_replace(t.hint, '[0-9a-f]{8}-[0-9a-f-]{27}', 'ID', 'g'), ' at .*', ' at TIME.') AS hint, t.result FROM cases, LATERAL pg_temp.try(call) t ORDER BY n;
 SET ducto.rejections = 'return';
 CREATE TEMP TABLE returned AS SELECT n, t.result FROM cases, LATERAL pg_temp.try(call) t;
 SET ducto.rejections = 'raise';

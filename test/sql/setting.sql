@@ -176,7 +176,7 @@ ALTER ROLE setting_backend SET ducto.require_idempotency_key = on;
 ALTER ROLE setting_backend SET ducto.reservation_ttl = '180min';
 SELECT team_id AS team FROM ducto_create_team('keys') \gset
 SELECT error FROM ducto_add_team_member(:'team', :ada);
-SELECT version FROM ducto_set_active_pricing('{"models": {"_default": "1"}}');
+SELECT error FROM ducto_set_active_pricing('{"models": {"_default": "1"}}');
 SELECT transaction_id AS tx2 FROM ducto_charge(:ada, 10) \gset
 SELECT reservation_id AS hold1 FROM ducto_reserve(:ada, 10) \gset
 SELECT reservation_id AS hold2 FROM ducto_reserve(:ada, 10) \gset
