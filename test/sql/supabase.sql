@@ -44,7 +44,7 @@ CREATE TEMP VIEW wrong AS SELECT proname AS function, problem FROM functions, LA
 	(has_function_privilege('authenticated', oid, 'EXECUTE') <> (is_api AND proname IN ('ducto_my_balance', 'ducto_my_grants', 'ducto_my_transactions', 'ducto_my_plan')), 'authenticated'),
 	(has_function_privilege('service_role', oid, 'EXECUTE') <> (is_api AND proname NOT IN ('ducto_setup', 'ducto_grant_access')), 'service_role'),
 	(obj_description(oid, 'pg_proc') IS NULL, 'has no comment'),
-	(prokind <> 'p' AND prorettype <> 'internal'::regtype AND (NOT prosecdef OR proconfig IS DISTINCT FROM '{"search_path=pg_catalog, pg_temp"}'), 'has no pinned search_path'),
+	(prokind <> 'p' AND prorettype <> 'internal'::regtype AND (NOT prosecdef OR proconfig[1] IS DISTINCT FROM 'search_path=pg_catalog, pg_temp'), 'has no pinned search_path'),
 	(prorettype = 'record'::regtype OR proallargtypes IS NOT NULL, 'has a result without a name')
 	) p (broken, problem) WHERE broken;
 SELECT * FROM wrong;
@@ -213,6 +213,7 @@ INSERT INTO calls (function, args, field, keep) VALUES
 	('ducto_add_team_member', '{"team_id": "@team", "user_id": "@ada", "spend_cap": 20}', NULL, NULL),
 	('ducto_deduct_team', '{"team_id": "@team", "user_id": "@ada", "amount": 4, "model": "m"}', NULL, NULL),
 	('ducto_get_team_members', '{"team_id": "@team"}', NULL, NULL),
+	('ducto_list_teams', '{"user_id": "@ada"}', NULL, NULL),
 	('ducto_remove_team_member', '{"team_id": "@team", "user_id": "@ada"}', NULL, NULL),
 	('ducto_list_transactions', '{"user_id": "@ada", "types": ["purchase", "refund"], "max_rows": 2}', NULL, NULL),
 	('ducto_list_usage_events', '{"user_id": "@ada", "max_rows": 2}', NULL, NULL),
