@@ -195,7 +195,9 @@ BEGIN
 	-- The counters of allowances, caps and members are what the ledger says was used in their period, what was refunded
 	-- of it taken away; caps and members also count what is held.
 	RETURN QUERY
-	WITH used AS MATERIALIZED (
+	WITH capped AS MATERIALIZED (
+		SELECT DISTINCT account_id FROM ducto.spend_caps WHERE account_id BETWEEN lowest AND highest
+	), used AS MATERIALIZED (
 		SELECT account_id, actor, coalesce(model, '') AS model, day, date_trunc('month', day)::date AS month,
 			sum(spent) AS spent, sum(allowance) AS allowance
 		FROM (
@@ -206,7 +208,9 @@ BEGIN
 			SELECT d.account_id, d.actor, d.model, (d.created_at AT TIME ZONE 'UTC')::date, -r.amount, r.allowance_consumed
 			FROM ducto.ledger r JOIN ducto.ledger d ON d.id = r.reference AND d.account_id = r.account_id
 			WHERE r.type = 'refund' AND r.account_id BETWEEN lowest AND highest
-		) u GROUP BY account_id, actor, coalesce(model, ''), day
+		) u
+		WHERE allowance <> 0 OR actor IS NOT NULL OR account_id IN (SELECT c.account_id FROM capped c)
+		GROUP BY account_id, actor, coalesce(model, ''), day
 	), holds AS MATERIALIZED (
 		SELECT r.account_id, r.actor, coalesce(r.model, '') AS model, sum(r.remaining) AS held, sum(r.cap_held) AS cap_held
 		FROM ducto.reservations r LEFT JOIN ducto.accounts a ON a.id = r.account_id
@@ -214,8 +218,7 @@ BEGIN
 		GROUP BY r.account_id, r.actor, coalesce(r.model, '')
 	), cap_spent AS (
 		SELECT u.account_id, c.cap_type, c.model, c.period, sum(u.spent) AS spent
-		FROM (SELECT DISTINCT account_id FROM ducto.spend_caps WHERE account_id BETWEEN lowest AND highest) o
-		JOIN used u ON u.account_id = o.account_id
+		FROM capped o JOIN used u ON u.account_id = o.account_id
 		CROSS JOIN LATERAL (VALUES ('daily', '', u.day), ('monthly', '', u.month), ('daily', nullif(u.model, ''), u.day),
 			('monthly', nullif(u.model, ''), u.month)) c (cap_type, model, period)
 		GROUP BY u.account_id, c.cap_type, c.model, c.period
@@ -286,54 +289,116 @@ $$;
 REVOKE ALL ON FUNCTION ducto.verify_accounts(uuid, uuid) FROM PUBLIC;
 COMMENT ON FUNCTION ducto.verify_accounts(uuid, uuid) IS 'For ducto_verify: everything that is some account''s.';
 
+CREATE FUNCTION ducto.verify_rollup_cells(next_xact bigint, last_xact bigint) RETURNS SETOF @extschema@.ducto_discrepancy
+LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS $$
+#variable_conflict use_variable
+BEGIN
+	RETURN QUERY
+	WITH used AS (
+		SELECT coalesce(actor, account_id) AS user_id, coalesce(model, 'unknown') AS model,
+			date_bin('1 hour', created_at, '2000-01-01 00:00:00+00') AS start, sum(-amount) AS spend, count(*) AS entries
+		FROM ducto.ledger
+		WHERE type = 'usage' AND CASE WHEN next_xact <= last_xact THEN xact NOT BETWEEN next_xact AND last_xact
+			ELSE xact > last_xact AND xact < next_xact END
+		GROUP BY 1, 2, 3
+	), cells AS MATERIALIZED (
+		SELECT unnest(users) AS user_id, NULL::text AS model, hours, start, unnest(user_spend) AS spend,
+			unnest(user_entries) AS entries
+		FROM ducto.usage_rollup WHERE hours > 0
+		UNION ALL
+		SELECT NULL, unnest(models), hours, start, unnest(model_spend), unnest(model_entries)
+		FROM ducto.usage_rollup WHERE hours > 0
+	), longer AS MATERIALIZED (
+		SELECT h.start AS hour, p.hours, p.start
+		FROM (SELECT start, unnest(ARRAY[24, 96, 384, 1536]) AS hours FROM ducto.usage_rollup WHERE hours = 1 GROUP BY start) h
+		JOIN (SELECT DISTINCT hours, start FROM ducto.usage_rollup) p
+			ON p.hours = h.hours AND p.start = date_bin(make_interval(hours => h.hours), h.start, '2000-01-01 00:00:00+00')
+	), sums AS (
+		SELECT c.user_id, c.model, c.hours, c.start, sum(c.said) AS said, sum(c.said_entries) AS said_entries,
+			sum(c.spend) / 10000.0 AS spend, sum(c.entries) AS entries
+		FROM (
+			SELECT user_id, NULL AS model, 1 AS hours, start, spend AS said, u.entries AS said_entries,
+				NULL::bigint AS spend, NULL::integer AS entries
+			FROM used u
+			UNION ALL
+			SELECT NULL, model, 1, start, spend, u.entries, NULL, NULL FROM used u
+			UNION ALL
+			SELECT h.user_id, h.model, l.hours, l.start, h.spend / 10000.0, h.entries, NULL, NULL
+			FROM cells h JOIN longer l ON l.hour = h.start WHERE h.hours = 1
+			UNION ALL
+			SELECT user_id, model, hours, start, NULL, NULL, spend, entries FROM cells
+		) c GROUP BY c.user_id, c.model, c.hours, c.start
+	)
+	SELECT user_id, 'rollup of ' || coalesce('model ' || model || ' of ', '') || hours || ' hours from ' || start,
+		round(said, 4) || ' in ' || said_entries, round(spend, 4) || ' in ' || entries
+	FROM sums WHERE spend IS DISTINCT FROM said OR entries IS DISTINCT FROM said_entries;
+END
+$$;
+REVOKE ALL ON FUNCTION ducto.verify_rollup_cells(bigint, bigint) FROM PUBLIC;
+COMMENT ON FUNCTION ducto.verify_rollup_cells(bigint, bigint) IS
+'For ducto.verify_rollup: the users and models of which the rollup is wrong, where it ends with the transaction before next_xact, and this cluster''s numbers with last_xact.';
+
 CREATE FUNCTION ducto.verify_rollup() RETURNS SETOF @extschema@.ducto_discrepancy
 LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
-	first CONSTANT bigint := ducto.first_xact_here();
 	last CONSTANT bigint := ducto.last_xact_here();
+	seed CONSTANT bigint := (random() * 1e15)::bigint;
+	next bigint;
 BEGIN
-	-- The hours of the rollup are what the ledger says was used in them, as far as it is rolled up; longer periods are the
-	-- sums of their hours. Where another cluster wrote the rollup, it does not count, and is made anew.
-	PERFORM FROM ducto.usage_rollup WHERE hours = 0 AND first_xact = first;
-	IF NOT FOUND THEN
+	-- Where another cluster wrote the rollup, it does not count, and is made anew.
+	SELECT next_xact INTO next FROM ducto.usage_rollup WHERE hours = 0 AND first_xact = ducto.first_xact_here();
+	IF next IS NULL THEN
 		RETURN;
 	END IF;
-	RETURN QUERY
-	WITH entries AS MATERIALIZED (
-		SELECT coalesce(l.actor, l.account_id) AS user_id, coalesce(l.model, 'unknown') AS model,
-			date_bin('1 hour', l.created_at, '2000-01-01 00:00:00+00') AS start, sum(-l.amount) AS spend, count(*) AS entries
-		FROM ducto.ledger l
-		CROSS JOIN (SELECT next_xact FROM ducto.usage_rollup WHERE hours = 0) s
-		WHERE l.type = 'usage' AND CASE WHEN s.next_xact <= last THEN NOT l.xact BETWEEN s.next_xact AND last
-			ELSE l.xact > last AND l.xact < s.next_xact END
-		GROUP BY 1, 2, 3
-	), cells AS MATERIALIZED (
-		SELECT NULL::text AS model, c.user_id, r.hours, r.start, sum(c.spend) / 10000.0 AS spend, sum(c.entries) AS entries
-		FROM ducto.usage_rollup r, unnest(r.users, r.user_spend, r.user_entries) AS c(user_id, spend, entries)
-		WHERE r.hours > 0 GROUP BY 1, 2, 3, 4
-		UNION ALL
-		SELECT c.model, NULL::uuid, r.hours, r.start, sum(c.spend) / 10000.0, sum(c.entries)
-		FROM ducto.usage_rollup r, unnest(r.models, r.model_spend, r.model_entries) AS c(model, spend, entries)
-		WHERE r.hours > 0 GROUP BY 1, 2, 3, 4
-	), expected AS (
-		SELECT NULL::text AS model, user_id, 1 AS hours, start, sum(spend) AS spend, sum(e.entries) AS entries
-		FROM entries e GROUP BY 1, 2, 3, 4
-		UNION ALL
-		SELECT model, NULL::uuid, 1, start, sum(spend), sum(e.entries) FROM entries e GROUP BY 1, 2, 3, 4
-		UNION ALL
-		SELECT h.model, h.user_id, p.hours, p.start, sum(h.spend), sum(h.entries)
-		FROM (SELECT DISTINCT hours, start FROM ducto.usage_rollup WHERE hours > 1) p
-		JOIN cells h ON h.hours = 1 AND h.start >= p.start AND h.start < p.start + make_interval(hours => p.hours)
-		GROUP BY 1, 2, 3, 4
-	)
-	SELECT coalesce(e.user_id, a.user_id),
-		'rollup of ' || coalesce('model ' || coalesce(e.model, a.model) || ' of ', '')
-			|| coalesce(e.hours, a.hours) || ' hours from ' || coalesce(e.start, a.start),
-		e.spend || ' in ' || e.entries, a.spend || ' in ' || a.entries
-	FROM expected e FULL JOIN cells a ON coalesce(a.user_id::text, a.model) = coalesce(e.user_id::text, e.model)
-		AND (a.model IS NULL) = (e.model IS NULL) AND a.hours = e.hours AND a.start = e.start
-	WHERE e.spend IS DISTINCT FROM a.spend OR e.entries IS DISTINCT FROM a.entries;
+
+	-- The hours of the rollup are what the ledger says was used in them, as far as it is rolled up, and longer periods are
+	-- the sums of their hours: of each user, and of each model. It takes a number for each period to see that: users and
+	-- models count with a weight each, of their id or name and this call's seed.
+	PERFORM FROM (
+		WITH used AS (
+			SELECT start, sum(spend) AS spend, count(*) AS entries, sum(spend * of_user) AS user_spend,
+				sum(of_user) AS user_entries, sum(spend * of_model) AS model_spend, sum(of_model) AS model_entries
+			FROM (SELECT date_bin('1 hour', created_at, '2000-01-01 00:00:00+00') AS start, -amount * 10000 AS spend,
+					uuid_hash_extended(coalesce(actor, account_id), seed) & 2147483647 AS of_user,
+					hashtextextended(coalesce(model, 'unknown'), seed) & 2147483647 AS of_model
+				FROM ducto.ledger WHERE type = 'usage'
+					AND CASE WHEN next <= last THEN xact NOT BETWEEN next AND last ELSE xact > last AND xact < next END) e
+			GROUP BY start
+		), cells AS MATERIALIZED (
+			SELECT by_model, hours, start, sum(spend) AS spend, sum(c.entries) AS entries,
+				sum(spend::numeric * weight) AS weighed_spend, sum(c.entries * weight) AS weighed_entries
+			FROM (SELECT false AS by_model, hours, start, unnest(user_spend) AS spend, unnest(user_entries)::bigint AS entries,
+					uuid_hash_extended(unnest(users), seed) & 2147483647 AS weight
+				FROM ducto.usage_rollup WHERE hours > 0
+				UNION ALL
+				SELECT true, hours, start, unnest(model_spend), unnest(model_entries)::bigint,
+					hashtextextended(unnest(models), seed) & 2147483647
+				FROM ducto.usage_rollup WHERE hours > 0) c
+			GROUP BY by_model, hours, start
+		), longer AS (
+			SELECT by_model, hours, date_bin(make_interval(hours => hours), start, '2000-01-01 00:00:00+00') AS start,
+				sum(spend) AS spend, sum(h.entries) AS entries, sum(weighed_spend) AS weighed_spend,
+				sum(weighed_entries) AS weighed_entries
+			FROM (SELECT by_model, unnest(ARRAY[24, 96, 384, 1536]) AS hours, start, spend, c.entries, weighed_spend,
+					weighed_entries FROM cells c WHERE hours = 1) h
+			GROUP BY 1, 2, 3
+		), said AS (
+			SELECT false AS by_model, 1 AS hours, start, spend, u.entries, user_spend AS weighed_spend,
+				user_entries AS weighed_entries FROM used u
+			UNION ALL
+			SELECT true, 1, start, spend, u.entries, model_spend, model_entries FROM used u
+			UNION ALL
+			SELECT l.* FROM longer l JOIN (SELECT DISTINCT hours, start FROM cells) c USING (hours, start)
+		)
+		SELECT FROM said s FULL JOIN cells c USING (by_model, hours, start)
+		WHERE (s.spend, s.entries, s.weighed_spend, s.weighed_entries)
+			IS DISTINCT FROM (c.spend, c.entries, c.weighed_spend, c.weighed_entries)
+	) d;
+	IF FOUND THEN
+		RETURN QUERY SELECT * FROM ducto.verify_rollup_cells(next, last);
+	END IF;
 END
 $$;
 REVOKE ALL ON FUNCTION ducto.verify_rollup() FROM PUBLIC;
