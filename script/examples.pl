@@ -6,10 +6,11 @@
 #   --check  prints the first line that would be another, instead, and fails
 #
 # An example is a block marked sql, python or js; what it answers is the block
-# marked text right after it. All of one language run in order in one program, as
-# one session, those in sql before the others: psql, Python, and Node.js, which
-# finds packages in the working directory. They find the server, and a database
-# for examples, in the environment.
+# marked text right after it. Those in sql run in order in one psql, those in
+# python in one Python, whichever comes first on the page; those in js are one
+# program, which Node.js runs at the first of them and which finds packages in the
+# working directory. They find the server, and a database for examples, in the
+# environment.
 
 use strict;
 use warnings FATAL => 'all';
@@ -18,15 +19,15 @@ use IPC::Open2;
 
 use constant MARK => '=== example ===';
 
-# What is put before each example, and the command that runs them all: from its
-# input, or from a file in the working directory.
-my %languages = (
-	sql => { before => '\echo ' . MARK, run => 'exec psql -Xq -v PROMPT1= 2>&1' },
-	python => {
-		before => "print('@{[MARK]}', flush=True)",
-		run => 'exec ' . ($ENV{PYTHON} // '/usr/bin/python3') . ' - 2>&1'
-	},
-	js => { before => "console.log('@{[MARK]}');", run => 'exec node %s 2>&1', file => "./examples-$$.mjs" });
+# Each example is sent with its length; what it prints is followed by the mark.
+my $driver = <<"END";
+import sys
+names = {"__name__": "__main__"}
+while size := sys.stdin.buffer.readline():
+    exec(compile(sys.stdin.buffer.read(int(size)), "example", "exec"), names)
+    print("@{[MARK]}", flush=True)
+END
+my %sessions;
 
 my $check = @ARGV > 1 && $ARGV[0] eq '--check' && shift(@ARGV);
 my ($file) = @ARGV;
@@ -34,23 +35,25 @@ my $page = contents($file);
 
 # an example, and the answer that the page shows now
 my $example = qr/^```(sql|python|js)\n(.*?)^```\n(?:\n?^```text\n.*?^```\n)?/ms;
-my %answers;
-foreach my $language ('sql', 'python', 'js')
+my @program;
+while ($page =~ /$example/g)
 {
-	my @examples;
-	while ($page =~ /$example/g)
-	{
-		push(@examples, $2) if $1 eq $language;
-	}
-	$answers{$language} = [ answers($language, @examples) ] if @examples;
+	push(@program, $2) if $1 eq 'js';
 }
+my @answers;
 
 (my $made = $page) =~ s{$example}{
-	my ($language, $text, $answer) = ($1, $2, shift @{$answers{$1}});
+	my ($language, $text) = ($1, $2);
+	my $answer = $language eq 'js' ? next_of_program() : answer_of($language, $text);
 	$answer =~ s/[ \t]+$//mg;
 	$answer =~ s/\s+\z/\n/;
 	"```$language\n$text```\n" . ($answer =~ m/\S/ ? "```text\n$answer```\n" : '')
 }ge;
+foreach my $session (values(%sessions))
+{
+	close($session->{to});
+	waitpid($session->{pid}, 0);
+}
 
 if (!$check)
 {
@@ -75,36 +78,50 @@ sub contents
 	return scalar(<$in>);
 }
 
-# answers runs the examples of a language and gives what each answered.
-sub answers
+# session starts psql or Python, or gives the one that was started.
+sub session
 {
-	my ($language, @examples) = @_;
-	my ($before, $command, $program) = @{ $languages{$language} }{ 'before', 'run', 'file' };
-	my $input = join('', map { "$before\n$_" } @examples);
+	my ($language) = @_;
+	my @command = $language eq 'sql' ? ('stdbuf', '-oL', 'psql', '-Xq', '-v', 'PROMPT1=')
+		: ($ENV{PYTHON} // '/usr/bin/python3', '-c', $driver);
 
-	if ($program)
+	return $sessions{$language} if $sessions{$language};
+	my $pid = open2(my $from, my $to, '/bin/sh', '-c', 'exec "$@" 2>&1', 'sh', @command);
+	return $sessions{$language} = { pid => $pid, from => $from, to => $to };
+}
+
+# answer_of runs an example in its session and gives what it printed.
+sub answer_of
+{
+	my ($language, $text) = @_;
+	my $session = session($language);
+	my $answer = '';
+
+	print { $session->{to} } $language eq 'sql' ? "$text\n\\echo @{[MARK]}\n" : length($text) . "\n$text";
+	$session->{to}->flush;
+	while (my $line = readline($session->{from}))
 	{
-		open(my $to, '>:raw', $program) or die "cannot write $program: $!\n";
-		print {$to} $input;
-		close($to);
-		$command = sprintf($command, $program);
-		$input = '';
+		return $answer if $line eq MARK . "\n";
+		$answer .= $line;
 	}
-	my $pid = open2(my $out, my $to, $command);
-	# the program reads all before it is read from: its input must not wait for its output
-	if (!fork)
+	die "$language ended early in $file, at:\n$text$answer";
+}
+
+# next_of_program gives what the next example in js printed; the first time it runs
+# them all.
+sub next_of_program
+{
+	if (@program)
 	{
-		close($out);
-		print {$to} $input;
+		my $name = "./examples-$$.mjs";
+		my $count = @program;
+
+		open(my $to, '>:raw', $name) or die "cannot write $name: $!\n";
+		print {$to} map { "console.log('@{[MARK]}');\n$_" } splice(@program);
 		close($to);
-		exit;
+		(undef, @answers) = split(/^\Q@{[MARK]}\E\n/m, `node $name 2>&1`, -1);
+		unlink($name);
+		die "js ended early in $file: " . ($answers[-1] // '') if $? || @answers != $count;
 	}
-	close($to);
-	my (undef, @answers) = split(/^\Q@{[MARK]}\E\n/m, do { local $/ = undef; <$out> }, -1);
-	waitpid($pid, 0);
-	my $status = $?;
-	unlink($program) if $program;
-	die "$language ended early, at example " . @answers . " of $file: " . ($answers[-1] // '') . "\n"
-		if $status || @answers != @examples;
-	return @answers;
+	return shift(@answers);
 }
