@@ -115,6 +115,12 @@ FROM pg_settings
 WHERE name LIKE 'ducto.%' ORDER BY name;
 \qecho
 \qecho '## Functions'
+\qecho
+\qecho '| function | |'
+\qecho '|---|---|'
+SELECT format('| [%1$s](#%2$s) | %3$s |', CASE WHEN is_inner THEN 'ducto.' ELSE '' END || name,
+	CASE WHEN is_inner THEN 'ducto' ELSE '' END || name, substring(comment from '^((?:[^.;:(]|\([^)]*\)|[.;:](?!\s|$))*)'))
+FROM api ORDER BY heading, oid;
 
 -- A function: signature, then its comment with the arguments as a list.
 SELECT CASE WHEN lag(a.heading) OVER (ORDER BY a.heading, a.oid) IS DISTINCT FROM a.heading

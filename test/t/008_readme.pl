@@ -1,13 +1,14 @@
 
 # The documentation says what is so: every example of README.md and docs answers
-# what the page shows, an error too; README lists every function; and
-# docs/reference.md is what the catalog says now.
+# what the page shows, an error too; README is short; no link leads nowhere; and
+# docs/reference.md has every function, and is what the catalog says now.
 
 use strict;
 use warnings FATAL => 'all';
 
 use File::Basename;
 use File::Find;
+use File::Spec::Functions qw(canonpath);
 use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
 use Test::More;
@@ -62,20 +63,53 @@ foreach my $name (grep { page($_) =~ /^```sql$/m && page($_) !~ /^```(python|js)
 			. "SELECT format('DROP ROLE %I', rolname) FROM pg_roles WHERE oid >= 16384 \\gexec");
 }
 
+cmp_ok(() = page('README.md') =~ /\n/g, '<=', 300, 'README can be read in one go');
+
+# The anchor that a heading of a page has.
+sub anchor
+{
+	my ($heading) = map { lc } @_;
+
+	$heading =~ s/[^\w\- ]//g;
+	return $heading =~ s/ /-/gr;
+}
+
+my %anchors;
+foreach my $name (@pages)
+{
+	my $text = page($name) =~ s/^```.*?^```$//gmsr;
+	$anchors{$name} = { map { anchor($_) => 1 } $text =~ /^#+ (.*)$/mg };
+}
+my @lost;
+foreach my $name (@pages)
+{
+	foreach my $link (page($name) =~ /\]\(([^)\s]+)\)/g)
+	{
+		my ($file, $anchor) = split(/#/, $link, 2);
+		my $target = $file eq '' ? $name : canonpath(dirname($name) . "/$file");
+
+		next if $link =~ /^https?:/;
+		1 while $target =~ s{[^/]+/\.\./}{};
+		push(@lost, "$name: $link")
+			if !-e "$root/$target" || defined($anchor) && $anchors{$target} && !$anchors{$target}{$anchor};
+	}
+}
+is(join("\n", @lost), '', 'every link of these pages leads somewhere');
+
 $node->safe_psql('postgres', 'CREATE EXTENSION ducto');
 my @functions = split(/\n/, $node->safe_psql('postgres', q{
 	SELECT p.proname FROM pg_proc p
 		JOIN pg_depend d ON d.classid = 'pg_proc'::regclass AND d.objid = p.oid AND d.deptype = 'e'
 		JOIN pg_extension e ON d.refclassid = 'pg_extension'::regclass AND d.refobjid = e.oid
 	WHERE e.extname = 'ducto' AND p.pronamespace <> 'ducto'::regnamespace ORDER BY 1}));
-my $readme = page('README.md');
-my $listed = join(' ', sort($readme =~ m{^\| \[(ducto_\w+)\]\(docs/reference\.md#\1\) \|}mg));
-is($listed, join(' ', @functions), 'README lists every function');
-my $described = join(' ', sort(page('docs/reference.md') =~ m{^#### (ducto_\w+)\n\n```}mg));
+my $page = page('docs/reference.md');
+my $listed = join(' ', sort($page =~ m{^\| \[(ducto_\w+)\]\(#\1\) \|}mg));
+is($listed, join(' ', @functions), 'docs/reference.md lists every function');
+my $described = join(' ', sort($page =~ m{^#### (ducto_\w+)\n\n```}mg));
 is($described, join(' ', @functions), 'docs/reference.md describes every function');
 
 my ($reference) = run_command([ 'psql', '-XAtq', '-d', 'postgres', '-f', "$root/script/reference.sql" ]);
-same('docs/reference.md', page('docs/reference.md'), "$reference\n", 'script/reference');
+same('docs/reference.md', $page, "$reference\n", 'script/reference');
 
 $node->stop;
 done_testing();
