@@ -59,6 +59,8 @@ typedef struct AccountChange
 	int			entries;
 } AccountChange;
 
+extern void account_check_unclaimed(const pg_uuid_t *id);
+extern void account_stored(const pg_uuid_t *id);
 extern bool account_load(const pg_uuid_t *id, Account *acc, AccountLock lock);
 extern void account_require_user(const Account *acc);
 extern void account_read_user(const pg_uuid_t *user, Account *acc);

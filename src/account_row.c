@@ -116,6 +116,81 @@ static KeptQuery account_undo_query = {
 };
 
 /*
+ * An account whose row an operation under way has loaded and is going to
+ * write. What a trigger of its statements did to that row would be lost.
+ */
+typedef struct ClaimedAccount
+{
+	pg_uuid_t	id;
+	int			depth;			/* of the operation */
+	MemoryContextCallback forget;
+	struct ClaimedAccount *next;
+} ClaimedAccount;
+
+static ClaimedAccount *claimed = NULL;
+
+/*
+ * Forget a claim: its operation ended, one way or the other.
+ */
+static void
+forget_claim(void *arg)
+{
+	ClaimedAccount **link = &claimed;
+
+	while (*link != NULL && *link != arg)
+		link = &(*link)->next;
+	if (*link != NULL)
+		*link = (*link)->next;
+}
+
+/*
+ * account_check_unclaimed raises an error when an operation around this one is
+ * going to write an account.
+ */
+void
+account_check_unclaimed(const pg_uuid_t *id)
+{
+	for (ClaimedAccount *claim = claimed; claim != NULL; claim = claim->next)
+		if (claim->depth < query_depth() && memcmp(&claim->id, id, UUID_LEN) == 0)
+			ereport(ERROR,
+					(errcode(ERRCODE_OBJECT_IN_USE),
+					 errmsg("account %s is in the middle of an operation",
+							DatumGetCString(DirectFunctionCall1(uuid_out, UUIDPGetDatum(id)))),
+					 errdetail("A trigger on a table of ducto called another operation on the same account."),
+					 errhint("Let the trigger note what is to be done, and do it after the operation.")));
+}
+
+/*
+ * Claim an account for the operation that runs, until it has stored it or
+ * ends.
+ */
+static void
+account_claim(const pg_uuid_t *id)
+{
+	ClaimedAccount *claim = palloc0(sizeof(ClaimedAccount));
+
+	claim->id = *id;
+	claim->depth = query_depth();
+	claim->forget.func = forget_claim;
+	claim->forget.arg = claim;
+	MemoryContextRegisterResetCallback(CurrentMemoryContext, &claim->forget);
+	claim->next = claimed;
+	claimed = claim;
+}
+
+/*
+ * account_stored ends what is claimed of an account: its row is written for the
+ * last time.
+ */
+void
+account_stored(const pg_uuid_t *id)
+{
+	for (ClaimedAccount *claim = claimed; claim != NULL; claim = claim->next)
+		if (claim->depth == query_depth() && memcmp(&claim->id, id, UUID_LEN) == 0)
+			claim->depth = PG_INT32_MAX;
+}
+
+/*
  * account_load reads an account's row, with the lock that is asked for, and
  * takes the operation's time: the clock after the lock, never before the
  * account's last operation. It returns false when there is no account or
@@ -127,6 +202,8 @@ account_load(const pg_uuid_t *id, Account *acc, AccountLock lock)
 	QueryArgs	args = {0};
 	uint64		found;
 
+	if (lock != ACCOUNT_READ)
+		account_check_unclaimed(id);
 	args_uuid(&args, id);
 	if (lock == ACCOUNT_READ)
 		found = query_read(&account_read_query, &args);
@@ -141,6 +218,8 @@ account_load(const pg_uuid_t *id, Account *acc, AccountLock lock)
 	acc->now = GetCurrentTimestamp();
 	if (found == 0)
 		return false;
+	if (lock != ACCOUNT_READ)
+		account_claim(id);
 
 	acc->exists = true;
 	acc->team = strcmp(row_text(0, 1), "team") == 0;
@@ -290,6 +369,7 @@ try_charge(KeptQuery *query, const pg_uuid_t *id, Money amount, Money floor, con
 {
 	QueryArgs	args = {0};
 
+	account_check_unclaimed(id);
 	args_uuid(&args, id);
 	args_money(&args, amount);
 	args_money(&args, floor);
@@ -361,6 +441,7 @@ account_try_hold(const pg_uuid_t *id, Money amount, const Money *floor, int ttl_
 	QueryArgs	args = {0};
 	bool		valid;
 
+	account_check_unclaimed(id);
 	args_uuid(&args, id);
 	args_money(&args, amount);
 	args_money(&args, floor != NULL ? *floor : 0);

@@ -515,6 +515,7 @@ hold_try_settle(const pg_uuid_t *user, const pg_uuid_t *id, Money amount, bool f
 	if (amount > hold->remaining)
 		return false;
 
+	account_check_unclaimed(user);
 	memset(&args, 0, sizeof(args));
 	args_uuid(&args, user);
 	args_money(&args, amount);

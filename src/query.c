@@ -20,6 +20,18 @@
 
 #include "query.h"
 
+/* How many operations are under way in this backend, one inside the other. */
+static int	depth = 0;
+
+/*
+ * Count one operation less, however it ended.
+ */
+static void
+depth_leave(void *arg)
+{
+	depth--;
+}
+
 /*
  * query_begin connects to SPI; what is allocated after it is gone at
  * query_end.
@@ -28,9 +40,24 @@ void
 query_begin(void)
 {
 	int			rc = SPI_connect();
+	MemoryContextCallback *leave;
 
 	if (rc != SPI_OK_CONNECT)
 		elog(ERROR, "SPI_connect failed: %s", SPI_result_code_string(rc));
+	leave = palloc0(sizeof(MemoryContextCallback));
+	leave->func = depth_leave;
+	MemoryContextRegisterResetCallback(CurrentMemoryContext, leave);
+	depth++;
+}
+
+/*
+ * query_depth tells how deep in others the operation that runs is: deeper where
+ * a trigger called it.
+ */
+int
+query_depth(void)
+{
+	return depth;
 }
 
 /*

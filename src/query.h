@@ -41,6 +41,7 @@ typedef void (*RowReader) (TupleTableSlot *slot, void *state);
 
 extern void query_begin(void);
 extern void query_end(void);
+extern int	query_depth(void);
 
 extern uint64 query_run(KeptQuery *query, QueryArgs *args, int expected);
 extern uint64 query_read(KeptQuery *query, QueryArgs *args);

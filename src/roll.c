@@ -492,4 +492,5 @@ account_store(Account *acc)
 		roll_next_boundary(acc);
 	}
 	account_write(acc);
+	account_stored(&acc->id);
 }
