@@ -13,6 +13,8 @@
 # - Every function and procedure has its COMMENT and its REVOKE … FROM PUBLIC.
 # - Every table and type has its COMMENT, every table row level security.
 # - A line of a script has 132 characters at most, its literals not counted.
+# - No clock but the one: no clock_timestamp(), now() and the like in SQL, ducto.clock()
+#   in bodies, clock_now() in C, a parameter where SQL in C needs the time.
 # - SQL in C: relations with their schema, but for the server's (pg_…); what reads
 #   and writes rows has its values as parameters, not printed into it or quoted.
 
@@ -27,6 +29,12 @@ my $NO_CALL = qr/and|any|array|as|all|by|case|cast|coalesce|conflict|distinct|el
 	from|greatest|grouping|if|in|intersect|into|lateral|least|materialized|not|nullif|numeric|on|operator|or|over|over
 	lay|partition|perform|position|return|returning|row|rows|select|set|sets|some|substring|table|then|trim|union|
 	using|values|varchar|varying|when|where|while|with|within|exception|raise|assert|call/xi;
+# the clocks of SQL, those of the server's C, and where the latter may stand
+my $SQL_CLOCK = qr/\b(?:clock_timestamp|statement_timestamp|transaction_timestamp|timeofday|now)\s*\(
+	|\b(?:current_timestamp|current_time|current_date|localtimestamp|localtime)\b/xi;
+my $C_CLOCK = qr/^(?:GetCurrentTimestamp|GetCurrentTransactionStartTimestamp|GetCurrentStatementStartTimestamp|
+	GetSQLCurrent\w+|gettimeofday|clock_gettime)$/x;
+my $CLOCK = qr{(?:^|/)clock\.c$};
 my $WIDTH = 132;
 my $found = 0;
 
@@ -102,6 +110,14 @@ sub check_relations
 	report($file, $line, "name without a schema: $1") if $code =~ /(?<![\w.\@])(ducto_\w+)\b(?!\.)/;
 }
 
+# check_clock finds a clock of SQL.
+sub check_clock
+{
+	my ($file, $line, $code) = @_;
+
+	report($file, $line, "another clock than ducto.clock(): $1") while $code =~ /($SQL_CLOCK)/g;
+}
+
 # check_body checks what a function of SQL or PL/pgSQL does.
 sub check_body
 {
@@ -162,9 +178,11 @@ sub check_c
 
 		$next += $token =~ tr/\n//;
 		report($file, $line, "a value is quoted into SQL: $token") if $token =~ /^quote_literal|^deconstruct_quoted/;
+		report($file, $line, "another clock than clock_now(): $token") if $token =~ $C_CLOCK && $file !~ $CLOCK;
 		next if $token !~ /^"/;
 		$token =~ s{"((?:[^"\\\n]|\\.)*)"|(\w+(?:\([^()]*\))?)|\\?\s+}{$1 // ($2 ? ' ? ' : '')}ge;
 		$token =~ s/'[^']*'/''/g;
+		check_clock($file, $line, $token);
 		next if $token !~ /\b(?:SELECT|FROM|JOIN|INSERT\s+INTO|UPDATE|LOCK\s+TABLE|TRUNCATE)\b/;
 		next if $token =~ /^\s*(?:GRANT|REVOKE)\b/;
 		$token =~ s/\bpg_\w+/?/g;
@@ -197,6 +215,7 @@ sub check_file
 		my ($line, $code) = @$statement{qw(line code)};
 
 		$code =~ s/^\s+|\s+$//g;
+		check_clock($file, $line, "$code\n" . plain($statement->{body}));
 		report($file, $line, uc $_) foreach "$code\n$statement->{body}" =~ /\b(OR\s+REPLACE|IF\s+NOT\s+EXISTS)\b/gi;
 		if ($code =~ /^(CREATE(?:\s+UNIQUE)?|ALTER|DROP|COMMENT\s+ON|(?:GRANT|REVOKE)\b.*?\bON)\s+
 			(?:OR\s+REPLACE\s+)?($KIND)\s+(?:IF\s+(?:NOT\s+)?EXISTS\s+)?(?:ONLY\s+)?([^\s(;]+)/xis)

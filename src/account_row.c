@@ -10,6 +10,7 @@
 
 #include "account.h"
 #include "allowance.h"
+#include "clock.h"
 #include "pricing.h"
 #include "query.h"
 #include "uuid.h"
@@ -64,7 +65,8 @@ static KeptQuery account_write_query = {
 
 /*
  * The guarded updates are lock, decision and booking at once. They look only
- * at the account's own row, which is read anew after waiting for its lock.
+ * at the account's own row, which is read anew after waiting for its lock, and
+ * go by the time $4; account_after judges whether it still holds after that.
  * They leave alone an account where something is to be rolled forward, one
  * with a plan or caps, and one whose grants do not cover the amount alone; what
  * concerns holds leaves alone one where some have ended and are still open. The
@@ -74,38 +76,38 @@ static KeptQuery account_write_query = {
 #define AFTER_COLUMNS	"balance, expiring, next_boundary, last_seq, closing_keys, updated_at"
 
 #define GUARD(whose) \
-	" WHERE id = $1 AND " whose " AND next_boundary > clock_timestamp() AND balance - held - $2 >= $3"
+	" WHERE id = $1 AND " whose " AND next_boundary > $4 AND balance - held - $2 >= $3"
 
 #define CHARGE_SQL(whose) \
 	"UPDATE ducto.accounts SET balance = balance - $2," \
 	" expiring = CASE WHEN expiring = 0 THEN expiring ELSE expiring - $2 END," \
-	" last_seq = last_seq + 1, updated_at = greatest(updated_at, clock_timestamp())" \
+	" last_seq = last_seq + 1, updated_at = greatest(updated_at, $4)" \
 	GUARD(whose) " AND (expiring = 0 OR expiring > $2)" \
 	" RETURNING " AFTER_COLUMNS
 
 static KeptQuery account_charge_query = {
 	.sql = CHARGE_SQL("plain"),
-	.types = {UUIDOID, NUMERICOID, NUMERICOID}
+	.types = {UUIDOID, NUMERICOID, NUMERICOID, TIMESTAMPTZOID}
 };
 
 /* Does nothing when another version is active: the amount is no price then. */
 static KeptQuery account_charge_priced_query = {
-	.sql = CHARGE_SQL("plain AND (SELECT p.id FROM ducto.pricing p WHERE p.active) = $4"),
-	.types = {UUIDOID, NUMERICOID, NUMERICOID, UUIDOID}
+	.sql = CHARGE_SQL("plain AND (SELECT p.id FROM ducto.pricing p WHERE p.active) = $5"),
+	.types = {UUIDOID, NUMERICOID, NUMERICOID, TIMESTAMPTZOID, UUIDOID}
 };
 
 static KeptQuery account_charge_team_query = {
 	.sql = CHARGE_SQL("kind = 'team'"),
-	.types = {UUIDOID, NUMERICOID, NUMERICOID}
+	.types = {UUIDOID, NUMERICOID, NUMERICOID, TIMESTAMPTZOID}
 };
 
 /* Tells the active pricing's terms too; the caller looks whether its floor was kept. */
 static KeptQuery account_hold_query = {
-	.sql = "UPDATE ducto.accounts SET held = held + $2, next_boundary = least(next_boundary, $4),"
-	" updated_at = greatest(updated_at, clock_timestamp())"
+	.sql = "UPDATE ducto.accounts SET held = held + $2, next_boundary = least(next_boundary, $5),"
+	" updated_at = greatest(updated_at, $4)"
 	GUARD("plain AND ended_until IS NULL") " RETURNING " AFTER_COLUMNS ", held,"
 	" (SELECT ARRAY[p.version, p.min_balance] FROM ducto.pricing p WHERE p.active)",
-	.types = {UUIDOID, NUMERICOID, NUMERICOID, TIMESTAMPTZOID}
+	.types = {UUIDOID, NUMERICOID, NUMERICOID, TIMESTAMPTZOID, TIMESTAMPTZOID}
 };
 
 /* The caller has the row's lock by the guarded update that it takes back. */
@@ -215,7 +217,7 @@ account_load(const pg_uuid_t *id, Account *acc, AccountLock lock)
 	acc->id = *id;
 	acc->next_boundary = DT_NOEND;
 	acc->ended_until = DT_NOBEGIN;
-	acc->now = GetCurrentTimestamp();
+	acc->now = clock_now();
 	if (found == 0)
 		return false;
 	if (lock != ACCOUNT_READ)
@@ -293,7 +295,7 @@ account_create(const pg_uuid_t *id, const char *kind)
 
 	args_uuid(&args, id);
 	args_text(&args, kind);
-	args_time(&args, GetCurrentTimestamp());
+	args_time(&args, clock_now());
 	query_run(&account_create_query, &args, SPI_OK_INSERT);
 }
 
@@ -332,14 +334,14 @@ account_write(Account *acc)
 
 /*
  * account_after takes the row that a guarded update returned, and what it took
- * from it. False means that the update waited for the lock while its clock
- * stood still, so that something may have expired meanwhile: it must be
- * undone.
+ * from it. The update went by the time from before it: False means that it
+ * waited for the lock meanwhile, so that something may have expired, or the
+ * time is too old to be the operation's. It must be undone then.
  */
 bool
 account_after(const pg_uuid_t *id, Money debit, Account *after, AccountChange *change)
 {
-	TimestampTz clock = GetCurrentTimestamp();
+	TimestampTz clock = clock_now();
 
 	memset(after, 0, sizeof(Account));
 	after->id = *id;
@@ -373,6 +375,7 @@ try_charge(KeptQuery *query, const pg_uuid_t *id, Money amount, Money floor, con
 	args_uuid(&args, id);
 	args_money(&args, amount);
 	args_money(&args, floor);
+	args_time(&args, clock_now());
 	if (pricing != NULL)
 		args_uuid(&args, pricing);
 	if (query_run(query, &args, SPI_OK_UPDATE_RETURNING) == 0)
@@ -439,13 +442,15 @@ account_try_hold(const pg_uuid_t *id, Money amount, const Money *floor, int ttl_
 				 Account *after, AccountChange *change, PricingTerms *terms)
 {
 	QueryArgs	args = {0};
+	TimestampTz now = clock_now();
 	bool		valid;
 
 	account_check_unclaimed(id);
 	args_uuid(&args, id);
 	args_money(&args, amount);
 	args_money(&args, floor != NULL ? *floor : 0);
-	args_time(&args, GetCurrentTimestamp() + ttl_seconds * USECS_PER_SEC);
+	args_time(&args, now);
+	args_time(&args, now + ttl_seconds * USECS_PER_SEC);
 	if (query_run(&account_hold_query, &args, SPI_OK_UPDATE_RETURNING) == 0)
 		return false;
 	valid = account_after(id, 0, after, change);

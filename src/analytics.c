@@ -13,6 +13,7 @@
 #include "utils/tuplestore.h"
 
 #include "args.h"
+#include "clock.h"
 #include "result.h"
 #include "rollup.h"
 
@@ -176,7 +177,7 @@ static void
 window_open(FunctionCallInfo fcinfo, int n, int wanted, Window *window)
 {
 	memset(window, 0, sizeof(Window));
-	window->to = PG_ARGISNULL(n + 1) ? GetCurrentTimestamp() : arg_time(fcinfo, n + 1, "to_time");
+	window->to = PG_ARGISNULL(n + 1) ? clock_now() : arg_time(fcinfo, n + 1, "to_time");
 	window->from = PG_ARGISNULL(n) ? window->to - DEFAULT_DAYS * USECS_PER_DAY : arg_time(fcinfo, n, "from_time");
 	if (window->from > window->to)
 		arg_reject("from_time", timestamptz_to_str(window->from), "\"from_time\" must not be after \"to_time\".");

@@ -5,6 +5,7 @@
 #include "postgres.h"
 
 #include "args.h"
+#include "clock.h"
 #include "query.h"
 #include "reads.h"
 
@@ -29,7 +30,7 @@ grants_read(FunctionCallInfo fcinfo, const pg_uuid_t *user, int max_rows)
 
 	query_begin();
 	args_uuid(&args, user);
-	args_time(&args, GetCurrentTimestamp());
+	args_time(&args, clock_now());
 	if (max_rows == ALL_ROWS)
 		args_null(&args);
 	else

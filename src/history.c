@@ -7,6 +7,7 @@
 #include "utils/array.h"
 
 #include "args.h"
+#include "clock.h"
 #include "ledger.h"
 #include "query.h"
 #include "reads.h"
@@ -319,7 +320,7 @@ ducto_balance_at(PG_FUNCTION_ARGS)
 	Money		balance;
 	Datum		result;
 
-	if (at > GetCurrentTimestamp())
+	if (at > clock_now())
 		arg_reject("at", timestamptz_to_str(at), "\"at\" must not lie in the future.");
 	query_begin();
 	account_project(user, &acc, at, &totals);

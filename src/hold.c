@@ -4,6 +4,7 @@
  */
 #include "postgres.h"
 
+#include "clock.h"
 #include "hold.h"
 #include "query.h"
 #include "uuid.h"
@@ -113,15 +114,18 @@ static KeptQuery hold_peek_query = {
 	.types = {UUIDOID, UUIDOID}
 };
 
-/* Lock, decision and booking of a deduct within its hold: $2 is charged, $3 no longer held. */
+/*
+ * Lock, decision and booking of a deduct within its hold, at the time $4: $2 is
+ * charged, $3 no longer held.
+ */
 static KeptQuery hold_charge_query = {
 	.sql = "UPDATE ducto.accounts SET balance = balance - $2,"
 	" expiring = CASE WHEN expiring = 0 THEN expiring ELSE expiring - $2 END,"
-	" held = held - $3, last_seq = last_seq + 1, updated_at = greatest(updated_at, clock_timestamp())"
-	" WHERE id = $1 AND plain AND ended_until IS NULL AND next_boundary > clock_timestamp()"
+	" held = held - $3, last_seq = last_seq + 1, updated_at = greatest(updated_at, $4)"
+	" WHERE id = $1 AND plain AND ended_until IS NULL AND next_boundary > $4"
 	" AND (expiring = 0 OR expiring > $2) AND balance >= $2"
 	" RETURNING balance, expiring, next_boundary, last_seq, closing_keys, updated_at",
-	.types = {UUIDOID, NUMERICOID, NUMERICOID}
+	.types = {UUIDOID, NUMERICOID, NUMERICOID, TIMESTAMPTZOID}
 };
 
 /* Finds the reservation only as hold_peek_query saw it. */
@@ -520,6 +524,7 @@ hold_try_settle(const pg_uuid_t *user, const pg_uuid_t *id, Money amount, bool f
 	args_uuid(&args, user);
 	args_money(&args, amount);
 	args_money(&args, freed);
+	args_time(&args, clock_now());
 	if (query_run(&hold_charge_query, &args, SPI_OK_UPDATE_RETURNING) == 0)
 		return false;
 	valid = account_after(user, amount, after, change);

@@ -4,6 +4,7 @@
  */
 #include "postgres.h"
 
+#include "clock.h"
 #include "plan.h"
 #include "query.h"
 
@@ -227,5 +228,5 @@ plans_sync(Jsonb *plans)
 	args_datum(&args, JsonbPGetDatum(plans));
 	query_run(&sync_plans_query, &args, SPI_OK_INSERT);
 	query_run(&retire_plans_query, &args, SPI_OK_UPDATE);
-	record_allowances(GetCurrentTimestamp());
+	record_allowances(clock_now());
 }

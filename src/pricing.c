@@ -8,6 +8,7 @@
 #include "utils/tuplestore.h"
 
 #include "args.h"
+#include "clock.h"
 #include "plan.h"
 #include "pricing.h"
 #include "query.h"
@@ -161,7 +162,7 @@ ducto_set_active_pricing(PG_FUNCTION_ARGS)
 {
 	Jsonb	   *config = arg_config(fcinfo, 0);
 	char	   *label = arg_text(fcinfo, 1, "label");
-	TimestampTz now = GetCurrentTimestamp();
+	TimestampTz now = clock_now();
 	Jsonb	   *normal;
 	Money		min_balance;
 	List	   *problems = pricing_validate(config, &normal, &min_balance);

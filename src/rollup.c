@@ -15,6 +15,7 @@
 #include "utils/memutils.h"
 
 #include "args.h"
+#include "clock.h"
 #include "rollup.h"
 #include "xact.h"
 
@@ -248,7 +249,7 @@ build_period(int level, TimestampTz start)
 static void
 build_periods(void)
 {
-	TimestampTz now = GetCurrentTimestamp();
+	TimestampTz now = clock_now();
 
 	for (int level = LEVEL_DAY; level < ROLLUP_LEVELS; level++)
 	{

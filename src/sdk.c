@@ -17,6 +17,7 @@
 #include "utils/uuid.h"
 
 #include "args.h"
+#include "clock.h"
 #include "credit.h"
 #include "jsonout.h"
 #include "key.h"
@@ -216,7 +217,7 @@ ducto_sdk_credits_add(PG_FUNCTION_ARGS)
 	request.expires_at = PG_ARGISNULL(5) || request.amount < 0 ? DT_NOEND : PG_GETARG_TIMESTAMPTZ(5);
 	query_begin();
 	credit_add(&request, &outcome);
-	if (request.expires_at <= GetCurrentTimestamp())
+	if (request.expires_at <= clock_now())
 		account_lock(request.account, &acc);
 	answer = credit_answer(&request, &outcome);
 	query_end();

@@ -12,6 +12,7 @@
 #include "utils/syscache.h"
 
 #include "args.h"
+#include "clock.h"
 #include "query.h"
 #include "result.h"
 #include "roll.h"
@@ -55,7 +56,7 @@ due_accounts(KeptQuery *query, pg_uuid_t **ids)
 	QueryArgs	args = {0};
 	uint64		n;
 
-	args_time(&args, GetCurrentTimestamp());
+	args_time(&args, clock_now());
 	n = query_run(query, &args, SPI_OK_SELECT);
 	*ids = MemoryContextAllocHuge(CurrentMemoryContext, sizeof(pg_uuid_t) * Max(n, 1));
 	for (uint64 i = 0; i < n; i++)

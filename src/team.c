@@ -9,6 +9,7 @@
 #include "utils/tuplestore.h"
 
 #include "args.h"
+#include "clock.h"
 #include "key.h"
 #include "member.h"
 #include "period.h"
@@ -143,7 +144,7 @@ team_book(const TeamRequest *request)
 Datum
 ducto_create_team(PG_FUNCTION_ARGS)
 {
-	TeamRequest request = {.now = GetCurrentTimestamp()};
+	TeamRequest request = {.now = clock_now()};
 	bool		idempotent;
 	ResultRow	row;
 	Datum		result;

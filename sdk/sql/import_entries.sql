@@ -4,7 +4,7 @@ CREATE FUNCTION ducto.sdk_import_stage_entries() RETURNS void
 LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
-	month CONSTANT timestamp := date_trunc('month', clock_timestamp() AT TIME ZONE 'UTC');
+	month CONSTANT timestamp := date_trunc('month', ducto.clock() AT TIME ZONE 'UTC');
 BEGIN
 	-- An entry whose sign does not fit its type is an adjustment; metadata.sdk_type says what it was.
 	CREATE TEMPORARY TABLE sdk_entries AS
@@ -16,7 +16,7 @@ BEGIN
 				ELSE 'adjustment' END AS type
 		FROM (
 			SELECT id, user_id, ducto.sdk_import_money(amount) AS amount, type::text AS theirs, reference_type, reference_id,
-				coalesce(created_at, clock_timestamp()) AS at,
+				coalesce(created_at, ducto.clock()) AS at,
 				CASE coalesce(jsonb_typeof(metadata::jsonb), 'null') WHEN 'object' THEN metadata::jsonb WHEN 'null' THEN '{}'
 					ELSE jsonb_build_object('value', metadata) END AS metadata
 			FROM public.credit_transactions

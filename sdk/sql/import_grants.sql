@@ -121,7 +121,7 @@ BEGIN
 		CASE r.billing_mode WHEN 'overdraft' THEN 'overdraft' ELSE 'strict' END AS billing_mode,
 		CASE r.billing_mode WHEN 'overdraft' THEN least(ducto.sdk_import_money(r.overdraft_floor), 0.0000) ELSE 0.0000 END
 			AS floor,
-		CASE WHEN r.status <> 'active' THEN r.status WHEN r.expires_at > clock_timestamp() THEN 'open' ELSE 'expired' END
+		CASE WHEN r.status <> 'active' THEN r.status WHEN r.expires_at > ducto.clock() THEN 'open' ELSE 'expired' END
 			AS state,
 		r.status = 'settled' AND r.settle_tx_id IS NULL AS settled_zero,
 		CASE jsonb_typeof(r.metadata) WHEN 'object' THEN r.metadata ELSE '{}' END AS metadata,

@@ -31,7 +31,7 @@ CREATE FUNCTION ducto.sdk_import_move(first bigint, last bigint) RETURNS void
 LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
-	moment CONSTANT timestamptz := clock_timestamp();
+	moment CONSTANT timestamptz := ducto.clock();
 	month CONSTANT date := (date_trunc('month', moment AT TIME ZONE 'UTC'))::date;
 BEGIN
 	-- One that was made meanwhile is not moved; the report names it.

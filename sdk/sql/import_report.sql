@@ -46,12 +46,13 @@ WITH theirs AS MATERIALIZED (
 	SELECT account_id, sum(amount), sum(purchased) AS purchased, sum(consumed) AS consumed
 	FROM (
 		SELECT l.account_id, l.amount, CASE l.type WHEN 'purchase' THEN l.amount END AS purchased,
-			CASE WHEN l.created_at >= date_trunc('month', now() AT TIME ZONE 'UTC') AT TIME ZONE 'UTC'
+			CASE WHEN l.created_at >= date_trunc('month', ducto.clock() AT TIME ZONE 'UTC') AT TIME ZONE 'UTC'
 				THEN l.allowance_consumed END AS consumed
 		FROM ducto.ledger l JOIN public.credit_transactions t ON t.id = l.id
 		UNION ALL
-		SELECT c.account_id, c.amount, 0.0000, CASE WHEN c.created_at >= date_trunc('month', now() AT TIME ZONE 'UTC') AT TIME ZONE 'UTC'
-			THEN c.allowance_consumed END
+		SELECT c.account_id, c.amount, 0.0000,
+			CASE WHEN c.created_at >= date_trunc('month', ducto.clock() AT TIME ZONE 'UTC') AT TIME ZONE 'UTC'
+				THEN c.allowance_consumed END
 		FROM theirs t JOIN ducto.ledger c
 		ON c.id IN (ducto.sdk_import_correction(t.id, 'balance'), ducto.sdk_import_correction(t.id, 'allowance'))
 	) e GROUP BY account_id
@@ -69,11 +70,12 @@ WITH theirs AS MATERIALIZED (
 	FROM compared t
 	LEFT JOIN ducto.ledger b ON b.id = ducto.sdk_import_correction(t.id, 'balance') AND b.account_id = t.id
 	LEFT JOIN ducto.ledger w ON w.id = ducto.sdk_import_correction(t.id, 'allowance') AND w.account_id = t.id
-		AND w.created_at >= date_trunc('month', now() AT TIME ZONE 'UTC') AT TIME ZONE 'UTC'
+		AND w.created_at >= date_trunc('month', ducto.clock() AT TIME ZONE 'UTC') AT TIME ZONE 'UTC'
 ), windows AS MATERIALIZED (
 	SELECT u.user_id, sum(ducto.sdk_import_money(w.usage)) AS used
 	FROM public.user_credits u JOIN public.credit_usage_window w ON w.user_id = u.user_id AND w.plan_id = u.plan_id
-	WHERE date_trunc('month', w.billing_period::timestamp) = date_trunc('month', now() AT TIME ZONE 'UTC') GROUP BY u.user_id
+	WHERE date_trunc('month', w.billing_period::timestamp) = date_trunc('month', ducto.clock() AT TIME ZONE 'UTC')
+	GROUP BY u.user_id
 )
 SELECT 'balance', c.id::text, c.balance::text, CASE WHEN c.moved THEN c.sum::text END, c.action
 FROM compared c WHERE c.balance <> c.sum OR c.our_kind IS DISTINCT FROM c.kind
@@ -104,7 +106,7 @@ FROM compared c LEFT JOIN ducto.teams t ON t.id = c.id WHERE c.kind = 'team' AND
 UNION ALL
 SELECT 'expiry', g.account_id::text, sum(g.remaining) || ' past its time', '0.0000', 'expires at once'
 FROM ducto.grants g JOIN compared c ON c.id = g.account_id
-WHERE g.live AND g.expires_at <= now() GROUP BY g.account_id
+WHERE g.live AND g.expires_at <= ducto.clock() GROUP BY g.account_id
 UNION ALL
 SELECT 'total', NULL, sum(c.balance)::text, sum(c.sum)::text, 'see the rows above'
 FROM compared c HAVING sum(c.balance) <> sum(c.sum)
@@ -150,7 +152,7 @@ AS $$
 SELECT 'hold', r.id::text, r.status::text || ', ' || coalesce(r.amount::text, 'NULL'), h.state || ', ' || h.amount,
 	CASE WHEN h.id IS NULL AND a.id IS NULL THEN 'not moved: its account was not'
 		WHEN h.id IS NULL THEN 'not moved: it holds nothing, or its account was there before'
-		WHEN r.status::text = 'active' AND r.expires_at <= now() AND h.state = 'expired' THEN 'past its time: holds nothing'
+		WHEN r.status::text = 'active' AND r.expires_at <= ducto.clock() AND h.state = 'expired' THEN 'past its time: holds nothing'
 		ELSE 'left alone: changed after it was moved' END
 FROM public.credit_reservations r
 LEFT JOIN ducto.reservations h ON h.account_id = r.user_id AND h.id = r.id
@@ -160,7 +162,8 @@ UNION ALL
 SELECT 'held', h.account_id::text, h.theirs::text, a.held::text, 'left alone: changed after it was moved'
 FROM (
 	SELECT r.user_id AS account_id, sum(r.amount) AS theirs FROM public.credit_reservations r
-	WHERE r.status::text = 'active' AND r.expires_at > now() AND r.amount > 0 AND r.amount <> 'NaN' GROUP BY r.user_id
+	WHERE r.status::text = 'active' AND r.expires_at > ducto.clock() AND r.amount > 0 AND r.amount <> 'NaN'
+	GROUP BY r.user_id
 ) h
 JOIN ducto.accounts a ON a.id = h.account_id WHERE a.held <> h.theirs
 $$;

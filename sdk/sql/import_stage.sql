@@ -34,7 +34,7 @@ BEGIN
 		0::bigint AS entries, 0.0000 AS purchased, NULL::timestamptz AS last_at, false AS moved
 	FROM (
 		SELECT coalesce(c.user_id, o.user_id) AS id, 'user' AS kind, NULL AS name, c.balance, p.plan_key AS plan_id,
-			coalesce(c.created_at, clock_timestamp()) AS created_at, coalesce(c.updated_at, c.created_at) AS updated_at
+			coalesce(c.created_at, ducto.clock()) AS created_at, coalesce(c.updated_at, c.created_at) AS updated_at
 		FROM public.user_credits c
 		FULL JOIN (
 			SELECT t.user_id FROM public.credit_transactions t WHERE t.type::text <> 'team_usage'
@@ -44,7 +44,7 @@ BEGIN
 		) o ON o.user_id = c.user_id
 		LEFT JOIN public.credit_plans p ON p.id = c.plan_id
 		UNION ALL
-		SELECT t.id, 'team', t.name, t.balance, NULL, clock_timestamp(), NULL
+		SELECT t.id, 'team', t.name, t.balance, NULL, ducto.clock(), NULL
 		FROM public.credit_teams t WHERE NOT EXISTS (SELECT FROM public.user_credits c WHERE c.user_id = t.id)
 	) s
 	WHERE s.id IS NOT NULL AND NOT EXISTS (SELECT FROM ducto.accounts a WHERE a.id = s.id);

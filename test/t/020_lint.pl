@@ -29,7 +29,7 @@ BEGIN
 	END IF;
 	INSERT INTO ducto.things (id) VALUES (1);
 	INSERT INTO ducto.things AS t VALUES (id) ON CONFLICT (id) DO UPDATE SET id = t.id;
-	WITH w AS (SELECT 1) SELECT count(*), extract(epoch FROM now()) INTO found FROM w JOIN unnest(ARRAY[1]) ON true;
+	WITH w AS (SELECT 1) SELECT count(*), extract(epoch FROM ducto.clock()) INTO found FROM w JOIN unnest(ARRAY[1]) ON true;
 	RETURN QUERY SELECT t.id FROM ducto.things t FOR UPDATE;
 END
 $body$;
@@ -102,7 +102,10 @@ my @broken = (
 	[ 'ALTER TABLE', '-- ', 'no row level security on ducto.things' ],
 	[ 'CREATE TYPE', 'CREATE TEXT SEARCH', 'no rule of this lint knows: TEXT SEARCH' ],
 	[ 'SELECT pg_catalog', 'SELECT' . ' ' x 130 . 'pg_catalog', 'more than 132 characters' ],
-	[ 'FROM ducto.things $$', 'FROM things $$', 'relation without a schema: things' ]);
+	[ 'FROM ducto.things $$', 'FROM things $$', 'relation without a schema: things' ],
+	[ 'ducto.clock()', 'clock_timestamp()', 'another clock than ducto.clock(): clock_timestamp(' ],
+	[ 'ducto.clock()', 'CURRENT_TIMESTAMP', 'another clock than ducto.clock(): CURRENT_TIMESTAMP' ],
+	[ 'id uuid NOT NULL', 'id timestamptz DEFAULT now() NOT NULL', 'another clock than ducto.clock(): now(' ]);
 my @broken_source = (
 	[ 'FROM ducto.', 'FROM ', 'relation without a schema: things' ],
 	[ 'FROM " source "', 'FROM things', 'relation without a schema: things' ],
@@ -113,7 +116,10 @@ my @broken_source = (
 	[ 'LOCK TABLE ducto.', 'LOCK TABLE ', 'relation without a schema: things' ],
 	[ 'SELECT 1', 'SELECT %d', 'a value is printed into SQL' ],
 	[ 'quote_identifier', 'quote_literal_cstr', 'a value is quoted into SQL' ],
-	[ 'FROM u WHERE', 'FROM ducto_u WHERE', 'relation without a schema: ducto_u' ]);
+	[ 'FROM u WHERE', 'FROM ducto_u WHERE', 'relation without a schema: ducto_u' ],
+	[ '"account_id = $1"', '"due < now()"', 'another clock than ducto.clock(): now(' ],
+	[ 'IS DISTINCT FROM $2', '< clock_timestamp()', 'another clock than ducto.clock(): clock_timestamp(' ],
+	[ 'psprintf("GRANT', 'GetCurrentTimestamp(); psprintf("GRANT', 'another clock than clock_now(): GetCurrentTimestamp' ]);
 
 # lint gives what the lint prints for a script, or for a source of C.
 sub lint
