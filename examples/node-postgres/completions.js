@@ -96,7 +96,8 @@ async function reserve(client, model, userId, key, prompt) {
 	const amount = price({ input_tokens: countTokens(prompt), output_tokens: MAX_TOKENS });
 	// min_balance: amount is the most that it can cost, so nothing has to be left
 	const reservation = accepted(await client.query(
-		`SELECT * FROM ducto_reserve($1, $2, 'completion', min_balance => 0, model => $3, idempotency_key => $4)`,
+		`SELECT * FROM ducto_reserve(user_id => $1, amount => $2, operation_type => 'completion', min_balance => 0,
+			model => $3, idempotency_key => $4)`,
 		[userId, amount, model.name, key]));
 
 	if (!reservation.idempotent) {
@@ -104,7 +105,7 @@ async function reserve(client, model, userId, key, prompt) {
 	}
 	// An earlier request has made it. That one may be at work, or have died, or
 	// have ended: an open reservation can be renewed, a closed one cannot.
-	const { rows: [{ error }] } = await client.query('SELECT error FROM ducto_renew($1, $2)',
+	const { rows: [{ error }] } = await client.query('SELECT error FROM ducto_renew(user_id => $1, reservation_id => $2)',
 		[userId, reservation.reservation_id]);
 
 	if (await find(client, userId, key) !== undefined) {
@@ -130,7 +131,8 @@ async function run(model, prompt) {
 // Charges and keeps a reply: both, or neither.
 const settle = (client, userId, key, reservation, prompt, { reply, usage }) => inTransaction(client, async () => {
 	const charge = accepted(await client.query(
-		'SELECT * FROM ducto_deduct($1, $2, $3, idempotency_key => $4, metadata => $5)',
+		`SELECT * FROM ducto_deduct(user_id => $1, reservation_id => $2, amount => $3, idempotency_key => $4,
+			metadata => $5)`,
 		[userId, reservation.reservation_id, price(usage), key, usage]));
 
 	await client.query(
@@ -156,7 +158,8 @@ export async function complete(pool, model, userId, key, prompt) {
 			} catch {
 				if (!reservation.idempotent) {
 					await attempt((client) =>
-						client.query('SELECT ducto_release($1, $2)', [userId, reservation.reservation_id]));
+						client.query('SELECT released FROM ducto_release(user_id => $1, reservation_id => $2)',
+							[userId, reservation.reservation_id]));
 				}
 				throw new Refusal(502, 'model_failed');
 			}
@@ -173,12 +176,12 @@ export async function complete(pool, model, userId, key, prompt) {
 }
 
 export async function balanceOf(pool, userId) {
-	const { rows: [row] } = await pool.query('SELECT * FROM ducto_get_balance($1)', [userId]);
+	const { rows: [row] } = await pool.query('SELECT * FROM ducto_get_balance(user_id => $1)', [userId]);
 
 	return row;
 }
 
 // Gives back what a reply did cost: for support, or a job that finds a bad one.
 export const refund = (pool, transactionId, reason) => answered(pool, async (client) => accepted(await client.query(
-	'SELECT * FROM ducto_refund($1, reason => $2, idempotency_key => $3)',
+	'SELECT * FROM ducto_refund(transaction_id => $1, reason => $2, idempotency_key => $3)',
 	[transactionId, reason, `refund/${transactionId}`])));

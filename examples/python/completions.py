@@ -139,7 +139,7 @@ class Completions:
         self.connect = connect
 
     def balance(self, user: UUID) -> Balance:
-        return self._transaction(lambda c: call(c, Balance, "ducto_get_balance(%s)", user))
+        return self._transaction(lambda c: call(c, Balance, "ducto_get_balance(user_id => %s)", user))
 
     def complete(self, user: UUID, key: str, prompt: str) -> tuple[Completion, bool]:
         """Returns the reply to a prompt, and whether an earlier call has paid it."""
@@ -154,7 +154,7 @@ class Completions:
     def refund(self, transaction_id: UUID, reason: str) -> Refund:
         """Gives back what a reply did cost: for support, or a job that finds a bad one."""
         return self._transaction(lambda c: call(
-            c, Refund, "ducto_refund(%s, reason => %s, idempotency_key => %s)",
+            c, Refund, "ducto_refund(transaction_id => %s, reason => %s, idempotency_key => %s)",
             transaction_id, reason, f"refund/{transaction_id}"))
 
     def _transaction(self, work: Callable[[Connection], T]) -> T:
@@ -183,14 +183,16 @@ class Completions:
         # min_balance: amount is the most that it can cost, so nothing has to be left
         reservation = self._transaction(lambda c: call(
             c, Reservation,
-            "ducto_reserve(%s, %s, 'completion', min_balance => 0, model => %s, idempotency_key => %s)",
+            "ducto_reserve(user_id => %s, amount => %s, operation_type => 'completion', min_balance => 0, model => %s,"
+            " idempotency_key => %s)",
             user, amount, self.name, key))
         try:
             yield reservation
         except BaseException:
             if not reservation.idempotent:
                 self._transaction(lambda c: c.execute(
-                    "SELECT ducto_release(%s, %s)", (user, reservation.reservation_id)))
+                    "SELECT released FROM ducto_release(user_id => %s, reservation_id => %s)",
+                    (user, reservation.reservation_id)))
             raise
 
     def _renew(self, user: UUID, key: str, reservation: Reservation) -> Completion | None:
@@ -201,7 +203,8 @@ class Completions:
         refusal = None
         try:
             self._transaction(lambda c: c.execute(
-                "SELECT ducto_renew(%s, %s)", (user, reservation.reservation_id)))
+                "SELECT error FROM ducto_renew(user_id => %s, reservation_id => %s)",
+                (user, reservation.reservation_id)))
         except Refusal as error:
             refusal = error
         completion = self._find(user, key)
@@ -214,7 +217,8 @@ class Completions:
         """Charges and keeps a reply: both, or neither."""
         def work(connection: Connection) -> tuple[Completion, bool]:
             charge = call(
-                connection, Deduction, "ducto_deduct(%s, %s, %s, idempotency_key => %s, metadata => %s)",
+                connection, Deduction,
+                "ducto_deduct(user_id => %s, reservation_id => %s, amount => %s, idempotency_key => %s, metadata => %s)",
                 user, reservation.reservation_id, price(usage), key, Jsonb(asdict(usage)))
             connection.execute(
                 "INSERT INTO completions (user_id, key, prompt, reply, transaction_id, credits, balance)"

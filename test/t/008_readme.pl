@@ -102,6 +102,40 @@ my @functions = split(/\n/, $node->safe_psql('postgres', q{
 		JOIN pg_depend d ON d.classid = 'pg_proc'::regclass AND d.objid = p.oid AND d.deptype = 'e'
 		JOIN pg_extension e ON d.refclassid = 'pg_extension'::regclass AND d.refobjid = e.oid
 	WHERE e.extname = 'ducto' AND p.pronamespace <> 'ducto'::regnamespace ORDER BY 1}));
+my %can_reject = map { $_ => 1 } split(/\n/, $node->safe_psql('postgres', q{
+	SELECT p.proname FROM pg_proc p JOIN pg_type t ON t.oid = p.prorettype JOIN pg_attribute a ON a.attrelid = t.typrelid
+	WHERE p.proname LIKE 'ducto\_%' AND a.attname = 'error'}));
+
+# The problems of the calls in an example: an argument without its name, and a
+# rejection that would not be seen.
+sub problems
+{
+	my ($example) = @_;
+	my @problems;
+
+	foreach my $statement (split(/;\n|\n\n/, $example =~ s/--.*//gr))
+	{
+		while ($statement =~ /(?<!['"])\b(ducto_\w+)(\((?:[^()']|'[^']*'|(?2))*\))/g)
+		{
+			my ($function, $arguments, $before) = ($1, substr($2, 1, -1), substr($statement, 0, $-[0]));
+
+			next if $before =~ /\bON FUNCTION [^;]*$/;
+			$arguments =~ s/'[^']*'|(\((?:[^()]|(?1))*\))/x/g;
+			push(@problems, "$function($arguments)") if grep { !/^\s*\w+ => / } split(/,/, $arguments);
+			push(@problems, "$function without error")
+				if $can_reject{$function} && $before !~ /\berror\b[^;]*$|SELECT \*[^;]*$|row_to_json/;
+		}
+	}
+	return @problems;
+}
+
+my @problems;
+foreach my $name (@pages)
+{
+	push(@problems, map { "$name: $_" } map { problems($_) } page($name) =~ /^```(?:sql|python|js)\n(.*?)^```$/gms);
+}
+is(join("\n", @problems), '', 'every example of a call names its arguments, and shows its rejection');
+
 my $page = page('docs/reference.md');
 my $listed = join(' ', sort($page =~ m{^\| \[(ducto_\w+)\]\(#\1\) \|}mg));
 is($listed, join(' ', @functions), 'docs/reference.md lists every function');
