@@ -71,7 +71,8 @@ extern void account_write(Account *acc);
 extern bool account_after(const pg_uuid_t *id, Money debit, Account *after, AccountChange *change);
 extern bool account_try_charge(const pg_uuid_t *id, Money amount, Money floor, const pg_uuid_t *pricing,
 							   Account *after, AccountChange *change);
-extern bool account_try_charge_team(const pg_uuid_t *id, Money amount, Account *after, AccountChange *change);
+extern bool account_try_charge_team(const pg_uuid_t *id, const pg_uuid_t *member, Money amount, Account *after,
+									AccountChange *change);
 extern bool account_try_hold(const pg_uuid_t *id, Money amount, const Money *floor, int ttl_seconds,
 							 Account *after, AccountChange *change, PricingTerms *terms);
 extern void account_undo(const pg_uuid_t *id, const AccountChange *change);

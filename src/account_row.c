@@ -11,6 +11,7 @@
 #include "account.h"
 #include "allowance.h"
 #include "clock.h"
+#include "period.h"
 #include "pricing.h"
 #include "query.h"
 #include "uuid.h"
@@ -96,9 +97,15 @@ static KeptQuery account_charge_priced_query = {
 	.types = {UUIDOID, NUMERICOID, NUMERICOID, TIMESTAMPTZOID, UUIDOID}
 };
 
+/*
+ * Leaves alone what the member may not spend, in the snapshot of before: what
+ * is to be rejected writes nothing. The caller decides by the member's row.
+ */
 static KeptQuery account_charge_team_query = {
-	.sql = CHARGE_SQL("kind = 'team'"),
-	.types = {UUIDOID, NUMERICOID, NUMERICOID, TIMESTAMPTZOID}
+	.sql = CHARGE_SQL("kind = 'team' AND EXISTS (SELECT FROM ducto.team_members m WHERE m.team_id = $1 AND m.user_id = $5"
+					  " AND m.left_at IS NULL AND (m.spend_cap IS NULL"
+					  " OR CASE WHEN m.month = $6 THEN m.spent ELSE 0.0000 END + m.held + $2 <= m.spend_cap))"),
+	.types = {UUIDOID, NUMERICOID, NUMERICOID, TIMESTAMPTZOID, UUIDOID, DATEOID}
 };
 
 /* Tells the active pricing's terms too; the caller looks whether its floor was kept. */
@@ -362,23 +369,25 @@ account_after(const pg_uuid_t *id, Money debit, Account *after, AccountChange *c
 }
 
 /*
- * Take an amount from an account by a guarded update; pricing is one more
- * parameter of it, NULL for none.
+ * Append what the statements that charge have in common.
+ */
+static void
+args_charge(QueryArgs *args, const pg_uuid_t *id, Money amount, Money floor, TimestampTz now)
+{
+	args_uuid(args, id);
+	args_money(args, amount);
+	args_money(args, floor);
+	args_time(args, now);
+}
+
+/*
+ * Take an amount from an account by a guarded update.
  */
 static bool
-try_charge(KeptQuery *query, const pg_uuid_t *id, Money amount, Money floor, const pg_uuid_t *pricing,
-		   Account *after, AccountChange *change)
+try_charge(KeptQuery *query, QueryArgs *args, const pg_uuid_t *id, Money amount, Account *after, AccountChange *change)
 {
-	QueryArgs	args = {0};
-
 	account_check_unclaimed(id);
-	args_uuid(&args, id);
-	args_money(&args, amount);
-	args_money(&args, floor);
-	args_time(&args, clock_now());
-	if (pricing != NULL)
-		args_uuid(&args, pricing);
-	if (query_run(query, &args, SPI_OK_UPDATE_RETURNING) == 0)
+	if (query_run(query, args, SPI_OK_UPDATE_RETURNING) == 0)
 		return false;
 	if (account_after(id, amount, after, change))
 		return true;
@@ -397,18 +406,30 @@ bool
 account_try_charge(const pg_uuid_t *id, Money amount, Money floor, const pg_uuid_t *pricing,
 				   Account *after, AccountChange *change)
 {
+	QueryArgs	args = {0};
+
+	args_charge(&args, id, amount, floor, clock_now());
+	if (pricing != NULL)
+		args_uuid(&args, pricing);
 	return try_charge(pricing != NULL ? &account_charge_priced_query : &account_charge_query,
-					  id, amount, floor, pricing, after, change);
+					  &args, id, amount, after, change);
 }
 
 /*
  * account_try_charge_team takes an amount from a team's pool under the same
- * conditions as account_try_charge, with the floor 0.
+ * conditions as account_try_charge, with the floor 0, for a member who may
+ * spend it as far as the snapshot tells.
  */
 bool
-account_try_charge_team(const pg_uuid_t *id, Money amount, Account *after, AccountChange *change)
+account_try_charge_team(const pg_uuid_t *id, const pg_uuid_t *member, Money amount, Account *after, AccountChange *change)
 {
-	if (!try_charge(&account_charge_team_query, id, amount, 0, NULL, after, change))
+	QueryArgs	args = {0};
+	TimestampTz now = clock_now();
+
+	args_charge(&args, id, amount, 0, now);
+	args_uuid(&args, member);
+	args_datum(&args, DateADTGetDatum(period_month(now)));
+	if (!try_charge(&account_charge_team_query, &args, id, amount, after, change))
 		return false;
 	after->team = true;
 	return true;

@@ -16,7 +16,6 @@ typedef struct CapChange
 /* What the caps say of a change. */
 typedef struct CapVerdict
 {
-	bool		denied;			/* a deny cap is exceeded */
 	const char *warning;		/* the strongest action exceeded, NULL for none */
 } CapVerdict;
 

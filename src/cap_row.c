@@ -16,15 +16,24 @@
 /* Models as parameters: empty for none. A cap of all models has an empty one. */
 #define COUNTS(model_param)	"(model = '' OR model = " model_param ")"
 
-static KeptQuery caps_apply_query = {
-	.sql = "UPDATE ducto.spend_caps SET"
-	" spent = CASE WHEN period = " CURRENT_PERIOD("$2", "$3") " THEN spent ELSE 0.0000 END"
-	"  + CASE WHEN " COUNTS("$4") " THEN $5 ELSE 0.0000 END,"
-	" period = " CURRENT_PERIOD("$2", "$3") ","
-	" held = held + CASE WHEN " COUNTS("$6") " THEN $7 ELSE 0.0000 END"
-	" WHERE account_id = $1 AND (" COUNTS("$4") " OR " COUNTS("$6") ")"
-	" RETURNING action, spent + held > cap_limit AND ($5 > 0 AND " COUNTS("$4") " OR $7 > 0 AND " COUNTS("$6") ")",
-	.types = {UUIDOID, DATEOID, DATEOID, TEXTOID, NUMERICOID, TEXTOID, NUMERICOID}
+#define NOW_SPENT			"CASE WHEN period = " CURRENT_PERIOD("$2", "$3") " THEN spent ELSE 0.0000 END"
+#define MORE_SPENT			"CASE WHEN " COUNTS("$4") " THEN $5 ELSE 0.0000 END"
+#define MORE_HELD			"CASE WHEN " COUNTS("$6") " THEN $7 ELSE 0.0000 END"
+#define IS_MORE				"($5 > 0 AND " COUNTS("$4") " OR $7 > 0 AND " COUNTS("$6") ")"
+
+#define CAPS_APPLY_SQL(condition) \
+	"UPDATE ducto.spend_caps SET spent = " NOW_SPENT " + " MORE_SPENT ", period = " CURRENT_PERIOD("$2", "$3") "," \
+	" held = held + " MORE_HELD " WHERE account_id = $1 AND (" COUNTS("$4") " OR " COUNTS("$6") ")" condition \
+	" RETURNING action, spent + held > cap_limit AND " IS_MORE
+#define CAPS_APPLY_TYPES	{UUIDOID, DATEOID, DATEOID, TEXTOID, NUMERICOID, TEXTOID, NUMERICOID}
+
+static KeptQuery caps_apply_query = {.sql = CAPS_APPLY_SQL(""), .types = CAPS_APPLY_TYPES};
+
+/* Changes nothing when a deny cap would be exceeded. The snapshot is right: caps change under the account's lock only. */
+static KeptQuery caps_admit_query = {
+	.sql = CAPS_APPLY_SQL(" AND NOT EXISTS (SELECT FROM ducto.spend_caps WHERE account_id = $1 AND action = 'deny'"
+						  " AND " IS_MORE " AND " NOW_SPENT " + " MORE_SPENT " + held + " MORE_HELD " > cap_limit)"),
+	.types = CAPS_APPLY_TYPES
 };
 
 static KeptQuery caps_deny_query = {
@@ -82,62 +91,63 @@ action_strength(const char *action)
 }
 
 /*
- * caps_apply moves the counters of a locked account's caps and tells which
- * actions are exceeded with it.
+ * Move the counters of a locked account's caps by one of the statements that
+ * do, and tell the strongest action that is exceeded with it. False: it changed
+ * none.
  */
-void
-caps_apply(const Account *acc, const CapChange *change, CapVerdict *verdict)
+static bool
+caps_move(KeptQuery *query, const Account *acc, const CapChange *change, CapVerdict *verdict)
 {
 	QueryArgs	args = {0};
 	uint64		n;
-
-	verdict->denied = false;
-	verdict->warning = NULL;
-	if (acc->team && (change->spent != 0 || change->held != 0))
-	{
-		bool		exceeded = member_apply(acc, change->actor, change->spent, change->held);
-
-		verdict->denied = exceeded && (change->spent > 0 || change->held > 0);
-		verdict->warning = verdict->denied ? "deny" : NULL;
-	}
-	if (acc->caps == 0 || (change->spent == 0 && change->held == 0))
-		return;
 
 	args_period(&args, &acc->id, acc->now);
 	args_model(&args, change->model);
 	args_money(&args, change->spent);
 	args_model(&args, change->held_model);
 	args_money(&args, change->held);
-	n = query_run(&caps_apply_query, &args, SPI_OK_UPDATE_RETURNING);
+	n = query_run(query, &args, SPI_OK_UPDATE_RETURNING);
 	for (uint64 i = 0; i < n; i++)
 	{
 		char	   *action = row_text(i, 1);
 
-		if (!row_bool(i, 2))
-			continue;
-		if (verdict->warning == NULL || action_strength(action) > action_strength(verdict->warning))
+		if (row_bool(i, 2) &&
+			(verdict->warning == NULL || action_strength(action) > action_strength(verdict->warning)))
 			verdict->warning = action;
-		verdict->denied |= strcmp(action, "deny") == 0;
 	}
+	return n > 0;
 }
 
 /*
- * caps_admit moves the counters unless a deny cap would be exceeded; false
- * then.
+ * caps_apply moves the counters of a locked account's caps and tells which
+ * action is exceeded with it.
+ */
+void
+caps_apply(const Account *acc, const CapChange *change, CapVerdict *verdict)
+{
+	verdict->warning = NULL;
+	if (change->spent == 0 && change->held == 0)
+		return;
+	if (acc->team && member_apply(acc, change->actor, change->spent, change->held) &&
+		(change->spent > 0 || change->held > 0))
+		verdict->warning = "deny";
+	if (acc->caps > 0)
+		(void) caps_move(&caps_apply_query, acc, change, verdict);
+}
+
+/*
+ * caps_admit moves the counters of a locked account's caps unless a deny cap
+ * would be exceeded; false then, and nothing has changed.
  */
 bool
 caps_admit(const Account *acc, const CapChange *change, CapVerdict *verdict)
 {
-	CapChange	back = *change;
-	CapVerdict	ignored;
-
-	caps_apply(acc, change, verdict);
-	if (!verdict->denied)
+	verdict->warning = NULL;
+	if (change->spent == 0 && change->held == 0)
 		return true;
-	back.spent = -change->spent;
-	back.held = -change->held;
-	caps_apply(acc, &back, &ignored);
-	return false;
+	if (acc->team)
+		return member_try_apply(acc, change->actor, change->spent, change->held);
+	return acc->caps == 0 || caps_move(&caps_admit_query, acc, change, verdict) || !caps_would_deny(acc, change, false);
 }
 
 /*

@@ -20,11 +20,11 @@ static KeptQuery member_state_query = {
 };
 
 /* The caller has the pool's lock, under which the row only changes. */
-static KeptQuery member_spend_query = {
-	.sql = "UPDATE ducto.team_members SET spent = " SPENT_NOW " + $4, month = $3"
+static KeptQuery member_try_query = {
+	.sql = "UPDATE ducto.team_members SET spent = " SPENT_NOW " + $4, month = $3, held = held + $5"
 	" WHERE team_id = $1 AND user_id = $2 AND left_at IS NULL"
-	" AND (spend_cap IS NULL OR " SPENT_NOW " + held + $4 <= spend_cap)",
-	.types = {UUIDOID, UUIDOID, DATEOID, NUMERICOID}
+	" AND (spend_cap IS NULL OR " SPENT_NOW " + held + $4 + $5 <= spend_cap)",
+	.types = {UUIDOID, UUIDOID, DATEOID, NUMERICOID, NUMERICOID}
 };
 
 static KeptQuery member_apply_query = {
@@ -113,17 +113,19 @@ member_state(const Account *pool, const pg_uuid_t *user, Money amount, bool read
 }
 
 /*
- * member_try_spend counts what a member spends from a locked pool, unless the
- * user is no member or the cap would be exceeded; false then.
+ * member_try_apply moves the counters of a member of a locked pool, unless the
+ * user is none or the cap would be exceeded; false then, and nothing has
+ * changed.
  */
 bool
-member_try_spend(const Account *pool, const pg_uuid_t *user, Money amount)
+member_try_apply(const Account *pool, const pg_uuid_t *user, Money spent, Money held)
 {
 	QueryArgs	args = {0};
 
 	args_member(&args, pool, user, pool->now);
-	args_money(&args, amount);
-	return query_run(&member_spend_query, &args, SPI_OK_UPDATE) > 0;
+	args_money(&args, spent);
+	args_money(&args, held);
+	return query_run(&member_try_query, &args, SPI_OK_UPDATE) > 0;
 }
 
 /*

@@ -417,9 +417,9 @@ team_deduct_at_once(FunctionCallInfo fcinfo, const TeamDeduction *request, Datum
 	AccountChange change;
 	LedgerEntry entry;
 
-	if (!account_try_charge_team(request->team, request->amount, &after, &change))
+	if (!account_try_charge_team(request->team, request->user, request->amount, &after, &change))
 		return false;
-	if (!member_try_spend(&after, request->user, request->amount))
+	if (!member_try_apply(&after, request->user, request->amount, 0))
 	{
 		account_undo(request->team, &change);
 		return false;
