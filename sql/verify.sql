@@ -204,8 +204,8 @@ BEGIN
 			sum(spent) AS spent, sum(allowance) AS allowance
 		FROM (
 			SELECT account_id, actor, model, (created_at AT TIME ZONE 'UTC')::date AS day,
-				-amount AS spent, allowance_consumed AS allowance
-			FROM ducto.ledger WHERE type || '' = 'usage' AND account_id BETWEEN lowest AND highest
+				CASE type WHEN 'usage' THEN -amount ELSE 0 END AS spent, allowance_consumed AS allowance
+			FROM ducto.ledger WHERE type || '' <> 'refund' AND account_id BETWEEN lowest AND highest
 			UNION ALL
 			SELECT d.account_id, d.actor, d.model, (d.created_at AT TIME ZONE 'UTC')::date, -r.amount, r.allowance_consumed
 			FROM ducto.ledger r JOIN ducto.ledger d ON d.id = r.reference AND d.account_id = r.account_id
