@@ -73,7 +73,7 @@ SELECT regexp_replace(regexp_replace(w.call, '''?01[0-9a-f]{6}-[0-9a-f-]{27}''?'
 -- Nothing is remembered of a window that a rejected call was made in: after midnight, and after the clock was set back before it, a cap knows what was spent.
 UPDATE ducto.spend_caps SET period = period - CASE cap_type WHEN 'daily' THEN 1 ELSE 31 END WHERE account_id = :ann;
 UPDATE ducto.team_members SET month = month - 31 WHERE user_id = :bob;
-SELECT error FROM ducto_charge(:ann, 25);
+SELECT error FROM ducto_charge(:ann, 36);
 SELECT error FROM ducto_deduct_team(:'team', :bob, 21);
 SELECT cap_type, model, spent, period < (now() AT TIME ZONE 'UTC')::date AS past FROM ducto.spend_caps WHERE account_id = :ann AND action = 'deny' ORDER BY 1;
 SELECT spent, month < date_trunc('month', now() AT TIME ZONE 'UTC') AS past FROM ducto.team_members WHERE user_id = :bob;
