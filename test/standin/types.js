@@ -58,20 +58,45 @@ function neverNull(page) {
 	return found;
 }
 
-// What the application sees of a column's type: codes have a type of their own.
-function typeOf(result, { name, type }) {
-	const isCode = name === 'error' || (result === 'ducto_afford_result' && name === 'reason');
+// The closed words: which type of the file an argument or a column of a function
+// or a result has, all those of a name or that of one.
+const words = {
+	error: 'Rejection',
+	'ducto_afford_result.reason': 'Rejection',
+	'ducto_release_result.reason': 'ReleaseReason',
+	'ducto_add_credits.type': 'CreditType',
+	'ducto_add_team_credits.type': 'CreditType',
+	'ducto_grant.type': 'CreditType',
+	'ducto_list_transactions.types': 'EntryType[]',
+	'ducto_transaction.type': 'EntryType',
+	billing_mode: 'BillingMode',
+	default_billing_mode: 'BillingMode',
+	overrun: 'Overrun',
+	cap_type: 'CapType',
+	action: 'CapAction',
+	cap_warning: 'CapAction',
+};
 
-	return isCode ? 'Rejection' : types[type] ?? 'unknown';
+const wordOf = (of, name) => words[`${of}.${name}`] ?? words[name];
+
+// What the application sees of a column's type.
+function typeOf(result, { name, type }) {
+	return wordOf(result, name) ?? types[type] ?? 'unknown';
+}
+
+// What it may pass: an amount as a text too, which keeps all its digits.
+function argumentTypeOf(of, { name, type }) {
+	return wordOf(of, name) ?? (type === 'numeric' ? 'Amount' : types[type] ?? 'unknown');
 }
 
 // NULL for an argument that has a default means the default. A plan is removed
 // with NULL.
 function argsOf(of, args) {
-	const lines = args.map(({ name, type, optional }) => {
+	const lines = args.map((arg) => {
+		const { name, optional } = arg;
 		const mayBeNull = optional || (of === 'ducto_set_user_plan' && name === 'plan_id');
 
-		return `\t\t\t${name}${optional ? '?' : ''}: ${types[type] ?? 'unknown'}${mayBeNull ? ' | null' : ''};\n`;
+		return `\t\t\t${name}${optional ? '?' : ''}: ${argumentTypeOf(of, arg)}${mayBeNull ? ' | null' : ''};\n`;
 	});
 
 	return lines.length === 0 ? 'Record<PropertyKey, never>' : `{\n${lines.join('')}\t\t}`;

@@ -1,11 +1,16 @@
 // The types of ducto's API for @supabase/supabase-js. Copy this file into your
-// project; where it has generated types of its own, add these Functions to them.
-// script/types makes it anew from the catalog.
+// project. script/types makes it anew from the catalog.
+//
+//   createClient<Database>(…)                 a project without types of its own
+//   createClient<WithDucto<Generated>>(…)     one with those of supabase gen types
 //
 // Credits are numeric with four decimals. JSON makes them numbers, which are
 // exact to the last decimal up to about 100 billion.
 
 export type Json = string | number | boolean | null | { [key: string]: Json } | Json[];
+
+// An amount that is passed. A text keeps all its digits.
+export type Amount = number | string;
 
 export type Rejection =
 	| 'insufficient_credits'
@@ -27,6 +32,14 @@ export type Rejection =
 	| 'model_not_priced'
 	| 'idempotency_conflict';
 
+export type CreditType = 'adjustment' | 'purchase' | 'subscription' | 'signup_bonus' | 'promo';
+export type EntryType = CreditType | 'usage' | 'refund' | 'expiry';
+export type BillingMode = 'strict' | 'overdraft';
+export type Overrun = 'reject' | 'clamp' | 'full';
+export type CapType = 'daily' | 'monthly';
+export type CapAction = 'deny' | 'warn' | 'notify';
+export type ReleaseReason = 'released' | 'already_released' | 'already_settled' | 'expired' | 'not_found';
+
 export type Database = {
 	public: {
 		Tables: { [name in never]: never };
@@ -36,6 +49,32 @@ export type Database = {
 		CompositeTypes: Results;
 	};
 };
+
+// The types that supabase gen types has made, with ducto's functions as they are
+// here: the generated ones do not know which columns may be NULL, which words
+// there are, and that amounts may be texts. Schema is where the extension is.
+export type WithDucto<Generated, Schema extends string = 'public'> = {
+	[Name in keyof Generated | Schema]: Name extends Schema
+		? WithFunctions<Name extends keyof Generated ? Generated[Name] : Database['public']>
+		: Name extends keyof Generated ? Generated[Name] : never;
+};
+
+type WithFunctions<Exposed> = {
+	[Part in keyof Exposed]: Part extends 'Functions' ? Omit<Exposed[Part], keyof Functions> & Functions : Exposed[Part];
+};
+
+// Returns arguments as they are, or throws where a value is lost on its way: JSON
+// makes null of NaN and of Infinity, and leaves out what is undefined. To ducto
+// both mean the default, which for ducto_refund is all that is left.
+export function checked<Args extends object>(args: Args): Args {
+	JSON.stringify(args, (name, value: unknown) => {
+		if (value === undefined || (typeof value === 'number' && !Number.isFinite(value))) {
+			throw new RangeError(`${name} is ${value}`);
+		}
+		return value;
+	});
+	return args;
+}
 
 export type Results = {
 	ducto_add_credits_result: {
@@ -82,7 +121,7 @@ export type Results = {
 		capped: boolean;
 		current_spend: number;
 		cap_limit: number | null;
-		action: string | null;
+		action: CapAction | null;
 		model: string | null;
 	};
 	ducto_day_spend: {
@@ -98,7 +137,7 @@ export type Results = {
 		allowance_consumed: number;
 		shortfall: number;
 		idempotent: boolean;
-		cap_warning: string | null;
+		cap_warning: CapAction | null;
 		error: Rejection | null;
 	};
 	ducto_discrepancy: {
@@ -115,7 +154,7 @@ export type Results = {
 	};
 	ducto_grant: {
 		grant_id: string;
-		type: string;
+		type: CreditType;
 		amount: number;
 		remaining: number;
 		priority: number;
@@ -172,7 +211,7 @@ export type Results = {
 		reservation_id: string;
 		user_id: string;
 		released: boolean;
-		reason: string;
+		reason: ReleaseReason;
 	};
 	ducto_reserve_result: {
 		reservation_id: string | null;
@@ -181,7 +220,7 @@ export type Results = {
 		balance: number;
 		reserved: number;
 		available: number;
-		billing_mode: string | null;
+		billing_mode: BillingMode | null;
 		expires_at: string | null;
 		idempotent: boolean;
 		error: Rejection | null;
@@ -193,10 +232,10 @@ export type Results = {
 	};
 	ducto_spend_cap: {
 		user_id: string;
-		cap_type: string;
+		cap_type: CapType;
 		model: string | null;
 		cap_limit: number;
-		action: string;
+		action: CapAction;
 		current_spend: number;
 	};
 	ducto_sweep_result: {
@@ -260,7 +299,7 @@ export type Results = {
 		user_id: string | null;
 		team_id: string | null;
 		amount: number;
-		type: string;
+		type: EntryType;
 		operation_type: string | null;
 		model: string | null;
 		reference_id: string | null;
@@ -277,7 +316,7 @@ export type Results = {
 		plan_name: string | null;
 		free_allowance: number;
 		features: Json;
-		default_billing_mode: string;
+		default_billing_mode: BillingMode;
 		per_operation: Json;
 		max_concurrent: number | null;
 		overdraft_floor: number | null;
@@ -299,8 +338,8 @@ export type Functions = {
 	ducto_add_credits: {
 		Args: {
 			user_id: string;
-			amount: number;
-			type?: string | null;
+			amount: Amount;
+			type?: CreditType | null;
 			metadata?: Json | null;
 			expires_at?: string | null;
 			idempotency_key?: string | null;
@@ -311,8 +350,8 @@ export type Functions = {
 	ducto_add_team_credits: {
 		Args: {
 			team_id: string;
-			amount: number;
-			type?: string | null;
+			amount: Amount;
+			type?: CreditType | null;
 			metadata?: Json | null;
 			expires_at?: string | null;
 			idempotency_key?: string | null;
@@ -325,7 +364,7 @@ export type Functions = {
 			team_id: string;
 			user_id: string;
 			role?: string | null;
-			spend_cap?: number | null;
+			spend_cap?: Amount | null;
 		};
 		Returns: Results['ducto_team_member_result'];
 	};
@@ -346,7 +385,7 @@ export type Functions = {
 	ducto_can_afford: {
 		Args: {
 			user_id: string;
-			amount: number;
+			amount: Amount;
 			model?: string | null;
 			operation_type?: string | null;
 		};
@@ -355,11 +394,11 @@ export type Functions = {
 	ducto_charge: {
 		Args: {
 			user_id: string;
-			amount: number;
+			amount: Amount;
 			idempotency_key?: string | null;
 			metadata?: Json | null;
 			model?: string | null;
-			min_balance?: number | null;
+			min_balance?: Amount | null;
 			operation_type?: string | null;
 			skip_allowance?: boolean | null;
 			required_feature?: string | null;
@@ -373,7 +412,7 @@ export type Functions = {
 			reservation_id?: string | null;
 			idempotency_key?: string | null;
 			metadata?: Json | null;
-			overrun?: string | null;
+			overrun?: Overrun | null;
 		};
 		Returns: Results['ducto_deduction_result'];
 	};
@@ -394,14 +433,14 @@ export type Functions = {
 		Args: {
 			user_id: string;
 			model?: string | null;
-			amount?: number | null;
+			amount?: Amount | null;
 		};
 		Returns: Results['ducto_cap_check_result'];
 	};
 	ducto_create_team: {
 		Args: {
 			name: string;
-			initial_balance?: number | null;
+			initial_balance?: Amount | null;
 			idempotency_key?: string | null;
 		};
 		Returns: Results['ducto_team_result'];
@@ -417,11 +456,11 @@ export type Functions = {
 		Args: {
 			user_id: string;
 			reservation_id: string;
-			amount: number;
+			amount: Amount;
 			idempotency_key?: string | null;
 			metadata?: Json | null;
 			model?: string | null;
-			overrun?: string | null;
+			overrun?: Overrun | null;
 			final?: boolean | null;
 			allow_late?: boolean | null;
 			skip_allowance?: boolean | null;
@@ -432,7 +471,7 @@ export type Functions = {
 		Args: {
 			team_id: string;
 			user_id: string;
-			amount: number;
+			amount: Amount;
 			metadata?: Json | null;
 			idempotency_key?: string | null;
 			model?: string | null;
@@ -487,7 +526,7 @@ export type Functions = {
 		Args: {
 			user_id: string;
 			plan_id: string;
-			amount: number;
+			amount: Amount;
 		};
 		Returns: Results['ducto_allowance_result'];
 	};
@@ -514,7 +553,7 @@ export type Functions = {
 	ducto_list_transactions: {
 		Args: {
 			user_id: string;
-			types?: string[] | null;
+			types?: EntryType[] | null;
 			from_time?: string | null;
 			to_time?: string | null;
 			max_rows?: number | null;
@@ -563,7 +602,7 @@ export type Functions = {
 	ducto_refund: {
 		Args: {
 			transaction_id: string;
-			amount?: number | null;
+			amount?: Amount | null;
 			reason?: string | null;
 			metadata?: Json | null;
 			idempotency_key?: string | null;
@@ -581,7 +620,7 @@ export type Functions = {
 	ducto_remove_spend_cap: {
 		Args: {
 			user_id: string;
-			cap_type: string;
+			cap_type: CapType;
 			model?: string | null;
 		};
 		Returns: boolean;
@@ -604,14 +643,14 @@ export type Functions = {
 	ducto_reserve: {
 		Args: {
 			user_id: string;
-			amount: number;
+			amount: Amount;
 			operation_type?: string | null;
 			metadata?: Json | null;
-			min_balance?: number | null;
+			min_balance?: Amount | null;
 			ttl_seconds?: number | null;
 			model?: string | null;
-			billing_mode?: string | null;
-			overdraft_floor?: number | null;
+			billing_mode?: BillingMode | null;
+			overdraft_floor?: Amount | null;
 			max_concurrent?: number | null;
 			required_feature?: string | null;
 			idempotency_key?: string | null;
@@ -652,9 +691,9 @@ export type Functions = {
 	ducto_set_spend_cap: {
 		Args: {
 			user_id: string;
-			cap_type: string;
-			cap_limit: number;
-			action?: string | null;
+			cap_type: CapType;
+			cap_limit: Amount;
+			action?: CapAction | null;
 			model?: string | null;
 		};
 		Returns: Results['ducto_spend_cap'];

@@ -6,7 +6,7 @@
 
 import { createClient, type PostgrestSingleResponse } from '@supabase/supabase-js';
 import type { Answer, Answers } from './answers.js';
-import type { Database, Rejection } from './ducto.js';
+import { checked, type Database, type Rejection } from './ducto.js';
 import { price, type Model } from './model.js';
 
 const MAX_TOKENS = 200;
@@ -88,14 +88,14 @@ export function createEndpoint({ url, anonKey, serviceRoleKey, model, answers, f
 	async function work(user_id: string, key: string, prompt: string): Promise<Answer> {
 		const input_tokens = model.countTokens(prompt);
 		const amount = price({ input_tokens, output_tokens: MAX_TOKENS });
-		const { reservation_id, idempotent } = accepted(await answered(() => backend.rpc('ducto_reserve', {
+		const { reservation_id, idempotent } = accepted(await answered(() => backend.rpc('ducto_reserve', checked({
 			user_id,
 			amount,
 			operation_type: 'completion',
 			model: model.name,
 			min_balance: 0, // amount is the most that it can cost
 			idempotency_key: key,
-		})));
+		}))));
 
 		if (reservation_id === null) {
 			throw new Refusal(503, 'unavailable');
@@ -140,13 +140,13 @@ export function createEndpoint({ url, anonKey, serviceRoleKey, model, answers, f
 		if (answer.prompt !== prompt) {
 			throw new Refusal(409, 'idempotency_conflict');
 		}
-		const charge = accepted(await answered(() => backend.rpc('ducto_deduct', {
+		const charge = accepted(await answered(() => backend.rpc('ducto_deduct', checked({
 			user_id,
 			reservation_id: answer.reservation_id,
 			amount: answer.credits,
 			idempotency_key: key,
 			metadata: answer.usage,
-		})));
+		}))));
 
 		return {
 			reply: answer.reply,
@@ -187,11 +187,11 @@ export function createEndpoint({ url, anonKey, serviceRoleKey, model, answers, f
 
 		// Gives back what a reply did cost: for support, or a job that finds a bad one.
 		async refund(transaction_id: string, reason: string) {
-			return accepted(await answered(() => backend.rpc('ducto_refund', {
+			return accepted(await answered(() => backend.rpc('ducto_refund', checked({
 				transaction_id,
 				reason,
 				idempotency_key: `refund/${transaction_id}`,
-			})));
+			}))));
 		},
 	};
 }

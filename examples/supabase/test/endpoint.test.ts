@@ -5,7 +5,7 @@ import assert from 'node:assert/strict';
 import { createHmac, randomUUID } from 'node:crypto';
 import { after, before, test } from 'node:test';
 import { createClient } from '@supabase/supabase-js';
-import type { Database } from '../src/ducto.js';
+import { checked, type Database } from '../src/ducto.js';
 import { createEndpoint } from '../src/endpoint.js';
 import { parrot, type Model } from '../src/model.js';
 import { serve, settings } from '../src/server.js';
@@ -235,6 +235,47 @@ test('users see their own balance and can do nothing else', async () => {
 	}
 	assert.equal((await complete('no.such.token', 'Hello')).status, 401);
 	assert.equal((await complete(token.slice(0, -4), 'Hello')).status, 401);
+});
+
+test('a value that JSON loses is refused before it is sent', async () => {
+	const { id } = await newUser(1);
+	const args = { user_id: id, amount: '0.25', metadata: { note: 'a text keeps all its digits' } };
+	const { data } = await backend.rpc('ducto_charge', checked(args)).throwOnError();
+
+	assert.deepEqual([data?.amount, data?.balance_after], [0.25, 0.75]);
+	for (const lost of [{ amount: NaN }, { amount: Infinity }, { amount: undefined }, { usage: { input_tokens: 0 / 0 } }]) {
+		assert.throws(() => checked(lost), RangeError);
+	}
+	// what would happen else: null is the default of an amount, which is all
+	const { error } = await backend.rpc('ducto_charge', { user_id: id, amount: NaN });
+
+	assert.equal(error?.code, '22004');
+	const refund = await backend.rpc('ducto_refund', { transaction_id: data?.transaction_id ?? '', amount: NaN }).throwOnError();
+
+	assert.equal(refund.data?.amount, 0.25);
+});
+
+test('an exception has the status and the code of the rejection', async () => {
+	const { id } = await newUser(0);
+	const headers = { 'x-ducto-rejections': 'postgrest' };
+	const raising = createClient<Database>(base.url, base.serviceRoleKey, { ...options, global: { headers } });
+	const { data, error, status } = await raising.rpc('ducto_charge', { user_id: id, amount: 1 });
+
+	assert.deepEqual([data, status, error?.code, error?.message], [null, 402, 'UC001', 'insufficient_credits']);
+	assert.equal(error?.hint, 'Needed: 1.0000; available: 0.0000; floor: 0.0000.');
+	assert.equal(JSON.parse(error?.details ?? '{}').error, 'insufficient_credits');
+	await assert.rejects(async () => raising.rpc('ducto_charge', { user_id: id, amount: 1 }).throwOnError(), { code: 'UC001' });
+});
+
+test('a status makes an error of the row', async () => {
+	const { id } = await newUser(0);
+	const headers = { 'x-ducto-rejections': 'http' };
+	const telling = createClient<Database>(base.url, base.serviceRoleKey, { ...options, global: { headers } });
+	const { data, error, status } = await telling.rpc('ducto_charge', { user_id: id, amount: 1 });
+
+	assert.deepEqual([data, status], [null, 402]);
+	assert.equal((error as unknown as { error: string }).error, 'insufficient_credits');
+	assert.equal(error?.code, undefined);
 });
 
 test('the books are right', async () => {
