@@ -48,6 +48,14 @@ typedef struct Price
 	Money		fixed;
 } Price;
 
+/* The credits that a new user gets. */
+typedef struct SignupBonus
+{
+	Money		amount;			/* 0 for none */
+	bool		anonymous;		/* anonymous users get it too */
+	bool		confirmed;		/* only confirmed users get it */
+} SignupBonus;
+
 /* A usage with the pricing and the plan that it is priced by. */
 typedef struct PricedUsage
 {
@@ -68,7 +76,7 @@ extern Pricing *pricing_get_active(bool read_only);
 extern Pricing *pricing_assume_active(void);
 extern void pricing_terms(PricingTerms *terms, bool read_only);
 extern Money pricing_floor(const Pricing *pricing);
-extern Money pricing_signup_bonus(const Pricing *pricing);
+extern void pricing_signup_bonus(const Pricing *pricing, SignupBonus *bonus);
 extern int	pricing_version(const Pricing *pricing);
 extern const pg_uuid_t *pricing_id(const Pricing *pricing);
 extern Pricing *pricing_with_plan(const char *plan_id, UserPlan *plan);

@@ -59,6 +59,15 @@ static KeyRule operation_rules[OPERATION_KEYS] = {
 	{"billing_mode", "billingMode"}, {"overdraft_floor", "overdraftFloor"}, {"max_concurrent", "maxConcurrent"}
 };
 
+enum
+{
+	BONUS_AMOUNT, BONUS_ANONYMOUS, BONUS_CONFIRMED, BONUS_KEYS
+};
+
+static KeyRule bonus_rules[BONUS_KEYS] = {
+	{"amount"}, {"anonymous"}, {"confirmed"}
+};
+
 /*
  * The functions that follow check a value and push exactly one, whatever they
  * find: where there is a problem the normal form is not used.
@@ -225,6 +234,50 @@ inspect_member(Inspection *in, const Members *members, int rule, const char *nam
 		return;
 	jsonout_key(&in->out, name);
 	inspect(in, members->paths[rule], name, members->values[rule], NULL);
+}
+
+/*
+ * Check a truth value and push it.
+ */
+static void
+inspect_bool(Inspection *in, const char *path, const char *name, const JsonbValue *value, PlanModes *plan)
+{
+	JsonbValue	copy = {.type = jbvBool};
+
+	if (value->type == jbvBool)
+		copy.val.boolean = value->val.boolean;
+	else
+		problem_add(in, path, "must be true or false");
+	jsonout_push(&in->out, WJB_VALUE, &copy);
+}
+
+/*
+ * Check the bonus of new users, an amount or an object with the amount and who
+ * gets it, and push it.
+ */
+static void
+inspect_signup_bonus(Inspection *in, const char *path, const char *name, const JsonbValue *value, PlanModes *plan)
+{
+	Members		members;
+
+	if (value->type != jbvBinary)
+	{
+		inspect_price(in, path, name, value, plan);
+		return;
+	}
+	jsonout_push(&in->out, WJB_BEGIN_OBJECT, NULL);
+	if (!JsonContainerIsObject(value->val.binary.data))
+		problem_add(in, path, "must be a number or an object");
+	else
+	{
+		members_read(in, path, value->val.binary.data, bonus_rules, BONUS_KEYS, &members);
+		if (members.values[BONUS_AMOUNT] == NULL)
+			problem_add(in, path, "needs an amount");
+		inspect_member(in, &members, BONUS_AMOUNT, "amount", inspect_price);
+		inspect_member(in, &members, BONUS_ANONYMOUS, "anonymous", inspect_bool);
+		inspect_member(in, &members, BONUS_CONFIRMED, "confirmed", inspect_bool);
+	}
+	jsonout_push(&in->out, WJB_END_OBJECT, NULL);
 }
 
 /* The billing rules of a plan or of one of its operations. */
@@ -455,7 +508,7 @@ pricing_validate(Jsonb *config, Jsonb **normal, Money *min_balance)
 	inspect_member(&in, &members, TOP_CACHE, "cache", inspect_expressions);
 	inspect_member(&in, &members, TOP_FIXED, "fixed", inspect_prices);
 	inspect_member(&in, &members, TOP_MIN_BALANCE, "min_balance", inspect_price);
-	inspect_member(&in, &members, TOP_SIGNUP_BONUS, "signup_bonus", inspect_price);
+	inspect_member(&in, &members, TOP_SIGNUP_BONUS, "signup_bonus", inspect_signup_bonus);
 	inspect_member(&in, &members, TOP_PLANS, "plans", inspect_plans);
 	if (in.problems == NIL)
 	{

@@ -366,14 +366,20 @@ pricing_fixed(const Pricing *pricing, const char *job, Numeric *price)
 }
 
 /*
- * pricing_signup_bonus returns the credits that a new user gets.
+ * pricing_signup_bonus tells what a new user gets: a number alone is for
+ * those who are not anonymous.
  */
-Money
-pricing_signup_bonus(const Pricing *pricing)
+void
+pricing_signup_bonus(const Pricing *pricing, SignupBonus *bonus)
 {
+	JsonbContainer *rules = member_object(&pricing->config->root, "signup_bonus");
 	JsonbValue	value;
 
-	if (!member_find(&pricing->config->root, "signup_bonus", &value) || value.type != jbvNumeric)
-		return 0;
-	return money_from_numeric(value.val.numeric, "signup_bonus");
+	memset(bonus, 0, sizeof(SignupBonus));
+	if (!(rules != NULL ? member_find(rules, "amount", &value) : member_find(&pricing->config->root, "signup_bonus", &value)) ||
+		value.type != jbvNumeric)
+		return;
+	bonus->amount = money_from_numeric(value.val.numeric, "signup_bonus");
+	bonus->anonymous = rules != NULL && member_find(rules, "anonymous", &value) && value.val.boolean;
+	bonus->confirmed = rules != NULL && member_find(rules, "confirmed", &value) && value.val.boolean;
 }

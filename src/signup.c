@@ -1,7 +1,8 @@
 /*
  * signup.c
  *		The credits that a new user gets: a trigger on auth.users, which must
- *		never stand in the way of a signup.
+ *		never stand in the way of a signup. Who is anonymous or not confirmed
+ *		yet may get them later.
  */
 #include "postgres.h"
 
@@ -26,8 +27,24 @@ PG_FUNCTION_INFO_V1(ducto_signup_bonus);
 #define BONUS_KEY	"signup_bonus"
 #define LOCK_TIMEOUT_MS	1000
 
+/* What the row of a user tells; a column that is not there tells nothing. */
+typedef struct SignupState
+{
+	bool		anonymous;
+	bool		confirmed;
+} SignupState;
+
 /*
- * Return the id of a new user, NULL when the row has none.
+ * Return the row of a user as it is now.
+ */
+static HeapTuple
+signup_row(const TriggerData *trigger)
+{
+	return TRIGGER_FIRED_BY_UPDATE(trigger->tg_event) ? trigger->tg_newtuple : trigger->tg_trigtuple;
+}
+
+/*
+ * Return the id of a user, NULL when the row has none.
  */
 static pg_uuid_t *
 signup_user(const TriggerData *trigger)
@@ -38,8 +55,72 @@ signup_user(const TriggerData *trigger)
 	Datum		id = (Datum) 0;
 
 	if (column > 0 && getBaseType(SPI_gettypeid(desc, column)) == UUIDOID)
-		id = SPI_getbinval(trigger->tg_trigtuple, desc, column, &isnull);
+		id = SPI_getbinval(signup_row(trigger), desc, column, &isnull);
 	return isnull ? NULL : DatumGetUUIDP(id);
+}
+
+/*
+ * Read what a row of a user tells.
+ */
+static SignupState
+signup_state(TupleDesc desc, HeapTuple row)
+{
+	static const char *const confirmations[] = {"email_confirmed_at", "phone_confirmed_at", "confirmed_at"};
+	SignupState state = {0};
+	int			column = SPI_fnumber(desc, "is_anonymous");
+	bool		isnull;
+
+	if (column > 0 && SPI_gettypeid(desc, column) == BOOLOID)
+	{
+		Datum		value = SPI_getbinval(row, desc, column, &isnull);
+
+		state.anonymous = !isnull && DatumGetBool(value);
+	}
+	for (int i = 0; i < lengthof(confirmations); i++)
+	{
+		column = SPI_fnumber(desc, confirmations[i]);
+		if (column > 0)
+		{
+			(void) SPI_getbinval(row, desc, column, &isnull);
+			state.confirmed |= !isnull;
+		}
+	}
+	return state;
+}
+
+/*
+ * Tell whether a row says what it did not say before.
+ */
+static bool
+signup_changed(const TriggerData *trigger)
+{
+	TupleDesc	desc = trigger->tg_relation->rd_att;
+	SignupState now = signup_state(desc, signup_row(trigger));
+	SignupState before;
+
+	if (TRIGGER_FIRED_BY_INSERT(trigger->tg_event))
+		return true;
+	before = signup_state(desc, trigger->tg_trigtuple);
+	return now.anonymous != before.anonymous || now.confirmed != before.confirmed;
+}
+
+/*
+ * Tell whether a bonus is due: to a new user for whom it is meant, or to one
+ * for whom it was not, being anonymous or not confirmed, and now is.
+ */
+static bool
+bonus_is_due(const TriggerData *trigger, const SignupBonus *bonus)
+{
+	TupleDesc	desc = trigger->tg_relation->rd_att;
+	SignupState now = signup_state(desc, signup_row(trigger));
+	SignupState before;
+
+	if (bonus->amount <= 0 || (now.anonymous && !bonus->anonymous) || (!now.confirmed && bonus->confirmed))
+		return false;
+	if (TRIGGER_FIRED_BY_INSERT(trigger->tg_event))
+		return true;
+	before = signup_state(desc, trigger->tg_trigtuple);
+	return (before.anonymous && !bonus->anonymous) || (!before.confirmed && bonus->confirmed);
 }
 
 /*
@@ -61,8 +142,8 @@ static void
 bonus_book(const TriggerData *trigger)
 {
 	Pricing    *pricing = pricing_get_active(false);
+	SignupBonus bonus;
 	CreditRequest request = {
-		.amount = pricing != NULL ? pricing_signup_bonus(pricing) : 0,
 		.type = TYPE_SIGNUP_BONUS,
 		.expires_at = DT_NOEND,
 		.key = BONUS_KEY,
@@ -70,8 +151,12 @@ bonus_book(const TriggerData *trigger)
 	};
 	CreditOutcome outcome;
 
-	if (request.amount <= 0)
+	if (pricing == NULL)
 		return;
+	pricing_signup_bonus(pricing, &bonus);
+	if (!bonus_is_due(trigger, &bonus))
+		return;
+	request.amount = bonus.amount;
 	request.account = signup_user(trigger);
 	if (request.account == NULL)
 		ereport(ERROR,
@@ -143,7 +228,7 @@ bonus_try(const TriggerData *trigger)
 }
 
 /*
- * ducto.signup_bonus gives a new user the bonus of the active pricing, once.
+ * ducto.signup_bonus gives a user the bonus of the active pricing, once.
  * It locks the user's account. Errors: see its COMMENT.
  */
 Datum
@@ -152,10 +237,11 @@ ducto_signup_bonus(PG_FUNCTION_ARGS)
 	TriggerData *trigger = (TriggerData *) fcinfo->context;
 
 	if (!CALLED_AS_TRIGGER(fcinfo) || !TRIGGER_FIRED_AFTER(trigger->tg_event) ||
-		!TRIGGER_FIRED_FOR_ROW(trigger->tg_event) || !TRIGGER_FIRED_BY_INSERT(trigger->tg_event))
+		!TRIGGER_FIRED_FOR_ROW(trigger->tg_event) || TRIGGER_FIRED_BY_DELETE(trigger->tg_event))
 		ereport(ERROR,
 				(errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
-				 errmsg("ducto.signup_bonus is a trigger function for after insert, for each row")));
-	bonus_try(trigger);
+				 errmsg("ducto.signup_bonus is a trigger function for after insert or update, for each row")));
+	if (signup_changed(trigger))
+		bonus_try(trigger);
 	return PointerGetDatum(NULL);
 }
