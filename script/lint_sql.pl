@@ -239,12 +239,16 @@ sub check_file
 			report($file, $line, 'trigger on a table without a schema') if $code !~ /\bON\s+$SCHEMA/i;
 			report($file, $line, 'trigger calls a function without a schema') if $code !~ /\bEXECUTE\s+\w+\s+$SCHEMA/i;
 		}
+		elsif ($code =~ /^(?:CREATE|ALTER|COMMENT\s+ON)\s+EVENT\s+TRIGGER\b/i)
+		{
+			report($file, $line, 'event trigger calls a function without a schema') if $code =~ /\bEXECUTE\s+\w+\s+(?!$SCHEMA)/i;
+		}
 		elsif ($code =~ /^(?:CREATE|ALTER|DROP|COMMENT)\s+(?!SCHEMA\b|ON\s+SCHEMA\b)(\w+\s+\w+)/i && $code !~ /\bON\s+$SCHEMA/i)
 		{
 			report($file, $line, "no rule of this lint knows: $1");
 		}
 		check_body($file, $line, $statement, 0) if $code =~ /^DO\b/i;
-		check_relations($file, $line, $code =~ s/\bBEGIN\s+ATOMIC\b.*//isr) if $code !~ /^(?:CREATE\s+TRIGGER|COMMENT|GRANT|REVOKE)\b/i;
+		check_relations($file, $line, $code =~ s/\bBEGIN\s+ATOMIC\b.*//isr) if $code !~ /^(?:CREATE\s+TRIGGER|\w+\s+EVENT\s+TRIGGER|COMMENT|GRANT|REVOKE)\b/i;
 	}
 
 	foreach my $object (sort keys %line)

@@ -17,7 +17,7 @@ SELECT * FROM (VALUES
 	(7, 'Teams', '\w*team\w*'),
 	(8, 'Analytics', 'spend_by_\w+|top_\w+|daily_spend|aggregate_stats|rollup\w*'),
 	(9, 'Operations', 'sweep|sweep_expired|expire_reservations'),
-	(10, 'Set-up and access', 'setup|grant_access|my_\w+|uuid'),
+	(10, 'Set-up and access', 'setup|grant_access|revoke_access|list_access|my_\w+|uuid'),
 	(11, 'Further functions', '\w+')) AS h (n, title, names);
 
 CREATE TEMPORARY TABLE member AS

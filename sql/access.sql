@@ -5,10 +5,68 @@ LANGUAGE c VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS 'MODULE_PATHNAME', 'ducto_grant_access';
 REVOKE ALL ON FUNCTION @extschema@.ducto_grant_access(regrole, text) FROM PUBLIC;
 COMMENT ON FUNCTION @extschema@.ducto_grant_access(regrole, text) IS
-'Lets a role call the API: all of it, or only its reads (what = ''read''), which takes the rest away again. The reads include ducto_my_*, which show nothing more. The functions that manage access are never granted. To be called by the extension''s owner.
-Takes the locks of GRANT. Errors: 22004, 22023, 42501.';
+'Lets a role call the API, that of ducto_sdk included where it is there. What it said before about the role no longer holds. The functions that manage access are never granted. To be called by the extension''s owner.
+what: ''all''; ''read'' for what only reads, ducto_my_* included, which show nothing more; or names of functions, separated by commas, for these alone.
+Takes the locks of GRANT. Errors: 22004, 22023 (no such function; anon or authenticated, as which everybody can act, and a function that is not ducto_my_* and does not read prices), 42501.';
 
--- On Supabase default privileges grant by name, so ducto_setup revokes by name.
+CREATE FUNCTION @extschema@.ducto_revoke_access(role regrole) RETURNS void
+LANGUAGE c VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS 'MODULE_PATHNAME', 'ducto_revoke_access';
+REVOKE ALL ON FUNCTION @extschema@.ducto_revoke_access(regrole) FROM PUBLIC;
+COMMENT ON FUNCTION @extschema@.ducto_revoke_access(regrole) IS
+'Takes from a role all that it was granted on what belongs to ducto and ducto_sdk, tables included, with what it granted on. Usage of the API''s schema goes too, unless the role has or owns something else there. Afterwards nothing of ducto stands in the way of DROP ROLE. To be called by the extension''s owner.
+Takes the locks of REVOKE. Errors: 22004, 22023, 42501.';
+
+CREATE TYPE @extschema@.ducto_access AS (
+	role text,
+	object text,
+	privilege text,
+	granted_to text,
+	granted_by text
+);
+COMMENT ON TYPE @extschema@.ducto_access IS 'A privilege that a role has, and the grant that it is from.';
+COMMENT ON COLUMN @extschema@.ducto_access.role IS 'Who has it, or can act as one who has it; PUBLIC is everybody.';
+COMMENT ON COLUMN @extschema@.ducto_access.object IS 'On what: its kind, and its name with its schema.';
+COMMENT ON COLUMN @extschema@.ducto_access.privilege IS 'EXECUTE, SELECT or USAGE, and whatever else is granted.';
+COMMENT ON COLUMN @extschema@.ducto_access.granted_to IS 'To whom it was granted: the role itself, or one that it is a member of.';
+COMMENT ON COLUMN @extschema@.ducto_access.granted_by IS 'In whose name: the owner''s of the object.';
+
+CREATE FUNCTION @extschema@.ducto_list_access() RETURNS SETOF @extschema@.ducto_access
+LANGUAGE c STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS 'MODULE_PATHNAME', 'ducto_list_access';
+REVOKE ALL ON FUNCTION @extschema@.ducto_list_access() FROM PUBLIC;
+COMMENT ON FUNCTION @extschema@.ducto_list_access() IS
+'Returns who may call which function, read which table and use which schema of ducto and ducto_sdk, and by which grant. The owner and superusers, who may do everything, are not listed.
+Takes no lock, works on a standby.';
+
+CREATE FUNCTION ducto.set_access(role_name text, extension text, what text) RETURNS text
+LANGUAGE c VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS 'MODULE_PATHNAME', 'ducto_set_access';
+REVOKE ALL ON FUNCTION ducto.set_access(text, text, text) FROM PUBLIC;
+COMMENT ON FUNCTION ducto.set_access(text, text, text) IS
+'For the set-ups: lets a role, or PUBLIC, call the functions of an extension that are named as for ducto_grant_access, or my for ducto_my_*, and takes everything else of the extension away. Returns what was done.';
+
+CREATE FUNCTION ducto.revoke_default_privileges(extension text) RETURNS void
+LANGUAGE c VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS 'MODULE_PATHNAME', 'ducto_revoke_default_privileges';
+REVOKE ALL ON FUNCTION ducto.revoke_default_privileges(text) FROM PUBLIC;
+COMMENT ON FUNCTION ducto.revoke_default_privileges(text) IS
+'For the install scripts: takes from all but the owners what default privileges gave them on the objects of an extension.';
+
+-- The guard. A blanket GRANT is meant for other functions of the schema.
+CREATE FUNCTION ducto.guard() RETURNS event_trigger
+LANGUAGE c VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS 'MODULE_PATHNAME', 'ducto_guard';
+REVOKE ALL ON FUNCTION ducto.guard() FROM PUBLIC;
+COMMENT ON FUNCTION ducto.guard() IS
+'For the event trigger ducto_guard: takes back what a statement opened on what belongs to ducto and ducto_sdk, and says so by NOTICE. What stays is what ducto_grant_access and the set-ups grant; ducto_my_*; what reads prices, and ducto_setup, where it was granted by its name; SELECT on tables and USAGE of schema ducto for a role that was named. Neither to PUBLIC, anon and authenticated, but for the first two; and never with grant option.';
+
+CREATE EVENT TRIGGER ducto_guard ON ddl_command_end
+WHEN TAG IN ('GRANT', 'CREATE SCHEMA', 'ALTER EXTENSION') EXECUTE FUNCTION ducto.guard();
+COMMENT ON EVENT TRIGGER ducto_guard IS 'Keeps the API closed to all whom ducto_grant_access did not name.';
+ALTER EVENT TRIGGER ducto_guard ENABLE ALWAYS;
+
+-- Setting up Supabase.
 CREATE TYPE @extschema@.ducto_setup_step AS (
 	object text,
 	action text
@@ -17,12 +75,97 @@ COMMENT ON TYPE @extschema@.ducto_setup_step IS 'A step of ducto_setup.';
 COMMENT ON COLUMN @extschema@.ducto_setup_step.object IS 'What it is about.';
 COMMENT ON COLUMN @extschema@.ducto_setup_step.action IS 'What was done, or was there already.';
 
+CREATE FUNCTION ducto.setup_begin() RETURNS void
+LANGUAGE c VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS 'MODULE_PATHNAME', 'ducto_setup_begin';
+REVOKE ALL ON FUNCTION ducto.setup_begin() FROM PUBLIC;
+COMMENT ON FUNCTION ducto.setup_begin() IS 'For the set-ups: lets no two of them run at once.';
+
+-- Since PostgreSQL 16, who makes a role can let others act as it, and the
+-- catalog says so. Before that, whoever may make roles can do so with any role,
+-- and only BYPASSRLS, which Supabase's service_role has, is a superuser's to give.
+CREATE FUNCTION ducto.stranger_behind(role_name name) RETURNS text
+LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS $$
+	SELECT min(s.rolname) FROM pg_roles r, pg_roles s
+	WHERE r.rolname = role_name AND NOT (r.rolsuper OR s.rolsuper OR s.rolbypassrls) AND s.oid <> r.oid AND CASE
+		WHEN EXISTS (SELECT FROM pg_auth_members m WHERE m.roleid = r.oid AND m.member = s.oid AND m.admin_option) THEN true
+		WHEN current_setting('server_version_num')::integer >= 160000 THEN false
+		ELSE s.rolcreaterole AND NOT EXISTS (
+			SELECT FROM pg_roles b WHERE b.rolname IN (role_name, 'service_role') AND b.rolbypassrls) END
+$$;
+REVOKE ALL ON FUNCTION ducto.stranger_behind(name) FROM PUBLIC;
+COMMENT ON FUNCTION ducto.stranger_behind(name) IS
+'For the set-ups: a role that is no superuser''s, nor trusted with BYPASSRLS, and that has made another role or can let anybody act as it, as far as the catalog tells. NULL when there is none.';
+
+CREATE FUNCTION ducto.setup_role(role_name text, extension text, what text) RETURNS text
+LANGUAGE sql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS $$
+	SELECT CASE
+		WHEN role_name <> 'PUBLIC' AND to_regrole(quote_ident(role_name)) IS NULL
+			THEN format('is missing; when there is one, call %s_setup again', extension)
+		WHEN what <> '' AND s.name IS NOT NULL THEN format('was left as it is: %s can let anybody act as it', s.name)
+		ELSE ducto.set_access(role_name, extension, what) END
+	FROM ducto.stranger_behind(role_name::name) s (name)
+$$;
+REVOKE ALL ON FUNCTION ducto.setup_role(text, text, text) FROM PUBLIC;
+COMMENT ON FUNCTION ducto.setup_role(text, text, text) IS
+'For the set-ups: ducto.set_access for a role of Supabase''s, if it is there and nobody''s else. Returns what was done.';
+
+CREATE FUNCTION ducto.setup_warnings(extension text) RETURNS SETOF @extschema@.ducto_setup_step
+LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS $$
+	SELECT format('schema %I', n.nspname), format(
+		'lets others make functions that are called in place of these: REVOKE CREATE ON SCHEMA %I FROM %s', n.nspname,
+		string_agg(DISTINCT coalesce(quote_ident(r.rolname), 'PUBLIC'), ', '))
+	FROM pg_extension e JOIN pg_namespace n ON n.oid = e.extnamespace,
+		aclexplode(coalesce(n.nspacl, acldefault('n', n.nspowner))) a LEFT JOIN pg_roles r ON r.oid = a.grantee
+	WHERE e.extname = extension AND a.privilege_type = 'CREATE' AND a.grantee NOT IN (n.nspowner, e.extowner)
+		AND r.rolsuper IS DISTINCT FROM true
+	GROUP BY n.nspname
+	UNION ALL
+	SELECT 'event trigger ' || t.evtname, format('is disabled: ALTER EVENT TRIGGER %I ENABLE ALWAYS', t.evtname)
+	FROM pg_event_trigger t WHERE t.evtname = 'ducto_guard' AND t.evtenabled IN ('D', 'R')
+$$;
+REVOKE ALL ON FUNCTION ducto.setup_warnings(text) FROM PUBLIC;
+COMMENT ON FUNCTION ducto.setup_warnings(text) IS 'For the set-ups: what else makes an extension less safe than it could be.';
+
+CREATE FUNCTION ducto.setup_trigger() RETURNS text
+LANGUAGE c VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS 'MODULE_PATHNAME', 'ducto_setup_trigger';
+REVOKE ALL ON FUNCTION ducto.setup_trigger() FROM PUBLIC;
+COMMENT ON FUNCTION ducto.setup_trigger() IS
+'For ducto_setup: creates the trigger ducto_signup_bonus on auth.users, where that is a superuser''s or Supabase''s. Returns what was done.';
+
 CREATE FUNCTION @extschema@.ducto_setup() RETURNS SETOF @extschema@.ducto_setup_step
-LANGUAGE c VOLATILE SUPPORT ducto.call_once SECURITY DEFINER SET search_path = pg_catalog, pg_temp
-AS 'MODULE_PATHNAME', 'ducto_setup';
+LANGUAGE sql VOLATILE SUPPORT ducto.call_once SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS $$
+	SELECT ducto.setup_begin();
+	WITH here (supabase) AS (
+		SELECT EXISTS (SELECT FROM pg_roles WHERE rolname IN ('anon', 'authenticated', 'service_role'))
+			OR EXISTS (SELECT FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+				WHERE n.nspname = 'auth' AND c.relname = 'users' AND c.relkind IN ('r', 'p'))
+	)
+	SELECT s.object, s.action FROM (
+		SELECT r.n, CASE r.name WHEN 'PUBLIC' THEN r.name ELSE 'role ' || r.name END AS object,
+			ducto.setup_role(r.name, 'ducto', r.what) AS action
+		FROM here, (VALUES (1, 'PUBLIC', ''), (2, 'anon', ''), (3, 'authenticated', 'my'), (4, 'service_role', 'all')) r (n, name, what)
+		WHERE here.supabase
+		UNION ALL
+		SELECT 5, 'trigger ducto_signup_bonus on auth.users', ducto.setup_trigger() FROM here WHERE here.supabase
+		UNION ALL
+		SELECT 6, 'PostgREST', CASE WHEN pg_notify('pgrst', 'reload schema') IS NOT NULL THEN 'asked to reload its schema cache' END
+		FROM here WHERE here.supabase
+		UNION ALL
+		SELECT 7, 'database', 'has neither the roles service_role, authenticated, anon nor a table auth.users: nothing to do'
+		FROM here WHERE NOT here.supabase
+		UNION ALL
+		SELECT 8, w.object, w.action FROM ducto.setup_warnings('ducto') w
+	) s ORDER BY s.n, s.object
+$$;
 REVOKE ALL ON FUNCTION @extschema@.ducto_setup() FROM PUBLIC;
 COMMENT ON FUNCTION @extschema@.ducto_setup() IS
-'Sets up a Supabase database, and may be called on every deploy. service_role may then call the API, authenticated the functions ducto_my_*, anon and PUBLIC nothing: everything else of the extension is revoked from them, the tables included. A trigger on auth.users books the signup bonus of the active pricing for each new user. PostgREST is asked to reload its schema cache. A role or table that is missing is reported; call it again when it is there. Elsewhere than on Supabase it does nothing and says so. To be called by the extension''s owner.
+'Sets up a Supabase database, and may be called on every deploy. service_role may then call the API, authenticated the functions ducto_my_*, anon and PUBLIC nothing but what reads prices and was opened to them: everything else of the extension is revoked from them, the tables included. A trigger on auth.users books the signup bonus of the active pricing for each new user. PostgREST is asked to reload its schema cache. A role or table that is missing, or that somebody else may have made, is reported and left alone; call it again when that has changed. Elsewhere than on Supabase it does nothing and says so. It also says what makes ducto less safe than it could be. To be called by the extension''s owner.
 Returns what was done, step by step. Takes the locks of GRANT and, to create the trigger, of CREATE TRIGGER. Errors: 42501.';
 
 CREATE FUNCTION ducto.signup_bonus() RETURNS trigger
@@ -30,14 +173,7 @@ LANGUAGE c VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS 'MODULE_PATHNAME', 'ducto_signup_bonus';
 REVOKE ALL ON FUNCTION ducto.signup_bonus() FROM PUBLIC;
 COMMENT ON FUNCTION ducto.signup_bonus() IS
-'Trigger function for auth.users: books the signup_bonus of the active pricing for the new user, under the idempotency key signup_bonus. It never stops the insert: an error, or a lock that it has waited 1 second for, is a WARNING and costs only the bonus.';
-
-CREATE FUNCTION ducto.revoke_default_privileges() RETURNS void
-LANGUAGE c VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
-AS 'MODULE_PATHNAME', 'ducto_revoke_default_privileges';
-REVOKE ALL ON FUNCTION ducto.revoke_default_privileges() FROM PUBLIC;
-COMMENT ON FUNCTION ducto.revoke_default_privileges() IS
-'For the install script: takes away what default privileges gave PUBLIC and the roles service_role, authenticated and anon.';
+'Trigger function for auth.users, after insert or update: books the signup_bonus of the active pricing for the user, under the idempotency key signup_bonus. Who is anonymous (is_anonymous), where that matters, gets it on becoming permanent; who is not confirmed (neither email_confirmed_at, phone_confirmed_at nor confirmed_at), on being confirmed. It never stops the statement: an error, or a lock that it has waited 1 second for, is a WARNING and costs only the bonus.';
 
 -- What end users may call: whose data it is follows from the JWT alone.
 -- ducto_setup grants it to authenticated. ducto_grant_access counts it among the
@@ -77,4 +213,4 @@ COMMENT ON FUNCTION @extschema@.ducto_my_plan() IS
 Takes no lock, works on a standby. Errors: 28000.';
 
 -- Last, when all objects are there.
-SELECT ducto.revoke_default_privileges();
+SELECT ducto.revoke_default_privileges('ducto');

@@ -7,7 +7,8 @@ SET client_min_messages = warning;
 \set SHOW_CONTEXT never
 CREATE TEMP TABLE earlier AS SELECT version, clock_timestamp() AS started FROM (VALUES (0)) one LEFT JOIN ducto.pricing ON active;
 
--- On plain PostgreSQL there is nothing to do.
+-- On plain PostgreSQL there is nothing to do. (Until PostgreSQL 14 everybody may create in schema public, of which it would warn.)
+REVOKE CREATE ON SCHEMA public FROM PUBLIC;
 SELECT * FROM ducto_setup();
 
 -- Where only some of Supabase is there, it does what it can and says what is missing.
@@ -29,7 +30,7 @@ RESET ROLE;
 SELECT ducto_grant_access('regress_ducto_stranger');
 SET ROLE regress_ducto_stranger;
 SELECT ducto_setup();
-SELECT ducto.revoke_default_privileges();
+SELECT ducto.revoke_default_privileges('ducto');
 RESET ROLE;
 DROP OWNED BY regress_ducto_stranger;
 
@@ -42,14 +43,14 @@ CREATE TEMP VIEW wrong AS SELECT proname AS function, problem FROM functions, LA
 	(has_function_privilege('regress_ducto_stranger', oid, 'EXECUTE'), 'a stranger can call it'),
 	(has_function_privilege('anon', oid, 'EXECUTE'), 'anon can call it'),
 	(has_function_privilege('authenticated', oid, 'EXECUTE') <> (is_api AND proname IN ('ducto_my_balance', 'ducto_my_grants', 'ducto_my_transactions', 'ducto_my_plan')), 'authenticated'),
-	(has_function_privilege('service_role', oid, 'EXECUTE') <> (is_api AND proname NOT IN ('ducto_setup', 'ducto_grant_access')), 'service_role'),
+	(has_function_privilege('service_role', oid, 'EXECUTE') <> (is_api AND proname NOT IN ('ducto_setup', 'ducto_grant_access', 'ducto_revoke_access')), 'service_role'),
 	(obj_description(oid, 'pg_proc') IS NULL, 'has no comment'),
 	(prokind <> 'p' AND prorettype <> 'internal'::regtype AND (NOT prosecdef OR proconfig[1] IS DISTINCT FROM 'search_path=pg_catalog, pg_temp'), 'has no pinned search_path'),
 	(prorettype = 'record'::regtype OR proallargtypes IS NOT NULL, 'has a result without a name')
 	) p (broken, problem) WHERE broken;
 SELECT * FROM wrong;
 
--- One that an update of the extension adds is not open for longer than until the next call of ducto_setup.
+-- One that an update of the extension adds is nobody's until the next call of ducto_setup.
 CREATE FUNCTION ducto_later() RETURNS integer LANGUAGE sql AS 'SELECT 1';
 GRANT EXECUTE ON FUNCTION ducto_later() TO anon, authenticated WITH GRANT OPTION;
 SET ROLE anon;
@@ -62,27 +63,26 @@ SELECT * FROM wrong ORDER BY problem COLLATE "C";
 ALTER EXTENSION ducto DROP FUNCTION ducto_later();
 DROP FUNCTION ducto_later();
 
--- What is granted by mistake goes, on tables and their schema too; what another than the owner granted is told.
+-- What was granted by mistake while the guard was off goes, on tables and their schema too, and with what was granted on.
 CREATE ROLE regress_ducto_admin;
+ALTER EVENT TRIGGER ducto_guard DISABLE;
 GRANT EXECUTE ON FUNCTION ducto_charge(uuid, numeric, text, jsonb, text, numeric, text, boolean, text), ducto_setup() TO PUBLIC;
 GRANT EXECUTE ON FUNCTION ducto.due_accounts() TO service_role;
 GRANT USAGE ON SCHEMA ducto TO anon, PUBLIC;
 GRANT SELECT ON ducto.ledger TO authenticated, anon;
 GRANT ALL ON ducto.accounts TO authenticated;
 REVOKE EXECUTE ON FUNCTION ducto_my_plan() FROM authenticated;
-GRANT EXECUTE ON FUNCTION ducto_get_balance(uuid) TO regress_ducto_admin WITH GRANT OPTION;
-SET ROLE regress_ducto_admin;
-GRANT EXECUTE ON FUNCTION ducto_get_balance(uuid) TO anon;
+GRANT EXECUTE ON FUNCTION ducto_get_balance(uuid) TO service_role WITH GRANT OPTION;
+GRANT EXECUTE ON FUNCTION ducto_get_balance(uuid), ducto_my_grants() TO authenticated WITH GRANT OPTION;
+SET ROLE authenticated;
+GRANT EXECUTE ON FUNCTION ducto_get_balance(uuid), ducto_my_grants() TO regress_ducto_admin, anon;
 RESET ROLE;
-SELECT * FROM ducto_setup() LIMIT 4;
+SELECT * FROM wrong ORDER BY function, problem;
+SELECT * FROM ducto_setup();
 SELECT * FROM wrong;
-SET ROLE regress_ducto_admin;
-REVOKE EXECUTE ON FUNCTION ducto_get_balance(uuid) FROM anon;
-RESET ROLE;
-DROP OWNED BY regress_ducto_admin;
+ALTER EVENT TRIGGER ducto_guard ENABLE ALWAYS;
+SELECT count(*) FROM ducto_list_access() WHERE role = 'regress_ducto_admin';
 DROP ROLE regress_ducto_admin;
-SELECT * FROM ducto_setup() LIMIT 4;
-SELECT * FROM wrong;
 
 -- Other grantees keep what they have: on Supabase it is role postgres that calls ducto_setup.
 GRANT EXECUTE ON FUNCTION ducto_setup() TO regress_ducto_stranger;
@@ -234,7 +234,9 @@ INSERT INTO calls (function, args, field, keep) VALUES
 	('ducto_my_transactions', '{"max_rows": 2}', NULL, NULL),
 	('ducto_my_plan', '{}', NULL, NULL),
 	('ducto_setup', '{}', NULL, NULL),
-	('ducto_grant_access', '{"role": "anon"}', NULL, NULL);
+	('ducto_list_access', '{}', NULL, NULL),
+	('ducto_grant_access', '{"role": "anon"}', NULL, NULL),
+	('ducto_revoke_access', '{"role": "anon"}', NULL, NULL);
 -- None is forgotten. A procedure cannot be called by PostgREST.
 SELECT proname AS not_called, prokind FROM functions WHERE is_api AND proname NOT IN (SELECT function FROM calls);
 SELECT anon, authenticated FROM (VALUES ('ducto_sweep(integer)'::regprocedure)) p (f), LATERAL (SELECT has_function_privilege('anon', f, 'EXECUTE') AS anon, has_function_privilege('authenticated', f, 'EXECUTE') AS authenticated) a;
@@ -273,6 +275,7 @@ SELECT anon, stranger, authenticated, service_role, string_agg(DISTINCT function
 \pset format unaligned
 \pset tuples_only on
 SELECT function || E'\n    ' || CASE WHEN function IN ('ducto_sweep_expired', 'ducto_expire_reservations', 'ducto_rollup', 'ducto_rollup_rebuild') THEN regexp_replace(body::text, '\d+(\.\d+)?', '<n>', 'g')
+	WHEN function = 'ducto_list_access' THEN (SELECT string_agg(k, ', ') FROM json_object_keys(body->0) k)
 	WHEN function = 'ducto_get_pricing_history' THEN pg_temp.masked(json_build_array(body->0)) ELSE pg_temp.masked(body) END FROM calls WHERE body IS NOT NULL ORDER BY n;
 \pset tuples_only off
 \pset format aligned

@@ -41,7 +41,7 @@ const functionsQuery = `
 			'[]') AS args
 	FROM pg_proc p
 	WHERE p.prokind = 'f' AND p.pronamespace = 'public'::regnamespace AND p.proname LIKE 'ducto\\_%'
-		AND p.proname NOT IN ('ducto_setup', 'ducto_grant_access')
+		AND p.proname NOT IN ('ducto_setup', 'ducto_grant_access', 'ducto_revoke_access')
 	ORDER BY p.proname`;
 
 // Finds the columns that the file says are never NULL, as result.column.

@@ -40,7 +40,7 @@ my @reads = (
 	"ducto_spend_by_user($window)", "ducto_spend_by_model($window)", "ducto_top_users(3, $window)",
 	"ducto_daily_spend($window)", "ducto_aggregate_stats($window)",
 	'ducto_my_balance()', 'ducto_my_grants()', 'ducto_my_transactions(3)', 'ducto_my_plan()',
-	'ducto_sweep_expired(dry_run => true)');
+	'ducto_list_access()', 'ducto_sweep_expired(dry_run => true)');
 
 # All that writes in any case; sweeps do when something is due.
 my %writes = (
@@ -75,6 +75,7 @@ my %writes = (
 	'ducto_rollup'              => 'ducto_rollup()',
 	'ducto_rollup_rebuild'      => 'ducto_rollup_rebuild()',
 	'ducto_grant_access'        => "ducto_grant_access('app')",
+	'ducto_revoke_access'       => "ducto_revoke_access('app')",
 	'ducto_setup'               => 'ducto_setup()');
 my @sweeps = qw(ducto_sweep_expired ducto_expire_reservations);
 

@@ -47,6 +47,9 @@ CREATE PROCEDURE ducto.tidy() LANGUAGE sql AS $$ SELECT pg_catalog.count(*), coa
 REVOKE EXECUTE ON PROCEDURE ducto.tidy() FROM PUBLIC;
 COMMENT ON PROCEDURE ducto.tidy() IS 'Tidies.';
 CREATE TRIGGER things_tidy BEFORE UPDATE ON ducto.things FOR EACH ROW EXECUTE FUNCTION ducto.ledger_stamp();
+CREATE EVENT TRIGGER ducto_watch ON ddl_command_end EXECUTE FUNCTION ducto.watch();
+ALTER EVENT TRIGGER ducto_watch ENABLE ALWAYS;
+COMMENT ON EVENT TRIGGER ducto_watch IS 'Watches.';
 SELECT pg_catalog.pg_extension_config_dump('ducto.things', '');
 SQL
 
@@ -81,6 +84,7 @@ my @broken = (
 	[ 'things_id ON ducto.', 'things_id ON ', 'index on a table without a schema: things_id' ],
 	[ 'UPDATE ON ducto.', 'UPDATE ON ', 'trigger on a table without a schema' ],
 	[ 'EXECUTE FUNCTION ducto.', 'EXECUTE FUNCTION ', 'trigger calls a function without a schema' ],
+	[ 'EXECUTE FUNCTION ducto.watch', 'EXECUTE FUNCTION watch', 'event trigger calls a function without a schema' ],
 	[ 'SETOF @extschema@.', 'SETOF ', 'name without a schema: ducto_thing' ],
 	[ 'REFERENCES ducto.', 'REFERENCES ', 'relation without a schema: accounts' ],
 	[ 'UPDATE ducto.things SET', 'UPDATE things SET', 'relation without a schema: things' ],
