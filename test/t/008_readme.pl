@@ -1,7 +1,8 @@
 
 # The documentation says what is so: every example of README.md and docs answers
 # what the page shows, an error too; README is short; no link leads nowhere; and
-# docs/reference.md has every function, and is what the catalog says now.
+# docs/reference.md has every function, and is what the catalog says now; and so
+# are the files for language models.
 
 use strict;
 use warnings FATAL => 'all';
@@ -144,6 +145,10 @@ is($described, join(' ', @functions), 'docs/reference.md describes every functio
 
 my ($reference) = run_command([ 'psql', '-XAtq', '-d', 'postgres', '-f', "$root/script/reference.sql" ]);
 same('docs/reference.md', $page, "$reference\n", 'script/reference');
+
+my $llms = PostgreSQL::Test::Utils::tempdir();
+run_command([ "$root/script/llms", $llms ]);
+same($_, page($_), slurp_file("$llms/$_"), 'script/llms') foreach 'llms.txt', 'llms-full.txt';
 
 $node->stop;
 done_testing();
