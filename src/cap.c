@@ -6,6 +6,7 @@
 
 #include "args.h"
 #include "cap.h"
+#include "keep.h"
 #include "ledger.h"
 #include "period.h"
 #include "query.h"
@@ -236,7 +237,7 @@ ducto_remove_spend_cap(PG_FUNCTION_ARGS)
 	if (account_lock(user, &acc))
 	{
 		args_cap(&args, user, &cap);
-		removed = query_run(&cap_delete_query, &args, SPI_OK_DELETE) > 0;
+		removed = query_remove(&cap_delete_query, &args) > 0;
 	}
 	if (removed)
 	{
