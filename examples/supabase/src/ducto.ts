@@ -77,6 +77,13 @@ export function checked<Args extends object>(args: Args): Args {
 }
 
 export type Results = {
+	ducto_access: {
+		role: string;
+		object: string;
+		privilege: string;
+		granted_to: string;
+		granted_by: string;
+	};
 	ducto_add_credits_result: {
 		transaction_id: string | null;
 		user_id: string | null;
@@ -529,6 +536,10 @@ export type Functions = {
 			amount: Amount;
 		};
 		Returns: Results['ducto_allowance_result'];
+	};
+	ducto_list_access: {
+		Args: Record<PropertyKey, never>;
+		Returns: Results['ducto_access'][];
 	};
 	ducto_list_grants: {
 		Args: {
