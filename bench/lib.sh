@@ -64,7 +64,7 @@ report_head() {
 	cat <<HEAD
 # Benchmarks
 
-What ducto costs the server, measured with
+What ducto costs the server in CPU time, beside the bare statement and beside the same in PL/pgSQL. Measured with
 
 \`\`\`sh
 $called
@@ -74,7 +74,7 @@ on $(date -u +%F). Made by that command: run it to get the figures of your machi
 
 $(facts)
 
-\`floor\` is one bare prepared statement that updates the account and inserts the ledger entry, on tables of the same
+\`bare statement\` is one prepared statement that updates the account and inserts the ledger entry, on tables of the same
 shape and indexes: what any ledger in PostgreSQL has to pay. \`plpgsql\` is the same lifecycle as an application developer
 writes it in PL/pgSQL, on such tables. \`reserve deduct\` is two calls and two transactions. Operations that are
 compared run in turns, A B B A A B …; a ratio is the median of the rounds' ratios. After each case \`ducto_verify()\`

@@ -1,5 +1,5 @@
 -- What every case starts from: accounts with credit, and bare copies of the
--- tables for the floor. :accounts is how many accounts.
+-- tables for the bare statement. :accounts is how many accounts.
 \set ON_ERROR_STOP on
 SET synchronous_commit = off;
 CREATE EXTENSION ducto;

@@ -20,5 +20,5 @@ PGOPTIONS='-c synchronous_commit=off' race 'Teams, synchronous_commit off, clien
 for sync in off on; do
 	PGOPTIONS="-c synchronous_commit=$sync" race \
 		"One hot pool, synchronous_commit $sync, clients: 16 (compare ops/s: at least 0.7)" 16 \
-		'deduct_team_hot/floor_hot'
+		'deduct_team_hot/bare_statement_hot'
 done

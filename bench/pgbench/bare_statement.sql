@@ -1,5 +1,5 @@
--- The floor on one row that all clients write.
-\set n 1
+-- The bare statement: the least that a charge has to write.
+\set n random(1, :accounts)
 WITH a AS (
 	UPDATE bare.accounts SET balance = balance - 0.01, last_seq = last_seq + 1, updated_at = clock_timestamp()
 	 WHERE id = lpad(to_hex(:n::bigint), 32, '0')::uuid AND balance >= 0.01
