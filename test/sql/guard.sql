@@ -198,7 +198,7 @@ RESET ROLE;
 CREATE FUNCTION public.ducto_later() RETURNS integer LANGUAGE sql AS 'SELECT 1';
 GRANT EXECUTE ON FUNCTION ducto_later() TO regress_ducto_backend WITH GRANT OPTION;
 CREATE TABLE public.ducto_later (id integer);
-GRANT ALL ON ducto_later TO regress_ducto_app;
+GRANT SELECT, TRUNCATE ON ducto_later TO regress_ducto_app;
 ALTER EXTENSION ducto ADD FUNCTION ducto_later();
 ALTER EXTENSION ducto ADD TABLE ducto_later;
 SELECT * FROM held WHERE object ~ 'ducto_later';
