@@ -60,9 +60,9 @@ ALTER ROLE regress_ducto_owner NOBYPASSRLS;
 SELECT pg_temp.all_tables('NO FORCE ROW LEVEL SECURITY');
 SELECT balance, error FROM ducto_get_balance(:ada), LATERAL (SELECT error FROM ducto_charge(:ada, 1)) c;
 
--- Functions that another owns, who may read and write the tables, see no rows either.
+-- Functions that another owns, who may read the tables, see no rows either.
 GRANT USAGE ON SCHEMA ducto TO regress_ducto_other;
-GRANT ALL ON ALL TABLES IN SCHEMA ducto TO regress_ducto_other;
+GRANT SELECT ON ALL TABLES IN SCHEMA ducto TO regress_ducto_other;
 SELECT pg_temp.all_functions('OWNER TO regress_ducto_other');
 SELECT * FROM tried;
 SELECT pg_temp.all_functions('OWNER TO regress_ducto_owner');
