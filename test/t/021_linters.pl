@@ -16,7 +16,7 @@ plan(skip_all => 'the linters are not those of Debian 12')
 my $tree = File::Temp->newdir;
 my %clean = (
 	'script/bootstrap' => "#!/usr/bin/env bash\n# All is there.\n",
-	'sql/clean.sql' => "SELECT pg_catalog.now();\n",
+	'sql/clean.sql' => "SELECT pg_catalog.version();\n",
 	'src/clean.c' => <<'C',
 #include "postgres.h"
 
@@ -39,6 +39,9 @@ my @faults = (
 	[ 'layout', 'script/a.sh', ": # FIX" . "ME\n", 'something left to do.*script/a\.sh:1:' ],
 	[ 'layout', 'src/a.c', "{\n    return;\n}\n", 'blanks where a tab is to be.*src/a\.c:2:' ],
 	[ 'layout', 'sql/a.sql', "-- \xc3\xa9\n", 'ASCII.*sql/a\.sql:1:' ],
+	[ 'layout', 'sdk/sql/a.sql', "-- \xe9\n", 'ASCII.*sdk/sql/a\.sql:1:' ],
+	[ 'layout', 'sdk/a.control', "comment = '\xc2\xa0'\n", 'ASCII.*sdk/a\.control:1:' ],
+	[ 'layout', 'src/a.c', "/* \xe2\x80\xa6 */\n", 'ASCII.*src/a\.c:1:' ],
 	[ 'layout', 'src/a.h', '/* ' . 'a' x 130 . "*/\n", 'more than 132 characters.*src/a\.h:1' ],
 	[ 'layout', 'script/a.sh', "\n" x 701, 'more than 700 lines.*script/a\.sh' ],
 	[ 'layout', 'sdk/sql/a.sql', "\n" x 701, 'more than 700 lines.*sdk/sql/a\.sql' ],
