@@ -48,6 +48,16 @@ foreach my $encoding (sort keys %words)
 			SELECT metadata ->> 'note' = $word FROM ducto_list_transactions($alice, ARRAY['purchase']);
 			SELECT total_spend FROM ducto_spend_by_model() WHERE model = $word}),
 		"t\nt\n9.0000", "$encoding: they come out as they went in");
+	is($node->safe_psql($database, qq{
+			SELECT credits_add($alice, 5, 'purchase', jsonb_build_object('idempotency_key', 'sdk' || $word, 'note', $word)) ->> 'new_balance';
+			SELECT total FROM ducto_price(jsonb_build_object('model', repeat($word, 20), 'tool_calls', jsonb_build_array($word)));
+			SELECT path = '/models/' || $word, strpos(problem, 'position 1: ') FROM ducto_validate_pricing(jsonb_build_object('models', jsonb_build_object($word, $word)))}),
+		"96.0000\n1.0000\nt|4", "$encoding: the functions of the SDKs, usage and problems");
+	# a message is cut between characters, or it could not be told
+	like(($node->psql($database, qq{SELECT ducto_charge($alice, 1, metadata => to_jsonb(repeat($word, 60)))}))[2],
+		qr/^.*ERROR:  invalid value for argument "metadata": ".*\.\.\.\nHINT/, "$encoding: an error with a long text");
+	like(($node->psql($database, qq{SELECT ducto_charge($alice, 1, repeat($word, 100))}))[2],
+		qr/"idempotency_key": a text of \d+ bytes/, "$encoding: a key that is too long");
 	is($node->safe_psql($database, 'SELECT * FROM ducto_verify()'), '', "$encoding: every invariant holds");
 }
 
