@@ -5,17 +5,26 @@ LANGUAGE c VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS 'MODULE_PATHNAME', 'ducto_grant_access';
 REVOKE ALL ON FUNCTION @extschema@.ducto_grant_access(regrole, text) FROM PUBLIC;
 COMMENT ON FUNCTION @extschema@.ducto_grant_access(regrole, text) IS
-'Lets a role call the API, that of ducto_sdk included where it is there. What it said before about the role no longer holds. The functions that manage access are never granted. To be called by the extension''s owner.
-what: ''all''; ''read'' for what only reads, ducto_my_* included, which show nothing more; or names of functions, separated by commas, for these alone.
-Takes the locks of GRANT. Errors: 22004, 22023 (no such function; anon or authenticated, as which everybody can act, and a function that is not ducto_my_* and does not read prices), 42501.';
+'Lets a role call the API, that of ducto_sdk included where it is there. What it said before about the role no longer
+holds. The functions that manage access are never granted. To be called by the extension''s owner.
+role: the role, neither anon nor authenticated, as which everybody can act.
+what: ''all''; ''read'' for what only reads, ducto_my_* included, which show nothing more; or names of functions,
+  separated by commas, for these alone.
+Takes the locks of GRANT.
+Errors: 22004, 22023 (no such function; anon or authenticated with a function that is not ducto_my_* and does not read
+  prices), 42501.';
 
 CREATE FUNCTION @extschema@.ducto_revoke_access(role regrole) RETURNS void
 LANGUAGE c VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS 'MODULE_PATHNAME', 'ducto_revoke_access';
 REVOKE ALL ON FUNCTION @extschema@.ducto_revoke_access(regrole) FROM PUBLIC;
 COMMENT ON FUNCTION @extschema@.ducto_revoke_access(regrole) IS
-'Takes from a role all that it was granted on what belongs to ducto and ducto_sdk, tables included, with what it granted on. Usage of the API''s schema goes too, unless the role has or owns something else there. Afterwards nothing of ducto stands in the way of DROP ROLE. To be called by the extension''s owner.
-Takes the locks of REVOKE. Errors: 22004, 22023, 42501.';
+'Takes from a role all that it was granted on what belongs to ducto and ducto_sdk, tables included, with what it
+granted on. Usage of the API''s schema goes too, unless the role has or owns something else there. Afterwards nothing
+of ducto stands in the way of DROP ROLE. To be called by the extension''s owner.
+role: the role.
+Takes the locks of REVOKE.
+Errors: 22004, 22023, 42501.';
 
 CREATE TYPE @extschema@.ducto_access AS (
 	role text,
@@ -36,7 +45,8 @@ LANGUAGE c STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS 'MODULE_PATHNAME', 'ducto_list_access';
 REVOKE ALL ON FUNCTION @extschema@.ducto_list_access() FROM PUBLIC;
 COMMENT ON FUNCTION @extschema@.ducto_list_access() IS
-'Returns who may call which function, read which table and use which schema of ducto and ducto_sdk, and by which grant. The owner and superusers, who may do everything, are not listed.
+'Returns who may call which function, read which table and use which schema of ducto and ducto_sdk, and by which grant.
+The owner and superusers, who may do everything, are not listed.
 Takes no lock, works on a standby.';
 
 CREATE FUNCTION ducto.set_access(role_name text, extension text, what text) RETURNS text
@@ -165,8 +175,16 @@ AS $$
 $$;
 REVOKE ALL ON FUNCTION @extschema@.ducto_setup() FROM PUBLIC;
 COMMENT ON FUNCTION @extschema@.ducto_setup() IS
-'Sets up a Supabase database, and may be called on every deploy. service_role may then call the API, authenticated the functions ducto_my_*, anon and PUBLIC nothing but what reads prices and was opened to them: everything else of the extension is revoked from them, the tables included. A trigger on auth.users books the signup bonus of the active pricing for each new user. PostgREST is asked to reload its schema cache. A role or table that is missing, or that somebody else may have made, is reported and left alone; call it again when that has changed. Elsewhere than on Supabase it does nothing and says so. It also says what makes ducto less safe than it could be. To be called by the extension''s owner.
-Returns what was done, step by step. Takes the locks of GRANT and, to create the trigger, of CREATE TRIGGER. Errors: 42501.';
+'Sets up a Supabase database, and may be called on every deploy. service_role may then call the API, authenticated the
+functions ducto_my_*, anon and PUBLIC nothing but what reads prices and was opened to them: everything else of the
+extension is revoked from them, the tables included. A trigger on auth.users books the signup bonus of the active
+pricing for each new user. PostgREST is asked to reload its schema cache. A role or table that is missing, or that
+somebody else may have made, is reported and left alone; call it again when that has changed. Elsewhere than on
+Supabase it does nothing and says so. It also says what makes ducto less safe than it could be. To be called by the
+extension''s owner.
+Takes the locks of GRANT and, to create the trigger, of CREATE TRIGGER.
+Returns what was done, step by step.
+Errors: 42501.';
 
 CREATE FUNCTION ducto.signup_bonus() RETURNS trigger
 LANGUAGE c VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
@@ -183,16 +201,20 @@ LANGUAGE c STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS 'MODULE_PATHNAME', 'ducto_my_balance';
 REVOKE ALL ON FUNCTION @extschema@.ducto_my_balance() FROM PUBLIC;
 COMMENT ON FUNCTION @extschema@.ducto_my_balance() IS
-'Returns the credits of the user who calls, as ducto_get_balance does. The user is the claim sub of the JWT: of request.jwt.claims, or when that is unset or empty request.jwt.claim.sub.
-Takes no lock, works on a standby. Errors: 28000 (no claims, malformed ones, a sub that is missing, no uuid or a team''s id).';
+'Returns the credits of the user who calls, as ducto_get_balance does. The user is the claim sub of the JWT: of
+request.jwt.claims, or when that is unset or empty request.jwt.claim.sub.
+Takes no lock, works on a standby.
+Errors: 28000 (no claims, malformed ones, a sub that is missing, no uuid or a team''s id).';
 
 CREATE FUNCTION @extschema@.ducto_my_grants() RETURNS SETOF @extschema@.ducto_grant
 LANGUAGE c STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS 'MODULE_PATHNAME', 'ducto_my_grants';
 REVOKE ALL ON FUNCTION @extschema@.ducto_my_grants() FROM PUBLIC;
 COMMENT ON FUNCTION @extschema@.ducto_my_grants() IS
-'Returns the live grants of the user who calls, as ducto_list_grants does, at most the 1,000 that are spent first. The user is the claim sub of the JWT, as for ducto_my_balance.
-Takes no lock, works on a standby. Errors: 28000.';
+'Returns the live grants of the user who calls, as ducto_list_grants does, at most the 1,000 that are spent first. The
+user is the claim sub of the JWT, as for ducto_my_balance.
+Takes no lock, works on a standby.
+Errors: 28000.';
 
 CREATE FUNCTION @extschema@.ducto_my_transactions(max_rows integer DEFAULT 50, before uuid DEFAULT NULL)
 RETURNS SETOF @extschema@.ducto_transaction
@@ -200,17 +222,22 @@ LANGUAGE c STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS 'MODULE_PATHNAME', 'ducto_my_transactions';
 REVOKE ALL ON FUNCTION @extschema@.ducto_my_transactions(integer, uuid) FROM PUBLIC;
 COMMENT ON FUNCTION @extschema@.ducto_my_transactions(integer, uuid) IS
-'Returns the ledger of the user who calls, newest first, as ducto_list_transactions does, metadata included. The user is the claim sub of the JWT, as for ducto_my_balance.
-max_rows: the page, in rows, 1 to 1000. before: only entries before this one of the same user.
-Takes no lock, works on a standby. Errors: 22023 (max_rows is out of bounds, before is no entry of this user), 28000.';
+'Returns the ledger of the user who calls, newest first, as ducto_list_transactions does, metadata included. The user
+is the claim sub of the JWT, as for ducto_my_balance.
+max_rows: the page, in rows, 1 to 1000.
+before: only entries before this one of the same user.
+Takes no lock, works on a standby.
+Errors: 22023 (max_rows is out of bounds, before is no entry of this user), 28000.';
 
 CREATE FUNCTION @extschema@.ducto_my_plan() RETURNS @extschema@.ducto_user_plan_result
 LANGUAGE c STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS 'MODULE_PATHNAME', 'ducto_my_plan';
 REVOKE ALL ON FUNCTION @extschema@.ducto_my_plan() FROM PUBLIC;
 COMMENT ON FUNCTION @extschema@.ducto_my_plan() IS
-'Returns the plan of the user who calls, as ducto_get_user_plan does. The user is the claim sub of the JWT, as for ducto_my_balance.
-Takes no lock, works on a standby. Errors: 28000.';
+'Returns the plan of the user who calls, as ducto_get_user_plan does. The user is the claim sub of the JWT, as for
+ducto_my_balance.
+Takes no lock, works on a standby.
+Errors: 28000.';
 
 -- Last, when all objects are there.
 SELECT ducto.revoke_default_privileges('ducto');

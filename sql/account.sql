@@ -97,9 +97,18 @@ AS 'MODULE_PATHNAME', 'ducto_add_credits';
 REVOKE ALL ON FUNCTION @extschema@.ducto_add_credits(uuid, numeric, text, jsonb, timestamptz, text, integer) FROM PUBLIC;
 COMMENT ON FUNCTION @extschema@.ducto_add_credits(uuid, numeric, text, jsonb, timestamptz, text, integer) IS
 'Adds credits to a user, making the account when it is new.
-amount: credits, four decimals; negative only for an adjustment, which must then fit into balance - held; 0 only for an adjustment, which makes the account and books nothing. type: purchase, subscription, signup_bonus, adjustment or promo. metadata: a JSON object. expires_at: when the credit expires, in the future; NULL = never. idempotency_key: 1 to 255 bytes; a retry returns the original result. priority: 0 to 100, lower is spent first, only with expires_at; NULL = 50.
-Locks the account. Returns the ledger entry''s id, the new balance and lifetime_purchased.
-Rejections: insufficient_credits (a negative adjustment that does not fit), idempotency_conflict. Errors: 22004, 22003, 22023.';
+user_id: the user.
+amount: credits, four decimals; negative only for an adjustment, which must then fit into balance - held; 0 only for
+  an adjustment, which makes the account and books nothing.
+type: purchase, subscription, signup_bonus, adjustment or promo.
+metadata: a JSON object, kept with the entry.
+expires_at: when the credit expires, in the future; NULL = never.
+idempotency_key: 1 to 255 bytes; a retry with it returns the original result.
+priority: 0 to 100, lower is spent first, only with expires_at; NULL = 50.
+Locks the account.
+Returns the ledger entry''s id, the new balance and lifetime_purchased.
+Rejections: insufficient_credits (a negative adjustment that does not fit), idempotency_conflict.
+Errors: 22004, 22003, 22023.';
 
 CREATE FUNCTION @extschema@.ducto_get_balance(user_id uuid)
 RETURNS @extschema@.ducto_balance_result
@@ -107,5 +116,8 @@ LANGUAGE c STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS 'MODULE_PATHNAME', 'ducto_get_balance';
 REVOKE ALL ON FUNCTION @extschema@.ducto_get_balance(uuid) FROM PUBLIC;
 COMMENT ON FUNCTION @extschema@.ducto_get_balance(uuid) IS
-'Returns balance, lifetime_purchased, reserved, available (= balance - reserved) and next_expiry of a user in credits, exact at the moment of the call: what has expired does not count, swept or not. An unknown user has zeros.
-Takes no lock, works on a standby. Rejections: none. Errors: 22004.';
+'Returns a user''s credits, exact at the moment of the call: what has expired does not count, swept or not.
+user_id: the user; one who is unknown has zeros.
+Takes no lock, works on a standby.
+Returns balance, lifetime_purchased, reserved, available (balance - reserved, before any floor) and next_expiry.
+Errors: 22004.';

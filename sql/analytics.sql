@@ -97,8 +97,12 @@ LANGUAGE c STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS 'MODULE_PATHNAME', 'ducto_spend_by_user';
 REVOKE ALL ON FUNCTION @extschema@.ducto_spend_by_user(timestamptz, timestamptz) FROM PUBLIC;
 COMMENT ON FUNCTION @extschema@.ducto_spend_by_user(timestamptz, timestamptz) IS
-'Returns what each user spent, in person and in teams, the largest spend first, then by id. from_time, to_time: the window, both ends included; NULL = the last 30 days, up to now. Refunds are not subtracted.
-Exact at any moment; fast for what ducto_rollup has rolled up. Takes no lock, works on a standby. Errors: 22004, 22023.';
+'Returns what each user spent, in person and in teams, the largest spend first, then by id.
+from_time: the start of the window, included; NULL = 30 days before its end.
+to_time: the end of the window, included; NULL = now.
+Refunds are not subtracted. Exact at any moment; fast for what ducto_rollup has rolled up.
+Takes no lock, works on a standby.
+Errors: 22023.';
 
 CREATE FUNCTION @extschema@.ducto_spend_by_model(from_time timestamptz DEFAULT NULL, to_time timestamptz DEFAULT NULL)
 RETURNS SETOF @extschema@.ducto_model_spend
@@ -106,8 +110,12 @@ LANGUAGE c STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS 'MODULE_PATHNAME', 'ducto_spend_by_model';
 REVOKE ALL ON FUNCTION @extschema@.ducto_spend_by_model(timestamptz, timestamptz) FROM PUBLIC;
 COMMENT ON FUNCTION @extschema@.ducto_spend_by_model(timestamptz, timestamptz) IS
-'Returns what was spent on each model, the largest spend first, then by name in byte order. from_time, to_time: the window, both ends included; NULL = the last 30 days, up to now. Refunds are not subtracted.
-Exact at any moment; fast for what ducto_rollup has rolled up. Takes no lock, works on a standby. Errors: 22004, 22023.';
+'Returns what was spent on each model, the largest spend first, then by name in byte order.
+from_time: the start of the window, included; NULL = 30 days before its end.
+to_time: the end of the window, included; NULL = now.
+Refunds are not subtracted. Exact at any moment; fast for what ducto_rollup has rolled up.
+Takes no lock, works on a standby.
+Errors: 22023.';
 
 CREATE FUNCTION @extschema@.ducto_top_users(
 	max_rows integer DEFAULT 10,
@@ -119,8 +127,13 @@ LANGUAGE c STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS 'MODULE_PATHNAME', 'ducto_top_users';
 REVOKE ALL ON FUNCTION @extschema@.ducto_top_users(integer, timestamptz, timestamptz) FROM PUBLIC;
 COMMENT ON FUNCTION @extschema@.ducto_top_users(integer, timestamptz, timestamptz) IS
-'Returns the users who spent most, in person and in teams, the largest spend first, then by id. max_rows: how many at most, 1 or more. from_time, to_time: the window, both ends included; NULL = the last 30 days, up to now. Refunds are not subtracted.
-Exact at any moment; fast for what ducto_rollup has rolled up. Takes no lock, works on a standby. Errors: 22004, 22023.';
+'Returns the users who spent most, in person and in teams, the largest spend first, then by id.
+max_rows: how many at most, 1 or more.
+from_time: the start of the window, included; NULL = 30 days before its end.
+to_time: the end of the window, included; NULL = now.
+Refunds are not subtracted. Exact at any moment; fast for what ducto_rollup has rolled up.
+Takes no lock, works on a standby.
+Errors: 22023.';
 
 CREATE FUNCTION @extschema@.ducto_daily_spend(from_time timestamptz DEFAULT NULL, to_time timestamptz DEFAULT NULL)
 RETURNS SETOF @extschema@.ducto_day_spend
@@ -128,8 +141,12 @@ LANGUAGE c STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS 'MODULE_PATHNAME', 'ducto_daily_spend';
 REVOKE ALL ON FUNCTION @extschema@.ducto_daily_spend(timestamptz, timestamptz) FROM PUBLIC;
 COMMENT ON FUNCTION @extschema@.ducto_daily_spend(timestamptz, timestamptz) IS
-'Returns what was spent on each UTC day, the oldest first; days without usage are left out. from_time, to_time: the window, both ends included; NULL = the last 30 days, up to now; of a day that is partly in it, only that part counts. Refunds are not subtracted.
-Exact at any moment; fast for what ducto_rollup has rolled up. Takes no lock, works on a standby. Errors: 22004, 22023.';
+'Returns what was spent on each UTC day, the oldest first; days without usage are left out.
+from_time: the start of the window, included; NULL = 30 days before its end.
+to_time: the end of the window, included; NULL = now. Of a day that is partly in it, only that part counts.
+Refunds are not subtracted. Exact at any moment; fast for what ducto_rollup has rolled up.
+Takes no lock, works on a standby.
+Errors: 22023.';
 
 CREATE FUNCTION @extschema@.ducto_aggregate_stats(from_time timestamptz DEFAULT NULL, to_time timestamptz DEFAULT NULL)
 RETURNS @extschema@.ducto_aggregate_stats_result
@@ -137,21 +154,32 @@ LANGUAGE c STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS 'MODULE_PATHNAME', 'ducto_aggregate_stats';
 REVOKE ALL ON FUNCTION @extschema@.ducto_aggregate_stats(timestamptz, timestamptz) FROM PUBLIC;
 COMMENT ON FUNCTION @extschema@.ducto_aggregate_stats(timestamptz, timestamptz) IS
-'Returns the figures of a window: credits spent, active users, the average of the days that had usage, the model and the user with the largest spend (ties: by name, by id). from_time, to_time: the window, both ends included; NULL = the last 30 days, up to now. Refunds are not subtracted.
-Exact at any moment; fast for what ducto_rollup has rolled up. Takes no lock, works on a standby. Errors: 22004, 22023.';
+'Returns the figures of a window: credits spent, active users, the average of the days that had usage, the model and
+the user with the largest spend (ties: by name, by id).
+from_time: the start of the window, included; NULL = 30 days before its end.
+to_time: the end of the window, included; NULL = now.
+Refunds are not subtracted. Exact at any moment; fast for what ducto_rollup has rolled up.
+Takes no lock, works on a standby.
+Errors: 22023.';
 
 CREATE FUNCTION @extschema@.ducto_rollup(max_rows integer DEFAULT NULL) RETURNS bigint
 LANGUAGE c VOLATILE SUPPORT ducto.call_once SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS 'MODULE_PATHNAME', 'ducto_rollup';
 REVOKE ALL ON FUNCTION @extschema@.ducto_rollup(integer) FROM PUBLIC;
 COMMENT ON FUNCTION @extschema@.ducto_rollup(integer) IS
-'Rolls up usage entries of the ledger for the analytics functions, and returns how many. Only entries of transactions that are older than every running one are rolled up, so none is missed. max_rows: how many at most, but a transaction''s entries are never parted; NULL = all.
-Locks the rollup, so that two calls work one after the other; never an account. CALL ducto_sweep() does it too. Errors: 22023, 40001.';
+'Rolls up usage entries of the ledger for the analytics functions. Only entries of transactions that are older than
+every running one are rolled up, so none is missed.
+max_rows: how many at most, but a transaction''s entries are never parted; NULL = all.
+Locks the rollup, so that two calls work one after the other; never an account. CALL ducto_sweep() does it too.
+Returns how many entries it rolled up.
+Errors: 22023, 40001.';
 
 CREATE FUNCTION @extschema@.ducto_rollup_rebuild() RETURNS bigint
 LANGUAGE c VOLATILE SUPPORT ducto.call_once SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS 'MODULE_PATHNAME', 'ducto_rollup_rebuild';
 REVOKE ALL ON FUNCTION @extschema@.ducto_rollup_rebuild() FROM PUBLIC;
 COMMENT ON FUNCTION @extschema@.ducto_rollup_rebuild() IS
-'Throws the rollup of usage away and makes it anew from the ledger; returns how many entries it has. Readers go on with the old one until it commits.
-Locks the rollup, never an account. Errors: 40001.';
+'Throws the rollup of usage away and makes it anew from the ledger. Readers go on with the old one until it commits.
+Locks the rollup, never an account.
+Returns how many entries it has.
+Errors: 40001.';

@@ -66,8 +66,15 @@ LANGUAGE c VOLATILE SUPPORT ducto.call_once SECURITY DEFINER SET search_path = p
 AS 'MODULE_PATHNAME', 'ducto_set_spend_cap';
 REVOKE ALL ON FUNCTION @extschema@.ducto_set_spend_cap(uuid, text, numeric, text, text) FROM PUBLIC;
 COMMENT ON FUNCTION @extschema@.ducto_set_spend_cap(uuid, text, numeric, text, text) IS
-'Limits what a user spends per UTC day or month, or changes that limit. cap_type: daily or monthly. cap_limit: credits, 0 or more; 0 blocks all spending. action: deny rejects what would exceed it, warn and notify only report. model: only spending on this model; NULL = all. A new cap starts from what its period has seen.
-Locks the account, makes it when it is new. Returns the cap; current_spend is what counts against it: spent and held. Errors: 22004, 22003, 22023.';
+'Limits what a user spends per UTC day or month, or changes that limit. A new cap starts from what its period has seen.
+user_id: the user.
+cap_type: daily or monthly.
+cap_limit: credits, 0 or more; 0 blocks all spending.
+action: deny rejects what would exceed it, warn and notify only report.
+model: only spending on this model; NULL = all.
+Locks the account, makes it when it is new.
+Returns the cap; current_spend is what counts against it: spent and held.
+Errors: 22004, 22003, 22023.';
 
 CREATE FUNCTION @extschema@.ducto_remove_spend_cap(user_id uuid, cap_type text, model text DEFAULT NULL)
 RETURNS boolean
@@ -75,7 +82,13 @@ LANGUAGE c VOLATILE SUPPORT ducto.call_once SECURITY DEFINER SET search_path = p
 AS 'MODULE_PATHNAME', 'ducto_remove_spend_cap';
 REVOKE ALL ON FUNCTION @extschema@.ducto_remove_spend_cap(uuid, text, text) FROM PUBLIC;
 COMMENT ON FUNCTION @extschema@.ducto_remove_spend_cap(uuid, text, text) IS
-'Removes a spend cap. cap_type: daily or monthly. model: NULL = the cap of all spending. Locks the account. Returns whether there was one. Errors: 22004, 22023.';
+'Removes a spend cap.
+user_id: the user.
+cap_type: daily or monthly.
+model: the cap of this model; NULL = the cap of all spending.
+Locks the account.
+Returns whether there was one.
+Errors: 22004, 22023.';
 
 CREATE FUNCTION @extschema@.ducto_list_spend_caps(user_id uuid)
 RETURNS SETOF @extschema@.ducto_spend_cap
@@ -83,7 +96,11 @@ LANGUAGE c STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS 'MODULE_PATHNAME', 'ducto_list_spend_caps';
 REVOKE ALL ON FUNCTION @extschema@.ducto_list_spend_caps(uuid) FROM PUBLIC;
 COMMENT ON FUNCTION @extschema@.ducto_list_spend_caps(uuid) IS
-'Returns the spend caps of a user; current_spend is what counts against each now, in credits: spent and held. Takes no lock, works on a standby. Errors: 22004.';
+'Returns the spend caps of a user.
+user_id: the user.
+Takes no lock, works on a standby.
+Returns a row for each; current_spend is what counts against it now, in credits: spent and held.
+Errors: 22004.';
 
 CREATE FUNCTION @extschema@.ducto_check_spend_cap(user_id uuid, model text DEFAULT NULL, amount numeric DEFAULT 0)
 RETURNS @extschema@.ducto_cap_check_result
@@ -91,5 +108,11 @@ LANGUAGE c STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS 'MODULE_PATHNAME', 'ducto_check_spend_cap';
 REVOKE ALL ON FUNCTION @extschema@.ducto_check_spend_cap(uuid, text, numeric) FROM PUBLIC;
 COMMENT ON FUNCTION @extschema@.ducto_check_spend_cap(uuid, text, numeric) IS
-'Tells whether spending an amount (credits, 0 or more) on a model would exceed a deny cap; model NULL looks at the caps of all spending. The row is that of the first deny cap exceeded, else of the first soft cap exceeded, else of the cap with the least room; no cap: false, 0, NULL.
-Takes no lock, works on a standby. Errors: 22004, 22003, 22023.';
+'Tells whether spending an amount would exceed a deny cap.
+user_id: the user.
+model: spending on this model; NULL looks at the caps of all spending.
+amount: credits, 0 or more.
+Takes no lock, works on a standby.
+Returns the first deny cap exceeded, else the first soft cap exceeded, else the cap with the least room; no cap:
+  false, 0, NULL.
+Errors: 22004, 22003, 22023.';

@@ -7,19 +7,19 @@ CREATE FUNCTION ducto.expr_value(expression text, variables jsonb DEFAULT '{}') 
 	AS 'MODULE_PATHNAME', 'expr_value';
 
 COMMENT ON FUNCTION ducto.expr_value(text, jsonb) IS
-'ducto.expr_value evaluates a pricing expression, to try it out before it is published.
-Arguments: expression, the text as in a pricing configuration; variables, a JSON object with the numbers
-of input_tokens, output_tokens, cache_read_tokens, cache_write_tokens, tool_calls, search_queries,
-search_results, web_search_calls and code_exec_calls, each 0 when not given.
-Locks: nothing.
-Returns: the exact value, neither rounded to four decimals nor kept from being negative; a quotient
-without an end has at least 24 significant digits.
+'Evaluates a pricing expression, to try it out before it is published.
+expression: the text as in a pricing configuration.
+variables: a JSON object with the numbers of input_tokens, output_tokens, cache_read_tokens, cache_write_tokens,
+  tool_calls, search_queries, search_results, web_search_calls and code_exec_calls, each 0 when not given.
+Takes no lock, reads nothing.
+Returns the exact value, neither rounded to four decimals nor kept from being negative; a quotient without an end has
+  at least 24 significant digits.
 Errors, with the position in the expression as DETAIL:
 22004 expression is NULL;
-22023 expression is not in the language, longer than 4,096 bytes, nested more than 64 levels deep or of more
-than 1,000 nodes; a variable is unknown or not a number; round or percentile do not take an argument;
-22003 a number, a variable that is used or a result on the way is above 10^40 in magnitude, not zero
-and below 10^-40, or has more than 5,000 decimal places;
+22023 expression is not in the language, longer than 4,096 bytes, nested more than 64 levels deep or of more than
+  1,000 nodes; a variable is unknown or not a number; round or percentile do not take an argument;
+22003 a number, a variable that is used or a result on the way is above 10^40 in magnitude, not zero and below 10^-40,
+  or has more than 5,000 decimal places;
 22012 division or modulo by zero.';
 
 REVOKE EXECUTE ON FUNCTION ducto.expr_value(text, jsonb) FROM PUBLIC;

@@ -64,8 +64,11 @@ LANGUAGE c STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS 'MODULE_PATHNAME', 'ducto_list_grants';
 REVOKE ALL ON FUNCTION @extschema@.ducto_list_grants(uuid) FROM PUBLIC;
 COMMENT ON FUNCTION @extschema@.ducto_list_grants(uuid) IS
-'Returns the live grants of a user (something remains and it has not expired) in the order in which they are spent: lower priority, sooner expiry, older.
-Takes no lock, works on a standby. Errors: 22004.';
+'Returns the live grants of a user (something remains and it has not expired) in the order in which they are spent:
+lower priority, sooner expiry, older.
+user_id: the user.
+Takes no lock, works on a standby.
+Errors: 22004.';
 
 CREATE FUNCTION @extschema@.ducto_sweep_expired(dry_run boolean DEFAULT false, max_accounts integer DEFAULT NULL)
 RETURNS @extschema@.ducto_sweep_result
@@ -74,8 +77,11 @@ AS 'MODULE_PATHNAME', 'ducto_sweep_expired';
 REVOKE ALL ON FUNCTION @extschema@.ducto_sweep_expired(boolean, integer) FROM PUBLIC;
 COMMENT ON FUNCTION @extschema@.ducto_sweep_expired(boolean, integer) IS
 'Books the expiry of credit that is past its time. Balances never depend on it: it only tidies up.
-dry_run: true only reports what a call would expire at this moment. max_accounts: expire in at most so many accounts, 1 or more; NULL = all.
-Locks the accounts in the order of their ids and skips those that are locked. Returns the number of accounts and the credits expired. Rejections: none. Errors: 22023.';
+dry_run: true only reports what a call would expire at this moment.
+max_accounts: expire in at most so many accounts, 1 or more; NULL = all.
+Locks the accounts in the order of their ids and skips those that are locked.
+Returns the number of accounts and the credits expired.
+Errors: 22023.';
 
 CREATE FUNCTION ducto.due_accounts() RETURNS uuid[]
 LANGUAGE c VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
@@ -94,5 +100,9 @@ LANGUAGE c
 AS 'MODULE_PATHNAME', 'ducto_sweep';
 REVOKE ALL ON PROCEDURE @extschema@.ducto_sweep(integer) FROM PUBLIC;
 COMMENT ON PROCEDURE @extschema@.ducto_sweep(integer) IS
-'Expires everything that is past its time, reservations and grants, and commits after every batch_size accounts; then rolls up the ledger for the analytics functions, as ducto_rollup does. Reports progress by NOTICE. To be called outside of a transaction, from pg_cron or any timer.
-Locks the accounts of a batch in the order of their ids and skips those that are locked. Errors: 22023, 2D000 (inside of a transaction).';
+'Expires everything that is past its time, reservations and grants, and commits after every batch; then rolls up the
+ledger for the analytics functions, as ducto_rollup does. To be called outside of a transaction, from pg_cron or any
+timer. Reports progress by NOTICE.
+batch_size: how many accounts a transaction has, 1 or more.
+Locks the accounts of a batch in the order of their ids and skips those that are locked.
+Errors: 22023, 2D000 (inside of a transaction).';

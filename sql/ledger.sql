@@ -132,9 +132,18 @@ AS 'MODULE_PATHNAME', 'ducto_list_transactions';
 REVOKE ALL ON FUNCTION @extschema@.ducto_list_transactions(
 	uuid, text[], timestamptz, timestamptz, integer, integer, uuid) FROM PUBLIC;
 COMMENT ON FUNCTION @extschema@.ducto_list_transactions(uuid, text[], timestamptz, timestamptz, integer, integer, uuid) IS
-'Returns the ledger of an account, newest first; with a team''s id that of its pool, user_id then being the acting member.
-types: only entries of these types (purchase, subscription, signup_bonus, adjustment, promo, usage, refund, expiry); NULL = all. from_time, to_time: only entries created in this window, both ends included. max_rows, skip_rows: the page, in rows. before: only entries before this one, for paging at a constant cost.
-total_count is the number of entries that match types and window. Takes no lock, works on a standby. Errors: 22004, 22023.';
+'Returns the ledger of an account, newest first.
+user_id: the user; with a team''s id its pool''s ledger, user_id in it then being the acting member.
+types: only entries of these types (purchase, subscription, signup_bonus, adjustment, promo, usage, refund, expiry);
+  NULL = all.
+from_time: only entries created at this time or later.
+to_time: only entries created at this time or earlier.
+max_rows: the page, in rows, 1 or more.
+skip_rows: how many rows before the page, 0 or more.
+before: only entries before this one, for paging at a constant cost.
+Takes no lock, works on a standby.
+Returns a row for each entry; total_count is the number of entries that match types and window.
+Errors: 22004, 22023.';
 
 CREATE FUNCTION @extschema@.ducto_list_usage_events(
 	user_id uuid,
@@ -147,13 +156,23 @@ LANGUAGE c STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS 'MODULE_PATHNAME', 'ducto_list_usage_events';
 REVOKE ALL ON FUNCTION @extschema@.ducto_list_usage_events(uuid, timestamptz, timestamptz, integer, integer) FROM PUBLIC;
 COMMENT ON FUNCTION @extschema@.ducto_list_usage_events(uuid, timestamptz, timestamptz, integer, integer) IS
-'Returns the usage entries of a user, personal and in teams, newest first. from_time, to_time: the window, both ends included. max_rows, skip_rows: the page, in rows. total_count is the number of entries in the window.
-Takes no lock, works on a standby. Errors: 22004, 22023.';
+'Returns the usage entries of a user, personal and in teams, newest first.
+user_id: the user.
+from_time: only entries created at this time or later.
+to_time: only entries created at this time or earlier.
+max_rows: the page, in rows, 1 or more.
+skip_rows: how many rows before the page, 0 or more.
+Takes no lock, works on a standby.
+Returns a row for each entry; total_count is the number of entries in the window.
+Errors: 22004, 22023.';
 
 CREATE FUNCTION @extschema@.ducto_balance_at(user_id uuid, at timestamptz) RETURNS numeric
 LANGUAGE c STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS 'MODULE_PATHNAME', 'ducto_balance_at';
 REVOKE ALL ON FUNCTION @extschema@.ducto_balance_at(uuid, timestamptz) FROM PUBLIC;
 COMMENT ON FUNCTION @extschema@.ducto_balance_at(uuid, timestamptz) IS
-'Returns the balance in credits that ducto_get_balance showed at a time, which must not be in the future; 0 before the account''s first entry.
-Costs a logarithm of the ledger''s length. Takes no lock, works on a standby. Errors: 22004, 22023.';
+'Returns the balance in credits that ducto_get_balance showed at a time.
+user_id: the user, or a team.
+at: the time, not in the future; before the account''s first entry the balance was 0.
+Takes no lock, works on a standby. Costs a logarithm of the ledger''s length.
+Errors: 22004, 22023.';

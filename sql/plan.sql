@@ -111,8 +111,13 @@ LANGUAGE c VOLATILE SUPPORT ducto.call_once SECURITY DEFINER SET search_path = p
 AS 'MODULE_PATHNAME', 'ducto_set_user_plan';
 REVOKE ALL ON FUNCTION @extschema@.ducto_set_user_plan(uuid, text) FROM PUBLIC;
 COMMENT ON FUNCTION @extschema@.ducto_set_user_plan(uuid, text) IS
-'Gives a user a plan, making the account when it is new; plan_id NULL takes the plan away. The allowance used in this month stays used.
-Locks the account. Returns the plan. Rejections: plan_not_found (unknown or retired). Errors: 22004, 22023.';
+'Gives a user a plan, making the account when it is new. The allowance used in this month stays used.
+user_id: the user.
+plan_id: the plan; NULL takes the user''s plan away.
+Locks the account.
+Returns the plan.
+Rejections: plan_not_found (unknown or retired).
+Errors: 22004, 22023.';
 
 CREATE FUNCTION @extschema@.ducto_get_user_plan(user_id uuid)
 RETURNS @extschema@.ducto_user_plan_result
@@ -120,8 +125,11 @@ LANGUAGE c STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS 'MODULE_PATHNAME', 'ducto_get_user_plan';
 REVOKE ALL ON FUNCTION @extschema@.ducto_get_user_plan(uuid) FROM PUBLIC;
 COMMENT ON FUNCTION @extschema@.ducto_get_user_plan(uuid) IS
-'Returns the plan of a user: its id, name, free allowance in credits per UTC month, features and billing rules. Without a plan: plan_id NULL, no allowance, no features, strict.
-Takes no lock, works on a standby. Errors: 22004, 22023.';
+'Returns the plan of a user: its id, name, free allowance in credits per UTC month, features and billing rules.
+user_id: the user.
+Takes no lock, works on a standby.
+Returns, without a plan, plan_id NULL, no allowance, no features, strict.
+Errors: 22004, 22023.';
 
 CREATE FUNCTION @extschema@.ducto_check_allowance(user_id uuid)
 RETURNS @extschema@.ducto_allowance_result
@@ -129,8 +137,12 @@ LANGUAGE c STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS 'MODULE_PATHNAME', 'ducto_check_allowance';
 REVOKE ALL ON FUNCTION @extschema@.ducto_check_allowance(uuid) FROM PUBLIC;
 COMMENT ON FUNCTION @extschema@.ducto_check_allowance(uuid) IS
-'Returns what a user''s plan allows in this UTC month, what of it is used and what remains, in credits, and the first and last day of the month. Without a plan: plan_id NULL and zeros.
-Takes no lock, works on a standby. Errors: 22004, 22023.';
+'Returns what a user''s plan allows in this UTC month, what of it is used and what remains, in credits, and the first
+and last day of the month.
+user_id: the user.
+Takes no lock, works on a standby.
+Returns, without a plan, plan_id NULL and zeros.
+Errors: 22004, 22023.';
 
 CREATE FUNCTION @extschema@.ducto_increment_usage_window(user_id uuid, plan_id text, amount numeric)
 RETURNS @extschema@.ducto_allowance_result
@@ -138,8 +150,15 @@ LANGUAGE c VOLATILE SUPPORT ducto.call_once SECURITY DEFINER SET search_path = p
 AS 'MODULE_PATHNAME', 'ducto_increment_usage_window';
 REVOKE ALL ON FUNCTION @extschema@.ducto_increment_usage_window(uuid, text, numeric) FROM PUBLIC;
 COMMENT ON FUNCTION @extschema@.ducto_increment_usage_window(uuid, text, numeric) IS
-'Counts usage that was metered elsewhere against the allowance of this UTC month: books a usage entry that takes no credits. amount: credits, 0 or more; it may exceed the allowance; 0 books nothing. plan_id: the plan whose allowance is told.
-Locks the account, makes it when it is new. Returns the allowance after it. Rejections: plan_not_found. Errors: 22004, 22003, 22023.';
+'Counts usage that was metered elsewhere against the allowance of this UTC month: books a usage entry that takes no
+credits.
+user_id: the user.
+plan_id: the plan whose allowance is told.
+amount: credits, 0 or more; it may exceed the allowance; 0 books nothing.
+Locks the account, makes it when it is new.
+Returns the allowance after it.
+Rejections: plan_not_found.
+Errors: 22004, 22003, 22023.';
 
 CREATE FUNCTION @extschema@.ducto_check_feature(user_id uuid, feature text)
 RETURNS @extschema@.ducto_feature_result
@@ -147,5 +166,8 @@ LANGUAGE c STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS 'MODULE_PATHNAME', 'ducto_check_feature';
 REVOKE ALL ON FUNCTION @extschema@.ducto_check_feature(uuid, text) FROM PUBLIC;
 COMMENT ON FUNCTION @extschema@.ducto_check_feature(uuid, text) IS
-'Tells whether a user''s plan has a feature, and its value: absent, null and false mean no, everything else means yes.
-Takes no lock, works on a standby. Errors: 22004, 22023.';
+'Tells whether a user''s plan has a feature, and its value.
+user_id: the user.
+feature: its name; absent, null and false mean no, everything else means yes.
+Takes no lock, works on a standby.
+Errors: 22004, 22023.';

@@ -90,8 +90,12 @@ LANGUAGE c VOLATILE SUPPORT ducto.call_once SECURITY DEFINER SET search_path = p
 AS 'MODULE_PATHNAME', 'ducto_set_active_pricing';
 REVOKE ALL ON FUNCTION @extschema@.ducto_set_active_pricing(jsonb, text) FROM PUBLIC;
 COMMENT ON FUNCTION @extschema@.ducto_set_active_pricing(jsonb, text) IS
-'Publishes a pricing configuration as the next version and activates it; its plans become those that can be assigned. config: see the documentation of pricing. label: 1 to 255 bytes.
-Locks the pricing against other publishers; readers go on. Returns the version. Rejections: none. Errors: 22004, 22023 (naming the first problem by its JSON Pointer; ducto_validate_pricing lists all).';
+'Publishes a pricing configuration as the next version and activates it; its plans become those that can be assigned.
+config: a JSON object; the page on pricing describes it.
+label: 1 to 255 bytes, for people.
+Locks the pricing against other publishers; readers go on.
+Returns the version.
+Errors: 22004, 22023 (naming the first problem by its JSON Pointer; ducto_validate_pricing lists all).';
 
 CREATE FUNCTION @extschema@.ducto_activate_pricing(version integer)
 RETURNS @extschema@.ducto_pricing_result
@@ -99,7 +103,12 @@ LANGUAGE c VOLATILE SUPPORT ducto.call_once SECURITY DEFINER SET search_path = p
 AS 'MODULE_PATHNAME', 'ducto_activate_pricing';
 REVOKE ALL ON FUNCTION @extschema@.ducto_activate_pricing(integer) FROM PUBLIC;
 COMMENT ON FUNCTION @extschema@.ducto_activate_pricing(integer) IS
-'Activates a published version; its plans become those that can be assigned. Locks the pricing against other publishers; readers go on. Returns the version. Rejections: pricing_version_not_found. Errors: 22004.';
+'Activates a published version; its plans become those that can be assigned.
+version: its number.
+Locks the pricing against other publishers; readers go on.
+Returns the version.
+Rejections: pricing_version_not_found.
+Errors: 22004.';
 
 CREATE FUNCTION @extschema@.ducto_get_active_pricing()
 RETURNS @extschema@.ducto_pricing_result
@@ -107,7 +116,9 @@ LANGUAGE c STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS 'MODULE_PATHNAME', 'ducto_get_active_pricing';
 REVOKE ALL ON FUNCTION @extschema@.ducto_get_active_pricing() FROM PUBLIC;
 COMMENT ON FUNCTION @extschema@.ducto_get_active_pricing() IS
-'Returns the version that prices come from. Takes no lock, works on a standby. Rejections: no_active_pricing.';
+'Returns the version that prices come from.
+Takes no lock, works on a standby.
+Rejections: no_active_pricing.';
 
 CREATE FUNCTION @extschema@.ducto_get_pricing_config(version integer)
 RETURNS @extschema@.ducto_pricing_result
@@ -115,7 +126,11 @@ LANGUAGE c STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS 'MODULE_PATHNAME', 'ducto_get_pricing_config';
 REVOKE ALL ON FUNCTION @extschema@.ducto_get_pricing_config(integer) FROM PUBLIC;
 COMMENT ON FUNCTION @extschema@.ducto_get_pricing_config(integer) IS
-'Returns a version of the pricing. Takes no lock, works on a standby. Rejections: pricing_version_not_found. Errors: 22004.';
+'Returns a version of the pricing.
+version: its number.
+Takes no lock, works on a standby.
+Rejections: pricing_version_not_found.
+Errors: 22004.';
 
 CREATE FUNCTION @extschema@.ducto_get_pricing_history()
 RETURNS SETOF @extschema@.ducto_pricing_version
@@ -123,7 +138,8 @@ LANGUAGE c STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS 'MODULE_PATHNAME', 'ducto_get_pricing_history';
 REVOKE ALL ON FUNCTION @extschema@.ducto_get_pricing_history() FROM PUBLIC;
 COMMENT ON FUNCTION @extschema@.ducto_get_pricing_history() IS
-'Returns all versions of the pricing, newest first. Takes no lock, works on a standby.';
+'Returns all versions of the pricing, newest first.
+Takes no lock, works on a standby.';
 
 CREATE FUNCTION @extschema@.ducto_validate_pricing(config jsonb)
 RETURNS SETOF @extschema@.ducto_pricing_problem
@@ -131,7 +147,11 @@ LANGUAGE c STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS 'MODULE_PATHNAME', 'ducto_validate_pricing';
 REVOKE ALL ON FUNCTION @extschema@.ducto_validate_pricing(jsonb) FROM PUBLIC;
 COMMENT ON FUNCTION @extschema@.ducto_validate_pricing(jsonb) IS
-'Returns all problems of a pricing configuration, each with its place as JSON Pointer and, for an expression, the 1-based position; no rows when it can be published. Errors: 22004.';
+'Returns all problems of a pricing configuration; no rows when it can be published.
+config: a JSON object, as for ducto_set_active_pricing.
+Takes no lock, works on a standby.
+Returns each problem with its place as JSON Pointer and, for an expression, the 1-based position.
+Errors: 22004.';
 
 CREATE FUNCTION @extschema@.ducto_price(usage jsonb, plan_id text DEFAULT NULL, version integer DEFAULT NULL)
 RETURNS @extschema@.ducto_price_result
@@ -139,8 +159,14 @@ LANGUAGE c STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS 'MODULE_PATHNAME', 'ducto_price';
 REVOKE ALL ON FUNCTION @extschema@.ducto_price(jsonb, text, integer) FROM PUBLIC;
 COMMENT ON FUNCTION @extschema@.ducto_price(jsonb, text, integer) IS
-'Returns what a usage costs, in credits, and its parts; cache_savings is normally negative. usage: a JSON object: model, input_tokens, output_tokens, cache_read_tokens, cache_write_tokens, search_queries, search_results, web_search_calls, code_exec_calls, tool_calls, fixed_job. plan_id: with the rate overrides of this plan. version: NULL = the active one.
-Takes no lock, works on a standby. Rejections: no_active_pricing, pricing_version_not_found, plan_not_found, model_not_priced. Errors: 22004, 22023, 22012, 22003.';
+'Returns what a usage costs, in credits, and its parts; cache_savings is normally negative.
+usage: a JSON object of model, input_tokens, output_tokens, cache_read_tokens, cache_write_tokens, search_queries,
+  search_results, web_search_calls, code_exec_calls, tool_calls, fixed_job.
+plan_id: with the rate overrides of this plan; NULL = without any.
+version: of the pricing; NULL = the active one.
+Takes no lock, works on a standby.
+Rejections: no_active_pricing, pricing_version_not_found, plan_not_found, model_not_priced.
+Errors: 22004, 22023, 22012, 22003.';
 
 CREATE FUNCTION @extschema@.ducto_reserve_usage(
 	user_id uuid,
@@ -155,8 +181,20 @@ LANGUAGE c VOLATILE SUPPORT ducto.call_once SECURITY DEFINER SET search_path = p
 AS 'MODULE_PATHNAME', 'ducto_reserve_usage';
 REVOKE ALL ON FUNCTION @extschema@.ducto_reserve_usage(uuid, jsonb, text, jsonb, integer, text, uuid) FROM PUBLIC;
 COMMENT ON FUNCTION @extschema@.ducto_reserve_usage(uuid, jsonb, text, jsonb, integer, text, uuid) IS
-'Holds what a usage will cost: ducto_reserve with the price of the usage (see ducto_price) under the active pricing and the user''s plan, which the reservation remembers. A usage with a fixed_job is paid from credits alone. A price of 0 is a hold of 0. team_id: hold it in this team''s pool, at the prices without a plan.
-Locks the account. Returns as ducto_reserve. Rejections: as ducto_reserve, and no_active_pricing, model_not_priced. Errors: 22004, 22003, 22012, 22023.';
+'Holds what a usage will cost: ducto_reserve with the price of the usage under the active pricing and the user''s plan,
+which the reservation remembers. A usage with a fixed_job is paid from credits alone. A price of 0 is a hold of 0.
+user_id: the user.
+usage: a JSON object, as for ducto_price.
+operation_type: stored; 1 to 255 bytes. The user''s plan may have rules for it.
+metadata: a JSON object, kept with the reservation.
+ttl_seconds: how long it holds, 1 to 2592000; NULL = ducto.reservation_ttl.
+idempotency_key: 1 to 255 bytes, in a set of its own; a retry with it returns the original result.
+team_id: hold it in this team''s pool, at the prices without a plan.
+The floor is the min_balance of the active pricing, or what the user''s plan says for the operation type.
+Locks the account.
+Returns as ducto_reserve.
+Rejections: as ducto_reserve, and no_active_pricing, model_not_priced.
+Errors: 22004, 22003, 22012, 22023.';
 
 CREATE FUNCTION @extschema@.ducto_charge_usage(
 	user_id uuid,
@@ -170,5 +208,16 @@ LANGUAGE c VOLATILE SUPPORT ducto.call_once SECURITY DEFINER SET search_path = p
 AS 'MODULE_PATHNAME', 'ducto_charge_usage';
 REVOKE ALL ON FUNCTION @extschema@.ducto_charge_usage(uuid, jsonb, uuid, text, jsonb, text) FROM PUBLIC;
 COMMENT ON FUNCTION @extschema@.ducto_charge_usage(uuid, jsonb, uuid, text, jsonb, text) IS
-'Charges what a usage costs under the user''s plan: without a reservation as ducto_charge, at the active pricing; with one as ducto_deduct, at the pricing and with the plan''s rates that it was reserved under. overrun: as in ducto_deduct. The ledger entry keeps version, usage and parts of the price. A price of 0 books nothing and closes the reservation.
-Locks the account. Returns as ducto_charge. Rejections: as ducto_charge and ducto_deduct, and no_active_pricing, model_not_priced. Errors: 22004, 22003, 22012, 22023.';
+'Charges what a usage costs under the user''s plan: without a reservation as ducto_charge, at the active pricing; with
+one as ducto_deduct, at the pricing and with the plan''s rates that it was reserved under. The ledger entry keeps
+version, usage and parts of the price. A price of 0 books nothing and closes the reservation.
+user_id: the user.
+usage: a JSON object, as for ducto_price.
+reservation_id: the reservation to settle; NULL = charge in one step.
+idempotency_key: 1 to 255 bytes; a retry with it returns the original result.
+metadata: a JSON object, kept with the entry.
+overrun: as in ducto_deduct.
+Locks the account.
+Returns as ducto_charge.
+Rejections: as ducto_charge and ducto_deduct, and no_active_pricing, model_not_priced.
+Errors: 22004, 22003, 22012, 22023.';

@@ -34,7 +34,16 @@ LANGUAGE c VOLATILE SUPPORT ducto.call_once SECURITY DEFINER SET search_path = p
 AS 'MODULE_PATHNAME', 'ducto_refund';
 REVOKE ALL ON FUNCTION @extschema@.ducto_refund(uuid, numeric, text, jsonb, text, boolean) FROM PUBLIC;
 COMMENT ON FUNCTION @extschema@.ducto_refund(uuid, numeric, text, jsonb, text, boolean) IS
-'Gives back what a usage entry took, a team''s to its pool, to the grants it burned in reverse order; the part of a grant that has expired since comes back without expiry. Credits go back first, then the allowance, into the month that it came from.
-amount: credits and allowance, positive; NULL = all that is left. reason: kept in the refund''s metadata as "reason". metadata: a JSON object. idempotency_key: 1 to 255 bytes; a retry returns the original result. restore_allowance: false refunds credits alone.
-Locks the account. Returns the refund''s ledger entry, the credits returned, the new balance and the allowance given back.
-Rejections: idempotency_conflict, transaction_not_found, not_refundable, already_refunded, over_refund. Errors: 22004, 22003, 22023.';
+'Gives back what a usage entry took, a team''s to its pool, to the grants it burned in reverse order; the part of a
+grant that has expired since comes back without expiry. Credits go back first, then the allowance, into the month that
+it came from.
+transaction_id: the usage entry.
+amount: credits and allowance, positive; NULL = all that is left.
+reason: kept in the refund''s metadata as "reason".
+metadata: a JSON object, kept with the refund''s entry.
+idempotency_key: 1 to 255 bytes; a retry with it returns the original result.
+restore_allowance: false refunds credits alone.
+Locks the account.
+Returns the refund''s ledger entry, the credits returned, the new balance and the allowance given back.
+Rejections: idempotency_conflict, transaction_not_found, not_refundable, already_refunded, over_refund.
+Errors: 22004, 22003, 22023.';

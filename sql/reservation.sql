@@ -155,9 +155,29 @@ REVOKE ALL ON FUNCTION @extschema@.ducto_reserve(
 COMMENT ON FUNCTION @extschema@.ducto_reserve(
 	uuid, numeric, text, jsonb, numeric, integer, text, text, numeric, integer, text, text, uuid, boolean) IS
 'Holds credits for an operation, when the allowance left this month and what is available cover them down to the floor.
-amount: credits, positive. operation_type, model: stored; 1 to 255 bytes. metadata: a JSON object. min_balance: the floor in credits when strict, 0 or more; NULL = min_balance of the active pricing, else 5. ttl_seconds: 1 to 2592000; NULL = ducto.reservation_ttl. billing_mode: strict or overdraft. overdraft_floor: the floor when overdraft, 0 or less, required then. max_concurrent: reject when so many reservations of this operation type are open, 1 or more. NULL for these three = as the user''s plan says for the operation type, else as the plan says, else strict, none, unlimited. required_feature: reject unless the user''s plan has it. idempotency_key: 1 to 255 bytes, in a set of its own; a retry returns the original result. team_id: hold them in this team''s pool, for the member user_id: only the pool and the member''s cap count then, and balances are the pool''s. skip_allowance: pay from credits alone.
-Locks the account. Returns the reservation and the user''s balance, reserved and available credits with it.
-Rejections: idempotency_conflict, team_not_found, user_not_in_team, feature_not_entitled, concurrency_limit, cap_reached, insufficient_credits. Errors: 22004, 22003, 22023.';
+user_id: the user; with team_id, the member.
+amount: credits, positive.
+operation_type: stored; 1 to 255 bytes. The user''s plan may have rules for it.
+metadata: a JSON object, kept with the reservation.
+min_balance: the floor when strict, in credits, 0 or more: what stays untouched; NULL = min_balance of the active
+  pricing, else 5.
+ttl_seconds: how long it holds, 1 to 2592000; NULL = ducto.reservation_ttl.
+model: stored; 1 to 255 bytes. Spend caps may be for it.
+billing_mode: strict or overdraft; NULL = as the user''s plan says for the operation type, else as the plan says, else
+  strict.
+overdraft_floor: the floor when overdraft, in credits, 0 or less, required then; NULL = as for billing_mode, else
+  none.
+max_concurrent: reject when so many reservations of this operation type are open, 1 or more; NULL = as for
+  billing_mode, else unlimited.
+required_feature: reject unless the user''s plan has it.
+idempotency_key: 1 to 255 bytes, in a set of its own; a retry with it returns the original result.
+team_id: hold them in this team''s pool: only the pool and the member''s cap count then, and balances are the pool''s.
+skip_allowance: pay from credits alone.
+Locks the account.
+Returns the reservation and the user''s balance, reserved and available credits with it.
+Rejections: idempotency_conflict, team_not_found, user_not_in_team, feature_not_entitled, concurrency_limit,
+  cap_reached, insufficient_credits (the floor would be passed).
+Errors: 22004, 22003, 22023.';
 
 CREATE FUNCTION @extschema@.ducto_deduct(
 	user_id uuid,
@@ -176,10 +196,26 @@ AS 'MODULE_PATHNAME', 'ducto_deduct';
 REVOKE ALL ON FUNCTION @extschema@.ducto_deduct(
 	uuid, uuid, numeric, text, jsonb, text, text, boolean, boolean, boolean) FROM PUBLIC;
 COMMENT ON FUNCTION @extschema@.ducto_deduct(uuid, uuid, numeric, text, jsonb, text, text, boolean, boolean, boolean) IS
-'Charges what an operation really cost and closes its reservation; what was held beyond it is free again.
-amount: credits, 0 or more; 0 closes without a charge. idempotency_key: 1 to 255 bytes; a retry returns the original result. metadata: a JSON object. model: NULL = the reservation''s. overrun: what to do when amount is more than is held and the rest is not covered down to the reservation''s floor: reject, clamp (charge what fits, report the shortfall) or full (charge all, even into debt). final: false captures a part, more than 0, and keeps the rest of the hold open. allow_late: whether an expired reservation may still be charged, from what is available. skip_allowance: pay from credits alone; NULL = as reserved.
-The allowance of the month pays first, and what the reservation was admitted on of it in any case, whatever became of plan, pricing and month since. Locks the account. Returns the ledger entry''s id, the credits taken, the balance after it, what the allowance paid, and the strongest action of the spend caps that are exceeded, which never block a deduct.
-Rejections: idempotency_conflict, reservation_not_found, reservation_closed, reservation_expired, insufficient_credits. Errors: 22004, 22003, 22023.';
+'Charges what an operation really cost and closes its reservation; what was held beyond it is free again. The allowance
+of the month pays first, and what the reservation was admitted on of it in any case, whatever became of plan, pricing
+and month since.
+user_id: the user, or the member.
+reservation_id: the reservation.
+amount: credits, 0 or more; 0 closes without a charge.
+idempotency_key: 1 to 255 bytes; a retry with it returns the original result.
+metadata: a JSON object, kept with the entry.
+model: stored; 1 to 255 bytes; NULL = the reservation''s.
+overrun: what to do when amount is more than is held and the rest is not covered down to the reservation''s floor:
+  reject, clamp (charge what fits, report the shortfall) or full (charge all, even into debt).
+final: false captures a part, more than 0, and keeps the rest of the hold open.
+allow_late: whether an expired reservation may still be charged, from what is available.
+skip_allowance: pay from credits alone; NULL = as reserved.
+Locks the account.
+Returns the ledger entry''s id, the credits taken, the balance after it, what the allowance paid, and the strongest
+  action of the spend caps that are exceeded, which never block a deduct.
+Rejections: idempotency_conflict, reservation_not_found, reservation_closed, reservation_expired, insufficient_credits
+  (the floor would be passed).
+Errors: 22004, 22003, 22023.';
 
 CREATE FUNCTION @extschema@.ducto_release(user_id uuid, reservation_id uuid)
 RETURNS @extschema@.ducto_release_result
@@ -187,7 +223,13 @@ LANGUAGE c VOLATILE SUPPORT ducto.call_once SECURITY DEFINER SET search_path = p
 AS 'MODULE_PATHNAME', 'ducto_release';
 REVOKE ALL ON FUNCTION @extschema@.ducto_release(uuid, uuid) FROM PUBLIC;
 COMMENT ON FUNCTION @extschema@.ducto_release(uuid, uuid) IS
-'Frees what a reservation holds. Locks the account. Returns whether this call released it, and the reason: released, already_released, already_settled, expired or not_found. Never a rejection. Errors: 22004, 22023.';
+'Frees what a reservation holds.
+user_id: the user, or the member.
+reservation_id: the reservation.
+Locks the account.
+Returns whether this call released it, and the reason: released, already_released, already_settled, expired or
+  not_found. Never a rejection.
+Errors: 22004, 22023.';
 
 CREATE FUNCTION @extschema@.ducto_renew(user_id uuid, reservation_id uuid, ttl_seconds integer DEFAULT NULL)
 RETURNS @extschema@.ducto_reserve_result
@@ -195,8 +237,14 @@ LANGUAGE c VOLATILE SUPPORT ducto.call_once SECURITY DEFINER SET search_path = p
 AS 'MODULE_PATHNAME', 'ducto_renew';
 REVOKE ALL ON FUNCTION @extschema@.ducto_renew(uuid, uuid, integer) FROM PUBLIC;
 COMMENT ON FUNCTION @extschema@.ducto_renew(uuid, uuid, integer) IS
-'Lets an open reservation expire ttl_seconds (1 to 2592000; NULL = ducto.reservation_ttl) from now. Locks the account. Returns the reservation and the user''s credits.
-Rejections: reservation_not_found, reservation_closed, reservation_expired. Errors: 22004, 22023.';
+'Gives an open reservation more time.
+user_id: the user, or the member.
+reservation_id: the reservation.
+ttl_seconds: how long from now, 1 to 2592000; NULL = ducto.reservation_ttl.
+Locks the account.
+Returns the reservation and the user''s credits.
+Rejections: reservation_not_found, reservation_closed, reservation_expired.
+Errors: 22004, 22023.';
 
 CREATE FUNCTION @extschema@.ducto_charge(
 	user_id uuid,
@@ -213,10 +261,23 @@ LANGUAGE c VOLATILE SUPPORT ducto.call_once SECURITY DEFINER SET search_path = p
 AS 'MODULE_PATHNAME', 'ducto_charge';
 REVOKE ALL ON FUNCTION @extschema@.ducto_charge(uuid, numeric, text, jsonb, text, numeric, text, boolean, text) FROM PUBLIC;
 COMMENT ON FUNCTION @extschema@.ducto_charge(uuid, numeric, text, jsonb, text, numeric, text, boolean, text) IS
-'Charges credits in one step, without a reservation, when what is available covers them down to the floor; what open reservations hold is never spent.
-amount: credits, 0 or more; 0 books nothing. idempotency_key: 1 to 255 bytes; a retry returns the original result. metadata: a JSON object. model, operation_type: stored; 1 to 255 bytes. min_balance: the floor in credits, 0 or more; NULL = 0, or the overdraft floor of the user''s plan for the operation type. skip_allowance: pay from credits alone. required_feature: reject unless the user''s plan has it.
-The allowance of the month pays first. Locks the account. Returns the ledger entry''s id, the credits taken, the balance after it, what the allowance paid, and the strongest action of the soft spend caps that are exceeded.
-Rejections: idempotency_conflict, feature_not_entitled, cap_reached, insufficient_credits. Errors: 22004, 22003, 22023.';
+'Charges credits in one step, without a reservation, when what is available covers them down to the floor; what open
+reservations hold is never spent. The allowance of the month pays first.
+user_id: the user.
+amount: credits, 0 or more; 0 books nothing.
+idempotency_key: 1 to 255 bytes; a retry with it returns the original result.
+metadata: a JSON object, kept with the entry.
+model: stored; 1 to 255 bytes. Spend caps may be for it.
+min_balance: the floor in credits, 0 or more: what stays untouched; NULL = 0, or the overdraft floor of the user''s
+  plan for the operation type.
+operation_type: stored; 1 to 255 bytes. The user''s plan may have rules for it.
+skip_allowance: pay from credits alone.
+required_feature: reject unless the user''s plan has it.
+Locks the account.
+Returns the ledger entry''s id, the credits taken, the balance after it, what the allowance paid, and the strongest
+  action of the soft spend caps that are exceeded.
+Rejections: idempotency_conflict, feature_not_entitled, cap_reached, insufficient_credits (the floor would be passed).
+Errors: 22004, 22003, 22023.';
 
 CREATE FUNCTION @extschema@.ducto_can_afford(
 	user_id uuid,
@@ -228,12 +289,23 @@ LANGUAGE c STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS 'MODULE_PATHNAME', 'ducto_can_afford';
 REVOKE ALL ON FUNCTION @extschema@.ducto_can_afford(uuid, numeric, text, text) FROM PUBLIC;
 COMMENT ON FUNCTION @extschema@.ducto_can_afford(uuid, numeric, text, text) IS
-'Tells whether ducto_reserve, with all its defaults, would admit the amount (credits, positive) now; reason is the rejection it would give, NULL when affordable. Advisory: takes no lock, works on a standby. Errors: 22004, 22003, 22023.';
+'Tells whether ducto_reserve, with all its defaults, would admit an amount now, down to its floor. A hint, not a
+promise.
+user_id: the user.
+amount: credits, positive.
+model: as in ducto_reserve.
+operation_type: as in ducto_reserve.
+Takes no lock, works on a standby.
+Returns the answer, and as reason the rejection that ducto_reserve would give, NULL when affordable.
+Errors: 22004, 22003, 22023.';
 
 CREATE FUNCTION @extschema@.ducto_expire_reservations(max_rows integer DEFAULT NULL) RETURNS bigint
 LANGUAGE c VOLATILE SUPPORT ducto.call_once SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS 'MODULE_PATHNAME', 'ducto_expire_reservations';
 REVOKE ALL ON FUNCTION @extschema@.ducto_expire_reservations(integer) FROM PUBLIC;
 COMMENT ON FUNCTION @extschema@.ducto_expire_reservations(integer) IS
-'Closes reservations that are past their time, the first first, at most max_rows of them (1 or more; NULL = all), and returns how many. Balances never depend on it: it only tidies up.
-Locks the accounts in the order of their ids and skips those that are locked. Errors: 22023.';
+'Closes reservations that are past their time, the first first. Balances never depend on it: it only tidies up.
+max_rows: how many at most, 1 or more; NULL = all.
+Locks the accounts in the order of their ids and skips those that are locked.
+Returns how many it closed.
+Errors: 22023.';

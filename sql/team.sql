@@ -157,8 +157,14 @@ LANGUAGE c VOLATILE SUPPORT ducto.call_once SECURITY DEFINER SET search_path = p
 AS 'MODULE_PATHNAME', 'ducto_create_team';
 REVOKE ALL ON FUNCTION @extschema@.ducto_create_team(text, numeric, text) FROM PUBLIC;
 COMMENT ON FUNCTION @extschema@.ducto_create_team(text, numeric, text) IS
-'Makes a team with a pool of its own. name: 1 to 255 bytes. initial_balance: credits, 0 or more, booked as an adjustment. idempotency_key: 1 to 255 bytes, in a set of its own for all teams; again, the same team comes back, with the name that it has, and nothing is booked.
-With a key, waits for another call with it. Returns the team''s id. Rejections: none. Errors: 22004, 22003, 22023.';
+'Makes a team with a pool of its own.
+name: 1 to 255 bytes.
+initial_balance: credits, 0 or more, booked as an adjustment.
+idempotency_key: 1 to 255 bytes, in a set of its own for all teams; again, the same team comes back, with the name
+  that it has, and nothing is booked.
+With a key, waits for another call with it.
+Returns the team''s id.
+Errors: 22004, 22003, 22023.';
 
 CREATE FUNCTION @extschema@.ducto_list_teams(
 	user_id uuid DEFAULT NULL,
@@ -169,9 +175,13 @@ LANGUAGE c STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS 'MODULE_PATHNAME', 'ducto_list_teams';
 REVOKE ALL ON FUNCTION @extschema@.ducto_list_teams(uuid, integer, uuid) FROM PUBLIC;
 COMMENT ON FUNCTION @extschema@.ducto_list_teams(uuid, integer, uuid) IS
-'Returns teams in the order of their ids, which is that in which they were made, with the credits of their pools, exact at the moment of the call.
-user_id: only the teams that this user is a member of, with the user''s role; NULL = all teams. max_rows: the page, in rows, 1 or more. after: only teams after this id.
-Takes no lock, works on a standby. Errors: 22023 (also a team''s id as user_id).';
+'Returns teams in the order of their ids, which is that in which they were made, with the credits of their pools, exact
+at the moment of the call.
+user_id: only the teams that this user is a member of, with the user''s role; NULL = all teams.
+max_rows: the page, in rows, 1 or more.
+after: only teams after this id.
+Takes no lock, works on a standby.
+Errors: 22023 (also a team''s id as user_id).';
 
 CREATE FUNCTION @extschema@.ducto_add_team_credits(
 	team_id uuid,
@@ -186,8 +196,18 @@ LANGUAGE c VOLATILE SUPPORT ducto.call_once SECURITY DEFINER SET search_path = p
 AS 'MODULE_PATHNAME', 'ducto_add_team_credits';
 REVOKE ALL ON FUNCTION @extschema@.ducto_add_team_credits(uuid, numeric, text, jsonb, timestamptz, text, integer) FROM PUBLIC;
 COMMENT ON FUNCTION @extschema@.ducto_add_team_credits(uuid, numeric, text, jsonb, timestamptz, text, integer) IS
-'Adds credits to a team''s pool; arguments as of ducto_add_credits, type being purchase by default. Locks the pool. Returns as ducto_add_credits, user_id being NULL.
-Rejections: team_not_found, insufficient_credits, idempotency_conflict. Errors: 22004, 22003, 22023.';
+'Adds credits to a team''s pool.
+team_id: the team.
+amount: as in ducto_add_credits.
+type: as in ducto_add_credits, but purchase by default.
+metadata: a JSON object, kept with the entry.
+expires_at: as in ducto_add_credits.
+idempotency_key: 1 to 255 bytes; a retry with it returns the original result.
+priority: as in ducto_add_credits.
+Locks the pool.
+Returns as ducto_add_credits, user_id being NULL.
+Rejections: team_not_found, insufficient_credits, idempotency_conflict.
+Errors: 22004, 22003, 22023.';
 
 CREATE FUNCTION @extschema@.ducto_get_team_balance(team_id uuid)
 RETURNS @extschema@.ducto_team_balance_result
@@ -195,7 +215,12 @@ LANGUAGE c STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS 'MODULE_PATHNAME', 'ducto_get_team_balance';
 REVOKE ALL ON FUNCTION @extschema@.ducto_get_team_balance(uuid) FROM PUBLIC;
 COMMENT ON FUNCTION @extschema@.ducto_get_team_balance(uuid) IS
-'Returns name, balance, reserved and available credits of a team''s pool and the number of its members, exact at the moment of the call. Takes no lock, works on a standby. Rejections: team_not_found. Errors: 22004.';
+'Returns the credits of a team''s pool, exact at the moment of the call.
+team_id: the team.
+Takes no lock, works on a standby.
+Returns name, balance, reserved and available, and the number of members.
+Rejections: team_not_found.
+Errors: 22004.';
 
 CREATE FUNCTION @extschema@.ducto_add_team_member(
 	team_id uuid,
@@ -207,22 +232,39 @@ LANGUAGE c VOLATILE SUPPORT ducto.call_once SECURITY DEFINER SET search_path = p
 AS 'MODULE_PATHNAME', 'ducto_add_team_member';
 REVOKE ALL ON FUNCTION @extschema@.ducto_add_team_member(uuid, uuid, text, numeric) FROM PUBLIC;
 COMMENT ON FUNCTION @extschema@.ducto_add_team_member(uuid, uuid, text, numeric) IS
-'Adds a user to a team, or updates what is given of a member and leaves the rest. role: free text, 1 to 255 bytes; NULL = as it is, member for a new one. spend_cap: credits per UTC month, 0 or more; NULL = as it is, no cap for a new one; Infinity takes the cap away. Who joins again is new, but keeps what was spent this month.
-Locks the pool. Returns the member. Rejections: team_not_found. Errors: 22004, 22003, 22023.';
+'Adds a user to a team, or updates what is given of a member and leaves the rest. Who joins again is new, but keeps
+what was spent this month.
+team_id: the team.
+user_id: the user.
+role: free text, 1 to 255 bytes; NULL = as it is, member for a new one.
+spend_cap: credits per UTC month, 0 or more; NULL = as it is, no cap for a new one; Infinity takes the cap away.
+Locks the pool.
+Returns the member.
+Rejections: team_not_found.
+Errors: 22004, 22003, 22023.';
 
 CREATE FUNCTION @extschema@.ducto_remove_team_member(team_id uuid, user_id uuid) RETURNS boolean
 LANGUAGE c VOLATILE SUPPORT ducto.call_once SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS 'MODULE_PATHNAME', 'ducto_remove_team_member';
 REVOKE ALL ON FUNCTION @extschema@.ducto_remove_team_member(uuid, uuid) FROM PUBLIC;
 COMMENT ON FUNCTION @extschema@.ducto_remove_team_member(uuid, uuid) IS
-'Removes a user from a team: entries stay, open reservations may still settle, nothing new is admitted. Locks the pool. Returns whether the user was a member. Errors: 22004.';
+'Removes a user from a team: entries stay, open reservations may still settle, nothing new is admitted.
+team_id: the team.
+user_id: the member.
+Locks the pool.
+Returns whether the user was a member.
+Errors: 22004.';
 
 CREATE FUNCTION @extschema@.ducto_get_team_members(team_id uuid) RETURNS SETOF @extschema@.ducto_team_member
 LANGUAGE c STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS 'MODULE_PATHNAME', 'ducto_get_team_members';
 REVOKE ALL ON FUNCTION @extschema@.ducto_get_team_members(uuid) FROM PUBLIC;
 COMMENT ON FUNCTION @extschema@.ducto_get_team_members(uuid) IS
-'Returns the members of a team in the order in which they joined, with the credits each spent from the pool in this UTC month; no rows for an unknown team. Takes no lock, works on a standby. Errors: 22004.';
+'Returns the members of a team in the order in which they joined, with the credits each spent from the pool in this UTC
+month.
+team_id: the team; no rows for one that is unknown.
+Takes no lock, works on a standby.
+Errors: 22004.';
 
 CREATE FUNCTION @extschema@.ducto_deduct_team(
 	team_id uuid,
@@ -236,6 +278,15 @@ LANGUAGE c VOLATILE SUPPORT ducto.call_once SECURITY DEFINER SET search_path = p
 AS 'MODULE_PATHNAME', 'ducto_deduct_team';
 REVOKE ALL ON FUNCTION @extschema@.ducto_deduct_team(uuid, uuid, numeric, jsonb, text, text) FROM PUBLIC;
 COMMENT ON FUNCTION @extschema@.ducto_deduct_team(uuid, uuid, numeric, jsonb, text, text) IS
-'Charges credits to a team''s pool on behalf of a member, when what is available in the pool covers them and the member''s cap is not exceeded.
-amount: credits, positive. metadata: a JSON object. idempotency_key: 1 to 255 bytes; a retry by the same member returns the original result. model: stored; 1 to 255 bytes.
-Locks the pool. Returns the ledger entry''s id, the credits taken and the pool''s balance after it. Rejections: idempotency_conflict, team_not_found, user_not_in_team, cap_reached, insufficient_credits. Errors: 22004, 22003, 22023.';
+'Charges credits to a team''s pool on behalf of a member, when what is available in the pool covers them (its floor is
+0) and the member''s cap is not exceeded.
+team_id: the team.
+user_id: the member.
+amount: credits, positive.
+metadata: a JSON object, kept with the entry.
+idempotency_key: 1 to 255 bytes; a retry by the same member returns the original result.
+model: stored; 1 to 255 bytes.
+Locks the pool.
+Returns the ledger entry''s id, the credits taken and the pool''s balance after it.
+Rejections: idempotency_conflict, team_not_found, user_not_in_team, cap_reached, insufficient_credits.
+Errors: 22004, 22003, 22023.';

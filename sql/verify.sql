@@ -452,4 +452,7 @@ END
 $$;
 REVOKE ALL ON FUNCTION @extschema@.ducto_verify(uuid) FROM PUBLIC;
 COMMENT ON FUNCTION @extschema@.ducto_verify(uuid) IS
-'Proves the invariants of one account, or of everything for NULL, in one snapshot: a row for each that does not hold, no rows when all do. Reads the whole ledger of what it proves. Takes no lock, works on a standby.';
+'Proves the invariants of one account, or of everything, in one snapshot. Reads the whole ledger of what it proves.
+user_id: the user, or a team; NULL = everything.
+Takes no lock, works on a standby.
+Returns a row for each invariant that does not hold, no rows when all do.';

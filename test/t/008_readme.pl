@@ -143,6 +143,13 @@ is($listed, join(' ', @functions), 'docs/reference.md lists every function');
 my $described = join(' ', sort($page =~ m{^#### (ducto_\w+)\n\n```}mg));
 is($described, join(' ', @functions), 'docs/reference.md describes every function');
 
+is($node->safe_psql('postgres', q{
+		SELECT p.oid::regprocedure, a FROM pg_proc p
+			JOIN pg_depend d ON d.classid = 'pg_proc'::regclass AND d.objid = p.oid AND d.deptype = 'e',
+			unnest(p.proargnames) a
+		WHERE p.proname LIKE 'ducto\_%' AND obj_description(p.oid, 'pg_proc') !~ ('\n' || a || ': ')}),
+	'', 'the comment of each function has a line for each argument');
+
 my ($reference) = run_command([ 'psql', '-XAtq', '-d', 'postgres', '-f', "$root/script/reference.sql" ]);
 same('docs/reference.md', $page, "$reference\n", 'script/reference');
 
