@@ -278,6 +278,32 @@ $$;
 REVOKE ALL ON FUNCTION ducto.verify_spending(uuid, uuid) FROM PUBLIC;
 COMMENT ON FUNCTION ducto.verify_spending(uuid, uuid) IS 'For ducto_verify: allowances, spend caps, teams and their members.';
 
+CREATE FUNCTION ducto.verify_flags(lowest uuid, highest uuid) RETURNS SETOF @extschema@.ducto_discrepancy
+LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+	-- What lets an operation take a short way is true: the account is plain, no key closed a reservation. An account is a
+	-- user's or a team's.
+	RETURN QUERY
+	WITH closing AS (
+		SELECT DISTINCT account_id FROM ducto.reservations
+		WHERE closing_key IS NOT NULL AND account_id BETWEEN lowest AND highest
+	), flags AS MATERIALIZED (
+		SELECT a.id, a.kind, a.plain, a.closing_keys,
+			a.kind = 'user' AND a.plan_id IS NULL AND a.caps = 0 AND a.promised = 0 AS is_plain,
+			c.account_id IS NOT NULL AS has_keys
+		FROM ducto.accounts a LEFT JOIN closing c ON c.account_id = a.id WHERE a.id BETWEEN lowest AND highest
+	)
+	SELECT id, 'plain', is_plain::text, plain::text FROM flags WHERE plain <> is_plain
+	UNION ALL
+	SELECT id, 'closing_keys', has_keys::text, closing_keys::text FROM flags WHERE closing_keys <> has_keys
+	UNION ALL
+	SELECT id, 'kind', 'user or team', kind FROM flags WHERE kind NOT IN ('user', 'team');
+END
+$$;
+REVOKE ALL ON FUNCTION ducto.verify_flags(uuid, uuid) FROM PUBLIC;
+COMMENT ON FUNCTION ducto.verify_flags(uuid, uuid) IS 'For ducto_verify: what an account''s row says of itself.';
+
 CREATE FUNCTION ducto.verify_accounts(lowest uuid, highest uuid) RETURNS SETOF @extschema@.ducto_discrepancy
 LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS $$
@@ -286,6 +312,7 @@ BEGIN
 	RETURN QUERY SELECT * FROM ducto.verify_grants(lowest, highest);
 	RETURN QUERY SELECT * FROM ducto.verify_holds(lowest, highest);
 	RETURN QUERY SELECT * FROM ducto.verify_spending(lowest, highest);
+	RETURN QUERY SELECT * FROM ducto.verify_flags(lowest, highest);
 END
 $$;
 REVOKE ALL ON FUNCTION ducto.verify_accounts(uuid, uuid) FROM PUBLIC;

@@ -27,13 +27,13 @@ PG_FUNCTION_INFO_V1(ducto_revoke_default_privileges);
 
 /*
  * The functions by what may be done with them: helper and owner are never
- * granted, setup by its name only, my to everybody, price, what looks at
- * prices or at nothing, by its name to everybody, and api by
- * ducto_grant_access.
+ * granted, setup, what sets up or mends, by its name only, my to everybody,
+ * price, what looks at prices or at nothing, by its name to everybody, and api
+ * by ducto_grant_access.
  */
 #define FUNCTION_CLASS \
 	"CASE WHEN p.pronamespace <> m.schema OR p.proname ~ '^sdk_' THEN 'helper'" \
-	" WHEN p.proname IN ('ducto_setup', 'ducto_sdk_setup') THEN 'setup'" \
+	" WHEN p.proname IN ('ducto_setup', 'ducto_sdk_setup', 'ducto_repair') THEN 'setup'" \
 	" WHEN p.proname IN ('ducto_grant_access', 'ducto_revoke_access') OR p.proname ~ '^ducto_sdk_' THEN 'owner'" \
 	" WHEN p.proname ~ '^ducto_my_' THEN 'my'" \
 	" WHEN p.provolatile = 'i' OR p.proname IN ('ducto_price', 'ducto_get_active_pricing', 'ducto_get_pricing_config'," \

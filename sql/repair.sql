@@ -1,0 +1,153 @@
+-- repair: figures that follow from ledger, grants and reservations, made anew. It goes by what ducto_verify expects.
+
+CREATE TYPE @extschema@.ducto_repair_step AS (
+	account_id uuid,
+	check_name text,
+	was text,
+	becomes text,
+	mended boolean
+);
+COMMENT ON TYPE @extschema@.ducto_repair_step IS 'A figure that ducto_repair makes anew, or cannot.';
+COMMENT ON COLUMN @extschema@.ducto_repair_step.account_id IS 'The user''s id, or the team''s.';
+COMMENT ON COLUMN @extschema@.ducto_repair_step.check_name IS 'The check of ducto_verify that found it.';
+COMMENT ON COLUMN @extschema@.ducto_repair_step.was IS 'What is there.';
+COMMENT ON COLUMN @extschema@.ducto_repair_step.becomes IS 'What is to be there; where it cannot be mended, what ducto_verify expects.';
+COMMENT ON COLUMN @extschema@.ducto_repair_step.mended IS 'Whether it is mended, or would be in a dry run; false = it is in the entries, which are never touched, or more than one thing could be right.';
+
+CREATE FUNCTION ducto.repair_figure(found @extschema@.ducto_discrepancy) RETURNS text
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+	words CONSTANT text[] := string_to_array(found.check_name, ' ');
+	account CONSTANT uuid := found.account_id;
+	-- of "0 to 5", "at most 5" and "not after 5" the 5
+	expected CONSTANT text := regexp_replace(found.expected, '^(0 to|at most|not after) ', '');
+	made text;
+BEGIN
+	-- Where the entries do not follow from each other, what follows from them is left to a person.
+	IF found.check_name IN ('balance', 'last_seq', 'lifetime_purchased') AND (
+			SELECT (sum(l.amount), count(*)) IS DISTINCT FROM
+				((SELECT e.balance_after FROM ducto.ledger e WHERE e.account_id = account ORDER BY e.seq DESC LIMIT 1), max(l.seq))
+			FROM ducto.ledger l WHERE l.account_id = account HAVING count(*) > 0) THEN
+		RETURN NULL;
+	END IF;
+	CASE
+		WHEN found.check_name IN ('balance', 'last_seq', 'lifetime_purchased', 'held', 'held_from_credits', 'expiring',
+			'allowance_used', 'caps', 'next_boundary', 'plain', 'closing_keys') THEN
+			EXECUTE format('UPDATE ducto.accounts SET %1$I = CAST($2 AS %2$s) WHERE id = $1 RETURNING %1$I::text', words[1],
+				(SELECT format_type(a.atttypid, a.atttypmod) FROM pg_attribute a
+					WHERE a.attrelid = 'ducto.accounts'::regclass AND a.attname = words[1]))
+				INTO made USING account, expected;
+		WHEN found.check_name = 'promised' THEN
+			UPDATE ducto.accounts SET promised = least(greatest(promised, 0.0000), expected::numeric)
+			WHERE id = account RETURNING promised::text INTO made;
+		WHEN found.check_name LIKE 'grant history %' THEN
+			UPDATE ducto.grants SET remaining = expected::numeric, live = expected::numeric > 0
+			WHERE account_id = account AND id = words[3]::uuid AND expected::numeric BETWEEN 0 AND amount
+			RETURNING remaining::text INTO made;
+		WHEN found.check_name LIKE 'grant %' THEN
+			UPDATE ducto.grants SET live = remaining > 0
+			WHERE account_id = account AND id = words[2]::uuid AND remaining BETWEEN 0 AND amount
+			RETURNING remaining::text INTO made;
+		WHEN found.check_name LIKE 'reservation %' THEN
+			UPDATE ducto.reservations SET remaining = 0.0000, cap_held = 0.0000
+			WHERE account_id = account AND id = words[2]::uuid AND state <> 'open' RETURNING remaining::text INTO made;
+		WHEN found.check_name LIKE 'cap_held of reservation %' THEN
+			UPDATE ducto.reservations SET cap_held = least(greatest(cap_held, 0.0000), remaining)
+			WHERE account_id = account AND id = words[4]::uuid RETURNING cap_held::text INTO made;
+		WHEN found.check_name LIKE 'spent of cap %' THEN
+			UPDATE ducto.spend_caps SET spent = expected::numeric
+			WHERE account_id = account AND found.check_name = 'spent of cap ' || cap_type || ' ' || model
+			RETURNING spent::text INTO made;
+		WHEN found.check_name LIKE 'held of cap %' THEN
+			UPDATE ducto.spend_caps SET held = expected::numeric
+			WHERE account_id = account AND found.check_name = 'held of cap ' || cap_type || ' ' || model
+			RETURNING held::text INTO made;
+		WHEN found.check_name LIKE 'spent by member %' THEN
+			UPDATE ducto.team_members SET spent = expected::numeric
+			WHERE team_id = account AND user_id = words[4]::uuid RETURNING spent::text INTO made;
+		WHEN found.check_name LIKE 'held by member %' THEN
+			UPDATE ducto.team_members SET held = expected::numeric
+			WHERE team_id = account AND user_id = words[4]::uuid RETURNING held::text INTO made;
+		ELSE
+			made := NULL;
+	END CASE;
+	RETURN made;
+END
+$$;
+REVOKE ALL ON FUNCTION ducto.repair_figure(@extschema@.ducto_discrepancy) FROM PUBLIC;
+COMMENT ON FUNCTION ducto.repair_figure(@extschema@.ducto_discrepancy) IS
+'For ducto_repair: makes the figure anew that a check of ducto_verify found, and returns it; NULL when it cannot. The caller has the account''s lock.';
+
+CREATE FUNCTION ducto.repair_steps(account_id uuid) RETURNS @extschema@.ducto_repair_step[]
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+SET datestyle = 'ISO, YMD' SET timezone = 'UTC'
+AS $$
+#variable_conflict use_variable
+DECLARE
+	steps @extschema@.ducto_repair_step[] := '{}';
+	left_over @extschema@.ducto_repair_step[];
+	discrepancy @extschema@.ducto_discrepancy;
+	made text;
+BEGIN
+	PERFORM FROM ducto.accounts a WHERE a.id = account_id FOR NO KEY UPDATE;
+	IF NOT FOUND THEN
+		INSERT INTO ducto.accounts (id, kind, created_at, updated_at)
+		SELECT account_id, CASE WHEN EXISTS (SELECT FROM ducto.teams t WHERE t.id = account_id) THEN 'team' ELSE 'user' END,
+			min(l.created_at), max(l.created_at)
+		FROM ducto.ledger l WHERE l.account_id = account_id HAVING count(*) > 0;
+		IF FOUND THEN
+			steps := array_append(steps, ROW(account_id, 'account', NULL, 'made', true)::@extschema@.ducto_repair_step);
+		END IF;
+	END IF;
+
+	-- One figure follows from another, so what is made anew is looked at again.
+	FOR round IN 1..4 LOOP
+		left_over := '{}';
+		made := NULL;
+		FOR discrepancy IN SELECT * FROM ducto.verify_one(account_id) LOOP
+			IF round < 4 AND ducto.repair_figure(discrepancy) IS NOT NULL THEN
+				made := discrepancy.check_name;
+				steps := array_append(steps,
+					ROW(account_id, discrepancy.check_name, discrepancy.actual, discrepancy.expected, true)::@extschema@.ducto_repair_step);
+			ELSE
+				left_over := array_append(left_over,
+					ROW(account_id, discrepancy.check_name, discrepancy.actual, discrepancy.expected, false)::@extschema@.ducto_repair_step);
+			END IF;
+		END LOOP;
+		EXIT WHEN made IS NULL;
+	END LOOP;
+	RETURN steps || left_over;
+END
+$$;
+REVOKE ALL ON FUNCTION ducto.repair_steps(uuid) FROM PUBLIC;
+COMMENT ON FUNCTION ducto.repair_steps(uuid) IS 'For ducto_repair: mends an account, and returns what was done and what was not.';
+
+CREATE FUNCTION @extschema@.ducto_repair(account_id uuid, dry_run boolean DEFAULT true)
+RETURNS SETOF @extschema@.ducto_repair_step
+LANGUAGE plpgsql VOLATILE SUPPORT ducto.call_once SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS $$
+#variable_conflict use_variable
+DECLARE
+	steps @extschema@.ducto_repair_step[];
+BEGIN
+	IF account_id IS NULL THEN
+		RAISE EXCEPTION USING ERRCODE = 'null_value_not_allowed', MESSAGE = 'argument "account_id" must not be null',
+			HINT = 'Pass a value for "account_id".';
+	END IF;
+	BEGIN
+		steps := ducto.repair_steps(account_id);
+		IF dry_run IS NOT FALSE THEN
+			RAISE EXCEPTION SQLSTATE 'UC000';
+		END IF;
+	EXCEPTION WHEN SQLSTATE 'UC000' THEN
+		NULL;
+	END;
+	RETURN QUERY SELECT s.* FROM unnest(steps) AS s;
+END
+$$;
+REVOKE ALL ON FUNCTION @extschema@.ducto_repair(uuid, boolean) FROM PUBLIC;
+COMMENT ON FUNCTION @extschema@.ducto_repair(uuid, boolean) IS
+'Makes figures of an account anew that follow from its ledger, grants and reservations, where ducto_verify finds them wrong: balance, held and the like on the account''s row, what remains of grants, the counters of caps and members. It never touches an entry of the ledger.
+account_id: a user''s or a team''s. dry_run: do all of it and take it back; false = keep it.
+Locks the account. Returns a row for each figure, mended or not, and none when there is nothing to mend. What is not mended needs a person: see "When ducto_verify finds something" in the operations page. Rejections: none. Errors: 22004, 25006 (in a read-only transaction).';
