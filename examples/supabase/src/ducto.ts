@@ -220,6 +220,13 @@ export type Results = {
 		released: boolean;
 		reason: ReleaseReason;
 	};
+	ducto_repair_step: {
+		account_id: string | null;
+		check_name: string | null;
+		was: string | null;
+		becomes: string | null;
+		mended: boolean | null;
+	};
 	ducto_reserve_result: {
 		reservation_id: string | null;
 		user_id: string;
@@ -650,6 +657,13 @@ export type Functions = {
 			ttl_seconds?: number | null;
 		};
 		Returns: Results['ducto_reserve_result'];
+	};
+	ducto_repair: {
+		Args: {
+			account_id: string;
+			dry_run?: boolean | null;
+		};
+		Returns: Results['ducto_repair_step'][];
 	};
 	ducto_reserve: {
 		Args: {
