@@ -140,6 +140,57 @@ $$;
 REVOKE ALL ON FUNCTION ducto.setup_warnings(text) FROM PUBLIC;
 COMMENT ON FUNCTION ducto.setup_warnings(text) IS 'For the set-ups: what else makes an extension less safe than it could be.';
 
+CREATE FUNCTION ducto.setting_problem(name text, value text) RETURNS text
+LANGUAGE c STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS 'MODULE_PATHNAME', 'ducto_setting_problem';
+REVOKE ALL ON FUNCTION ducto.setting_problem(text, text) FROM PUBLIC;
+COMMENT ON FUNCTION ducto.setting_problem(text, text) IS
+'For ducto_setup: why a setting is not obeyed that somebody has set for a role or a database. NULL when it is.';
+
+CREATE FUNCTION ducto.setup_settings() RETURNS SETOF @extschema@.ducto_setup_step
+LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS $$
+	SELECT format('setting %s of %s', v.name, concat_ws(' in ', 'role ' || r.rolname,
+			CASE WHEN s.setdatabase <> 0 THEN 'this database' ELSE 'every database' END)),
+		concat_ws(': ', format('is %s', v.value), ducto.setting_problem(v.name, v.value))
+	FROM pg_db_role_setting s LEFT JOIN pg_roles r ON r.oid = s.setrole, unnest(s.setconfig) c,
+		LATERAL (VALUES (split_part(c, '=', 1), substr(c, strpos(c, '=') + 1))) v (name, value)
+	WHERE (s.setdatabase = 0 OR s.setdatabase = (SELECT d.oid FROM pg_database d WHERE d.datname = current_database()))
+		AND lower(v.name) LIKE 'ducto.%'
+$$;
+REVOKE ALL ON FUNCTION ducto.setup_settings() FROM PUBLIC;
+COMMENT ON FUNCTION ducto.setup_settings() IS
+'For ducto_setup: what is set for roles and databases, and what of it is not obeyed.';
+
+-- PostgREST has its list of schemas in a file, in its environment, or in settings
+-- of the role that it logs in as; only these can be seen from here.
+CREATE FUNCTION ducto.setup_schema() RETURNS SETOF @extschema@.ducto_setup_step
+LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS $$
+	WITH exposed (schemas) AS (
+		SELECT regexp_split_to_array(btrim(substr(c, length('pgrst.db_schemas=') + 1)), '[\s"]*,[\s"]*')
+		FROM pg_db_role_setting s JOIN pg_roles r ON r.oid = s.setrole AND r.rolname = 'authenticator', unnest(s.setconfig) c
+		WHERE (s.setdatabase = 0 OR s.setdatabase = (SELECT d.oid FROM pg_database d WHERE d.datname = current_database()))
+			AND c LIKE 'pgrst.db\_schemas=%'
+		ORDER BY s.setdatabase DESC LIMIT 1
+	)
+	SELECT format('schema %I', n.nspname), CASE
+		WHEN n.nspname = ANY (e.schemas) THEN 'has the API, and PostgREST exposes it'
+		WHEN e.schemas IS NOT NULL THEN format('has the API, but PostgREST does not expose it: add it to pgrst.db_schemas of'
+			' authenticator, or move the API: SELECT ducto.set_schema(%L)', e.schemas[1])
+		WHEN n.nspname = 'extensions' THEN 'has the API, but Supabase does not expose it: SELECT ducto.set_schema(''public'')'
+		WHEN n.nspname = 'public' THEN 'has the API; PostgREST exposes it, unless its db-schemas say otherwise'
+		ELSE 'has the API; the db-schemas of PostgREST must name it, which cannot be seen from here' END
+	FROM pg_extension x JOIN pg_namespace n ON n.oid = x.extnamespace LEFT JOIN exposed e ON true
+	WHERE x.extname = 'ducto'
+	UNION ALL
+	SELECT 'schema ducto', 'is exposed by PostgREST: take it out of pgrst.db_schemas of authenticator'
+	FROM exposed e WHERE 'ducto' = ANY (e.schemas)
+$$;
+REVOKE ALL ON FUNCTION ducto.setup_schema() FROM PUBLIC;
+COMMENT ON FUNCTION ducto.setup_schema() IS
+'For ducto_setup: where the API is, and whether PostgREST exposes it, as far as the database can know.';
+
 CREATE FUNCTION ducto.setup_trigger() RETURNS text
 LANGUAGE c VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS 'MODULE_PATHNAME', 'ducto_setup_trigger';
@@ -170,7 +221,11 @@ AS $$
 		SELECT 7, 'database', 'has neither the roles service_role, authenticated, anon nor a table auth.users: nothing to do'
 		FROM here WHERE NOT here.supabase
 		UNION ALL
-		SELECT 8, w.object, w.action FROM ducto.setup_warnings('ducto') w
+		SELECT 8, c.object, c.action FROM here, ducto.setup_schema() c WHERE here.supabase
+		UNION ALL
+		SELECT 9, t.object, t.action FROM ducto.setup_settings() t
+		UNION ALL
+		SELECT 10, w.object, w.action FROM ducto.setup_warnings('ducto') w
 	) s ORDER BY s.n, s.object
 $$;
 REVOKE ALL ON FUNCTION @extschema@.ducto_setup() FROM PUBLIC;
@@ -192,6 +247,14 @@ AS 'MODULE_PATHNAME', 'ducto_signup_bonus';
 REVOKE ALL ON FUNCTION ducto.signup_bonus() FROM PUBLIC;
 COMMENT ON FUNCTION ducto.signup_bonus() IS
 'Trigger function for auth.users, after insert or update: books the signup_bonus of the active pricing for the user, under the idempotency key signup_bonus. Who is anonymous (is_anonymous), where that matters, gets it on becoming permanent; who is not confirmed (neither email_confirmed_at, phone_confirmed_at nor confirmed_at), on being confirmed. It never stops the statement: an error, or a lock that it has waited 1 second for, is a WARNING and costs only the bonus.';
+
+CREATE FUNCTION ducto.set_schema(schema regnamespace) RETURNS void
+LANGUAGE c VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS 'MODULE_PATHNAME', 'ducto_set_schema';
+REVOKE ALL ON FUNCTION ducto.set_schema(regnamespace) FROM PUBLIC;
+COMMENT ON FUNCTION ducto.set_schema(regnamespace) IS
+'Moves the functions and types of the API, with their grants and what depends on them, to another schema; the tables, which stay in the schema ducto, keep all data. For the extension''s owner, who needs CREATE on that schema. Roles that are to call the API need usage of the schema: call ducto_setup, or ducto_grant_access for each, there.
+Takes the locks of ALTER FUNCTION ... SET SCHEMA. Errors: 22004, 22023 (no such schema, or ducto, or PostgreSQL''s own), 42723, 42710 (the schema has such a function or type), 42501.';
 
 -- What end users may call: whose data it is follows from the JWT alone.
 -- ducto_setup grants it to authenticated. ducto_grant_access counts it among the

@@ -29,6 +29,8 @@
 #include "request.h"
 #include "setting.h"
 
+PG_FUNCTION_INFO_V1(ducto_setting_problem);
+
 /* A setting, whose value is an int here whatever its type is. */
 typedef struct Setting
 {
@@ -331,16 +333,33 @@ setting_require_key(void)
 }
 
 /*
- * setting_problem returns what is wrong with a setting of ours as it is stored
- * for a role or a database, NULL for nothing.
+ * Return what is wrong with a setting of ours as it is stored for a role or a
+ * database, NULL for nothing.
  */
-const char *
+static char *
 setting_problem(const char *name, const char *value)
 {
 	int			parsed;
 
 	for (int i = 0; i < lengthof(settings); i++)
 		if (pg_strcasecmp(name, settings[i]->name) == 0)
-			return settings[i]->parse(value, &parsed) ? NULL : psprintf("must be %s", settings[i]->allowed);
-	return "is no setting of ducto";
+			return settings[i]->parse(value, &parsed) ? NULL :
+				psprintf("it is not obeyed, as it must be %s", settings[i]->allowed);
+	return pstrdup("there is no such setting");
+}
+
+/*
+ * ducto.setting_problem tells why a setting is not obeyed.
+ */
+Datum
+ducto_setting_problem(PG_FUNCTION_ARGS)
+{
+	char	   *problem;
+
+	arg_require(fcinfo, 0, "name");
+	arg_require(fcinfo, 1, "value");
+	problem = setting_problem(text_to_cstring(PG_GETARG_TEXT_PP(0)), text_to_cstring(PG_GETARG_TEXT_PP(1)));
+	if (problem == NULL)
+		PG_RETURN_NULL();
+	PG_RETURN_TEXT_P(cstring_to_text(problem));
 }

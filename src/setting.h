@@ -21,6 +21,4 @@ extern bool rejections_parse(const char *word, int *mode);
 extern int	setting_reservation_ttl(void);
 extern bool setting_require_key(void);
 
-extern const char *setting_problem(const char *name, const char *value);
-
 #endif

@@ -290,6 +290,136 @@ my $dora = user();
 signup('two', $dora);
 is(balance('two', $dora), '8.0000', 'and books');
 
+# The functions move to another schema with all that hangs on them: grants,
+# views, functions of the application, kept plans of open sessions. The tables
+# stay, and a dump knows the new place.
+{
+	my $data    = 'SELECT count(*), sum(balance), sum(last_seq) FROM ducto.accounts';
+	my $before  = $node->safe_psql('one', $data);
+	my $session = Session->new($node, dbname => 'one');
+	my $state   = sub {
+		my ($rc, $out, $errors) = $node->psql('one', $_[0], on_error_stop => 0, extra_params => [ '-v', 'VERBOSITY=sqlstate', @_[1 .. $#_] ]);
+		return $errors =~ /ERROR: +(\w+)/ ? $1 : '00000';
+	};
+
+	$node->safe_psql('one', qq{
+		CREATE SCHEMA credits;
+		REVOKE ALL ON SCHEMA credits FROM authenticated, service_role;
+		CREATE VIEW available AS SELECT available FROM ducto_get_balance('$ada');
+		CREATE FUNCTION spend() RETURNS text LANGUAGE sql BEGIN ATOMIC SELECT error FROM ducto_charge('$ada', 1); END});
+	is($session->value("SELECT error IS NULL FROM ducto_charge('$ada', 1)"), 't', 'a session has used the API');
+	is($state->(q{SELECT ducto.set_schema('ducto')}), '22023', 'the API cannot go where the tables are');
+	is($state->(q{SELECT ducto.set_schema('pg_catalog')}), '22023', 'nor into the catalog');
+	is($state->(q{SELECT ducto.set_schema(4242)}), '22023', 'nor into a schema that is none');
+	is($state->(q{SELECT ducto.set_schema(NULL)}), '22004', 'nor nowhere');
+	is($state->(q{SELECT ducto.set_schema('credits')}, '-U', 'supabase_auth_admin'), '42501', 'and only the owner may move it');
+	$node->safe_psql('one', 'CREATE FUNCTION credits.ducto_verify(user_id uuid) RETURNS integer LANGUAGE sql AS $$SELECT 1$$');
+	is($state->(q{SELECT ducto.set_schema('credits')}), '42723', 'where there is such a function, nothing moves');
+	is($node->safe_psql('one', q{SELECT extnamespace::regnamespace FROM pg_extension WHERE extname = 'ducto'}), 'public', 'the extension is where it was');
+	$node->safe_psql('one', 'DROP FUNCTION credits.ducto_verify');
+	my $grants = $node->safe_psql('one', $held);
+
+	like($node->safe_psql('one', q{LISTEN pgrst; SELECT ducto.set_schema('credits')}), qr/"reload schema"/, 'the API moves, and PostgREST is told');
+	is($node->safe_psql('one', q{SELECT extnamespace::regnamespace FROM pg_extension WHERE extname = 'ducto'}), 'credits', 'the extension is there');
+	is( $node->safe_psql('one', q{SELECT count(*) FROM pg_proc WHERE proname LIKE 'ducto\_%' AND pronamespace = 'public'::regnamespace})
+		  . $node->safe_psql('one', q{SELECT count(*) FROM pg_type WHERE typname LIKE '%ducto\_%' AND typnamespace = 'public'::regnamespace}),
+		'00', 'and nothing of it is left');
+	is($node->safe_psql('one', $held), $grants, 'the grants are the same');
+	is($node->safe_psql('one', 'SELECT available FROM available'), '24.0000', 'a view finds it');
+	is($node->safe_psql('one', 'SELECT spend() IS NULL'), 't', 'a function does');
+	is($session->value("SELECT error IS NULL FROM credits.ducto_charge('$ada', 1)"), 't', 'the open session does');
+	is($node->safe_psql('one', q{SELECT action FROM credits.ducto_setup() WHERE object = 'role authenticated'}),
+		'granted usage of 1 schema', 'ducto_setup gives usage of the schema');
+	is( $node->safe_psql('one', qq{
+			SET request.jwt.claim.sub = '$ada';
+			SET ROLE authenticated;
+			SELECT balance FROM credits.ducto_my_balance()}),
+		'22.0000', 'a user sees the own balance there');
+	is($node->safe_psql('one', 'SELECT count(*) FROM credits.ducto_verify()'), '0', 'nothing is wrong');
+	isnt($node->safe_psql('one', $data), $before, 'the data went on');
+	$before = $node->safe_psql('one', $data);
+
+	command_ok([ 'pg_dump', '-Fc', '-f', "$dir/moved", '-d', $node->connstr('one') ], 'dump');
+	$node->safe_psql('postgres', 'CREATE DATABASE moved');
+	command_ok([ 'pg_restore', '--exit-on-error', '-d', $node->connstr('moved'), "$dir/moved" ], 'restore');
+	is($node->safe_psql('moved', $data), $before, 'the data is there');
+	is($node->safe_psql('moved', $held), $grants, 'so are the grants');
+	is($node->safe_psql('moved', 'SELECT available FROM available'), '22.0000', 'and the view');
+
+	$node->safe_psql('one', q{DROP FUNCTION spend; DROP VIEW available; SELECT ducto.set_schema('public'); SELECT ducto.set_schema('public'); DROP SCHEMA credits});
+	is($session->value("SELECT error IS NULL FROM ducto_charge('$ada', 0)"), 't', 'it moves back');
+	is($node->safe_psql('one', 'SELECT count(*) FROM public.ducto_verify()'), '0', 'and nothing is wrong');
+	$session->quit;
+}
+
+# ducto_setup tells where the API is and whether PostgREST exposes it, as far as
+# that can be seen, and what is set for roles, with what of it is not obeyed.
+{
+	my $rows = sub {
+		my ($dbname, $at, $what) = @_;
+		return $node->safe_psql($dbname, "SELECT object || ': ' || action FROM $at.ducto_setup() WHERE object LIKE '$what %' AND action NOT LIKE 'lets others %'");
+	};
+
+	is($rows->('one', 'public', 'schema'), 'schema public: has the API; PostgREST exposes it, unless its db-schemas say otherwise', 'in public');
+	like($rows->('two', 'api', 'schema'), qr/^schema api: has the API; the db-schemas of PostgREST must name it/, 'in a schema of its own');
+	$node->safe_psql('postgres', q{ALTER ROLE authenticator SET pgrst.db_schemas = 'api, graphql_public'});
+	is($rows->('two', 'api', 'schema'), 'schema api: has the API, and PostgREST exposes it', 'that PostgREST names');
+	is( $rows->('one', 'public', 'schema'),
+		q{schema public: has the API, but PostgREST does not expose it: add it to pgrst.db_schemas of authenticator, or move the API: SELECT ducto.set_schema('api')},
+		'in one that it does not name');
+	$node->safe_psql('one', q{ALTER ROLE authenticator IN DATABASE one SET pgrst.db_schemas = 'ducto,public'});
+	is($rows->('one', 'public', 'schema'),
+		"schema ducto: is exposed by PostgREST: take it out of pgrst.db_schemas of authenticator\nschema public: has the API, and PostgREST exposes it",
+		'nobody exposes the tables');
+	$node->safe_psql('one', 'ALTER ROLE authenticator RESET ALL; ALTER ROLE authenticator IN DATABASE one RESET ALL; CREATE SCHEMA extensions; '
+		  . q{SELECT ducto.set_schema('extensions')});
+	is($rows->('one', 'extensions', 'schema'), q{schema extensions: has the API, but Supabase does not expose it: SELECT ducto.set_schema('public')}, 'in extensions');
+	$node->safe_psql('one', q{SELECT ducto.set_schema('public'); DROP SCHEMA extensions});
+
+	is($rows->('one', 'public', 'setting'), '', 'nothing is set');
+	$node->safe_psql('one', q{
+		ALTER ROLE service_role SET ducto.rejections = 'htpp';
+		ALTER ROLE service_role IN DATABASE one SET ducto.reservation_ttl = '2h';
+		ALTER ROLE service_role IN DATABASE two SET ducto.reservation_ttl = '3h';
+		ALTER ROLE authenticated SET ducto.rejection = 'http';
+		ALTER ROLE authenticated SET statement_timeout = '8s';
+		ALTER DATABASE one SET ducto.require_idempotency_key = 'on'});
+	is( $rows->('one', 'public', 'setting'),
+		join("\n",
+			'setting ducto.rejection of role authenticated in every database: is http: there is no such setting',
+			'setting ducto.rejections of role service_role in every database: is htpp: it is not obeyed, as it must be return, raise, http or postgrest',
+			'setting ducto.require_idempotency_key of this database: is on',
+			'setting ducto.reservation_ttl of role service_role in this database: is 2h'),
+		'what is set is told, a typo included');
+	$node->safe_psql('one', 'ALTER ROLE service_role RESET ALL; ALTER ROLE service_role IN DATABASE one RESET ALL; '
+		  . 'ALTER ROLE service_role IN DATABASE two RESET ALL; ALTER ROLE authenticated RESET ALL; ALTER DATABASE one RESET ALL');
+
+	# The role that manages a project may set them once the library is loaded, or
+	# where it was granted that.
+	$node->safe_psql('postgres', 'ALTER ROLE dba CREATEROLE');
+	my $dba = Session->new($node, dbname => 'one', user => 'dba');
+	my $may = $dba->value(q{SELECT current_setting('server_version_num')::integer < 160000}) eq 't';
+
+	$node->safe_psql('postgres', 'GRANT service_role TO dba WITH ADMIN OPTION') unless $may;
+	$dba->run(q{ALTER ROLE service_role SET ducto.rejections = 'http'});
+	is($dba->sqlstate, '42501', 'an unknown setting is not for everybody to set');
+	$dba->run('SELECT FROM ducto_setup()');
+	$dba->run(q{ALTER ROLE service_role SET ducto.rejections = 'http'});
+	is($dba->sqlstate, '00000', 'after a call it is known');
+	$dba->quit;
+  SKIP:
+	{
+		skip 'GRANT SET ON PARAMETER is of PostgreSQL 15', 1 if $node->pg_version < 15;
+		$node->safe_psql('postgres', 'GRANT SET ON PARAMETER ducto.rejections TO dba');
+		$dba = Session->new($node, dbname => 'one', user => 'dba');
+		$dba->run(q{ALTER ROLE service_role SET ducto.rejections = 'raise'});
+		is($dba->sqlstate, '00000', 'so it is where that was granted');
+		$dba->quit;
+		$node->safe_psql('postgres', 'REVOKE SET ON PARAMETER ducto.rejections FROM dba');
+	}
+	$node->safe_psql('postgres', 'ALTER ROLE service_role RESET ALL');
+}
+
 # A dump has the grants, the trigger, and that it goes with the extension. The
 # users that a restore inserts get nothing.
 my $before = $node->safe_psql('one', 'SELECT count(*), sum(balance), sum(last_seq) FROM ducto.accounts');
