@@ -8,6 +8,7 @@
 
 #include "money.h"
 #include "plan.h"
+#include "query.h"
 
 /* An account's row; all zeros when there is none. */
 typedef struct Account
@@ -59,8 +60,6 @@ typedef struct AccountChange
 	int			entries;
 } AccountChange;
 
-extern void account_check_unclaimed(const pg_uuid_t *id);
-extern void account_stored(const pg_uuid_t *id);
 extern bool account_load(const pg_uuid_t *id, Account *acc, AccountLock lock);
 extern void account_require_user(const Account *acc);
 extern void account_read_user(const pg_uuid_t *user, Account *acc);
@@ -68,6 +67,7 @@ extern void account_check_user(const pg_uuid_t *user);
 extern void account_create(const pg_uuid_t *id, const char *kind);
 extern void account_write(Account *acc);
 
+extern bool account_update(KeptQuery *query, const pg_uuid_t *id, QueryArgs *args);
 extern bool account_after(const pg_uuid_t *id, Money debit, Account *after, AccountChange *change);
 extern bool account_try_charge(const pg_uuid_t *id, Money amount, Money floor, const pg_uuid_t *pricing,
 							   Account *after, AccountChange *change);

@@ -10,6 +10,7 @@
 
 #include "account.h"
 #include "allowance.h"
+#include "claim.h"
 #include "clock.h"
 #include "period.h"
 #include "pricing.h"
@@ -125,85 +126,29 @@ static KeptQuery account_undo_query = {
 };
 
 /*
- * An account whose row an operation under way has loaded and is going to
- * write. What a trigger of its statements did to that row would be lost.
+ * Read an account's row with a lock and claim it, and return how many there
+ * are.
  */
-typedef struct ClaimedAccount
+static uint64
+account_select_locked(const pg_uuid_t *id, AccountLock lock, QueryArgs *args)
 {
-	pg_uuid_t	id;
-	int			depth;			/* of the operation */
-	MemoryContextCallback forget;
-	struct ClaimedAccount *next;
-} ClaimedAccount;
+	uint64		found;
 
-static ClaimedAccount *claimed = NULL;
-
-/*
- * Forget a claim: its operation ended, one way or the other.
- */
-static void
-forget_claim(void *arg)
-{
-	ClaimedAccount **link = &claimed;
-
-	while (*link != NULL && *link != arg)
-		link = &(*link)->next;
-	if (*link != NULL)
-		*link = (*link)->next;
-}
-
-/*
- * account_check_unclaimed raises an error when an operation around this one is
- * going to write an account.
- */
-void
-account_check_unclaimed(const pg_uuid_t *id)
-{
-	for (ClaimedAccount *claim = claimed; claim != NULL; claim = claim->next)
-		if (claim->depth < query_depth() && memcmp(&claim->id, id, UUID_LEN) == 0)
-			ereport(ERROR,
-					(errcode(ERRCODE_OBJECT_IN_USE),
-					 errmsg("account %s is in the middle of an operation",
-							DatumGetCString(DirectFunctionCall1(uuid_out, UUIDPGetDatum(id)))),
-					 errdetail("A trigger on a table of ducto called another operation on the same account."),
-					 errhint("Let the trigger note what is to be done, and do it after the operation.")));
-}
-
-/*
- * Claim an account for the operation that runs, until it has stored it or
- * ends.
- */
-static void
-account_claim(const pg_uuid_t *id)
-{
-	ClaimedAccount *claim = palloc0(sizeof(ClaimedAccount));
-
-	claim->id = *id;
-	claim->depth = query_depth();
-	claim->forget.func = forget_claim;
-	claim->forget.arg = claim;
-	MemoryContextRegisterResetCallback(CurrentMemoryContext, &claim->forget);
-	claim->next = claimed;
-	claimed = claim;
-}
-
-/*
- * account_stored ends what is claimed of an account: its row is written for the
- * last time.
- */
-void
-account_stored(const pg_uuid_t *id)
-{
-	for (ClaimedAccount *claim = claimed; claim != NULL; claim = claim->next)
-		if (claim->depth == query_depth() && memcmp(&claim->id, id, UUID_LEN) == 0)
-			claim->depth = PG_INT32_MAX;
+	if (lock == ACCOUNT_SKIP_LOCKED && account_is_claimed(id))
+		return 0;
+	account_claim(id);
+	found = query_run(lock == ACCOUNT_WAIT ? &account_lock_query : &account_skip_locked_query, args, SPI_OK_SELECT);
+	if (found == 0)
+		account_unclaim(id);
+	return found;
 }
 
 /*
  * account_load reads an account's row, with the lock that is asked for, and
  * takes the operation's time: the clock after the lock, never before the
  * account's last operation. It returns false when there is no account or
- * another session has it locked and locked rows are to be skipped.
+ * another session has it locked and locked rows are to be skipped; one that an
+ * operation around this one works on counts as locked.
  */
 bool
 account_load(const pg_uuid_t *id, Account *acc, AccountLock lock)
@@ -211,14 +156,8 @@ account_load(const pg_uuid_t *id, Account *acc, AccountLock lock)
 	QueryArgs	args = {0};
 	uint64		found;
 
-	if (lock != ACCOUNT_READ)
-		account_check_unclaimed(id);
 	args_uuid(&args, id);
-	if (lock == ACCOUNT_READ)
-		found = query_read(&account_read_query, &args);
-	else
-		found = query_run(lock == ACCOUNT_WAIT ? &account_lock_query : &account_skip_locked_query,
-						  &args, SPI_OK_SELECT);
+	found = lock == ACCOUNT_READ ? query_read(&account_read_query, &args) : account_select_locked(id, lock, &args);
 
 	memset(acc, 0, sizeof(Account));
 	acc->id = *id;
@@ -227,8 +166,6 @@ account_load(const pg_uuid_t *id, Account *acc, AccountLock lock)
 	acc->now = clock_now();
 	if (found == 0)
 		return false;
-	if (lock != ACCOUNT_READ)
-		account_claim(id);
 
 	acc->exists = true;
 	acc->team = strcmp(row_text(0, 1), "team") == 0;
@@ -336,7 +273,21 @@ account_write(Account *acc)
 	args_int4(&args, acc->caps);
 	args_time(&args, acc->ended_until);
 	if (query_run(&account_write_query, &args, SPI_OK_UPDATE) != 1)
-		elog(ERROR, "account is gone");
+		row_missing("accounts");
+}
+
+/*
+ * account_update makes a guarded update of an account and claims it; false when
+ * it did nothing.
+ */
+bool
+account_update(KeptQuery *query, const pg_uuid_t *id, QueryArgs *args)
+{
+	account_claim(id);
+	if (query_run(query, args, SPI_OK_UPDATE_RETURNING) > 0)
+		return true;
+	account_unclaim(id);
+	return false;
 }
 
 /*
@@ -386,8 +337,7 @@ args_charge(QueryArgs *args, const pg_uuid_t *id, Money amount, Money floor, Tim
 static bool
 try_charge(KeptQuery *query, QueryArgs *args, const pg_uuid_t *id, Money amount, Account *after, AccountChange *change)
 {
-	account_check_unclaimed(id);
-	if (query_run(query, args, SPI_OK_UPDATE_RETURNING) == 0)
+	if (!account_update(query, id, args))
 		return false;
 	if (account_after(id, amount, after, change))
 		return true;
@@ -466,13 +416,12 @@ account_try_hold(const pg_uuid_t *id, Money amount, const Money *floor, int ttl_
 	TimestampTz now = clock_now();
 	bool		valid;
 
-	account_check_unclaimed(id);
 	args_uuid(&args, id);
 	args_money(&args, amount);
 	args_money(&args, floor != NULL ? *floor : 0);
 	args_time(&args, now);
 	args_time(&args, now + ttl_seconds * USECS_PER_SEC);
-	if (query_run(&account_hold_query, &args, SPI_OK_UPDATE_RETURNING) == 0)
+	if (!account_update(&account_hold_query, id, &args))
 		return false;
 	valid = account_after(id, 0, after, change);
 	after->held = row_money(0, HELD_COLUMN);
@@ -498,5 +447,5 @@ account_undo(const pg_uuid_t *id, const AccountChange *change)
 	args_money(&args, change->held);
 	args_int8(&args, change->entries);
 	if (query_run(&account_undo_query, &args, SPI_OK_UPDATE) != 1)
-		elog(ERROR, "account is gone");
+		row_missing("accounts");
 }

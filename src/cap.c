@@ -6,6 +6,7 @@
 
 #include "args.h"
 #include "cap.h"
+#include "claim.h"
 #include "keep.h"
 #include "ledger.h"
 #include "period.h"
@@ -144,7 +145,8 @@ cap_insert(Account *acc, const Cap *cap)
 	args_datum(&args, DateADTGetDatum(period));
 	args_int8(&args, before);
 	args_time(&args, acc->ended_until);
-	query_run(&cap_insert_query, &args, SPI_OK_INSERT);
+	if (query_run(&cap_insert_query, &args, SPI_OK_INSERT) != 1)
+		row_missing("spend_caps");
 	acc->caps++;
 }
 

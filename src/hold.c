@@ -4,6 +4,7 @@
  */
 #include "postgres.h"
 
+#include "claim.h"
 #include "clock.h"
 #include "hold.h"
 #include "query.h"
@@ -354,7 +355,7 @@ hold_update(const pg_uuid_t *account, const Hold *hold, TimestampTz now)
 		args_null(&args);
 	args_money(&args, hold->cap_held);
 	if (query_run(&hold_update_query, &args, SPI_OK_UPDATE) != 1)
-		elog(ERROR, "reservation is gone");
+		row_missing("reservations");
 }
 
 /*
@@ -430,7 +431,7 @@ hold_expire(const pg_uuid_t *account, Hold *hold)
 	args_uuid(&args, account);
 	args_uuid(&args, &hold->id);
 	if (query_run(&hold_expire_query, &args, SPI_OK_UPDATE) != 1)
-		elog(ERROR, "reservation is gone");
+		row_missing("reservations");
 	hold->state = HOLD_EXPIRED;
 	hold->remaining = 0;
 	hold->cap_held = 0;
@@ -519,13 +520,12 @@ hold_try_settle(const pg_uuid_t *user, const pg_uuid_t *id, Money amount, bool f
 	if (amount > hold->remaining)
 		return false;
 
-	account_check_unclaimed(user);
 	memset(&args, 0, sizeof(args));
 	args_uuid(&args, user);
 	args_money(&args, amount);
 	args_money(&args, freed);
 	args_time(&args, clock_now());
-	if (query_run(&hold_charge_query, &args, SPI_OK_UPDATE_RETURNING) == 0)
+	if (!account_update(&hold_charge_query, user, &args))
 		return false;
 	valid = account_after(user, amount, after, change);
 	change->held = -freed;
@@ -548,5 +548,5 @@ hold_reopen(const pg_uuid_t *user, const Hold *hold)
 	args_money(&args, hold->remaining);
 	args_money(&args, hold->cap_held);
 	if (query_run(&hold_reopen_query, &args, SPI_OK_UPDATE) != 1)
-		elog(ERROR, "reservation is gone");
+		row_missing("reservations");
 }

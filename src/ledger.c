@@ -7,6 +7,7 @@
 #include "commands/trigger.h"
 #include "utils/array.h"
 
+#include "claim.h"
 #include "ledger.h"
 #include "query.h"
 #include "uuidv7.h"
@@ -157,7 +158,7 @@ ledger_append(Account *acc, LedgerEntry *entry)
 	acc->balance = money_add(acc->balance, entry->amount, "the balance");
 	acc->last_seq++;
 	if (!ledger_insert(acc, entry))
-		elog(ERROR, "idempotency key \"%s\" is known", entry->idempotency_key);
+		row_missing("ledger");
 }
 
 /*
@@ -196,7 +197,8 @@ ledger_append_expiries(Account *acc, const Expiry *expiries, int n)
 	args_uuid_array(&args, grants, n);
 	args_time_array(&args, times, n);
 	args_int8(&args, xact_current());
-	query_run(&ledger_expiries_query, &args, SPI_OK_INSERT);
+	if (query_run(&ledger_expiries_query, &args, SPI_OK_INSERT) != n)
+		row_missing("ledger");
 }
 
 /*

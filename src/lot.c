@@ -5,6 +5,7 @@
  */
 #include "postgres.h"
 
+#include "claim.h"
 #include "lot.h"
 #include "query.h"
 
@@ -136,7 +137,8 @@ lot_insert(const pg_uuid_t *account, const pg_uuid_t *id, int64 seq, const char 
 	args_time(&args, expires_at);
 	args_time(&args, created_at);
 	args_bool(&args, remaining > 0);
-	query_run(&lot_insert_query, &args, SPI_OK_INSERT);
+	if (query_run(&lot_insert_query, &args, SPI_OK_INSERT) != 1)
+		row_missing("grants");
 }
 
 /*
@@ -245,7 +247,7 @@ lots_take(const pg_uuid_t *account, const BurnList *list)
 	args_uuid(&args, account);
 	args_burns(&args, list, true);
 	if (query_run(&lots_take_query, &args, SPI_OK_UPDATE) != list->n)
-		elog(ERROR, "grant is gone");
+		row_missing("grants");
 }
 
 /*
@@ -272,5 +274,5 @@ lots_give(const pg_uuid_t *account, const BurnList *list)
 	args_uuid(&args, account);
 	args_burns(&args, list, true);
 	if (query_run(&lots_give_query, &args, SPI_OK_UPDATE) != list->n)
-		elog(ERROR, "grant is gone");
+		row_missing("grants");
 }

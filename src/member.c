@@ -5,6 +5,7 @@
  */
 #include "postgres.h"
 
+#include "claim.h"
 #include "member.h"
 #include "period.h"
 #include "query.h"
@@ -141,7 +142,7 @@ member_apply(const Account *pool, const pg_uuid_t *user, Money spent, Money held
 	args_money(&args, spent);
 	args_money(&args, held);
 	if (query_run(&member_apply_query, &args, SPI_OK_UPDATE_RETURNING) != 1)
-		elog(ERROR, "member is gone");
+		row_missing("team_members");
 	return row_bool(0, 1);
 }
 
@@ -172,7 +173,8 @@ member_free(TupleTableSlot *slot, void *state)
 	args_uuid(&args, &pool->id);
 	args_datum(&args, slot->tts_values[0]);
 	args_datum(&args, slot->tts_values[1]);
-	query_run(&member_free_query, &args, SPI_OK_UPDATE);
+	if (query_run(&member_free_query, &args, SPI_OK_UPDATE) != 1)
+		row_missing("team_members");
 	query_end();
 }
 

@@ -6,6 +6,7 @@
 
 #include "args.h"
 #include "cap.h"
+#include "claim.h"
 #include "hold.h"
 #include "key.h"
 #include "member.h"
@@ -319,7 +320,7 @@ reserve_in_steps(ReserveRequest *request, Reserved *reserved)
 	ReserveTerms terms;
 	Rejection	rejection;
 
-	for (;;)
+	for (bool made = false;; made = true)
 	{
 		if (!reserve_lock(request, &acc))
 		{
@@ -347,6 +348,8 @@ reserve_in_steps(ReserveRequest *request, Reserved *reserved)
 			return reserve_rejected(request, &acc, terms.billing_mode, rejection, reserved);
 		if (acc.exists)
 			break;
+		if (made)
+			row_missing("accounts");
 		account_create(request->user, "user");
 	}
 
@@ -357,7 +360,7 @@ reserve_in_steps(ReserveRequest *request, Reserved *reserved)
 	account_expect(&acc, acc.now + request->ttl_seconds * USECS_PER_SEC);
 	account_store(&acc);
 	if (!reserve_book(request, &terms, &acc, reserved))
-		elog(ERROR, "idempotency key \"%s\" is known", request->key);
+		row_missing("reservations");
 	return ACCEPTED;
 }
 

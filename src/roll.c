@@ -12,6 +12,7 @@
 
 #include "allowance.h"
 #include "cap.h"
+#include "claim.h"
 #include "hold.h"
 #include "ledger.h"
 #include "lot.h"
@@ -337,7 +338,7 @@ roll_forward(Account *acc, int64 max_closed, RollTotals *totals)
 
 		totals->closed = holds_expire(&acc->id, acc->ended_until, all ? PG_INT64_MAX : max_closed, &left);
 		if (all && totals->closed != totals->ended)
-			elog(ERROR, "reservation is gone");
+			row_missing("reservations");
 		if (!left)
 			acc->ended_until = DT_NOBEGIN;
 		changed |= !left;
@@ -412,8 +413,11 @@ account_lock_team(const pg_uuid_t *id, Account *acc)
 void
 account_lock_or_create(const pg_uuid_t *id, Account *acc)
 {
-	while (!account_lock(id, acc))
-		account_create(id, "user");
+	if (account_lock(id, acc))
+		return;
+	account_create(id, "user");
+	if (!account_lock(id, acc))
+		row_missing("accounts");
 }
 
 /*
@@ -492,5 +496,4 @@ account_store(Account *acc)
 		roll_next_boundary(acc);
 	}
 	account_write(acc);
-	account_stored(&acc->id);
 }

@@ -9,6 +9,7 @@
 #include "utils/tuplestore.h"
 
 #include "args.h"
+#include "claim.h"
 #include "clock.h"
 #include "key.h"
 #include "member.h"
@@ -132,7 +133,8 @@ team_book(const TeamRequest *request)
 	account_create(&request->id, "team");
 	if (request->amount == 0)
 		return;
-	account_lock_team(&request->id, &pool);
+	if (!account_lock_team(&request->id, &pool))
+		row_missing("accounts");
 	ledger_append(&pool, &entry);
 	account_store(&pool);
 }
