@@ -76,6 +76,7 @@ my %writes = (
 	'ducto_rollup_rebuild'      => 'ducto_rollup_rebuild()',
 	'ducto_grant_access'        => "ducto_grant_access('app')",
 	'ducto_revoke_access'       => "ducto_revoke_access('app')",
+	'ducto_repair'              => "ducto_repair($alice)",
 	'ducto_setup'               => 'ducto_setup()');
 my @sweeps = qw(ducto_sweep_expired ducto_expire_reservations);
 
