@@ -3,9 +3,9 @@
 \set ada '\'5e770000-0000-4000-8000-000000000001\''
 \set poor '\'5e770000-0000-4000-8000-000000000002\''
 
-CREATE ROLE setting_backend;
-CREATE ROLE setting_other;
-SELECT ducto_grant_access('setting_backend'), ducto_grant_access('setting_other');
+CREATE ROLE regress_ducto_backend;
+CREATE ROLE regress_ducto_other;
+SELECT ducto_grant_access('regress_ducto_backend'), ducto_grant_access('regress_ducto_other');
 SELECT new_balance FROM ducto_add_credits(:ada, 1000, 'purchase');
 SELECT quote_ident(current_database()) AS here \gset
 
@@ -26,10 +26,10 @@ SELECT format('ducto_charge(%L, 1)', :poor) AS charge \gset
 
 -- What is set for a role is obeyed from the first call of a session that becomes this role. Nobody has loaded the library when it is set.
 \c -
-ALTER ROLE setting_backend SET ducto.rejections = 'http';
-ALTER ROLE setting_backend SET ducto.reservation_ttl = '2h';
+ALTER ROLE regress_ducto_backend SET ducto.rejections = 'http';
+ALTER ROLE regress_ducto_backend SET ducto.reservation_ttl = '2h';
 \c -
-SET ROLE setting_backend;
+SET ROLE regress_ducto_backend;
 SELECT public.setting_told(:'charge');
 SHOW ducto.rejections;
 SELECT round(extract(epoch FROM expires_at - clock_timestamp()) / 60) AS minutes FROM ducto_reserve(:ada, 1);
@@ -37,17 +37,17 @@ SELECT round(extract(epoch FROM expires_at - clock_timestamp()) / 60) AS minutes
 SELECT reservation_id AS hold FROM ducto_reserve(:ada, 1, ttl_seconds => 60) \gset
 SELECT round(extract(epoch FROM expires_at - clock_timestamp()) / 60) AS minutes FROM ducto_renew(:ada, :'hold');
 -- another role of the same session has nothing of it, the first one has it again, and SESSION AUTHORIZATION is a role too
-SET ROLE setting_other;
+SET ROLE regress_ducto_other;
 SELECT public.setting_told(:'charge');
 SELECT round(extract(epoch FROM expires_at - clock_timestamp()) / 60) AS minutes FROM ducto_reserve(:ada, 1);
 RESET ROLE;
 SELECT public.setting_told(:'charge');
-SET SESSION AUTHORIZATION setting_backend;
+SET SESSION AUTHORIZATION regress_ducto_backend;
 SELECT public.setting_told(:'charge');
 RESET SESSION AUTHORIZATION;
 -- and so has a function of the application that runs as its owner
 CREATE FUNCTION public.setting_wrapper(owner uuid) RETURNS text LANGUAGE plpgsql SECURITY DEFINER AS $$BEGIN RETURN (SELECT public.setting_told(format('public.ducto_charge(%L, 1)', owner))); END$$;
-SET ROLE setting_backend;
+SET ROLE regress_ducto_backend;
 SELECT public.setting_wrapper(:poor);
 
 -- The session's own word stands over it; what goes back to nothing does not.
@@ -72,41 +72,41 @@ CREATE FUNCTION pg_temp.now_told() RETURNS text LANGUAGE plpgsql AS $$
 DECLARE
 	told text;
 BEGIN
-	SET LOCAL ROLE setting_backend;
+	SET LOCAL ROLE regress_ducto_backend;
 	told := public.setting_told('ducto_charge(''5e770000-0000-4000-8000-000000000002'', 1)');
 	RESET ROLE;
 	RETURN told;
 END $$;
 SELECT pg_temp.now_told() AS role;
-ALTER ROLE setting_backend IN DATABASE :here SET ducto.rejections = 'raise';
+ALTER ROLE regress_ducto_backend IN DATABASE :here SET ducto.rejections = 'raise';
 SELECT pg_temp.now_told() AS role_in_database;
-ALTER ROLE setting_backend IN DATABASE :here SET ducto.rejections = 'return';
+ALTER ROLE regress_ducto_backend IN DATABASE :here SET ducto.rejections = 'return';
 SELECT pg_temp.now_told() AS role_in_database;
-ALTER ROLE setting_backend IN DATABASE :here RESET ducto.rejections;
-ALTER ROLE setting_backend RESET ducto.rejections;
+ALTER ROLE regress_ducto_backend IN DATABASE :here RESET ducto.rejections;
+ALTER ROLE regress_ducto_backend RESET ducto.rejections;
 ALTER DATABASE :here SET ducto.rejections = 'raise';
 SELECT pg_temp.now_told() AS database;
-ALTER ROLE setting_backend SET ducto.rejections = 'http';
+ALTER ROLE regress_ducto_backend SET ducto.rejections = 'http';
 SELECT pg_temp.now_told() AS role_over_database;
-ALTER ROLE setting_backend RESET ducto.rejections;
+ALTER ROLE regress_ducto_backend RESET ducto.rejections;
 ALTER DATABASE :here RESET ducto.rejections;
 SELECT pg_temp.now_told() AS nothing;
 
 -- A word that is none is told once a session, and is not obeyed.
 \c -
-ALTER ROLE setting_backend SET ducto.rejections = 'htpp';
-ALTER ROLE setting_backend SET ducto.reservation_ttl = '2 hours or so';
+ALTER ROLE regress_ducto_backend SET ducto.rejections = 'htpp';
+ALTER ROLE regress_ducto_backend SET ducto.reservation_ttl = '2 hours or so';
 \c -
-SET ROLE setting_backend;
+SET ROLE regress_ducto_backend;
 SELECT public.setting_told(:'charge');
 SELECT public.setting_told(:'charge');
 SELECT round(extract(epoch FROM expires_at - clock_timestamp()) / 60) AS minutes FROM ducto_reserve(:ada, 1);
 RESET ROLE;
-ALTER ROLE setting_backend RESET ALL;
+ALTER ROLE regress_ducto_backend RESET ALL;
 -- once the library is loaded, it cannot be set
 \set VERBOSITY sqlstate
-ALTER ROLE setting_backend SET ducto.rejections = 'htpp';
-ALTER ROLE setting_backend SET ducto.reservation_ttl = '40d';
+ALTER ROLE regress_ducto_backend SET ducto.rejections = 'htpp';
+ALTER ROLE regress_ducto_backend SET ducto.reservation_ttl = '40d';
 \set VERBOSITY default
 
 -- As an exception that PostgREST makes a response of: the body is in MESSAGE, the status in DETAIL.
@@ -143,7 +143,7 @@ COMMIT;
 SELECT left(public.setting_told(:'charge'), 27) AS after_it;
 
 -- A caller chooses by a header: for the function that the request is for, and that the role may call.
-CREATE FUNCTION pg_temp.with_headers(headers text, caller text = 'setting_backend', path text = '/rpc/ducto_charge') RETURNS text LANGUAGE plpgsql AS $$
+CREATE FUNCTION pg_temp.with_headers(headers text, caller text = 'regress_ducto_backend', path text = '/rpc/ducto_charge') RETURNS text LANGUAGE plpgsql AS $$
 DECLARE
 	told text;
 BEGIN
@@ -153,13 +153,13 @@ BEGIN
 	RETURN told;
 END $$;
 GRANT EXECUTE ON FUNCTION public.setting_wrapper(uuid) TO PUBLIC;
-CREATE ROLE setting_nobody;
+CREATE ROLE regress_ducto_nobody;
 SELECT headers, pg_temp.with_headers(headers) FROM unnest(ARRAY['{"x-ducto-rejections": "http"}', '{"accept": "*/*", "x-ducto-rejections": "RAISE"}', '{"x-ducto-rejections": "return"}', '{"x-ducto-rejections": "nonsense"}',
 	'{"x-ducto-rejections": ["http"]}', '{"x": {"x-ducto-rejections": "http"}}', '["x-ducto-rejections", "http"]', '{"x-ducto-rejections": ', '{}', '']) headers;
 SELECT pg_temp.with_headers('{"x-ducto-rejections": "http"}', path => '') AS no_path, pg_temp.with_headers('{"x-ducto-rejections": "http"}', path => '/rpc/buy') AS another_path,
-	pg_temp.with_headers('{"x-ducto-rejections": "http"}', 'setting_nobody') AS who_may_not;
+	pg_temp.with_headers('{"x-ducto-rejections": "http"}', 'regress_ducto_nobody') AS who_may_not;
 -- it stands over what is set for the role, also when PostgREST has passed that on, and not over what the session or a function says
-ALTER ROLE setting_backend SET ducto.rejections = 'http';
+ALTER ROLE regress_ducto_backend SET ducto.rejections = 'http';
 SELECT pg_temp.with_headers('{}') AS the_role, pg_temp.with_headers('{"x-ducto-rejections": "return"}') AS the_header;
 BEGIN;
 SET LOCAL ducto.rejections = 'http';
@@ -167,13 +167,13 @@ SELECT pg_temp.with_headers('{}') AS passed_on, pg_temp.with_headers('{"x-ducto-
 SET LOCAL ducto.rejections = 'raise';
 SELECT pg_temp.with_headers('{"x-ducto-rejections": "return"}') AS the_session;
 COMMIT;
-SELECT pg_temp.with_headers('{}', 'setting_other') AS another_role;
+SELECT pg_temp.with_headers('{}', 'regress_ducto_other') AS another_role;
 RESET ALL;
 
 -- Where a role must give keys, what books credits is an error without one. A hold books nothing.
-ALTER ROLE setting_backend RESET ALL;
-ALTER ROLE setting_backend SET ducto.require_idempotency_key = on;
-ALTER ROLE setting_backend SET ducto.reservation_ttl = '180min';
+ALTER ROLE regress_ducto_backend RESET ALL;
+ALTER ROLE regress_ducto_backend SET ducto.require_idempotency_key = on;
+ALTER ROLE regress_ducto_backend SET ducto.reservation_ttl = '180min';
 SELECT team_id AS team FROM ducto_create_team('keys') \gset
 SELECT error FROM ducto_add_team_member(:'team', :ada);
 SELECT error FROM ducto_set_active_pricing('{"models": {"_default": "1"}}');
@@ -181,10 +181,10 @@ SELECT transaction_id AS tx2 FROM ducto_charge(:ada, 10) \gset
 SELECT reservation_id AS hold1 FROM ducto_reserve(:ada, 10) \gset
 SELECT reservation_id AS hold2 FROM ducto_reserve(:ada, 10) \gset
 CREATE TEMP TABLE keyed (n serial, call text);
-GRANT SELECT ON keyed TO setting_backend;
+GRANT SELECT ON keyed TO regress_ducto_backend;
 INSERT INTO keyed (call) VALUES (format('ducto_add_credits(%L, 1KEY)', :ada)), (format('ducto_charge(%L, 1KEY)', :ada)), (format('ducto_charge_usage(%L, ''{}''KEY)', :ada)), (format('ducto_refund(%LKEY)', :'tx2')),
 	(format('ducto_deduct(%L, %L, 1KEY)', :ada, :'hold1')), (format('ducto_charge_usage(%L, ''{}'', %LKEY)', :ada, :'hold2')), (format('ducto_add_team_credits(%L, 1KEY)', :'team')), (format('ducto_deduct_team(%L, %L, 1KEY)', :'team', :ada));
-SET ROLE setting_backend;
+SET ROLE regress_ducto_backend;
 SELECT n, split_part(call, '(', 1) AS function, public.setting_told(replace(call, 'KEY', '')) AS without_a_key FROM keyed ORDER BY n;
 SELECT n, split_part(call, '(', 1) AS function, public.setting_told(replace(call, 'KEY', format(', idempotency_key => ''key-%s''', n))) AS with_one FROM keyed ORDER BY n;
 SELECT * FROM ducto_charge(:ada, 1);
@@ -203,5 +203,5 @@ RESET ducto.require_idempotency_key;
 SELECT * FROM ducto_verify();
 DROP FUNCTION public.setting_wrapper(uuid);
 DROP FUNCTION public.setting_told(text);
-DROP OWNED BY setting_backend, setting_other, setting_nobody;
-DROP ROLE setting_backend, setting_other, setting_nobody;
+DROP OWNED BY regress_ducto_backend, regress_ducto_other, regress_ducto_nobody;
+DROP ROLE regress_ducto_backend, regress_ducto_other, regress_ducto_nobody;

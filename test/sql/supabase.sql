@@ -1,5 +1,11 @@
 -- supabase: what Supabase's roles may call, what PostgREST makes of it, and what end users see
 
+-- It makes roles of Supabase's names and drops them. Where the cluster has one of these already it leaves them alone, and all is well.
+SELECT count(*) > 0 AS taken FROM pg_catalog.pg_roles WHERE rolname IN ('anon', 'authenticated', 'service_role') \gset
+\if :taken
+\quit
+\endif
+
 \set ada '\'5ba5e000-0000-4000-8000-00000000000a\''
 \set bob '\'5ba5e000-0000-4000-8000-00000000000b\''
 \set eve '\'5ba5e000-0000-4000-8000-00000000000e\''

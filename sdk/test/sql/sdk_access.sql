@@ -1,4 +1,11 @@
 -- Who may call the functions: as on Supabase, where default privileges grant by name.
+
+-- It makes roles of Supabase's names and drops them. Where the cluster has one of these already it leaves them alone, and all is well.
+SELECT count(*) > 0 AS taken FROM pg_catalog.pg_roles WHERE rolname IN ('anon', 'authenticated', 'service_role') \gset
+\if :taken
+\quit
+\endif
+
 SET client_min_messages = warning;
 DROP EXTENSION IF EXISTS ducto CASCADE;
 CREATE ROLE anon NOLOGIN;
