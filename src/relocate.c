@@ -1,6 +1,6 @@
 /*
  * relocate.c
- *		Moving the API to another schema. ALTER EXTENSION … SET SCHEMA cannot: it
+ *		Moving the API to another schema. ALTER EXTENSION ... SET SCHEMA cannot: it
  *		wants all objects of an extension in one schema, and the tables have
  *		theirs.
  */
