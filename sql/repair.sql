@@ -149,5 +149,6 @@ $$;
 REVOKE ALL ON FUNCTION @extschema@.ducto_repair(uuid, boolean) FROM PUBLIC;
 COMMENT ON FUNCTION @extschema@.ducto_repair(uuid, boolean) IS
 'Makes figures of an account anew that follow from its ledger, grants and reservations, where ducto_verify finds them wrong: balance, held and the like on the account''s row, what remains of grants, the counters of caps and members. It never touches an entry of the ledger.
-account_id: a user''s or a team''s. dry_run: do all of it and take it back; false = keep it.
+account_id: a user''s or a team''s.
+dry_run: do all of it and take it back; false = keep it.
 Locks the account. Returns a row for each figure, mended or not, and none when there is nothing to mend. What is not mended needs a person: see "When ducto_verify finds something" in the operations page. Rejections: none. Errors: 22004, 25006 (in a read-only transaction).';
