@@ -174,7 +174,7 @@ AS $$
 			AND c LIKE 'pgrst.db\_schemas=%'
 		ORDER BY s.setdatabase DESC LIMIT 1
 	)
-	SELECT format('schema %I', n.nspname), CASE
+	SELECT 'schema ' || n.nspname, CASE
 		WHEN n.nspname = ANY (e.schemas) THEN 'has the API, and PostgREST exposes it'
 		WHEN e.schemas IS NOT NULL THEN format('has the API, but PostgREST does not expose it: add it to pgrst.db_schemas of'
 			' authenticator, or move the API: SELECT ducto.set_schema(%L)', e.schemas[1])
