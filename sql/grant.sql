@@ -15,7 +15,9 @@ CREATE TABLE ducto.grants (
 ) WITH (fillfactor = 80);
 
 CREATE INDEX grants_burn_order ON ducto.grants (account_id, priority, expires_at, seq) WHERE live;
-CREATE INDEX grants_due ON ducto.grants (expires_at, account_id) WHERE live;
+CREATE INDEX grants_expiry ON ducto.grants (account_id, expires_at, seq) WHERE live;
+-- An expression, so that it serves the sweep alone: it has the grants of all accounts.
+CREATE INDEX grants_due ON ducto.grants ((expires_at AT TIME ZONE 'UTC'), account_id) WHERE live;
 ALTER TABLE ducto.grants ENABLE ROW LEVEL SECURITY;
 SELECT pg_catalog.pg_extension_config_dump('ducto.grants', '');
 

@@ -200,7 +200,7 @@ caps_refund(const Account *acc, const CapChange *refunded, TimestampTz debited_a
  * Free what holds held against the caps of a model, or of all: a row of
  * caps_due_query.
  */
-static void
+static bool
 caps_free(TupleTableSlot *slot, void *state)
 {
 	const Account *acc = state;
@@ -213,6 +213,7 @@ caps_free(TupleTableSlot *slot, void *state)
 	args_datum(&args, slot->tts_values[1]);
 	query_run(&caps_free_query, &args, SPI_OK_UPDATE);
 	query_end();
+	return true;
 }
 
 /*

@@ -388,7 +388,7 @@ typedef struct DueHoldTarget
 /*
  * Give a row of holds_due_query to its reader.
  */
-static void
+static bool
 read_due_hold(TupleTableSlot *slot, void *state)
 {
 	DueHoldTarget *target = state;
@@ -399,7 +399,7 @@ read_due_hold(TupleTableSlot *slot, void *state)
 	hold.expires_at = DatumGetTimestampTz(slot->tts_values[1]);
 	hold.skip_allowance = DatumGetBool(slot->tts_values[2]);
 	hold.cap_held = money_from_datum(slot->tts_values[3]);
-	target->reader(&hold, target->state);
+	return target->reader(&hold, target->state);
 }
 
 /*

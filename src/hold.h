@@ -55,8 +55,8 @@ typedef struct DueHold
 	Money		cap_held;
 } DueHold;
 
-/* Receives due holds one by one. */
-typedef void (*DueHoldReader) (const DueHold *hold, void *state);
+/* Receives due holds one by one; false: no more are wanted. */
+typedef bool (*DueHoldReader) (const DueHold *hold, void *state);
 
 /* What of a hold was admitted on the allowance. */
 static inline Money

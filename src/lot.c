@@ -9,19 +9,18 @@
 #include "lot.h"
 #include "query.h"
 
-/*
- * Grants past their time with something left. Conditions on expires_at are
- * written so that grants_due cannot serve them: it has all accounts' grants.
- */
+#define LOT_COLUMNS "id, seq, remaining, expires_at"
+
+/* Grants past their time with something left. */
 static KeptQuery lots_due_query = {
-	.sql = "SELECT id, remaining, expires_at FROM ducto.grants"
-	" WHERE account_id = $1 AND live AND (expires_at <= $2) IS TRUE ORDER BY expires_at, seq",
+	.sql = "SELECT " LOT_COLUMNS " FROM ducto.grants"
+	" WHERE account_id = $1 AND live AND expires_at <= $2 ORDER BY expires_at, seq",
 	.types = {UUIDOID, TIMESTAMPTZOID}
 };
 
 static KeptQuery lots_next_query = {
-	.sql = "SELECT coalesce(min(greatest(expires_at, $2)), 'infinity') FROM ducto.grants"
-	" WHERE account_id = $1 AND live AND (expires_at > $2) IS TRUE",
+	.sql = "SELECT coalesce(min(expires_at), 'infinity') FROM ducto.grants"
+	" WHERE account_id = $1 AND live AND expires_at > $2",
 	.types = {UUIDOID, TIMESTAMPTZOID}
 };
 
@@ -41,50 +40,82 @@ static KeptQuery lot_burn_query = {
 	.types = {UUIDOID, NUMERICOID}
 };
 
-/* As many grants as it takes; those past their time, which holds keep, come first. */
-static KeptQuery lots_burn_query = {
-	.sql = "WITH ordered AS (SELECT id, remaining, sum(remaining) OVER"
-	"  (ORDER BY expires_at > $3, priority, expires_at, seq) - remaining AS before"
-	"  FROM ducto.grants WHERE account_id = $1 AND live)"
-	" UPDATE ducto.grants g SET remaining = g.remaining - least(o.remaining, $2 - o.before),"
-	"  live = o.remaining > $2 - o.before"
-	" FROM ordered o WHERE g.account_id = $1 AND g.id = o.id AND o.before < $2"
-	" RETURNING g.id, least(o.remaining, $2 - o.before), o.before",
-	.types = {UUIDOID, NUMERICOID, TIMESTAMPTZOID}
+/* Read up to where the amount is covered. */
+static KeptQuery lots_in_order_query = {
+	.sql = "SELECT " LOT_COLUMNS " FROM ducto.grants WHERE account_id = $1 AND live ORDER BY priority, expires_at, seq",
+	.types = {UUIDOID}
 };
 
-static KeptQuery lots_take_query = {
-	.sql = "UPDATE ducto.grants g SET remaining = g.remaining - t.amount, live = g.remaining > t.amount"
-	" FROM unnest($2, $3) AS t(id, amount) WHERE g.account_id = $1 AND g.id = t.id",
-	.types = {UUIDOID, UUIDARRAYOID, NUMERICARRAYOID}
-};
-
-static KeptQuery lots_find_query = {
-	.sql = "SELECT g.id, g.remaining, g.expires_at FROM unnest($2) WITH ORDINALITY AS t(id, position)"
-	" JOIN ducto.grants g ON g.account_id = $1 AND g.id = t.id ORDER BY t.position",
-	.types = {UUIDOID, UUIDARRAYOID}
-};
-
-static KeptQuery lots_give_query = {
-	.sql = "UPDATE ducto.grants g SET remaining = g.remaining + t.amount, live = true"
-	" FROM unnest($2, $3) AS t(id, amount) WHERE g.account_id = $1 AND g.id = t.id",
-	.types = {UUIDOID, UUIDARRAYOID, NUMERICARRAYOID}
+static KeptQuery lots_late_query = {
+	.sql = "SELECT " LOT_COLUMNS " FROM ducto.grants WHERE account_id = $1 AND live AND expires_at <= $2"
+	" ORDER BY priority, expires_at, seq",
+	.types = {UUIDOID, TIMESTAMPTZOID}
 };
 
 /*
- * Read the lots that a query returned.
+ * One by one, by the key: a join with a list of ids could be planned as one
+ * that compares each with each.
  */
-static int
-lots_from_rows(uint64 n, Lot **lots)
+static KeptQuery lot_take_query = {
+	.sql = "UPDATE ducto.grants SET remaining = remaining - $3, live = remaining > $3 WHERE account_id = $1 AND id = $2",
+	.types = {UUIDOID, UUIDOID, NUMERICOID}
+};
+
+static KeptQuery lot_give_query = {
+	.sql = "UPDATE ducto.grants SET remaining = remaining + $3, live = true WHERE account_id = $1 AND id = $2",
+	.types = {UUIDOID, UUIDOID, NUMERICOID}
+};
+
+/* All up to one in the order in which they expire: a range of the index. */
+static KeptQuery lots_expire_query = {
+	.sql = "UPDATE ducto.grants SET remaining = 0.0000, live = false"
+	" WHERE account_id = $1 AND live AND (expires_at, seq) <= ($2, $3)",
+	.types = {UUIDOID, TIMESTAMPTZOID, INT8OID}
+};
+
+/* OFFSET 0: each id is looked up by the key, and not the account's grants read for each. */
+static KeptQuery lots_times_query = {
+	.sql = "SELECT g.expires_at FROM unnest($2) WITH ORDINALITY AS t(id, position), LATERAL"
+	" (SELECT expires_at FROM ducto.grants WHERE account_id = $1 AND id = t.id OFFSET 0) g ORDER BY t.position",
+	.types = {UUIDOID, UUIDARRAYOID}
+};
+
+/* Lots that are being read. */
+typedef struct LotArray
 {
-	*lots = palloc(sizeof(Lot) * Max(n, 1));
-	for (uint64 i = 0; i < n; i++)
+	int			n;
+	int			max;
+	Lot		   *lots;
+} LotArray;
+
+/*
+ * Read a row of LOT_COLUMNS.
+ */
+static void
+lot_from_slot(TupleTableSlot *slot, Lot *lot)
+{
+	slot_getallattrs(slot);
+	lot->id = *DatumGetUUIDP(slot->tts_values[0]);
+	lot->seq = DatumGetInt64(slot->tts_values[1]);
+	lot->remaining = money_from_datum(slot->tts_values[2]);
+	lot->expires_at = DatumGetTimestampTz(slot->tts_values[3]);
+}
+
+/*
+ * Append a row of lots_due_query.
+ */
+static bool
+append_lot(TupleTableSlot *slot, void *state)
+{
+	LotArray   *array = state;
+
+	if (array->n == array->max)
 	{
-		(*lots)[i].id = row_uuid(i, 1);
-		(*lots)[i].remaining = row_money(i, 2);
-		(*lots)[i].expires_at = row_time(i, 3);
+		array->max *= 2;
+		array->lots = repalloc_huge(array->lots, sizeof(Lot) * array->max);
 	}
-	return (int) n;
+	lot_from_slot(slot, &array->lots[array->n++]);
+	return true;
 }
 
 /*
@@ -94,12 +125,15 @@ lots_from_rows(uint64 n, Lot **lots)
 int
 lots_due(const pg_uuid_t *account, TimestampTz now, bool read_only, Lot **lots)
 {
+	LotArray	array = {.max = 8};
 	QueryArgs	args = {0};
 
+	array.lots = palloc(sizeof(Lot) * array.max);
 	args_uuid(&args, account);
 	args_time(&args, now);
-	return lots_from_rows(read_only ? query_read(&lots_due_query, &args) :
-						  query_run(&lots_due_query, &args, SPI_OK_SELECT), lots);
+	query_each(&lots_due_query, &args, read_only, append_lot, &array);
+	*lots = array.lots;
+	return array.n;
 }
 
 /*
@@ -160,80 +194,91 @@ lot_burn_first(const pg_uuid_t *account, Money amount, BurnList *burned)
 	return true;
 }
 
-/* A burn and what was burned before it, to restore the order. */
-typedef struct OrderedBurn
+/* An amount that is being taken. */
+typedef struct Burning
 {
-	Burn		burn;
-	Money		before;
-} OrderedBurn;
+	Money		left;
+	TimestampTz after;			/* of the grants that expire later */
+	int			max;
+	BurnList   *burned;
+} Burning;
 
 /*
- * Compare burns by their order.
+ * Take from a grant, the next in burn order, what is left or what it has.
  */
-static int
-burn_compare(const void *a, const void *b)
+static bool
+burn_lot(TupleTableSlot *slot, void *state)
 {
-	Money		x = ((const OrderedBurn *) a)->before;
-	Money		y = ((const OrderedBurn *) b)->before;
+	Burning    *burning = state;
+	BurnList   *burned = burning->burned;
+	Lot			lot;
 
-	return (x > y) - (x < y);
+	lot_from_slot(slot, &lot);
+	if (lot.expires_at <= burning->after)
+		return true;
+	if (burned->n == burning->max)
+	{
+		burning->max *= 2;
+		burned->burns = repalloc_huge(burned->burns, sizeof(Burn) * burning->max);
+	}
+	burned->burns[burned->n].grant = lot.id;
+	burned->burns[burned->n].amount = Min(lot.remaining, burning->left);
+	burning->left -= burned->burns[burned->n].amount;
+	burned->n++;
+	return burning->left > 0;
 }
 
 /*
  * lots_burn takes an amount from the grants of an account in burn order and
- * tells what it took from which. The account knows that they have as much.
+ * tells what it took from which; those past their time, which holds keep, come
+ * first. The account knows that they have as much.
  */
 void
 lots_burn(const pg_uuid_t *account, Money amount, TimestampTz now, bool late, BurnList *burned)
 {
+	Burning		burning = {.left = amount, .after = DT_NOBEGIN, .max = 8, .burned = burned};
 	QueryArgs	args = {0};
-	OrderedBurn *ordered;
-	Money		total = 0;
 
 	burned->n = 0;
 	if (amount == 0 || (!late && lot_burn_first(account, amount, burned)))
 		return;
 
+	burned->burns = palloc(sizeof(Burn) * burning.max);
 	args_uuid(&args, account);
-	args_money(&args, amount);
-	args_time(&args, now);
-	burned->n = (int) query_run(&lots_burn_query, &args, SPI_OK_UPDATE_RETURNING);
-	ordered = palloc(sizeof(OrderedBurn) * Max(burned->n, 1));
-	for (int i = 0; i < burned->n; i++)
+	if (late)
 	{
-		ordered[i].burn.grant = row_uuid(i, 1);
-		ordered[i].burn.amount = row_money(i, 2);
-		ordered[i].before = row_money(i, 3);
-		total += ordered[i].burn.amount;
+		QueryArgs	late_args = args;
+
+		args_time(&late_args, now);
+		query_each(&lots_late_query, &late_args, false, burn_lot, &burning);
+		burning.after = now;
 	}
-	if (total != amount)
+	if (burning.left > 0)
+		query_each(&lots_in_order_query, &args, false, burn_lot, &burning);
+	if (burning.left > 0)
 		ereport(ERROR,
 				(errcode(ERRCODE_DATA_CORRUPTED),
 				 errmsg("the grants of an account do not sum to its expiring credit"),
 				 errhint("Run ducto_verify.")));
-	qsort(ordered, burned->n, sizeof(OrderedBurn), burn_compare);
-	burned->burns = palloc(sizeof(Burn) * burned->n);
-	for (int i = 0; i < burned->n; i++)
-		burned->burns[i] = ordered[i].burn;
+	lots_take(account, burned);
 }
 
 /*
- * Append the ids and the amounts of a list as arrays.
+ * Change what remains of the grants of a list by a query.
  */
 static void
-args_burns(QueryArgs *args, const BurnList *list, bool amounts)
+lots_change(KeptQuery *query, const pg_uuid_t *account, const BurnList *list)
 {
-	pg_uuid_t  *ids = palloc(sizeof(pg_uuid_t) * Max(list->n, 1));
-	Money	   *values = palloc(sizeof(Money) * Max(list->n, 1));
-
 	for (int i = 0; i < list->n; i++)
 	{
-		ids[i] = list->burns[i].grant;
-		values[i] = list->burns[i].amount;
+		QueryArgs	args = {0};
+
+		args_uuid(&args, account);
+		args_uuid(&args, &list->burns[i].grant);
+		args_money(&args, list->burns[i].amount);
+		if (query_run(query, &args, SPI_OK_UPDATE) != 1)
+			row_missing("grants");
 	}
-	args_uuid_array(args, ids, list->n);
-	if (amounts)
-		args_money_array(args, values, list->n);
 }
 
 /*
@@ -242,25 +287,7 @@ args_burns(QueryArgs *args, const BurnList *list, bool amounts)
 void
 lots_take(const pg_uuid_t *account, const BurnList *list)
 {
-	QueryArgs	args = {0};
-
-	args_uuid(&args, account);
-	args_burns(&args, list, true);
-	if (query_run(&lots_take_query, &args, SPI_OK_UPDATE) != list->n)
-		row_missing("grants");
-}
-
-/*
- * lots_find reads given grants, in the list's order.
- */
-int
-lots_find(const pg_uuid_t *account, const BurnList *list, Lot **lots)
-{
-	QueryArgs	args = {0};
-
-	args_uuid(&args, account);
-	args_burns(&args, list, false);
-	return lots_from_rows(query_run(&lots_find_query, &args, SPI_OK_SELECT), lots);
+	lots_change(&lot_take_query, account, list);
 }
 
 /*
@@ -269,10 +296,44 @@ lots_find(const pg_uuid_t *account, const BurnList *list, Lot **lots)
 void
 lots_give(const pg_uuid_t *account, const BurnList *list)
 {
+	lots_change(&lot_give_query, account, list);
+}
+
+/*
+ * lots_expire takes all that remains of the first n grants of an account that
+ * are past their time; last is the last of them.
+ */
+void
+lots_expire(const pg_uuid_t *account, const Lot *last, int n)
+{
 	QueryArgs	args = {0};
 
 	args_uuid(&args, account);
-	args_burns(&args, list, true);
-	if (query_run(&lots_give_query, &args, SPI_OK_UPDATE) != list->n)
+	args_time(&args, last->expires_at);
+	args_int8(&args, last->seq);
+	if (query_run(&lots_expire_query, &args, SPI_OK_UPDATE) != n)
 		row_missing("grants");
+}
+
+/*
+ * lots_times tells when the grants of a list expire.
+ */
+TimestampTz *
+lots_times(const pg_uuid_t *account, const BurnList *list)
+{
+	TimestampTz *times = palloc(sizeof(TimestampTz) * Max(list->n, 1));
+	pg_uuid_t  *ids = palloc(sizeof(pg_uuid_t) * Max(list->n, 1));
+	QueryArgs	args = {0};
+
+	if (list->n == 0)
+		return times;
+	for (int i = 0; i < list->n; i++)
+		ids[i] = list->burns[i].grant;
+	args_uuid(&args, account);
+	args_uuid_array(&args, ids, list->n);
+	if (query_run(&lots_times_query, &args, SPI_OK_SELECT) != list->n)
+		row_missing("grants");
+	for (int i = 0; i < list->n; i++)
+		times[i] = row_time(i, 1);
+	return times;
 }

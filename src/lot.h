@@ -11,6 +11,7 @@
 typedef struct Lot
 {
 	pg_uuid_t	id;
+	int64		seq;
 	Money		remaining;
 	TimestampTz expires_at;
 } Lot;
@@ -36,7 +37,8 @@ extern void lot_insert(const pg_uuid_t *account, const pg_uuid_t *id, int64 seq,
 extern void lots_burn(const pg_uuid_t *account, Money amount, TimestampTz now, bool late,
 					  BurnList *burned);
 extern void lots_take(const pg_uuid_t *account, const BurnList *list);
-extern int	lots_find(const pg_uuid_t *account, const BurnList *list, Lot **lots);
 extern void lots_give(const pg_uuid_t *account, const BurnList *list);
+extern void lots_expire(const pg_uuid_t *account, const Lot *last, int n);
+extern TimestampTz *lots_times(const pg_uuid_t *account, const BurnList *list);
 
 #endif

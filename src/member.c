@@ -162,7 +162,7 @@ member_refund(const Account *pool, const pg_uuid_t *user, Money amount, Timestam
 /*
  * Free what holds of a member held: a row of members_due_query.
  */
-static void
+static bool
 member_free(TupleTableSlot *slot, void *state)
 {
 	const Account *pool = state;
@@ -176,6 +176,7 @@ member_free(TupleTableSlot *slot, void *state)
 	if (query_run(&member_free_query, &args, SPI_OK_UPDATE) != 1)
 		row_missing("team_members");
 	query_end();
+	return true;
 }
 
 /*

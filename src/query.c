@@ -318,11 +318,11 @@ row_receive(TupleTableSlot *slot, DestReceiver *self)
 {
 	RowReceiver *receiver = (RowReceiver *) self;
 	MemoryContext previous = MemoryContextSwitchTo(receiver->context);
+	bool		more = receiver->reader(slot, receiver->state);
 
-	receiver->reader(slot, receiver->state);
 	MemoryContextSwitchTo(previous);
 	MemoryContextReset(receiver->context);
-	return true;
+	return more;
 }
 
 /*
@@ -343,8 +343,9 @@ row_shutdown(DestReceiver *self)
 
 /*
  * query_each executes a SELECT, in the snapshot of the calling statement or
- * with a fresh one, and calls a function with each row. What that allocates is
- * gone after the row; for queries of its own it must connect to SPI anew.
+ * with a fresh one, and calls a function with each row until it has enough.
+ * What that allocates is gone after the row; for queries of its own it must
+ * connect to SPI anew.
  */
 uint64
 query_each(KeptQuery *query, QueryArgs *args, bool read_only, RowReader reader, void *state)

@@ -36,8 +36,8 @@ typedef struct KeptQueryArgs
 	char		nulls[QUERY_MAX_ARGS];
 } QueryArgs;
 
-/* Receives the rows of a SELECT one by one. */
-typedef void (*RowReader) (TupleTableSlot *slot, void *state);
+/* Receives the rows of a SELECT one by one; false: no more are wanted. */
+typedef bool (*RowReader) (TupleTableSlot *slot, void *state);
 
 extern void query_begin(void);
 extern void query_end(void);

@@ -158,45 +158,43 @@ refund_origin(const LedgerRecord *debit, Money refunded, Money amount, BurnList 
 
 /*
  * Keep of a list what can go back to its grant: one that has expired since
- * gets nothing, and debt eats first.
+ * gets nothing, and debt eats first. It tells when those that are kept expire.
  */
-static void
+static TimestampTz *
 refund_restorable(const Account *acc, Money amount, BurnList *origin)
 {
 	Money		room = Max(acc->balance + amount, 0) - acc->expiring;
-	Lot		   *lots;
+	TimestampTz *times = lots_times(&acc->id, origin);
 	int			kept = 0;
 
-	lots_find(&acc->id, origin, &lots);
 	for (int i = 0; i < origin->n; i++)
 	{
 		Burn		burn = origin->burns[i];
 
-		if (lots[i].expires_at <= acc->now)
+		if (times[i] <= acc->now)
 			continue;
 		burn.amount = Min(burn.amount, room);
 		if (burn.amount <= 0)
 			break;
 		room -= burn.amount;
+		times[kept] = times[i];
 		origin->burns[kept++] = burn;
 	}
 	origin->n = kept;
+	return times;
 }
 
 /*
- * Give credit back to grants of a locked account.
+ * Give credit back to grants of a locked account, which expire at given times.
  */
 static void
-refund_restore(Account *acc, const BurnList *list)
+refund_restore(Account *acc, const BurnList *list, const TimestampTz *times)
 {
-	Lot		   *lots;
-
 	lots_give(&acc->id, list);
-	lots_find(&acc->id, list, &lots);
 	for (int i = 0; i < list->n; i++)
 	{
 		acc->expiring += list->burns[i].amount;
-		acc->next_boundary = Min(acc->next_boundary, lots[i].expires_at);
+		acc->next_boundary = Min(acc->next_boundary, times[i]);
 	}
 }
 
@@ -208,6 +206,7 @@ refund_book(Account *acc, const RefundRequest *request, const LedgerRecord *debi
 			const RefundParts *refunded, const RefundParts *back, LedgerEntry *entry)
 {
 	CapChange	change = {0};
+	TimestampTz *times;
 
 	memset(entry, 0, sizeof(LedgerEntry));
 	entry->actor = debit->has_actor ? &debit->actor : NULL;
@@ -219,11 +218,9 @@ refund_book(Account *acc, const RefundRequest *request, const LedgerRecord *debi
 	entry->reference = request->transaction;
 	entry->metadata = request->metadata;
 	refund_origin(debit, refunded->credits, back->credits, &entry->burned);
-	if (entry->burned.n > 0)
-		refund_restorable(acc, back->credits, &entry->burned);
+	times = refund_restorable(acc, back->credits, &entry->burned);
 	ledger_append(acc, entry);
-	if (entry->burned.n > 0)
-		refund_restore(acc, &entry->burned);
+	refund_restore(acc, &entry->burned, times);
 	allowance_restore(acc, back->allowance, debit->created_at);
 	change.model = debit->model;
 	change.spent = back->credits;

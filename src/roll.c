@@ -21,6 +21,9 @@
 #include "roll.h"
 #include "uuid.h"
 
+/* Expiries that are booked by one statement. */
+#define EXPIRY_BATCH	10000
+
 /*
  * One call closes as many reservations. What an account holds is exact
  * whatever their number; rows that are left open are closed by later calls.
@@ -50,7 +53,7 @@ typedef struct Roll
 static KeptQuery next_boundary_query = {
 	.sql = "SELECT least((SELECT min(expires_at) FROM ducto.reservations"
 	"  WHERE account_id = $1 AND state = 'open' AND expires_at > $3),"
-	" (SELECT min(greatest(expires_at, $2)) FROM ducto.grants WHERE account_id = $1 AND live AND (expires_at > $2) IS TRUE),"
+	" (SELECT min(expires_at) FROM ducto.grants WHERE account_id = $1 AND live AND expires_at > $2),"
 	" 'infinity')",
 	.types = {UUIDOID, TIMESTAMPTZOID, TIMESTAMPTZOID}
 };
@@ -163,7 +166,7 @@ roll_play_until(Roll *roll, TimestampTz hold_ends)
 /*
  * Play the end of a hold: a row of holds_due.
  */
-static void
+static bool
 roll_play_hold(const DueHold *hold, void *state)
 {
 	Roll	   *roll = state;
@@ -173,6 +176,7 @@ roll_play_hold(const DueHold *hold, void *state)
 	roll_release(roll, hold->expires_at);
 	roll->nholds++;
 	roll->last_hold = hold->expires_at;
+	return true;
 }
 
 /*
@@ -214,27 +218,23 @@ roll_play(Roll *roll, Account *acc, bool read_only)
 }
 
 /*
- * Sum the expiries of each grant: one may expire in parts.
+ * Take what a roll expired from the grants: all that remains of the first
+ * ones, and a part of the next.
  */
 static void
-roll_taken(const Roll *roll, BurnList *taken)
+roll_take_lots(const Roll *roll)
 {
-	taken->n = 0;
-	taken->burns = palloc(sizeof(Burn) * Max(roll->nexpiries, 1));
-	for (int i = 0; i < roll->nexpiries; i++)
-	{
-		const Expiry *expiry = &roll->expiries[i];
-		Burn	   *last = taken->n > 0 ? &taken->burns[taken->n - 1] : NULL;
+	BurnList	part = {.n = 1, .burns = palloc0(sizeof(Burn))};
 
-		if (last != NULL && memcmp(&last->grant, &expiry->grant, UUID_LEN) == 0)
-			last->amount += expiry->amount;
-		else
-		{
-			taken->burns[taken->n].grant = expiry->grant;
-			taken->burns[taken->n].amount = expiry->amount;
-			taken->n++;
-		}
-	}
+	if (roll->first_late > 0)
+		lots_expire(&roll->acc->id, &roll->lots[roll->first_late - 1], roll->first_late);
+	if (roll->first_late == roll->nlots)
+		return;
+	part.burns->grant = roll->lots[roll->first_late].id;
+	for (int i = roll->nexpiries - 1; i >= 0 && memcmp(&roll->expiries[i].grant, &part.burns->grant, UUID_LEN) == 0; i--)
+		part.burns->amount += roll->expiries[i].amount;
+	if (part.burns->amount > 0)
+		lots_take(&roll->acc->id, &part);
 }
 
 /*
@@ -244,7 +244,8 @@ roll_taken(const Roll *roll, BurnList *taken)
 static void
 roll_book_expiries(const Roll *roll, Account *acc)
 {
-	BurnList	taken;
+	MemoryContext batch;
+	MemoryContext previous;
 
 	if (roll->nexpiries == 0)
 		return;
@@ -253,9 +254,16 @@ roll_book_expiries(const Roll *roll, Account *acc)
 		acc->balance += roll->expiries[i].amount;
 		acc->expiring += roll->expiries[i].amount;
 	}
-	roll_taken(roll, &taken);
-	lots_take(&acc->id, &taken);
-	ledger_append_expiries(acc, roll->expiries, roll->nexpiries);
+	roll_take_lots(roll);
+	batch = AllocSetContextCreate(CurrentMemoryContext, "ducto expiries", ALLOCSET_DEFAULT_SIZES);
+	previous = MemoryContextSwitchTo(batch);
+	for (int i = 0; i < roll->nexpiries; i += EXPIRY_BATCH)
+	{
+		ledger_append_expiries(acc, roll->expiries + i, Min(EXPIRY_BATCH, roll->nexpiries - i));
+		MemoryContextReset(batch);
+	}
+	MemoryContextSwitchTo(previous);
+	MemoryContextDelete(batch);
 }
 
 /*

@@ -353,7 +353,7 @@ typedef struct EntryTarget
 /*
  * Give a row of ledger_query to its reader.
  */
-static void
+static bool
 read_entry(TupleTableSlot *slot, void *state)
 {
 	EntryTarget *target = state;
@@ -374,6 +374,7 @@ read_entry(TupleTableSlot *slot, void *state)
 	entry.created_at = DatumGetTimestampTz(slot->tts_values[3]);
 	entry.xact = DatumGetInt64(slot->tts_values[4]);
 	target->reader(&entry, target->state);
+	return true;
 }
 
 /*

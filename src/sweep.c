@@ -25,9 +25,12 @@ PG_FUNCTION_INFO_V1(ducto_due_accounts);
 PG_FUNCTION_INFO_V1(ducto_sweep_accounts);
 PG_FUNCTION_INFO_V1(ducto_sweep);
 
+/* As the index grants_due has it. */
+#define GRANT_IS_DUE "live AND expires_at AT TIME ZONE 'UTC' <= $1 AT TIME ZONE 'UTC'"
+
 /* Accounts with something due, in the order of their ids. */
 static KeptQuery due_grants_query = {
-	.sql = "SELECT DISTINCT account_id FROM ducto.grants WHERE live AND expires_at <= $1 ORDER BY account_id",
+	.sql = "SELECT DISTINCT account_id FROM ducto.grants WHERE " GRANT_IS_DUE " ORDER BY account_id",
 	.types = {TIMESTAMPTZOID},
 	.whole = true
 };
@@ -40,7 +43,7 @@ static KeptQuery due_holds_query = {
 };
 
 static KeptQuery due_query = {
-	.sql = "SELECT account_id FROM ducto.grants WHERE live AND expires_at <= $1"
+	.sql = "SELECT account_id FROM ducto.grants WHERE " GRANT_IS_DUE
 	" UNION SELECT account_id FROM ducto.reservations WHERE state = 'open' AND expires_at <= $1"
 	" ORDER BY account_id",
 	.types = {TIMESTAMPTZOID},
