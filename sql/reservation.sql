@@ -307,5 +307,6 @@ COMMENT ON FUNCTION @extschema@.ducto_expire_reservations(integer) IS
 'Closes reservations that are past their time, the first first. Balances never depend on it: it only tidies up.
 max_rows: how many at most, 1 or more; NULL = all.
 Locks the accounts in the order of their ids and skips those that are locked.
+One that fails is left out with a warning that names it and the reason.
 Returns how many it closed.
 Errors: 22023.';

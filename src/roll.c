@@ -25,15 +25,17 @@
 #define EXPIRY_BATCH	10000
 
 /*
- * One call closes as many reservations. What an account holds is exact
- * whatever their number; rows that are left open are closed by later calls.
+ * What an operation books before it does its own work: everything that expired,
+ * and as many reservations are closed. What an account holds is exact whatever
+ * their number; those that are left open are closed by later calls.
  */
-#define CLOSED_AT_ONCE	1000
+static const RollLimits operation_limits = {.closed = 1000, .expiries = PG_INT64_MAX};
 
 /* What is due on an account, and what becomes of it. */
 typedef struct Roll
 {
 	Account    *acc;
+	TimestampTz clock;			/* of what is being played */
 	TimestampTz turn;			/* the next month begins: its allowance relieves the holds */
 	int			nallowances;	/* of the plan since the account's last operation */
 	int			next_allowance;
@@ -45,6 +47,7 @@ typedef struct Roll
 	int			first_late;		/* lots from here to nlate are late */
 	int			nlate;
 	Money		late;			/* their sum */
+	int64		limit;			/* of the expiries */
 	int			nexpiries;
 	int			max_expiries;
 	Expiry	   *expiries;
@@ -59,10 +62,19 @@ static KeptQuery next_boundary_query = {
 };
 
 /*
- * Expire an amount of a grant at a time.
+ * Tell whether no more may expire.
+ */
+static bool
+roll_is_full(const Roll *roll)
+{
+	return roll->nexpiries >= roll->limit;
+}
+
+/*
+ * Expire an amount of a grant.
  */
 static void
-roll_expire(Roll *roll, Lot *lot, Money amount, TimestampTz at)
+roll_expire(Roll *roll, Lot *lot, Money amount)
 {
 	Expiry	   *expiry;
 
@@ -74,7 +86,7 @@ roll_expire(Roll *roll, Lot *lot, Money amount, TimestampTz at)
 	expiry = &roll->expiries[roll->nexpiries++];
 	expiry->grant = lot->id;
 	expiry->amount = amount;
-	expiry->effective_at = at;
+	expiry->effective_at = roll->clock;
 	lot->remaining -= amount;
 	roll->late -= amount;
 	roll->acc->balance -= amount;
@@ -91,12 +103,13 @@ roll_release(Roll *roll, TimestampTz at)
 	Money		rest = roll->acc->balance - roll->late;
 	Money		kept = Min(roll->late, Max(account_need(roll->acc, at) - rest, 0));
 
-	while (roll->late > kept)
+	roll->clock = at;
+	while (roll->late > kept && !roll_is_full(roll))
 	{
 		Lot		   *lot = &roll->lots[roll->first_late];
 
 		if (lot->remaining > 0)
-			roll_expire(roll, lot, Min(lot->remaining, roll->late - kept), at);
+			roll_expire(roll, lot, Min(lot->remaining, roll->late - kept));
 		if (lot->remaining == 0)
 			roll->first_late++;
 	}
@@ -149,7 +162,7 @@ roll_play_until(Roll *roll, TimestampTz hold_ends)
 {
 	TimestampTz at;
 
-	while ((at = roll_next(roll)) <= hold_ends && at != DT_NOEND)
+	while (!roll_is_full(roll) && (at = roll_next(roll)) <= hold_ends && at != DT_NOEND)
 	{
 		if (roll->next_allowance < roll->nallowances && at == roll->allowances[roll->next_allowance].since)
 			roll->acc->plan.free_allowance = roll->allowances[roll->next_allowance++].amount;
@@ -164,7 +177,8 @@ roll_play_until(Roll *roll, TimestampTz hold_ends)
 }
 
 /*
- * Play the end of a hold: a row of holds_due.
+ * Play the end of a hold: a row of holds_due. Those that end at the moment at
+ * which the roll stops end as well.
  */
 static bool
 roll_play_hold(const DueHold *hold, void *state)
@@ -172,6 +186,8 @@ roll_play_hold(const DueHold *hold, void *state)
 	Roll	   *roll = state;
 
 	roll_play_until(roll, hold->expires_at);
+	if (roll_is_full(roll) && hold->expires_at > roll->clock)
+		return false;
 	roll_end_hold(roll->acc, hold);
 	roll_release(roll, hold->expires_at);
 	roll->nholds++;
@@ -184,10 +200,11 @@ roll_play_hold(const DueHold *hold, void *state)
  * operation are late.
  */
 static void
-roll_load(Roll *roll, Account *acc, bool read_only)
+roll_load(Roll *roll, Account *acc, int64 limit, bool read_only)
 {
 	memset(roll, 0, sizeof(Roll));
 	roll->acc = acc;
+	roll->limit = limit;
 	roll->turn = roll_month_turn(acc);
 	roll->nlots = lots_due(&acc->id, acc->now, read_only, &roll->lots);
 	roll->max_expiries = roll->nlots + 1;
@@ -201,20 +218,27 @@ roll_load(Roll *roll, Account *acc, bool read_only)
 /*
  * Play what is due on an account in the order of time, under the allowance
  * that was in force then. Another plan counts from the operation that gave it.
+ * When the limit is reached the account's clock stops there: what is due in
+ * that moment still is taken up with what is late, the rest is not yet played.
  */
 static void
-roll_play(Roll *roll, Account *acc, bool read_only)
+roll_play(Roll *roll, Account *acc, int64 limit, bool read_only)
 {
 	Money		allowance_now = acc->plan.free_allowance;
 
-	roll_load(roll, acc, read_only);
+	roll_load(roll, acc, limit, read_only);
 	if (roll->nallowances > 0)
 		acc->plan.free_allowance = roll->allowances[roll->next_allowance++].amount;
+	if (roll->late > 0)
+		roll_release(roll, acc->updated_at);
 	holds_due(acc, acc->now, read_only, roll_play_hold, roll);
 	roll_play_until(roll, DT_NOEND);
 	acc->plan.free_allowance = allowance_now;
-	roll_release(roll, acc->now);
-	acc->late = roll->late > 0;
+	if (roll_is_full(roll))
+		acc->now = Max(roll->clock, acc->updated_at);
+	else
+		roll_release(roll, acc->now);
+	acc->late = roll->late > 0 || roll_next(roll) != DT_NOEND;
 }
 
 /*
@@ -282,16 +306,16 @@ roll_next_boundary(Account *acc)
 }
 
 /*
- * Tell how much a roll expired.
+ * Count what a roll did.
  */
-static Money
-roll_expired(const Roll *roll)
+static void
+roll_count(const Roll *roll, RollTotals *totals)
 {
-	Money		expired = 0;
-
+	totals->ended = roll->nholds;
+	totals->expiries = roll->nexpiries;
+	totals->left = roll_is_full(roll);
 	for (int i = 0; i < roll->nexpiries; i++)
-		expired += roll->expiries[i].amount;
-	return expired;
+		totals->expired += roll->expiries[i].amount;
 }
 
 /*
@@ -299,13 +323,12 @@ roll_expired(const Roll *roll)
  * and the reservations that ended. False: there was nothing to book.
  */
 static bool
-roll_book_due(Account *acc, RollTotals *totals)
+roll_book_due(Account *acc, int64 limit, RollTotals *totals)
 {
 	Roll		roll;
 
-	roll_play(&roll, acc, false);
-	totals->ended = roll.nholds;
-	totals->expired = roll_expired(&roll);
+	roll_play(&roll, acc, limit, false);
+	roll_count(&roll, totals);
 	if (roll.nholds == 0 && roll.nexpiries == 0 && acc->late)
 		return false;
 
@@ -331,24 +354,25 @@ roll_has_ended(const Account *acc)
 /*
  * Roll a locked account forward and book it. The row is written here, because
  * the operation may yet be rejected. All holds past their time end; of their
- * reservations the first are closed, max_closed at most.
+ * reservations the first are closed, up to the limit.
  */
 static void
-roll_forward(Account *acc, int64 max_closed, RollTotals *totals)
+roll_forward(Account *acc, const RollLimits *limits, RollTotals *totals)
 {
 	bool		had_ended = roll_has_ended(acc);
-	bool		changed = acc->next_boundary <= acc->now && roll_book_due(acc, totals);
+	bool		changed = acc->next_boundary <= acc->now && roll_book_due(acc, limits->expiries, totals);
 
 	if (roll_has_ended(acc))
 	{
-		bool		all = !had_ended && totals->ended <= max_closed;
+		bool		all = !had_ended && totals->ended <= limits->closed;
 		bool		left;
 
-		totals->closed = holds_expire(&acc->id, acc->ended_until, all ? PG_INT64_MAX : max_closed, &left);
+		totals->closed = holds_expire(&acc->id, acc->ended_until, all ? PG_INT64_MAX : limits->closed, &left);
 		if (all && totals->closed != totals->ended)
 			row_missing("reservations");
 		if (!left)
 			acc->ended_until = DT_NOBEGIN;
+		totals->left |= left;
 		changed |= !left;
 	}
 	if (changed)
@@ -359,11 +383,11 @@ roll_forward(Account *acc, int64 max_closed, RollTotals *totals)
  * Roll an account that was just locked forward, where there is a reason to.
  */
 static void
-roll_locked(Account *acc, int64 max_closed, RollTotals *totals)
+roll_locked(Account *acc, const RollLimits *limits, RollTotals *totals)
 {
 	memset(totals, 0, sizeof(RollTotals));
 	if (acc->next_boundary <= acc->now || roll_has_ended(acc))
-		roll_forward(acc, max_closed, totals);
+		roll_forward(acc, limits, totals);
 }
 
 /*
@@ -377,7 +401,7 @@ account_lock_any(const pg_uuid_t *id, Account *acc)
 
 	if (!account_load(id, acc, ACCOUNT_WAIT))
 		return false;
-	roll_locked(acc, CLOSED_AT_ONCE, &totals);
+	roll_locked(acc, &operation_limits, &totals);
 	return true;
 }
 
@@ -429,18 +453,18 @@ account_lock_or_create(const pg_uuid_t *id, Account *acc)
 }
 
 /*
- * account_sweep rolls an account forward, closing at most max_closed
- * reservations, unless another session has it locked. It returns false then.
+ * account_sweep rolls an account forward, within limits, unless another
+ * session has it locked. It returns false then.
  */
 bool
-account_sweep(const pg_uuid_t *id, int64 max_closed, RollTotals *totals)
+account_sweep(const pg_uuid_t *id, const RollLimits *limits, RollTotals *totals)
 {
 	Account		acc;
 
 	memset(totals, 0, sizeof(RollTotals));
 	if (!account_load(id, &acc, ACCOUNT_SKIP_LOCKED))
 		return false;
-	roll_locked(&acc, max_closed, totals);
+	roll_locked(&acc, limits, totals);
 	return true;
 }
 
@@ -461,9 +485,8 @@ account_project(const pg_uuid_t *id, Account *acc, TimestampTz until, RollTotals
 		acc->now = until;
 	if (acc->next_boundary > acc->now)
 		return true;
-	roll_play(&roll, acc, true);
-	totals->ended = roll.nholds;
-	totals->expired = roll_expired(&roll);
+	roll_play(&roll, acc, PG_INT64_MAX, true);
+	roll_count(&roll, totals);
 	return true;
 }
 
@@ -495,7 +518,7 @@ account_store(Account *acc)
 	{
 		Roll		roll;
 
-		roll_load(&roll, acc, false);
+		roll_load(&roll, acc, PG_INT64_MAX, false);
 		while (roll.nlate < roll.nlots)
 			roll.late += roll.lots[roll.nlate++].remaining;
 		roll_release(&roll, acc->now);
