@@ -25,6 +25,8 @@ PG_CFLAGS = -Wall -Wextra -Wno-unused-parameter -Wno-sign-compare
 # the output must not be the top level, where sql/NAME.sql is source.
 REGRESS = $(sort $(patsubst test/sql/%.sql,%,$(wildcard test/sql/*.sql)))
 REGRESS_OPTS = --inputdir=test --outputdir=test/results --load-extension=ducto
+# The tests drop a database of the name that they use, so it is one of ducto's.
+USE_MODULE_DB = 1
 ENCODING = UTF8
 ISOLATION = $(sort $(patsubst test/specs/%.spec,%,$(wildcard test/specs/*.spec)))
 ISOLATION_OPTS = --inputdir=test --load-extension=ducto
@@ -44,7 +46,7 @@ $(SDK_SQL): $(SDK_PARTS)
 
 # The tests of the second extension, before those of the first.
 SDK_REGRESS = $(sort $(patsubst sdk/test/sql/%.sql,%,$(wildcard sdk/test/sql/*.sql)))
-SDK_REGRESS_OPTS = --inputdir=sdk/test --outputdir=sdk/test/results
+SDK_REGRESS_OPTS = --inputdir=sdk/test --outputdir=sdk/test/results --dbname=$(CONTRIB_TESTDB)_sdk
 installcheck: sdk-installcheck
 sdk-installcheck:
 	$(pg_regress_installcheck) $(SDK_REGRESS_OPTS) $(SDK_REGRESS)

@@ -50,6 +50,10 @@ foreach my $file (sort(glob('test/sql/*.sql sdk/test/sql/*.sql test/specs/*.spec
 is(misdeeds('CREATE ROLE app; DROP ROLE app; ALTER SYSTEM SET a = 1; CREATE ROLE regress_ducto_a;'),
 	"CREATE ROLE app\nDROP ROLE app\nALTER SYSTEM SET\nROLE regress_ducto_a is left", 'what would be seen');
 
+my @databases = `make -s -n installcheck` =~ /--dbname=(\S+)/g;
+is_deeply([ grep { !/_ducto(?:_sdk)?$/ } @databases ], [], 'the databases that are dropped first have names of their own');
+is(scalar @databases, 3, 'three of them');
+
 # cluster gives what databases share, but for databases.
 my @shared = qw(pg_authid pg_auth_members pg_db_role_setting pg_tablespace pg_shdescription pg_shseclabel);
 push @shared, '(SELECT datname, datdba, datacl, datconnlimit, datallowconn FROM pg_database)';
