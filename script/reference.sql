@@ -10,7 +10,7 @@ CREATE TEMPORARY TABLE heading AS
 SELECT * FROM (VALUES
 	(1, 'Balances', 'add_credits|get_balance|list_grants|balance_at'),
 	(2, 'The credit lifecycle', 'reserve|deduct|release|renew|charge|can_afford|refund'),
-	(3, 'History and audit', 'list_transactions|list_usage_events|verify'),
+	(3, 'History and audit', 'list_transactions|list_usage_events|verify|repair|chain_head'),
 	(4, 'Plans, allowances, features', 'set_user_plan|get_user_plan|check_allowance|increment_usage_window|check_feature'),
 	(5, 'Spend caps', 'set_spend_cap|remove_spend_cap|list_spend_caps|check_spend_cap'),
 	(6, 'Pricing', '\w*pricing\w*|price|reserve_usage|charge_usage|expr_value'),

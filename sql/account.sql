@@ -18,6 +18,7 @@ CREATE TABLE ducto.accounts (
 	caps integer NOT NULL DEFAULT 0,
 	plain boolean NOT NULL DEFAULT true,
 	ended_until timestamptz,
+	chain_head bytea,
 	created_at timestamptz NOT NULL,
 	updated_at timestamptz NOT NULL,
 	CONSTRAINT accounts_pkey PRIMARY KEY (id)
@@ -44,6 +45,7 @@ COMMENT ON COLUMN ducto.accounts.promised IS 'The part of held that the allowanc
 COMMENT ON COLUMN ducto.accounts.caps IS 'How many spend caps there are.';
 COMMENT ON COLUMN ducto.accounts.plain IS 'Whether it is a user''s account without plan and caps, whose reservations credits alone pay.';
 COMMENT ON COLUMN ducto.accounts.ended_until IS 'Reservations that are still open and expire no later than this have ended: held, caps and members do not count them any more, and they are being closed. NULL = there are none.';
+COMMENT ON COLUMN ducto.accounts.chain_head IS 'The digest of the last ledger entry that has one.';
 COMMENT ON COLUMN ducto.accounts.created_at IS 'When the account was made.';
 COMMENT ON COLUMN ducto.accounts.updated_at IS 'The account''s own clock: never before its last operation.';
 

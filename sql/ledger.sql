@@ -25,11 +25,13 @@ CREATE TABLE ducto.ledger (
 	burned_amounts numeric[],
 	lifetime_purchased numeric,
 	expires_at timestamptz,
+	priority integer,
 	pricing jsonb,
 	metadata jsonb NOT NULL DEFAULT '{}',
 	created_at timestamptz NOT NULL,
 	effective_at timestamptz NOT NULL,
 	xact bigint NOT NULL DEFAULT ducto.ledger_xact(),
+	digest bytea,
 	CONSTRAINT ledger_pkey PRIMARY KEY (account_id, seq)
 );
 
@@ -61,11 +63,13 @@ COMMENT ON COLUMN ducto.ledger.burned_grants IS 'The grants that a debit took cr
 COMMENT ON COLUMN ducto.ledger.burned_amounts IS 'How much of each of burned_grants.';
 COMMENT ON COLUMN ducto.ledger.lifetime_purchased IS 'For added credit: the account''s lifetime_purchased with it.';
 COMMENT ON COLUMN ducto.ledger.expires_at IS 'For added credit: when it expires.';
+COMMENT ON COLUMN ducto.ledger.priority IS 'For credit that expires: its grant''s priority.';
 COMMENT ON COLUMN ducto.ledger.pricing IS 'How the amount was priced: version, plan_id, usage and the parts of the price.';
 COMMENT ON COLUMN ducto.ledger.metadata IS 'The caller''s JSON object.';
 COMMENT ON COLUMN ducto.ledger.created_at IS 'When it was booked; never decreases in seq.';
 COMMENT ON COLUMN ducto.ledger.effective_at IS 'From when on it counts: created_at, but for an expiry the moment from which the credit was not spendable.';
 COMMENT ON COLUMN ducto.ledger.xact IS 'The number of the transaction that booked it: a tag of the cluster and the transaction''s id.';
+COMMENT ON COLUMN ducto.ledger.digest IS 'The SHA-256 of the digest before it (32 zeros where there is none), ducto.entry_digest of this entry, its id, seq, created_at, and effective_at where that is another; NULL where ducto.ledger_chain was off.';
 
 CREATE FUNCTION ducto.ledger_refuse_change() RETURNS trigger
 LANGUAGE c SECURITY DEFINER SET search_path = pg_catalog, pg_temp

@@ -33,15 +33,19 @@ COMMENT ON FUNCTION ducto.last_xact_here() IS 'Returns the highest number that a
 CREATE FUNCTION ducto.verify_entries(lowest uuid, highest uuid) RETURNS SETOF @extschema@.ducto_discrepancy
 LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS $$
+DECLARE
+	chain_is_on CONSTANT boolean := coalesce(current_setting('ducto.ledger_chain', true)::boolean, false);
 BEGIN
 	-- What the account's row says of its ledger is what the ledger says. An entry needs an account.
 	RETURN QUERY
 	WITH sums AS MATERIALIZED (
 		SELECT coalesce(a.id, l.account_id) AS account_id, a.balance, a.last_seq, a.lifetime_purchased,
-			coalesce(l.amount, 0) AS amount, coalesce(l.last, 0) AS last, coalesce(l.purchased, 0) AS purchased
+			coalesce(l.amount, 0) AS amount, coalesce(l.last, 0) AS last, coalesce(l.purchased, 0) AS purchased,
+			l.digests, l.last - l.chained + 1 AS expected_digests
 		FROM (SELECT * FROM ducto.accounts WHERE id BETWEEN lowest AND highest) a
 		FULL JOIN (SELECT account_id, sum(amount) AS amount, max(seq) AS last,
-				sum(amount) FILTER (WHERE type = 'purchase') AS purchased
+				sum(amount) FILTER (WHERE type = 'purchase') AS purchased,
+				count(digest) AS digests, min(seq) FILTER (WHERE digest IS NOT NULL) AS chained
 			FROM ducto.ledger WHERE account_id BETWEEN lowest AND highest GROUP BY account_id) l ON l.account_id = a.id
 	)
 	SELECT account_id, 'balance', amount::text, balance::text FROM sums WHERE balance IS DISTINCT FROM amount
@@ -49,7 +53,11 @@ BEGIN
 	SELECT account_id, 'last_seq', last::text, last_seq::text FROM sums WHERE last_seq IS DISTINCT FROM last
 	UNION ALL
 	SELECT account_id, 'lifetime_purchased', purchased::text, lifetime_purchased::text
-	FROM sums WHERE lifetime_purchased IS DISTINCT FROM purchased;
+	FROM sums WHERE lifetime_purchased IS DISTINCT FROM purchased
+	UNION ALL
+	-- Where digests are on, every entry after the first that has one has one, too.
+	SELECT account_id, 'digests', expected_digests::text, digests::text
+	FROM sums WHERE chain_is_on AND digests <> expected_digests;
 
 	-- Each entry follows from the one before: no gap, the balance moves by the amount, no time goes back.
 	RETURN QUERY
@@ -75,6 +83,27 @@ BEGIN
 	UNION ALL
 	SELECT account_id, 'effective_at ' || seq, 'not before ' || effective_before, effective_at::text
 	FROM broken WHERE effective_at < effective_before;
+
+	-- Each digest is that of the entry and of the digest before it; the account knows the last one.
+	RETURN QUERY
+	WITH entries AS (
+		SELECT account_id, seq, digest, ducto.entry_digest(l) || uuid_send(id) || int8send(seq) || timestamptz_send(created_at)
+			|| CASE WHEN effective_at <> created_at THEN timestamptz_send(effective_at) ELSE '' END AS own
+		FROM ducto.ledger l WHERE account_id BETWEEN lowest AND highest AND digest IS NOT NULL
+		OFFSET 0
+	), links AS MATERIALIZED (
+		SELECT * FROM (
+			SELECT account_id, seq, digest, lead(seq) OVER chain IS NULL AS is_last,
+				sha256(coalesce(lag(digest) OVER chain, decode(repeat('00', 32), 'hex')) || own) AS expected
+			FROM entries WINDOW chain AS (PARTITION BY account_id ORDER BY seq)) l
+		WHERE is_last OR digest <> expected
+	)
+	SELECT account_id, 'digest ' || seq, encode(expected, 'hex'), encode(digest, 'hex') FROM links WHERE digest <> expected
+	UNION ALL
+	SELECT coalesce(a.id, l.account_id), 'chain_head', encode(l.digest, 'hex'), encode(a.chain_head, 'hex')
+	FROM (SELECT id, chain_head FROM ducto.accounts WHERE id BETWEEN lowest AND highest AND chain_head IS NOT NULL) a
+	FULL JOIN (SELECT account_id, digest FROM links WHERE is_last) l ON l.account_id = a.id
+	WHERE a.chain_head IS DISTINCT FROM l.digest;
 
 	-- No more is refunded of a debit than it took.
 	RETURN QUERY

@@ -104,6 +104,7 @@ credit_book(Account *acc, const CreditRequest *request, LedgerEntry *entry)
 	entry->is_credit = true;
 	entry->lifetime_purchased = acc->lifetime_purchased;
 	entry->expires_at = request->expires_at;
+	entry->priority = request->priority;
 	ledger_append(acc, entry);
 
 	if (expires)

@@ -6,6 +6,7 @@
 #include "utils/timestamp.h"
 #include "utils/uuid.h"
 
+#include "chain.h"
 #include "money.h"
 #include "plan.h"
 #include "query.h"
@@ -34,6 +35,9 @@ typedef struct Account
 	TimestampTz updated_at;
 	TimestampTz now;			/* the operation's time */
 	bool		late;			/* holds keep credit past its expiry */
+	bool		chained;		/* there is a digest: */
+	uint8		chain_head[DIGEST_LENGTH];	/* that of the last entry that has one */
+	bool		linked;			/* a guarded update has made it that of the entry to come */
 } Account;
 
 /* Which row lock account_load takes. */
@@ -58,6 +62,7 @@ typedef struct AccountChange
 	Money		expiring;
 	Money		held;
 	int			entries;
+	bool		linked;
 } AccountChange;
 
 extern bool account_load(const pg_uuid_t *id, Account *acc, AccountLock lock);
@@ -66,16 +71,29 @@ extern void account_read_user(const pg_uuid_t *user, Account *acc);
 extern void account_check_user(const pg_uuid_t *user);
 extern void account_create(const pg_uuid_t *id, const char *kind);
 extern void account_write(Account *acc);
+extern void account_write_head(const Account *acc);
 
 extern bool account_update(KeptQuery *query, const pg_uuid_t *id, QueryArgs *args);
-extern bool account_after(const pg_uuid_t *id, Money debit, Account *after, AccountChange *change);
+extern bool account_after(const pg_uuid_t *id, Money debit, const ChainLink *link, Account *after, AccountChange *change);
 extern bool account_try_charge(const pg_uuid_t *id, Money amount, Money floor, const pg_uuid_t *pricing,
-							   Account *after, AccountChange *change);
-extern bool account_try_charge_team(const pg_uuid_t *id, const pg_uuid_t *member, Money amount, Account *after,
-									AccountChange *change);
+							   const ChainLink *link, Account *after, AccountChange *change);
+extern bool account_try_charge_team(const pg_uuid_t *id, const pg_uuid_t *member, Money amount, const ChainLink *link,
+									Account *after, AccountChange *change);
 extern bool account_try_hold(const pg_uuid_t *id, Money amount, const Money *floor, int ttl_seconds,
 							 Account *after, AccountChange *change, PricingTerms *terms);
 extern void account_undo(const pg_uuid_t *id, const AccountChange *change);
+
+/*
+ * How a guarded update that goes by the time $4 moves the head of
+ * the chain to the entry to come, whose ChainLink is a parameter: as
+ * chain_digest does. Where grants are burned, the entry is not known yet.
+ */
+#define CHAIN_HEAD(link) \
+	", chain_head = CASE WHEN expiring = 0 THEN sha256(chain_head || " link " || int8send(last_seq + 1)" \
+	" || timestamptz_send(greatest(updated_at, $4))) ELSE chain_head END"
+
+/* It leaves alone an account that has no digest yet. */
+#define IS_CHAINED	" AND chain_head IS NOT NULL"
 
 /* Available credits: what neither is held nor gone. */
 static inline Money

@@ -23,10 +23,11 @@
 #define ACCOUNT_SELECT \
 	"SELECT a.kind, a.balance, a.held, a.expiring, a.lifetime_purchased, a.next_boundary, a.last_seq," \
 	" a.closing_keys, a.updated_at, a.plan_id, coalesce(a.allowance_month, '-infinity'), a.allowance_used," \
-	" a.held_from_credits, a.promised, a.caps, coalesce(a.ended_until, '-infinity'), " PLAN_COLUMNS \
+	" a.held_from_credits, a.promised, a.caps, coalesce(a.ended_until, '-infinity'), a.chain_head, " PLAN_COLUMNS \
 	" FROM ducto.accounts a LEFT JOIN ducto.plans p ON p.id = a.plan_id WHERE a.id = $1"
 
-#define FIRST_PLAN_COLUMN	17
+#define CHAIN_COLUMN		17
+#define FIRST_PLAN_COLUMN	18
 
 static KeptQuery account_read_query = {
 	.sql = ACCOUNT_SELECT,
@@ -60,9 +61,15 @@ static KeptQuery account_write_query = {
 	" next_boundary = $6, last_seq = $7, closing_keys = $8, updated_at = $9, plan_id = $10,"
 	" allowance_month = $11, allowance_used = $12, held_from_credits = $13, promised = $14,"
 	" caps = $15, plain = kind = 'user' AND $10 IS NULL AND $14 = 0 AND $15 = 0,"
-	" ended_until = nullif($16, '-infinity') WHERE id = $1",
+	" ended_until = nullif($16, '-infinity'), chain_head = $17 WHERE id = $1",
 	.types = {UUIDOID, NUMERICOID, NUMERICOID, NUMERICOID, NUMERICOID, TIMESTAMPTZOID, INT8OID, BOOLOID, TIMESTAMPTZOID,
-	TEXTOID, DATEOID, NUMERICOID, NUMERICOID, NUMERICOID, INT4OID, TIMESTAMPTZOID}
+	TEXTOID, DATEOID, NUMERICOID, NUMERICOID, NUMERICOID, INT4OID, TIMESTAMPTZOID, BYTEAOID}
+};
+
+/* The caller has the row's lock. */
+static KeptQuery account_write_head_query = {
+	.sql = "UPDATE ducto.accounts SET chain_head = $2 WHERE id = $1",
+	.types = {UUIDOID, BYTEAOID}
 };
 
 /*
@@ -74,28 +81,44 @@ static KeptQuery account_write_query = {
  * concerns holds leaves alone one where some have ended and are still open. The
  * floor is never below 0, so that no figure can leave the bounds of money.
  */
-#define HELD_COLUMN		7
+#define HELD_COLUMN			7
+#define AFTER_HEAD_COLUMN	7
 #define AFTER_COLUMNS	"balance, expiring, next_boundary, last_seq, closing_keys, updated_at"
 
 #define GUARD(whose) \
 	" WHERE id = $1 AND " whose " AND next_boundary > $4 AND balance - held - $2 >= $3"
 
-#define CHARGE_SQL(whose) \
+#define CHARGE_SQL(head, whose) \
 	"UPDATE ducto.accounts SET balance = balance - $2," \
 	" expiring = CASE WHEN expiring = 0 THEN expiring ELSE expiring - $2 END," \
-	" last_seq = last_seq + 1, updated_at = greatest(updated_at, $4)" \
+	" last_seq = last_seq + 1, updated_at = greatest(updated_at, $4)" head \
 	GUARD(whose) " AND (expiring = 0 OR expiring > $2)" \
 	" RETURNING " AFTER_COLUMNS
 
+#define PLAIN	"plain"
+#define PLAIN_AND_PRICED	"plain AND (SELECT p.id FROM ducto.pricing p WHERE p.active) = $5"
+#define POOL_OF_MEMBER \
+	"kind = 'team' AND EXISTS (SELECT FROM ducto.team_members m WHERE m.team_id = $1 AND m.user_id = $5" \
+	" AND m.left_at IS NULL AND (m.spend_cap IS NULL" \
+	" OR CASE WHEN m.month = $6 THEN m.spent ELSE 0.0000 END + m.held + $2 <= m.spend_cap))"
+
 static KeptQuery account_charge_query = {
-	.sql = CHARGE_SQL("plain"),
+	.sql = CHARGE_SQL("", PLAIN),
 	.types = {UUIDOID, NUMERICOID, NUMERICOID, TIMESTAMPTZOID}
+};
+static KeptQuery account_charge_chained_query = {
+	.sql = CHARGE_SQL(CHAIN_HEAD("$5"), PLAIN IS_CHAINED) ", chain_head",
+	.types = {UUIDOID, NUMERICOID, NUMERICOID, TIMESTAMPTZOID, BYTEAOID}
 };
 
 /* Does nothing when another version is active: the amount is no price then. */
 static KeptQuery account_charge_priced_query = {
-	.sql = CHARGE_SQL("plain AND (SELECT p.id FROM ducto.pricing p WHERE p.active) = $5"),
+	.sql = CHARGE_SQL("", PLAIN_AND_PRICED),
 	.types = {UUIDOID, NUMERICOID, NUMERICOID, TIMESTAMPTZOID, UUIDOID}
+};
+static KeptQuery account_charge_priced_chained_query = {
+	.sql = CHARGE_SQL(CHAIN_HEAD("$6"), PLAIN_AND_PRICED IS_CHAINED) ", chain_head",
+	.types = {UUIDOID, NUMERICOID, NUMERICOID, TIMESTAMPTZOID, UUIDOID, BYTEAOID}
 };
 
 /*
@@ -103,10 +126,12 @@ static KeptQuery account_charge_priced_query = {
  * is to be rejected writes nothing. The caller decides by the member's row.
  */
 static KeptQuery account_charge_team_query = {
-	.sql = CHARGE_SQL("kind = 'team' AND EXISTS (SELECT FROM ducto.team_members m WHERE m.team_id = $1 AND m.user_id = $5"
-					  " AND m.left_at IS NULL AND (m.spend_cap IS NULL"
-					  " OR CASE WHEN m.month = $6 THEN m.spent ELSE 0.0000 END + m.held + $2 <= m.spend_cap))"),
+	.sql = CHARGE_SQL("", POOL_OF_MEMBER),
 	.types = {UUIDOID, NUMERICOID, NUMERICOID, TIMESTAMPTZOID, UUIDOID, DATEOID}
+};
+static KeptQuery account_charge_team_chained_query = {
+	.sql = CHARGE_SQL(CHAIN_HEAD("$7"), POOL_OF_MEMBER IS_CHAINED) ", chain_head",
+	.types = {UUIDOID, NUMERICOID, NUMERICOID, TIMESTAMPTZOID, UUIDOID, DATEOID, BYTEAOID}
 };
 
 /* Tells the active pricing's terms too; the caller looks whether its floor was kept. */
@@ -125,6 +150,13 @@ static KeptQuery account_undo_query = {
 	.types = {UUIDOID, NUMERICOID, NUMERICOID, NUMERICOID, INT8OID}
 };
 
+/* The head of the chain is again that of the last entry that has a digest. */
+static KeptQuery account_unlink_query = {
+	.sql = "UPDATE ducto.accounts SET chain_head = (SELECT l.digest FROM ducto.ledger l"
+	"  WHERE l.account_id = $1 AND l.digest IS NOT NULL ORDER BY l.seq DESC LIMIT 1) WHERE id = $1",
+	.types = {UUIDOID}
+};
+
 /*
  * Read an account's row with a lock and claim it, and return how many there
  * are.
@@ -141,6 +173,17 @@ account_select_locked(const pg_uuid_t *id, AccountLock lock, QueryArgs *args)
 	if (found == 0)
 		account_unclaim(id);
 	return found;
+}
+
+/*
+ * Read the head of an account's chain.
+ */
+static void
+head_from_row(Account *acc, int column)
+{
+	acc->chained = !row_is_null(0, column);
+	if (acc->chained)
+		memcpy(acc->chain_head, VARDATA_ANY(DatumGetByteaPP(row_datum(0, column))), DIGEST_LENGTH);
 }
 
 /*
@@ -184,6 +227,7 @@ account_load(const pg_uuid_t *id, Account *acc, AccountLock lock)
 	acc->promised = row_money(0, 14);
 	acc->caps = DatumGetInt32(row_datum(0, 15));
 	acc->ended_until = row_time(0, 16);
+	head_from_row(acc, CHAIN_COLUMN);
 	plan_from_row(&acc->plan, FIRST_PLAN_COLUMN);
 	acc->late = TIMESTAMP_IS_NOBEGIN(acc->next_boundary);
 	acc->now = Max(acc->now, acc->updated_at);
@@ -272,6 +316,10 @@ account_write(Account *acc)
 	args_money(&args, acc->promised);
 	args_int4(&args, acc->caps);
 	args_time(&args, acc->ended_until);
+	if (acc->chained)
+		args_datum(&args, digest_to_datum(acc->chain_head));
+	else
+		args_null(&args);
 	if (query_run(&account_write_query, &args, SPI_OK_UPDATE) != 1)
 		row_missing("accounts");
 }
@@ -291,13 +339,28 @@ account_update(KeptQuery *query, const pg_uuid_t *id, QueryArgs *args)
 }
 
 /*
+ * account_write_head writes the head of a locked account's chain.
+ */
+void
+account_write_head(const Account *acc)
+{
+	QueryArgs	args = {0};
+
+	args_uuid(&args, &acc->id);
+	args_datum(&args, digest_to_datum(acc->chain_head));
+	if (query_run(&account_write_head_query, &args, SPI_OK_UPDATE) != 1)
+		row_missing("accounts");
+}
+
+/*
  * account_after takes the row that a guarded update returned, and what it took
- * from it. The update went by the time from before it: False means that it
- * waited for the lock meanwhile, so that something may have expired, or the
- * time is too old to be the operation's. It must be undone then.
+ * from it; with a link the head of its chain too. The update went by the time
+ * from before it: False means that it waited for the lock meanwhile, so that
+ * something may have expired, or the time is too old to be the operation's. It
+ * must be undone then.
  */
 bool
-account_after(const pg_uuid_t *id, Money debit, Account *after, AccountChange *change)
+account_after(const pg_uuid_t *id, Money debit, const ChainLink *link, Account *after, AccountChange *change)
 {
 	TimestampTz clock = clock_now();
 
@@ -316,7 +379,22 @@ account_after(const pg_uuid_t *id, Money debit, Account *after, AccountChange *c
 	change->balance = debit;
 	change->expiring = after->expiring > 0 ? debit : 0;
 	change->entries = debit > 0 ? 1 : 0;
+	if (link != NULL)
+	{
+		head_from_row(after, AFTER_HEAD_COLUMN);
+		after->linked = change->linked = after->expiring == 0;
+	}
 	return clock < after->next_boundary && clock - after->updated_at < STALE_CLOCK_USECS;
+}
+
+/*
+ * Append a link to a chain; nothing for none.
+ */
+static void
+args_link(QueryArgs *args, const ChainLink *link)
+{
+	if (link != NULL)
+		args_datum(args, PointerGetDatum(link));
 }
 
 /*
@@ -335,11 +413,13 @@ args_charge(QueryArgs *args, const pg_uuid_t *id, Money amount, Money floor, Tim
  * Take an amount from an account by a guarded update.
  */
 static bool
-try_charge(KeptQuery *query, QueryArgs *args, const pg_uuid_t *id, Money amount, Account *after, AccountChange *change)
+try_charge(KeptQuery *query, QueryArgs *args, const pg_uuid_t *id, Money amount, const ChainLink *link, Account *after,
+		   AccountChange *change)
 {
+	args_link(args, link);
 	if (!account_update(query, id, args))
 		return false;
-	if (account_after(id, amount, after, change))
+	if (account_after(id, amount, link, after, change))
 		return true;
 	account_undo(id, change);
 	return false;
@@ -349,20 +429,24 @@ try_charge(KeptQuery *query, QueryArgs *args, const pg_uuid_t *id, Money amount,
  * account_try_charge takes an amount from a user's account in one statement
  * when that is all there is to do: nothing is due, and balance - held stays at
  * the floor or above, and pricing, unless it is NULL, is the active one. change
- * tells what it took, of which change->expiring from grants. False: it did
- * nothing.
+ * tells what it took, of which change->expiring from grants. With a link it
+ * moves the head of the account's chain, unless it took from grants. False: it
+ * did nothing.
  */
 bool
 account_try_charge(const pg_uuid_t *id, Money amount, Money floor, const pg_uuid_t *pricing,
-				   Account *after, AccountChange *change)
+				   const ChainLink *link, Account *after, AccountChange *change)
 {
+	static KeptQuery *const queries[2][2] = {
+		{&account_charge_query, &account_charge_chained_query},
+		{&account_charge_priced_query, &account_charge_priced_chained_query}
+	};
 	QueryArgs	args = {0};
 
 	args_charge(&args, id, amount, floor, clock_now());
 	if (pricing != NULL)
 		args_uuid(&args, pricing);
-	return try_charge(pricing != NULL ? &account_charge_priced_query : &account_charge_query,
-					  &args, id, amount, after, change);
+	return try_charge(queries[pricing != NULL][link != NULL], &args, id, amount, link, after, change);
 }
 
 /*
@@ -371,7 +455,8 @@ account_try_charge(const pg_uuid_t *id, Money amount, Money floor, const pg_uuid
  * spend it as far as the snapshot tells.
  */
 bool
-account_try_charge_team(const pg_uuid_t *id, const pg_uuid_t *member, Money amount, Account *after, AccountChange *change)
+account_try_charge_team(const pg_uuid_t *id, const pg_uuid_t *member, Money amount, const ChainLink *link,
+						Account *after, AccountChange *change)
 {
 	QueryArgs	args = {0};
 	TimestampTz now = clock_now();
@@ -379,7 +464,8 @@ account_try_charge_team(const pg_uuid_t *id, const pg_uuid_t *member, Money amou
 	args_charge(&args, id, amount, 0, now);
 	args_uuid(&args, member);
 	args_datum(&args, DateADTGetDatum(period_month(now)));
-	if (!try_charge(&account_charge_team_query, &args, id, amount, after, change))
+	if (!try_charge(link != NULL ? &account_charge_team_chained_query : &account_charge_team_query,
+					&args, id, amount, link, after, change))
 		return false;
 	after->team = true;
 	return true;
@@ -423,7 +509,7 @@ account_try_hold(const pg_uuid_t *id, Money amount, const Money *floor, int ttl_
 	args_time(&args, now + ttl_seconds * USECS_PER_SEC);
 	if (!account_update(&account_hold_query, id, &args))
 		return false;
-	valid = account_after(id, 0, after, change);
+	valid = account_after(id, 0, NULL, after, change);
 	after->held = row_money(0, HELD_COLUMN);
 	change->held = amount;
 	terms_from_row(terms, HELD_COLUMN + 1);
@@ -447,5 +533,11 @@ account_undo(const pg_uuid_t *id, const AccountChange *change)
 	args_money(&args, change->held);
 	args_int8(&args, change->entries);
 	if (query_run(&account_undo_query, &args, SPI_OK_UPDATE) != 1)
+		row_missing("accounts");
+	if (!change->linked)
+		return;
+	memset(&args, 0, sizeof(args));
+	args_uuid(&args, id);
+	if (query_run(&account_unlink_query, &args, SPI_OK_UPDATE) != 1)
 		row_missing("accounts");
 }

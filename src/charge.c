@@ -11,6 +11,7 @@
 #include "query.h"
 #include "reservation.h"
 #include "roll.h"
+#include "setting.h"
 
 PG_FUNCTION_INFO_V1(ducto_charge);
 PG_FUNCTION_INFO_V1(ducto_charge_usage);
@@ -40,6 +41,7 @@ static void
 charge_entry(const ChargeRequest *request, LedgerEntry *entry)
 {
 	memset(entry, 0, sizeof(LedgerEntry));
+	entry->amount = -request->amount;
 	entry->type = TYPE_USAGE;
 	entry->operation_type = request->operation_type;
 	entry->model = request->model;
@@ -58,15 +60,22 @@ static bool
 charge_at_once(const ChargeRequest *request, Deduction *deduction)
 {
 	const pg_uuid_t *pricing = request->priced != NULL ? pricing_id(request->priced->pricing) : NULL;
+	bool		chain = setting_chain();
 	Account		after;
 	AccountChange change;
-	LedgerEntry entry;
+	LedgerEntry entry = {0};
 
-	if (request->amount == 0 || request->required_feature != NULL ||
-		!account_try_charge(request->user, request->amount, request->floor, pricing, &after, &change))
+	if (request->amount == 0 || request->required_feature != NULL)
 		return false;
-	charge_entry(request, &entry);
-	entry.amount = -request->amount;
+	if (chain)
+	{
+		charge_entry(request, &entry);
+		ledger_link(request->user, &entry);
+	}
+	if (!account_try_charge(request->user, request->amount, request->floor, pricing, entry.link, &after, &change))
+		return false;
+	if (!chain)
+		charge_entry(request, &entry);
 	if (!debit_try_book(&after, &change, &entry))
 		return false;
 	deduction_from_entry(deduction, request->user, &entry);

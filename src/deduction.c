@@ -29,13 +29,17 @@ account_debit(Account *acc, LedgerEntry *entry, Money amount)
  * known, and the debit is undone.
  */
 bool
-debit_try_book(const Account *after, const AccountChange *change, LedgerEntry *entry)
+debit_try_book(Account *after, const AccountChange *change, LedgerEntry *entry)
 {
 	if (!key_closed_hold(after, entry->idempotency_key))
 	{
 		lots_burn(&after->id, change->expiring, after->now, false, &entry->burned);
 		if (ledger_insert(after, entry))
+		{
+			if (entry->link != NULL && !after->linked)
+				account_write_head(after);
 			return true;
+		}
 		if (entry->burned.n > 0)
 			lots_give(&after->id, &entry->burned);
 	}

@@ -119,14 +119,21 @@ static KeptQuery hold_peek_query = {
  * Lock, decision and booking of a deduct within its hold, at the time $4: $2 is
  * charged, $3 no longer held.
  */
+#define HOLD_CHARGE_SQL(head, chained) \
+	"UPDATE ducto.accounts SET balance = balance - $2," \
+	" expiring = CASE WHEN expiring = 0 THEN expiring ELSE expiring - $2 END," \
+	" held = held - $3, last_seq = last_seq + 1, updated_at = greatest(updated_at, $4)" head \
+	" WHERE id = $1 AND plain AND ended_until IS NULL AND next_boundary > $4" \
+	" AND (expiring = 0 OR expiring > $2) AND balance >= $2" chained \
+	" RETURNING balance, expiring, next_boundary, last_seq, closing_keys, updated_at"
+
 static KeptQuery hold_charge_query = {
-	.sql = "UPDATE ducto.accounts SET balance = balance - $2,"
-	" expiring = CASE WHEN expiring = 0 THEN expiring ELSE expiring - $2 END,"
-	" held = held - $3, last_seq = last_seq + 1, updated_at = greatest(updated_at, $4)"
-	" WHERE id = $1 AND plain AND ended_until IS NULL AND next_boundary > $4"
-	" AND (expiring = 0 OR expiring > $2) AND balance >= $2"
-	" RETURNING balance, expiring, next_boundary, last_seq, closing_keys, updated_at",
+	.sql = HOLD_CHARGE_SQL("", ""),
 	.types = {UUIDOID, NUMERICOID, NUMERICOID, TIMESTAMPTZOID}
+};
+static KeptQuery hold_charge_chained_query = {
+	.sql = HOLD_CHARGE_SQL(CHAIN_HEAD("$5"), IS_CHAINED) ", chain_head",
+	.types = {UUIDOID, NUMERICOID, NUMERICOID, TIMESTAMPTZOID, BYTEAOID}
 };
 
 /* Finds the reservation only as hold_peek_query saw it. */
@@ -493,18 +500,13 @@ hold_try_close(const pg_uuid_t *user, const Hold *hold, Money freed, bool final,
 }
 
 /*
- * hold_try_settle charges an amount to an open reservation that holds as
- * much, in three statements, when that is all there is to do. The account is
- * then locked and as in after, hold has what its row tells. False: it did
- * nothing.
+ * hold_peek reads what hold_try_settle needs to know of an open reservation,
+ * without a lock. False: it does not hold the amount.
  */
 bool
-hold_try_settle(const pg_uuid_t *user, const pg_uuid_t *id, Money amount, bool final,
-				Account *after, AccountChange *change, Hold *hold)
+hold_peek(const pg_uuid_t *user, const pg_uuid_t *id, Money amount, Hold *hold)
 {
 	QueryArgs	args = {0};
-	Money		freed;
-	bool		valid;
 
 	args_uuid(&args, user);
 	args_uuid(&args, id);
@@ -516,18 +518,32 @@ hold_try_settle(const pg_uuid_t *user, const pg_uuid_t *id, Money amount, bool f
 	hold->operation_type = row_text(0, 2);
 	hold->model = row_text(0, 3);
 	hold->cap_held = row_money(0, 4);
-	freed = final ? hold->remaining : amount;
-	if (amount > hold->remaining)
-		return false;
+	return amount <= hold->remaining;
+}
 
-	memset(&args, 0, sizeof(args));
+/*
+ * hold_try_settle charges an amount to a reservation, as hold_peek saw it, when
+ * that is all there is to do. The account is then locked and as in after. With
+ * a link it moves the head of the account's chain, unless it took from grants.
+ * False: it did nothing.
+ */
+bool
+hold_try_settle(const pg_uuid_t *user, const Hold *hold, Money amount, bool final, const ChainLink *link,
+				Account *after, AccountChange *change)
+{
+	QueryArgs	args = {0};
+	Money		freed = final ? hold->remaining : amount;
+	bool		valid;
+
 	args_uuid(&args, user);
 	args_money(&args, amount);
 	args_money(&args, freed);
 	args_time(&args, clock_now());
-	if (!account_update(&hold_charge_query, user, &args))
+	if (link != NULL)
+		args_datum(&args, PointerGetDatum(link));
+	if (!account_update(link != NULL ? &hold_charge_chained_query : &hold_charge_query, user, &args))
 		return false;
-	valid = account_after(user, amount, after, change);
+	valid = account_after(user, amount, link, after, change);
 	change->held = -freed;
 	if (valid && hold_try_close(user, hold, freed, final, after->now))
 		return true;

@@ -7,21 +7,24 @@
 #include "commands/trigger.h"
 #include "utils/array.h"
 
+#include "chain.h"
 #include "claim.h"
+#include "clock.h"
 #include "ledger.h"
 #include "query.h"
+#include "setting.h"
 #include "uuidv7.h"
 #include "xact.h"
 
 #define LEDGER_INSERT_SQL \
-	"INSERT INTO ducto.ledger (account_id, seq, id, amount, balance_after, type, operation_type, model," \
-	" idempotency_key, reference, shortfall, burned_grants, burned_amounts, lifetime_purchased," \
-	" expires_at, metadata, created_at, effective_at, allowance_consumed, cap_warning, pricing, actor, xact)" \
-	" VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $17, $18, $19, $20, $21, $22)"
+	"INSERT INTO ducto.ledger (account_id, amount, type, operation_type, model, idempotency_key, reference, shortfall," \
+	" burned_grants, burned_amounts, lifetime_purchased, expires_at, priority, metadata, allowance_consumed, cap_warning," \
+	" pricing, actor, id, seq, balance_after, created_at, effective_at, xact, digest)" \
+	" VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22, $22, $23, $24)"
 #define LEDGER_INSERT_TYPES \
-	{UUIDOID, INT8OID, UUIDOID, NUMERICOID, NUMERICOID, TEXTOID, TEXTOID, TEXTOID, TEXTOID, UUIDOID, \
-		NUMERICOID, UUIDARRAYOID, NUMERICARRAYOID, NUMERICOID, TIMESTAMPTZOID, JSONBOID, TIMESTAMPTZOID, \
-		NUMERICOID, TEXTOID, JSONBOID, UUIDOID, INT8OID}
+	{UUIDOID, NUMERICOID, TEXTOID, TEXTOID, TEXTOID, TEXTOID, UUIDOID, NUMERICOID, UUIDARRAYOID, NUMERICARRAYOID, \
+		NUMERICOID, TIMESTAMPTZOID, INT4OID, JSONBOID, NUMERICOID, TEXTOID, JSONBOID, UUIDOID, UUIDOID, INT8OID, \
+		NUMERICOID, TIMESTAMPTZOID, INT8OID, BYTEAOID}
 
 /* The account's lock orders the entries; seq comes from its row. */
 static KeptQuery ledger_insert_query = {.sql = LEDGER_INSERT_SQL, .types = LEDGER_INSERT_TYPES};
@@ -34,10 +37,10 @@ static KeptQuery ledger_insert_once_query = {
 
 static KeptQuery ledger_expiries_query = {
 	.sql = "INSERT INTO ducto.ledger (account_id, seq, id, amount, balance_after, type, reference, created_at, effective_at,"
-	" xact) SELECT $1, e.seq, e.id, e.amount, e.balance_after, 'expiry', e.grant_id, $2, e.effective_at, $9"
-	" FROM unnest($3, $4, $5, $6, $7, $8) AS e(seq, id, amount, balance_after, grant_id, effective_at)",
+	" xact, digest) SELECT $1, e.seq, e.id, e.amount, e.balance_after, 'expiry', e.grant_id, $2, e.effective_at, $9, e.digest"
+	" FROM unnest($3, $4, $5, $6, $7, $8, $10) AS e(seq, id, amount, balance_after, grant_id, effective_at, digest)",
 	.types = {UUIDOID, TIMESTAMPTZOID, INT8ARRAYOID, UUIDARRAYOID, NUMERICARRAYOID, NUMERICARRAYOID, UUIDARRAYOID,
-		TIMESTAMPTZARRAYOID, INT8OID}
+		TIMESTAMPTZARRAYOID, INT8OID, BYTEAARRAYOID}
 };
 
 #define RECORD_COLUMNS \
@@ -100,50 +103,110 @@ args_burned(QueryArgs *args, const BurnList *burned)
 }
 
 /*
+ * Append the columns that an entry's own digest is made of.
+ */
+static void
+args_own(QueryArgs *args, const pg_uuid_t *account, const LedgerEntry *entry)
+{
+	bool		makes_grant = entry->is_credit && !TIMESTAMP_NOT_FINITE(entry->expires_at);
+
+	args_uuid(args, account);
+	args_money(args, entry->amount);
+	args_text(args, entry->type);
+	args_text(args, entry->operation_type);
+	args_text(args, entry->model);
+	args_text(args, entry->idempotency_key);
+	args_uuid(args, entry->reference);
+	if (entry->shortfall != 0)
+		args_money(args, entry->shortfall);
+	else
+		args_null(args);
+	args_burned(args, &entry->burned);
+	if (entry->is_credit)
+		args_spend(args, entry->lifetime_purchased);
+	else
+		args_null(args);
+	if (makes_grant)
+	{
+		args_time(args, entry->expires_at);
+		args_int4(args, entry->priority);
+	}
+	else
+	{
+		args_null(args);
+		args_null(args);
+	}
+	args_metadata(args, entry->metadata);
+	args_money(args, entry->allowance_consumed);
+	args_text(args, entry->cap_warning);
+	args_jsonb(args, entry->pricing);
+	args_uuid(args, entry->actor);
+	Assert(args->n == CHAIN_COLUMNS);
+}
+
+/*
+ * ledger_link gives an entry its id, and makes what a guarded update of the
+ * account needs to chain it. What it burns is not known yet.
+ */
+void
+ledger_link(const pg_uuid_t *account, LedgerEntry *entry)
+{
+	entry->own = palloc0(sizeof(QueryArgs));
+	entry->link = palloc(sizeof(ChainLink));
+	uuidv7_make(&entry->id, clock_now());
+	entry->link->id = entry->id;
+	args_own(entry->own, account, entry);
+	chain_own(entry->own->values, entry->own->nulls, entry->link);
+}
+
+/*
+ * Move the head of a locked account's chain to an entry, which has the columns
+ * that its own digest is made of.
+ */
+static void
+ledger_chain(Account *acc, const LedgerEntry *entry, TimestampTz effective_at, const QueryArgs *own)
+{
+	ChainLink	link;
+	ChainPlace	place = {.seq = entry->seq, .created_at = entry->created_at, .effective_at = effective_at};
+
+	link.id = entry->id;
+	chain_own(own->values, own->nulls, &link);
+	chain_digest(acc->chain_head, &link, &place);
+	acc->chained = true;
+}
+
+/*
  * ledger_insert writes an entry whose place the account's row has reserved
- * already: last_seq and balance are those with the entry. False: its key is
- * known, and it did nothing.
+ * already: last_seq and balance are those with the entry, and so is the head of
+ * the chain where the update moved it. False: its key is known, and it did
+ * nothing.
  */
 bool
-ledger_insert(const Account *acc, LedgerEntry *entry)
+ledger_insert(Account *acc, LedgerEntry *entry)
 {
 	QueryArgs	args = {0};
 
 	entry->created_at = acc->now;
 	entry->seq = acc->last_seq;
 	entry->balance_after = acc->balance;
-	uuidv7_make(&entry->id, entry->created_at);
+	if (entry->link == NULL)
+		uuidv7_make(&entry->id, entry->created_at);
 
-	args_uuid(&args, &acc->id);
-	args_int8(&args, entry->seq);
+	if (acc->linked)
+		args = *entry->own;
+	else
+		args_own(&args, &acc->id, entry);
+	if (setting_chain() && !acc->linked)
+		ledger_chain(acc, entry, entry->created_at, &args);
 	args_uuid(&args, &entry->id);
-	args_money(&args, entry->amount);
+	args_int8(&args, entry->seq);
 	args_money(&args, entry->balance_after);
-	args_text(&args, entry->type);
-	args_text(&args, entry->operation_type);
-	args_text(&args, entry->model);
-	args_text(&args, entry->idempotency_key);
-	args_uuid(&args, entry->reference);
-	if (entry->shortfall != 0)
-		args_money(&args, entry->shortfall);
-	else
-		args_null(&args);
-	args_burned(&args, &entry->burned);
-	if (entry->is_credit)
-		args_spend(&args, entry->lifetime_purchased);
-	else
-		args_null(&args);
-	if (entry->is_credit && !TIMESTAMP_NOT_FINITE(entry->expires_at))
-		args_time(&args, entry->expires_at);
-	else
-		args_null(&args);
-	args_metadata(&args, entry->metadata);
 	args_time(&args, entry->created_at);
-	args_money(&args, entry->allowance_consumed);
-	args_text(&args, entry->cap_warning);
-	args_jsonb(&args, entry->pricing);
-	args_uuid(&args, entry->actor);
 	args_int8(&args, xact_current());
+	if (setting_chain())
+		args_datum(&args, digest_to_datum(acc->chain_head));
+	else
+		args_null(&args);
 	return query_run(entry->idempotency_key == NULL ? &ledger_insert_query : &ledger_insert_once_query,
 					 &args, SPI_OK_INSERT) == 1;
 }
@@ -162,6 +225,30 @@ ledger_append(Account *acc, LedgerEntry *entry)
 }
 
 /*
+ * Append the digests of expiries that are about to be booked, NULLs where the
+ * chain is off.
+ */
+static void
+args_expiry_digests(QueryArgs *args, Account *acc, const LedgerEntry *entries, const Expiry *expiries, int n)
+{
+	Datum	   *digests = palloc0(sizeof(Datum) * n);
+	bool	   *nulls = palloc(sizeof(bool) * n);
+	bool		chain = setting_chain();
+	int			lower = 1;
+
+	memset(nulls, !chain, n);
+	for (int i = 0; i < n && chain; i++)
+	{
+		QueryArgs	own = {0};
+
+		args_own(&own, &acc->id, &entries[i]);
+		ledger_chain(acc, &entries[i], expiries[i].effective_at, &own);
+		digests[i] = digest_to_datum(acc->chain_head);
+	}
+	args_datum(args, PointerGetDatum(construct_md_array(digests, nulls, 1, &n, &lower, BYTEAOID, -1, false, TYPALIGN_INT)));
+}
+
+/*
  * ledger_append_expiries books expired credit on a locked account, an entry
  * each, in one statement.
  */
@@ -169,6 +256,7 @@ void
 ledger_append_expiries(Account *acc, const Expiry *expiries, int n)
 {
 	QueryArgs	args = {0};
+	LedgerEntry *entries = palloc0(sizeof(LedgerEntry) * n);
 	int64	   *seqs = palloc(sizeof(int64) * n);
 	pg_uuid_t  *ids = palloc(sizeof(pg_uuid_t) * n);
 	Money	   *amounts = palloc(sizeof(Money) * n);
@@ -178,12 +266,18 @@ ledger_append_expiries(Account *acc, const Expiry *expiries, int n)
 
 	for (int i = 0; i < n; i++)
 	{
+		LedgerEntry *entry = &entries[i];
+
 		acc->balance -= expiries[i].amount;
 		acc->expiring -= expiries[i].amount;
-		seqs[i] = ++acc->last_seq;
-		uuidv7_make(&ids[i], acc->now);
-		amounts[i] = -expiries[i].amount;
-		balances[i] = acc->balance;
+		entry->type = TYPE_EXPIRY;
+		entry->created_at = acc->now;
+		entry->reference = &expiries[i].grant;
+		entry->seq = seqs[i] = ++acc->last_seq;
+		uuidv7_make(&entry->id, acc->now);
+		ids[i] = entry->id;
+		entry->amount = amounts[i] = -expiries[i].amount;
+		entry->balance_after = balances[i] = acc->balance;
 		grants[i] = expiries[i].grant;
 		times[i] = expiries[i].effective_at;
 	}
@@ -197,6 +291,7 @@ ledger_append_expiries(Account *acc, const Expiry *expiries, int n)
 	args_uuid_array(&args, grants, n);
 	args_time_array(&args, times, n);
 	args_int8(&args, xact_current());
+	args_expiry_digests(&args, acc, entries, expiries, n);
 	if (query_run(&ledger_expiries_query, &args, SPI_OK_INSERT) != n)
 		row_missing("ledger");
 }

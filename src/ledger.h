@@ -7,6 +7,7 @@
 #include "utils/uuid.h"
 
 #include "account.h"
+#include "chain.h"
 #include "lot.h"
 
 #define TYPE_USAGE	"usage"
@@ -33,12 +34,15 @@ typedef struct LedgerEntry
 	Money		shortfall;
 	const char *cap_warning;
 	BurnList	burned;
-	bool		is_credit;		/* lifetime_purchased and expires_at are kept */
+	bool		is_credit;		/* lifetime_purchased, expires_at and priority are kept */
 	Spend		lifetime_purchased;
 	TimestampTz expires_at;		/* infinity for none */
+	int			priority;		/* of what expires */
 	Jsonb	   *pricing;		/* how it was priced */
 	Jsonb	   *metadata;
 	TimestampTz created_at;
+	struct KeptQueryArgs *own;	/* where a guarded update chained it: its columns, */
+	ChainLink  *link;			/* and with what */
 } LedgerEntry;
 
 /* What the ledger knows of an entry, for replays and refunds. */
@@ -72,7 +76,8 @@ typedef struct Expiry
 } Expiry;
 
 extern void ledger_append(Account *acc, LedgerEntry *entry);
-extern bool ledger_insert(const Account *acc, LedgerEntry *entry);
+extern void ledger_link(const pg_uuid_t *account, LedgerEntry *entry);
+extern bool ledger_insert(Account *acc, LedgerEntry *entry);
 extern void ledger_append_expiries(Account *acc, const Expiry *expiries, int n);
 extern bool ledger_find_key(const pg_uuid_t *account, const char *key, LedgerRecord *record);
 extern bool ledger_find_id(const pg_uuid_t *id, LedgerRecord *record);

@@ -97,7 +97,7 @@ typedef struct Deduction
 
 extern bool reservation_lock(const pg_uuid_t *user, const pg_uuid_t *id, Account *acc, Hold *hold);
 extern void account_debit(Account *acc, LedgerEntry *entry, Money amount);
-extern bool debit_try_book(const Account *after, const AccountChange *change, LedgerEntry *entry);
+extern bool debit_try_book(Account *after, const AccountChange *change, LedgerEntry *entry);
 extern void deduction_from_entry(Deduction *deduction, const pg_uuid_t *user, const LedgerEntry *entry);
 extern Rejection deduction_none(Deduction *deduction, const pg_uuid_t *user, Money amount, Money balance,
 								Rejection rejection);

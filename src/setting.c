@@ -59,7 +59,12 @@ static Setting require_key = {
 	.parse = switch_parse,
 	.allowed = "on or off"
 };
-static Setting *const settings[] = {&rejections, &reservation_ttl, &require_key};
+static Setting chain = {
+	.name = "ducto.ledger_chain",
+	.parse = switch_parse,
+	.allowed = "on or off"
+};
+static Setting *const settings[] = {&rejections, &reservation_ttl, &require_key, &chain};
 
 static const struct config_enum_entry rejection_modes[] = {
 	{"return", REJECTIONS_RETURN, false},
@@ -73,6 +78,7 @@ static const struct config_enum_entry rejection_modes[] = {
 static int	rejections_value = REJECTIONS_RETURN;
 static int	reservation_ttl_value = 600;
 static bool require_key_value = false;
+static bool chain_value = false;
 
 /*
  * Return what PostgreSQL knows of a setting. It stays where it is.
@@ -116,6 +122,11 @@ settings_define(void)
 							 NULL,
 							 &require_key_value, false,
 							 PGC_USERSET, 0, NULL, NULL, NULL);
+	DefineCustomBoolVariable(chain.name,
+							 "Whether ledger entries get a digest.",
+							 "It covers the entry and the digest of the one before. Only superusers can set it, for the database.",
+							 &chain_value, false,
+							 PGC_SUSET, 0, NULL, NULL, NULL);
 	for (int i = 0; i < lengthof(settings); i++)
 		settings[i]->generic = generic_find(settings[i]->name);
 }
@@ -330,6 +341,16 @@ setting_require_key(void)
 	bool		stands;
 
 	return setting_resolve(&require_key, require_key_value, &stands) != 0;
+}
+
+/*
+ * setting_chain tells whether ledger entries get a digest. It is a matter of
+ * the database: no role has another value.
+ */
+bool
+setting_chain(void)
+{
+	return chain_value;
 }
 
 /*

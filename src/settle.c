@@ -11,6 +11,7 @@
 #include "query.h"
 #include "reservation.h"
 #include "roll.h"
+#include "setting.h"
 
 PG_FUNCTION_INFO_V1(ducto_deduct);
 
@@ -129,6 +130,7 @@ static void
 settle_entry(const SettleRequest *request, const Hold *hold, LedgerEntry *entry)
 {
 	memset(entry, 0, sizeof(LedgerEntry));
+	entry->amount = -request->amount;
 	entry->type = TYPE_USAGE;
 	entry->operation_type = hold->operation_type;
 	entry->model = request->model != NULL ? request->model : hold->model;
@@ -223,14 +225,21 @@ settle_at_once(const SettleRequest *request, Deduction *deduction)
 	Account		after;
 	AccountChange change;
 	Hold		hold;
-	LedgerEntry entry;
+	bool		chain = setting_chain();
+	LedgerEntry entry = {0};
 
 	if (request->amount == 0 || request->skip_allowance ||
-		!hold_try_settle(request->user, request->reservation, request->amount, request->final,
-						 &after, &change, &hold))
+		!hold_peek(request->user, request->reservation, request->amount, &hold))
 		return false;
-	settle_entry(request, &hold, &entry);
-	entry.amount = -request->amount;
+	if (chain)
+	{
+		settle_entry(request, &hold, &entry);
+		ledger_link(request->user, &entry);
+	}
+	if (!hold_try_settle(request->user, &hold, request->amount, request->final, entry.link, &after, &change))
+		return false;
+	if (!chain)
+		settle_entry(request, &hold, &entry);
 	if (!debit_try_book(&after, &change, &entry))
 	{
 		hold_reopen(request->user, &hold);

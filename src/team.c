@@ -19,6 +19,7 @@
 #include "reservation.h"
 #include "result.h"
 #include "roll.h"
+#include "setting.h"
 #include "uuidv7.h"
 
 PG_FUNCTION_INFO_V1(ducto_create_team);
@@ -419,15 +420,17 @@ team_deduct_at_once(FunctionCallInfo fcinfo, const TeamDeduction *request, Datum
 	AccountChange change;
 	LedgerEntry entry;
 
-	if (!account_try_charge_team(request->team, request->user, request->amount, &after, &change))
+	team_entry(request, &entry);
+	entry.amount = -request->amount;
+	if (setting_chain())
+		ledger_link(request->team, &entry);
+	if (!account_try_charge_team(request->team, request->user, request->amount, entry.link, &after, &change))
 		return false;
 	if (!member_try_apply(&after, request->user, request->amount, 0))
 	{
 		account_undo(request->team, &change);
 		return false;
 	}
-	team_entry(request, &entry);
-	entry.amount = -request->amount;
 	if (!debit_try_book(&after, &change, &entry))
 	{
 		member_apply(&after, request->user, -request->amount, 0);

@@ -22,7 +22,7 @@
 -- Credit that expires is listed with what remains of it; credit that does not has no grant.
 SELECT new_balance FROM ducto_add_credits(:ada, 10, 'promo', '{"n": 1}', '2222-02-02 00:00+00');
 SELECT new_balance FROM ducto_add_credits(:ada, 20, 'purchase');
-SELECT l.id = g.grant_id AS has_the_entrys_id, g.type, g.amount, remaining, priority, g.expires_at = '2222-02-02 00:00+00' AS expires_as_given, g.created_at = l.created_at AS created_with_it
+SELECT l.id = g.grant_id AS has_the_entrys_id, g.type, g.amount, remaining, g.priority, g.expires_at = '2222-02-02 00:00+00' AS expires_as_given, g.created_at = l.created_at AS created_with_it
 FROM ducto_list_grants(:ada) g, ducto.ledger l WHERE account_id = :ada AND seq = 1;
 SELECT account_id, seq, type, amount, remaining, priority, live FROM ducto.grants WHERE account_id = :ada;
 SELECT * FROM ducto_list_grants(:nobody);

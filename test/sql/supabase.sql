@@ -225,6 +225,7 @@ INSERT INTO calls (function, args, field, keep) VALUES
 	('ducto_list_usage_events', '{"user_id": "@ada", "max_rows": 2}', NULL, NULL),
 	('ducto_balance_at', '{"user_id": "@ada", "at": "2020-01-01T00:00:00Z"}', NULL, NULL),
 	('ducto_verify', '{"user_id": "@ada"}', NULL, NULL),
+	('ducto_chain_head', '{"account_id": "@ada", "seq": 1000}', NULL, NULL),
 	('ducto_rollup', '{}', NULL, NULL),
 	('ducto_rollup_rebuild', '{}', NULL, NULL),
 	('ducto_spend_by_user', '{"from_time": "@started", "to_time": "2222-01-01"}', NULL, NULL),

@@ -131,6 +131,12 @@ export type Results = {
 		action: CapAction | null;
 		model: string | null;
 	};
+	ducto_chain_head_result: {
+		account_id: string | null;
+		seq: number | null;
+		digest: unknown | null;
+		at: string | null;
+	};
 	ducto_day_spend: {
 		date: string;
 		total_spend: number;
@@ -404,6 +410,13 @@ export type Functions = {
 			operation_type?: string | null;
 		};
 		Returns: Results['ducto_afford_result'];
+	};
+	ducto_chain_head: {
+		Args: {
+			account_id: string;
+			seq?: number | null;
+		};
+		Returns: Results['ducto_chain_head_result'];
 	};
 	ducto_charge: {
 		Args: {
