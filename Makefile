@@ -2,8 +2,7 @@ EXTENSION = ducto
 EXTVERSION = $(shell sed -n "s/^default_version *= *'\(.*\)'/\1/p" ducto.control)
 
 MODULE_big = ducto
-OBJS = $(patsubst %.c,%.o,$(sort $(wildcard src/*.c)))
-SOURCE_HEADERS = $(wildcard src/*.h)
+OBJS = $(patsubst %.c,%.o,$(sort $(wildcard src/*.c src/*/*.c)))
 
 # The install script is the concatenation of the capabilities, in this order.
 SQL_PARTS = sql/preamble.sql sql/clock.sql sql/uuid.sql sql/plan.sql sql/account.sql sql/ledger.sql sql/chain.sql sql/grant.sql \
@@ -18,8 +17,10 @@ SDK_PARTS = $(addprefix sdk/sql/,preamble.sql balance.sql lease.sql pricing.sql 
 	import_pricing.sql access.sql)
 
 DATA_built = ducto--$(EXTVERSION).sql $(SDK_SQL)
-DATA = sdk/ducto_sdk.control
-PG_CFLAGS = -Wall -Wextra -Wno-unused-parameter -Wno-sign-compare
+DATA = sdk/ducto_sdk.control $(wildcard sql/upgrades/*.sql sdk/sql/upgrades/*.sql)
+# An include names the folder; the compiler tells what each object depends on.
+PG_CPPFLAGS = -I$(srcdir)/src
+PG_CFLAGS = -MMD -MP -Wall -Wextra -Wno-unused-parameter -Wno-sign-compare
 
 # pg_regress looks into its output directory before its input directory, so
 # the output must not be the top level, where sql/NAME.sql is source.
@@ -30,13 +31,13 @@ USE_MODULE_DB = 1
 ENCODING = UTF8
 ISOLATION = $(sort $(patsubst test/specs/%.spec,%,$(wildcard test/specs/*.spec)))
 ISOLATION_OPTS = --inputdir=test --load-extension=ducto
-EXTRA_CLEAN = ducto--$(EXTVERSION).sql $(SDK_SQL) test/results sdk/test/results output_iso
+EXTRA_CLEAN = $(OBJS:.o=.d) ducto--$(EXTVERSION).sql $(SDK_SQL) test/results sdk/test/results output_iso
 
 PG_CONFIG ?= pg_config
 PGXS := $(shell $(PG_CONFIG) --pgxs)
 include $(PGXS)
 
-$(OBJS): $(SOURCE_HEADERS)
+-include $(OBJS:.o=.d)
 
 ducto--$(EXTVERSION).sql: $(SQL_PARTS)
 	cat $^ > $@

@@ -1,7 +1,7 @@
 -- complain if the script is sourced in psql, rather than via CREATE EXTENSION
 \echo Use "CREATE EXTENSION ducto" to load this file. \quit
 
--- Money columns are plain numeric: src/money.c gives every amount four decimals
+-- Money columns are plain numeric: src/base/money.c gives every amount four decimals
 -- and checks its bounds, and a type modifier would do so again on every write.
 
 -- Tables live in a schema of their own, which is never exposed through an API.

@@ -7,8 +7,8 @@
 #include "fmgr.h"
 #include "utils/guc.h"
 
-#include "rejection.h"
-#include "setting.h"
+#include "base/rejection.h"
+#include "base/setting.h"
 
 PG_MODULE_MAGIC;
 

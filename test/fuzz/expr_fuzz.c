@@ -9,7 +9,7 @@
  */
 #include "postgres.h"
 
-#include "expr_internal.h"
+#include "expr/internal.h"
 
 #define CHECK(condition) \
 	((condition) ? (void) 0 : (fprintf(stderr, "%s does not hold\n", #condition), abort()))

@@ -1,0 +1,127 @@
+/*
+ * my.c
+ *		What end users see of their own accounts: the identity comes from the
+ *		claims of the JWT that PostgREST has checked, never from an argument.
+ */
+#include "postgres.h"
+
+#include "account/account.h"
+#include "base/args.h"
+#include "base/query.h"
+#include "base/request.h"
+#include "base/uuid.h"
+#include "credit/read.h"
+
+PG_FUNCTION_INFO_V1(ducto_my_balance);
+PG_FUNCTION_INFO_V1(ducto_my_grants);
+PG_FUNCTION_INFO_V1(ducto_my_transactions);
+PG_FUNCTION_INFO_V1(ducto_my_plan);
+
+/* All claims as a JSON object, and before PostgREST 9 the one that counts here. */
+#define CLAIMS_SETTING	"request.jwt.claims"
+#define SUB_SETTING		"request.jwt.claim.sub"
+
+/* What one call of an end user reads at most. */
+#define MY_MAX_ROWS		1000
+
+/*
+ * Raise the error for a call that does not say who calls.
+ */
+pg_noreturn static void
+identity_reject(const char *problem)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_INVALID_AUTHORIZATION_SPECIFICATION),
+			 errmsg("the user who calls is not known: %s", problem),
+			 errhint("Call it through PostgREST with the JWT of a user, whose claim \"sub\" is the user's id.")));
+}
+
+/*
+ * Return the claim sub of a JSON object.
+ */
+static char *
+claims_sub(char *json)
+{
+	char	   *sub = NULL;
+
+	switch (json_member(json, "sub", &sub))
+	{
+		case MEMBER_TEXT:
+			break;
+		case MEMBER_MISSING:
+			identity_reject(CLAIMS_SETTING " has no text \"sub\"");
+		case MEMBER_NO_OBJECT:
+			identity_reject(CLAIMS_SETTING " is no JSON object");
+		case MEMBER_NO_JSON:
+			identity_reject(CLAIMS_SETTING " is no valid JSON");
+	}
+	return sub;
+}
+
+/*
+ * Return the id of the user who calls. A team's id is none: its pool is not
+ * one user's to see.
+ */
+static pg_uuid_t *
+identity_get(void)
+{
+	char	   *claims = request_setting(CLAIMS_SETTING);
+	char	   *sub = claims != NULL ? claims_sub(claims) : request_setting(SUB_SETTING);
+	pg_uuid_t  *user;
+	Account		acc;
+
+	if (sub == NULL)
+		identity_reject(CLAIMS_SETTING " is not set");
+	if (!uuid_has_form(sub))
+		identity_reject("the claim \"sub\" is no uuid");
+	user = DatumGetUUIDP(DirectFunctionCall1(uuid_in, CStringGetDatum(sub)));
+	query_begin();
+	account_load(user, &acc, ACCOUNT_READ);
+	query_end();
+	if (acc.team)
+		identity_reject("the claim \"sub\" is the id of a team");
+	return user;
+}
+
+/*
+ * ducto_my_balance returns the credits of the user who calls, as
+ * ducto_get_balance does. It takes no lock.
+ */
+Datum
+ducto_my_balance(PG_FUNCTION_ARGS)
+{
+	PG_RETURN_DATUM(balance_read(fcinfo, identity_get()));
+}
+
+/*
+ * ducto_my_grants returns the live grants of the user who calls, as
+ * ducto_list_grants does, the first MY_MAX_ROWS. It takes no lock.
+ */
+Datum
+ducto_my_grants(PG_FUNCTION_ARGS)
+{
+	return grants_read(fcinfo, identity_get(), MY_MAX_ROWS);
+}
+
+/*
+ * ducto_my_transactions returns a page of the ledger of the user who calls, as
+ * ducto_list_transactions does. It takes no lock. Arguments and errors: see
+ * its COMMENT.
+ */
+Datum
+ducto_my_transactions(PG_FUNCTION_ARGS)
+{
+	int			max_rows = arg_int_between(fcinfo, 0, "max_rows", 1, MY_MAX_ROWS, DEFAULT_PAGE);
+
+	return transactions_read(fcinfo, identity_get(), max_rows, PG_ARGISNULL(1) ? NULL : PG_GETARG_UUID_P(1));
+}
+
+/*
+ * ducto_my_plan returns the plan of the user who calls, as ducto_get_user_plan
+ * does. It takes no lock.
+ */
+Datum
+ducto_my_plan(PG_FUNCTION_ARGS)
+{
+	PG_RETURN_DATUM(user_plan_read(fcinfo, identity_get()));
+}

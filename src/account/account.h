@@ -1,0 +1,105 @@
+#ifndef DUCTO_ACCOUNT_ACCOUNT_H
+#define DUCTO_ACCOUNT_ACCOUNT_H
+
+#include "postgres.h"
+#include "utils/date.h"
+#include "utils/timestamp.h"
+#include "utils/uuid.h"
+
+#include "account/chain.h"
+#include "account/plan.h"
+#include "base/money.h"
+#include "base/query.h"
+
+/* An account's row; all zeros when there is none. */
+typedef struct Account
+{
+	pg_uuid_t	id;
+	bool		exists;
+	bool		team;			/* it is a team's pool */
+	Money		balance;
+	Money		held;			/* sum of the open holds */
+	Money		expiring;		/* sum of the grants' remaining */
+	Spend		lifetime_purchased;
+	TimestampTz next_boundary;	/* nothing expires before */
+	int64		last_seq;
+	bool		closing_keys;	/* a deduct of 0 with a key has been seen */
+	char	   *plan_id;		/* NULL for none */
+	UserPlan	plan;
+	DateADT		allowance_month;	/* the UTC month of allowance_used */
+	Spend		allowance_used;
+	Money		held_from_credits;	/* the part of held that skips the allowance */
+	Money		promised;		/* the part of held that the allowance pays in any case */
+	int			caps;			/* how many there are */
+	TimestampTz ended_until;	/* open holds that expire no later have ended; -infinity for none */
+	TimestampTz updated_at;
+	TimestampTz now;			/* the operation's time */
+	bool		late;			/* holds keep credit past its expiry */
+	bool		chained;		/* there is a digest: */
+	uint8		chain_head[DIGEST_LENGTH];	/* that of the last entry that has one */
+	bool		linked;			/* a guarded update has made it that of the entry to come */
+} Account;
+
+/* Which row lock account_load takes. */
+typedef enum AccountLock
+{
+	ACCOUNT_READ,				/* none, in the snapshot of the caller */
+	ACCOUNT_WAIT,
+	ACCOUNT_SKIP_LOCKED
+} AccountLock;
+
+/* What the active pricing says of a reserve; version is 0 when there is none. */
+typedef struct PricingTerms
+{
+	int			version;
+	Money		min_balance;
+} PricingTerms;
+
+/* What a guarded update took, so that it can be undone. */
+typedef struct AccountChange
+{
+	Money		balance;
+	Money		expiring;
+	Money		held;
+	int			entries;
+	bool		linked;
+} AccountChange;
+
+extern bool account_load(const pg_uuid_t *id, Account *acc, AccountLock lock);
+extern void account_require_user(const Account *acc);
+extern void account_read_user(const pg_uuid_t *user, Account *acc);
+extern void account_check_user(const pg_uuid_t *user);
+extern void account_create(const pg_uuid_t *id, const char *kind);
+extern void account_write(Account *acc);
+extern void account_write_head(const Account *acc);
+
+extern bool account_update(KeptQuery *query, const pg_uuid_t *id, QueryArgs *args);
+extern bool account_after(const pg_uuid_t *id, Money debit, const ChainLink *link, Account *after, AccountChange *change);
+extern bool account_try_charge(const pg_uuid_t *id, Money amount, Money floor, const pg_uuid_t *pricing,
+							   const ChainLink *link, Account *after, AccountChange *change);
+extern bool account_try_charge_team(const pg_uuid_t *id, const pg_uuid_t *member, Money amount, const ChainLink *link,
+									Account *after, AccountChange *change);
+extern bool account_try_hold(const pg_uuid_t *id, Money amount, const Money *floor, int ttl_seconds,
+							 Account *after, AccountChange *change, PricingTerms *terms);
+extern void account_undo(const pg_uuid_t *id, const AccountChange *change);
+
+/*
+ * How a guarded update that goes by the time $4 moves the head of
+ * the chain to the entry to come, whose ChainLink is a parameter: as
+ * chain_digest does. Where grants are burned, the entry is not known yet.
+ */
+#define CHAIN_HEAD(link) \
+	", chain_head = CASE WHEN expiring = 0 THEN sha256(chain_head || " link " || int8send(last_seq + 1)" \
+	" || timestamptz_send(greatest(updated_at, $4))) ELSE chain_head END"
+
+/* It leaves alone an account that has no digest yet. */
+#define IS_CHAINED	" AND chain_head IS NOT NULL"
+
+/* Available credits: what neither is held nor gone. */
+static inline Money
+account_available(const Account *acc)
+{
+	return acc->balance - acc->held;
+}
+
+#endif

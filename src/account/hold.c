@@ -1,0 +1,568 @@
+/*
+ * hold.c
+ *		The table reservations: what an account holds, and how holds end.
+ */
+#include "postgres.h"
+
+#include "account/claim.h"
+#include "account/hold.h"
+#include "base/clock.h"
+#include "base/query.h"
+#include "base/uuid.h"
+
+static const char *const hold_states[] = {
+	[HOLD_OPEN] = "open",
+	[HOLD_SETTLED] = "settled",
+	[HOLD_RELEASED] = "released",
+	[HOLD_EXPIRED] = "expired",
+};
+
+#define HOLD_INSERT_SQL \
+	"INSERT INTO ducto.reservations (account_id, id, amount, remaining, operation_type, model, billing_mode," \
+	" floor, state, idempotency_key, balance_after, reserved_after, first_expires_at, metadata, created_at, expires_at," \
+	" skip_allowance, cap_held, pricing_version, actor, plan_id)" \
+	" VALUES ($1, $2, $3, $3, $4, $5, $6, $7, 'open', $8, $9, $10, $11, $12, $13, $11, $14, $15, $16, $17, $18)"
+#define HOLD_INSERT_TYPES \
+	{UUIDOID, UUIDOID, NUMERICOID, TEXTOID, TEXTOID, TEXTOID, NUMERICOID, TEXTOID, NUMERICOID, NUMERICOID, \
+		TIMESTAMPTZOID, JSONBOID, TIMESTAMPTZOID, BOOLOID, NUMERICOID, INT4OID, UUIDOID, TEXTOID}
+
+static KeptQuery hold_insert_query = {.sql = HOLD_INSERT_SQL, .types = HOLD_INSERT_TYPES};
+
+/* Does nothing when the key is known, which is exact under the account's lock. */
+static KeptQuery hold_insert_once_query = {
+	.sql = HOLD_INSERT_SQL " ON CONFLICT (account_id, idempotency_key) WHERE idempotency_key IS NOT NULL DO NOTHING",
+	.types = HOLD_INSERT_TYPES
+};
+
+#define HOLD_COLUMNS \
+	"id, amount, remaining, operation_type, model, billing_mode, floor, state, idempotency_key," \
+	" balance_after, reserved_after, first_expires_at, closing_key, closing_balance, created_at, expires_at," \
+	" skip_allowance, cap_held, actor"
+
+/* Exact under the account's lock, as all that follow. */
+static KeptQuery hold_find_query = {
+	.sql = "SELECT " HOLD_COLUMNS " FROM ducto.reservations WHERE account_id = $1 AND id = $2",
+	.types = {UUIDOID, UUIDOID}
+};
+
+static KeptQuery hold_owner_query = {
+	.sql = "SELECT account_id FROM ducto.reservations WHERE account_id = $1 AND id = $2 AND actor IS NULL"
+	" UNION ALL SELECT account_id FROM ducto.reservations WHERE id = $2 AND actor = $1",
+	.types = {UUIDOID, UUIDOID}
+};
+
+static KeptQuery hold_key_query = {
+	.sql = "SELECT " HOLD_COLUMNS " FROM ducto.reservations WHERE account_id = $1 AND idempotency_key = $2",
+	.types = {UUIDOID, TEXTOID}
+};
+
+static KeptQuery hold_closing_key_query = {
+	.sql = "SELECT " HOLD_COLUMNS " FROM ducto.reservations WHERE account_id = $1 AND closing_key = $2",
+	.types = {UUIDOID, TEXTOID}
+};
+
+static KeptQuery hold_closed_at_query = {
+	.sql = "SELECT coalesce(closed_at, 'infinity') FROM ducto.reservations WHERE account_id = $1 AND id = $2",
+	.types = {UUIDOID, UUIDOID}
+};
+
+static KeptQuery hold_update_query = {
+	.sql = "UPDATE ducto.reservations SET remaining = $3, state = $4, expires_at = $5, closing_key = $6,"
+	" closing_balance = $7, closed_at = coalesce(closed_at, $8), cap_held = $9 WHERE account_id = $1 AND id = $2",
+	.types = {UUIDOID, UUIDOID, NUMERICOID, TEXTOID, TIMESTAMPTZOID, TEXTOID, NUMERICOID, TIMESTAMPTZOID,
+	NUMERICOID}
+};
+
+/* As many as matter are counted. */
+static KeptQuery holds_count_query = {
+	.sql = "SELECT count(*) FROM (SELECT FROM ducto.reservations"
+	" WHERE account_id = $1 AND state = 'open' AND operation_type = $2 AND expires_at > $3 LIMIT $4) r",
+	.types = {UUIDOID, TEXTOID, TIMESTAMPTZOID, INT8OID}
+};
+
+static KeptQuery holds_due_query = {
+	.sql = "SELECT remaining, expires_at, skip_allowance, cap_held FROM ducto.reservations"
+	" WHERE account_id = $1 AND state = 'open' AND expires_at > $2 AND expires_at <= $3 ORDER BY expires_at",
+	.types = {UUIDOID, TIMESTAMPTZOID, TIMESTAMPTZOID}
+};
+
+/* The first after as many that are to be closed. */
+static KeptQuery holds_after_query = {
+	.sql = "SELECT expires_at, id FROM ducto.reservations"
+	" WHERE account_id = $1 AND state = 'open' AND expires_at <= $2 ORDER BY expires_at, id OFFSET $3 LIMIT 1",
+	.types = {UUIDOID, TIMESTAMPTZOID, INT8OID}
+};
+
+#define EXPIRE_SQL \
+	"UPDATE ducto.reservations SET state = 'expired', remaining = 0.0000, cap_held = 0.0000, closed_at = expires_at" \
+	" WHERE account_id = $1 AND state = 'open'"
+
+static KeptQuery hold_expire_query = {
+	.sql = EXPIRE_SQL " AND id = $2",
+	.types = {UUIDOID, UUIDOID}
+};
+
+/* A range of the index, and no list of ids: that would be a filter for each of the account's holds. */
+static KeptQuery holds_expire_query = {
+	.sql = EXPIRE_SQL " AND (expires_at, id) < ($2, $3)",
+	.types = {UUIDOID, TIMESTAMPTZOID, UUIDOID}
+};
+
+/* In the snapshot of the calling statement; hold_close_query sees what has changed since. */
+static KeptQuery hold_peek_query = {
+	.sql = "SELECT remaining, operation_type, model, cap_held FROM ducto.reservations"
+	" WHERE account_id = $1 AND id = $2 AND state = 'open' AND NOT skip_allowance",
+	.types = {UUIDOID, UUIDOID}
+};
+
+/*
+ * Lock, decision and booking of a deduct within its hold, at the time $4: $2 is
+ * charged, $3 no longer held.
+ */
+#define HOLD_CHARGE_SQL(head, chained) \
+	"UPDATE ducto.accounts SET balance = balance - $2," \
+	" expiring = CASE WHEN expiring = 0 THEN expiring ELSE expiring - $2 END," \
+	" held = held - $3, last_seq = last_seq + 1, updated_at = greatest(updated_at, $4)" head \
+	" WHERE id = $1 AND plain AND ended_until IS NULL AND next_boundary > $4" \
+	" AND (expiring = 0 OR expiring > $2) AND balance >= $2" chained \
+	" RETURNING balance, expiring, next_boundary, last_seq, closing_keys, updated_at"
+
+static KeptQuery hold_charge_query = {
+	.sql = HOLD_CHARGE_SQL("", ""),
+	.types = {UUIDOID, NUMERICOID, NUMERICOID, TIMESTAMPTZOID}
+};
+static KeptQuery hold_charge_chained_query = {
+	.sql = HOLD_CHARGE_SQL(CHAIN_HEAD("$5"), IS_CHAINED) ", chain_head",
+	.types = {UUIDOID, NUMERICOID, NUMERICOID, TIMESTAMPTZOID, BYTEAOID}
+};
+
+/* Finds the reservation only as hold_peek_query saw it. */
+static KeptQuery hold_close_query = {
+	.sql = "UPDATE ducto.reservations SET remaining = $4, state = CASE WHEN $5 THEN 'settled' ELSE state END,"
+	" closed_at = CASE WHEN $5 THEN $6 END, cap_held = least(cap_held, $4)"
+	" WHERE account_id = $1 AND id = $2 AND state = 'open' AND remaining = $3",
+	.types = {UUIDOID, UUIDOID, NUMERICOID, NUMERICOID, BOOLOID, TIMESTAMPTZOID}
+};
+
+/* Takes hold_close_query back. */
+static KeptQuery hold_reopen_query = {
+	.sql = "UPDATE ducto.reservations SET remaining = $3, state = 'open', closed_at = NULL, cap_held = $4"
+	" WHERE account_id = $1 AND id = $2",
+	.types = {UUIDOID, UUIDOID, NUMERICOID, NUMERICOID}
+};
+
+/*
+ * hold_insert adds an open reservation to a locked account. False: its key is
+ * known there, and it did nothing.
+ */
+bool
+hold_insert(const pg_uuid_t *account, const Hold *hold)
+{
+	QueryArgs	args = {0};
+
+	args_uuid(&args, account);
+	args_uuid(&args, &hold->id);
+	args_money(&args, hold->amount);
+	args_text(&args, hold->operation_type);
+	args_text(&args, hold->model);
+	args_text(&args, hold->billing_mode);
+	args_money(&args, hold->floor);
+	args_text(&args, hold->idempotency_key);
+	args_money(&args, hold->balance_after);
+	args_money(&args, hold->reserved_after);
+	args_time(&args, hold->expires_at);
+	args_metadata(&args, hold->metadata);
+	args_time(&args, hold->created_at);
+	args_bool(&args, hold->skip_allowance);
+	args_money(&args, hold->cap_held);
+	if (hold->pricing_version != 0)
+		args_int4(&args, hold->pricing_version);
+	else
+		args_null(&args);
+	args_uuid(&args, hold->has_actor ? &hold->actor : NULL);
+	args_text(&args, hold->plan_id);
+	return query_run(hold->idempotency_key == NULL ? &hold_insert_query : &hold_insert_once_query,
+					 &args, SPI_OK_INSERT) == 1;
+}
+
+/*
+ * hold_owner finds whose account has a reservation that a user may end: the
+ * user's own, or a team's pool. That never changes, so it needs no lock.
+ */
+bool
+hold_owner(const pg_uuid_t *user, const pg_uuid_t *id, pg_uuid_t *owner)
+{
+	QueryArgs	args = {0};
+
+	args_uuid(&args, user);
+	args_uuid(&args, id);
+	if (query_run(&hold_owner_query, &args, SPI_OK_SELECT) == 0)
+		return false;
+	*owner = row_uuid(0, 1);
+	return true;
+}
+
+/*
+ * Return the state that a word names.
+ */
+static HoldState
+hold_state_from_text(const char *word)
+{
+	for (int i = 0; i < lengthof(hold_states); i++)
+		if (strcmp(word, hold_states[i]) == 0)
+			return (HoldState) i;
+	elog(ERROR, "unknown reservation state \"%s\"", word);
+}
+
+/*
+ * Find a reservation of a locked account by a query.
+ */
+static bool
+hold_find_by(KeptQuery *query, QueryArgs *args, Hold *hold)
+{
+	memset(hold, 0, sizeof(Hold));
+	if (query_run(query, args, SPI_OK_SELECT) == 0)
+		return false;
+	hold->id = row_uuid(0, 1);
+	hold->amount = row_money(0, 2);
+	hold->remaining = row_money(0, 3);
+	hold->operation_type = row_text(0, 4);
+	hold->model = row_text(0, 5);
+	hold->billing_mode = row_text(0, 6);
+	hold->floor = row_money(0, 7);
+	hold->state = hold_state_from_text(row_text(0, 8));
+	hold->idempotency_key = row_text(0, 9);
+	hold->balance_after = row_money(0, 10);
+	hold->reserved_after = row_money(0, 11);
+	hold->first_expires_at = row_time(0, 12);
+	hold->closing_key = row_text(0, 13);
+	hold->closed_by_zero = !row_is_null(0, 14);
+	hold->closing_balance = row_money(0, 14);
+	hold->created_at = row_time(0, 15);
+	hold->expires_at = row_time(0, 16);
+	hold->skip_allowance = row_bool(0, 17);
+	hold->cap_held = row_money(0, 18);
+	hold->has_actor = !row_is_null(0, 19);
+	if (hold->has_actor)
+		hold->actor = row_uuid(0, 19);
+	return true;
+}
+
+/*
+ * hold_find finds a reservation of a locked account by its id.
+ */
+bool
+hold_find(const pg_uuid_t *account, const pg_uuid_t *id, Hold *hold)
+{
+	QueryArgs	args = {0};
+
+	args_uuid(&args, account);
+	args_uuid(&args, id);
+	return hold_find_by(&hold_find_query, &args, hold);
+}
+
+/*
+ * hold_missing returns the rejection of a reservation that a user does not
+ * have, and tells which.
+ */
+Rejection
+hold_missing(const pg_uuid_t *user, const pg_uuid_t *id)
+{
+	return rejection_because(RESERVATION_NOT_FOUND, "User %s has no reservation %s.", uuid_to_cstring(user), uuid_to_cstring(id));
+}
+
+/*
+ * hold_rejection returns the rejection of a call that needs an open
+ * reservation, and tells how this one ended.
+ */
+Rejection
+hold_rejection(const Hold *hold)
+{
+	switch (hold->state)
+	{
+		case HOLD_OPEN:
+			return ACCEPTED;
+		case HOLD_EXPIRED:
+			return rejection_because(RESERVATION_EXPIRED, "Reservation %s expired at %s.", uuid_to_cstring(&hold->id),
+									 timestamptz_to_str(hold->expires_at));
+		case HOLD_SETTLED:
+			return rejection_because(RESERVATION_CLOSED, "Reservation %s was settled.", uuid_to_cstring(&hold->id));
+		case HOLD_RELEASED:
+			return rejection_because(RESERVATION_CLOSED, "Reservation %s was released.", uuid_to_cstring(&hold->id));
+	}
+	pg_unreachable();
+}
+
+/*
+ * hold_find_key finds a reservation of a locked account by the key of its
+ * reserve.
+ */
+bool
+hold_find_key(const pg_uuid_t *account, const char *key, Hold *hold)
+{
+	QueryArgs	args = {0};
+
+	args_uuid(&args, account);
+	args_text(&args, key);
+	return hold_find_by(&hold_key_query, &args, hold);
+}
+
+/*
+ * hold_find_closing_key finds a reservation of a locked account by the key of
+ * the deduct of 0 that closed it.
+ */
+bool
+hold_find_closing_key(const pg_uuid_t *account, const char *key, Hold *hold)
+{
+	QueryArgs	args = {0};
+
+	args_uuid(&args, account);
+	args_text(&args, key);
+	return hold_find_by(&hold_closing_key_query, &args, hold);
+}
+
+/*
+ * hold_closed_at returns when a reservation of a locked account was closed,
+ * infinity when it was not.
+ */
+TimestampTz
+hold_closed_at(const pg_uuid_t *account, const pg_uuid_t *id)
+{
+	QueryArgs	args = {0};
+
+	args_uuid(&args, account);
+	args_uuid(&args, id);
+	if (query_run(&hold_closed_at_query, &args, SPI_OK_SELECT) != 1)
+		elog(ERROR, "reservation is gone");
+	return row_time(0, 1);
+}
+
+/*
+ * hold_update writes what of a reservation can change: what remains, its
+ * state, when it expires, and the deduct of 0 that closed it.
+ */
+void
+hold_update(const pg_uuid_t *account, const Hold *hold, TimestampTz now)
+{
+	QueryArgs	args = {0};
+
+	args_uuid(&args, account);
+	args_uuid(&args, &hold->id);
+	args_money(&args, hold->remaining);
+	args_text(&args, hold_states[hold->state]);
+	args_time(&args, hold->expires_at);
+	args_text(&args, hold->closing_key);
+	if (hold->closed_by_zero)
+		args_money(&args, hold->closing_balance);
+	else
+		args_null(&args);
+	if (hold->state != HOLD_OPEN)
+		args_time(&args, now);
+	else
+		args_null(&args);
+	args_money(&args, hold->cap_held);
+	if (query_run(&hold_update_query, &args, SPI_OK_UPDATE) != 1)
+		row_missing("reservations");
+}
+
+/*
+ * holds_count_open counts the open reservations of an operation type, up to a
+ * limit.
+ */
+int64
+holds_count_open(const Account *acc, const char *operation_type, int64 limit, bool read_only)
+{
+	QueryArgs	args = {0};
+
+	args_uuid(&args, &acc->id);
+	args_text(&args, operation_type);
+	args_time(&args, Max(acc->now, acc->ended_until));
+	args_int8(&args, limit);
+	if (read_only)
+		query_read(&holds_count_query, &args);
+	else
+		query_run(&holds_count_query, &args, SPI_OK_SELECT);
+	return row_int8(0, 1);
+}
+
+/* Whom the rows of holds_due_query go to. */
+typedef struct DueHoldTarget
+{
+	DueHoldReader reader;
+	void	   *state;
+} DueHoldTarget;
+
+/*
+ * Give a row of holds_due_query to its reader.
+ */
+static bool
+read_due_hold(TupleTableSlot *slot, void *state)
+{
+	DueHoldTarget *target = state;
+	DueHold		hold;
+
+	slot_getallattrs(slot);
+	hold.remaining = money_from_datum(slot->tts_values[0]);
+	hold.expires_at = DatumGetTimestampTz(slot->tts_values[1]);
+	hold.skip_allowance = DatumGetBool(slot->tts_values[2]);
+	hold.cap_held = money_from_datum(slot->tts_values[3]);
+	return target->reader(&hold, target->state);
+}
+
+/*
+ * holds_due gives a reader the open reservations of an account that are past
+ * their time and still count, soonest first. However many they are, they take
+ * no memory.
+ */
+void
+holds_due(const Account *acc, TimestampTz until, bool read_only, DueHoldReader reader, void *state)
+{
+	DueHoldTarget target = {reader, state};
+	QueryArgs	args = {0};
+
+	args_uuid(&args, &acc->id);
+	args_time(&args, acc->ended_until);
+	args_time(&args, until);
+	query_each(&holds_due_query, &args, read_only, read_due_hold, &target);
+}
+
+/*
+ * hold_expire closes an open reservation of a locked account as expired at its
+ * time.
+ */
+void
+hold_expire(const pg_uuid_t *account, Hold *hold)
+{
+	QueryArgs	args = {0};
+
+	args_uuid(&args, account);
+	args_uuid(&args, &hold->id);
+	if (query_run(&hold_expire_query, &args, SPI_OK_UPDATE) != 1)
+		row_missing("reservations");
+	hold->state = HOLD_EXPIRED;
+	hold->remaining = 0;
+	hold->cap_held = 0;
+}
+
+/*
+ * Find the first of the open reservations of a locked account up to a time
+ * that is left open when a number of them is closed; false when none is.
+ */
+static bool
+holds_after(const pg_uuid_t *account, TimestampTz until, int64 number, TimestampTz *expires_at, pg_uuid_t *id)
+{
+	QueryArgs	args = {0};
+
+	args_uuid(&args, account);
+	args_time(&args, until);
+	args_int8(&args, number);
+	if (query_run(&holds_after_query, &args, SPI_OK_SELECT) == 0)
+		return false;
+	*expires_at = row_time(0, 1);
+	*id = row_uuid(0, 2);
+	return true;
+}
+
+/*
+ * holds_expire closes the open reservations of a locked account that expire no
+ * later than a time, as expired at their time: the first ones, up to a limit
+ * unless it is PG_INT64_MAX. It returns how many, and whether some are left.
+ */
+int64
+holds_expire(const pg_uuid_t *account, TimestampTz until, int64 limit, bool *left)
+{
+	QueryArgs	args = {0};
+	TimestampTz end = until + 1;	/* and in that moment, id */
+	pg_uuid_t	id = {0};
+
+	*left = limit < PG_INT64_MAX && holds_after(account, until, limit, &end, &id);
+	args_uuid(&args, account);
+	args_time(&args, end);
+	args_uuid(&args, &id);
+	return (int64) query_run(&holds_expire_query, &args, SPI_OK_UPDATE);
+}
+
+/*
+ * Close a reservation, or keep it open with less, as hold_peek_query found it.
+ */
+static bool
+hold_try_close(const pg_uuid_t *user, const Hold *hold, Money freed, bool final, TimestampTz now)
+{
+	QueryArgs	args = {0};
+
+	args_uuid(&args, user);
+	args_uuid(&args, &hold->id);
+	args_money(&args, hold->remaining);
+	args_money(&args, hold->remaining - freed);
+	args_bool(&args, final);
+	args_time(&args, now);
+	return query_run(&hold_close_query, &args, SPI_OK_UPDATE) == 1;
+}
+
+/*
+ * hold_peek reads what hold_try_settle needs to know of an open reservation,
+ * without a lock. False: it does not hold the amount.
+ */
+bool
+hold_peek(const pg_uuid_t *user, const pg_uuid_t *id, Money amount, Hold *hold)
+{
+	QueryArgs	args = {0};
+
+	args_uuid(&args, user);
+	args_uuid(&args, id);
+	if (query_read(&hold_peek_query, &args) == 0)
+		return false;
+	memset(hold, 0, sizeof(Hold));
+	hold->id = *id;
+	hold->remaining = row_money(0, 1);
+	hold->operation_type = row_text(0, 2);
+	hold->model = row_text(0, 3);
+	hold->cap_held = row_money(0, 4);
+	return amount <= hold->remaining;
+}
+
+/*
+ * hold_try_settle charges an amount to a reservation, as hold_peek saw it, when
+ * that is all there is to do. The account is then locked and as in after. With
+ * a link it moves the head of the account's chain, unless it took from grants.
+ * False: it did nothing.
+ */
+bool
+hold_try_settle(const pg_uuid_t *user, const Hold *hold, Money amount, bool final, const ChainLink *link,
+				Account *after, AccountChange *change)
+{
+	QueryArgs	args = {0};
+	Money		freed = final ? hold->remaining : amount;
+	bool		valid;
+
+	args_uuid(&args, user);
+	args_money(&args, amount);
+	args_money(&args, freed);
+	args_time(&args, clock_now());
+	if (link != NULL)
+		args_datum(&args, PointerGetDatum(link));
+	if (!account_update(link != NULL ? &hold_charge_chained_query : &hold_charge_query, user, &args))
+		return false;
+	valid = account_after(user, amount, link, after, change);
+	change->held = -freed;
+	if (valid && hold_try_close(user, hold, freed, final, after->now))
+		return true;
+	account_undo(user, change);
+	return false;
+}
+
+/*
+ * hold_reopen takes back what hold_try_settle did to the reservation.
+ */
+void
+hold_reopen(const pg_uuid_t *user, const Hold *hold)
+{
+	QueryArgs	args = {0};
+
+	args_uuid(&args, user);
+	args_uuid(&args, &hold->id);
+	args_money(&args, hold->remaining);
+	args_money(&args, hold->cap_held);
+	if (query_run(&hold_reopen_query, &args, SPI_OK_UPDATE) != 1)
+		row_missing("reservations");
+}

@@ -1,0 +1,102 @@
+/*
+ * key.c
+ *		Idempotency keys of credits, debits and refunds.
+ */
+#include "postgres.h"
+
+#include "account/key.h"
+#include "base/args.h"
+#include "base/setting.h"
+
+/*
+ * arg_key returns the idempotency key of an operation that books credits, NULL
+ * for none where none is required.
+ */
+char *
+arg_key(FunctionCallInfo fcinfo, int n, const char *name)
+{
+	if (PG_ARGISNULL(n) && setting_require_key())
+		ereport(ERROR,
+				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
+				 errmsg("argument \"%s\" must not be null", name),
+				 errdetail("The setting ducto.require_idempotency_key is on."),
+				 errhint("Pass a key in \"%s\": the same for each retry, another for each operation.", name)));
+	return arg_text(fcinfo, n, name);
+}
+
+/*
+ * Return the kind of operation that books entries of a type.
+ */
+static KeyKind
+key_kind(const char *type)
+{
+	if (strcmp(type, TYPE_USAGE) == 0)
+		return KEY_DEBIT;
+	if (strcmp(type, TYPE_REFUND) == 0)
+		return KEY_REFUND;
+	return KEY_CREDIT;
+}
+
+/*
+ * Tell whether two targets, NULL for none, are the same.
+ */
+static bool
+target_equal(const pg_uuid_t *a, const pg_uuid_t *b)
+{
+	if (a == NULL || b == NULL)
+		return a == b;
+	return memcmp(a, b, UUID_LEN) == 0;
+}
+
+/*
+ * key_find looks up a key of a locked account: it is free, or a replay of the
+ * same kind of operation on the same target (the reservation of a deduct, the
+ * transaction of a refund) by the same member (of a team's debit), or a
+ * conflict.
+ */
+KeyState
+key_find(const Account *acc, const char *key, KeyKind kind, const pg_uuid_t *target,
+		 const pg_uuid_t *actor, LedgerRecord *original)
+{
+	Hold		hold;
+
+	if (!acc->exists)
+		return KEY_FREE;
+	if (ledger_find_key(&acc->id, key, original))
+	{
+		if (key_kind(original->type) == kind &&
+			target_equal(target, original->has_reference ? &original->reference : NULL) &&
+			(kind != KEY_DEBIT || target_equal(actor, original->has_actor ? &original->actor : NULL)))
+			return KEY_REPLAY;
+		return KEY_CONFLICT;
+	}
+	if (acc->closing_keys && hold_find_closing_key(&acc->id, key, &hold))
+	{
+		if (kind == KEY_DEBIT && target_equal(target, &hold.id))
+			return KEY_REPLAY_ZERO;
+		return KEY_CONFLICT;
+	}
+	return KEY_FREE;
+}
+
+/*
+ * key_conflict returns the rejection of a key that was used for something else,
+ * and tells which.
+ */
+Rejection
+key_conflict(const char *key)
+{
+	return rejection_because(IDEMPOTENCY_CONFLICT, "The key \"%s\" of this account was used for something else.", key);
+}
+
+/*
+ * key_closed_hold tells whether a key of a locked account is that of a deduct
+ * of 0; NULL is not.
+ */
+bool
+key_closed_hold(const Account *acc, const char *key)
+{
+	Hold		hold;
+
+	return key != NULL && acc->closing_keys && hold_find_closing_key(&acc->id, key, &hold);
+}

@@ -1,0 +1,34 @@
+#ifndef DUCTO_ACCOUNT_KEY_H
+#define DUCTO_ACCOUNT_KEY_H
+
+#include "postgres.h"
+#include "fmgr.h"
+
+#include "account/account.h"
+#include "account/hold.h"
+#include "account/ledger.h"
+#include "base/rejection.h"
+
+/* The kinds of operation that share one set of keys. */
+typedef enum KeyKind
+{
+	KEY_CREDIT,
+	KEY_DEBIT,
+	KEY_REFUND
+} KeyKind;
+
+typedef enum KeyState
+{
+	KEY_FREE,
+	KEY_REPLAY,					/* booked under this key, for the same target */
+	KEY_REPLAY_ZERO,			/* a deduct of 0 that closed the same reservation */
+	KEY_CONFLICT
+} KeyState;
+
+extern char *arg_key(FunctionCallInfo fcinfo, int n, const char *name);
+extern bool key_closed_hold(const Account *acc, const char *key);
+extern Rejection key_conflict(const char *key);
+extern KeyState key_find(const Account *acc, const char *key, KeyKind kind, const pg_uuid_t *target,
+						 const pg_uuid_t *actor, LedgerRecord *original);
+
+#endif

@@ -1,0 +1,486 @@
+/*
+ * ledger.c
+ *		The table ledger: appending entries and finding them again.
+ */
+#include "postgres.h"
+
+#include "commands/trigger.h"
+#include "utils/array.h"
+
+#include "account/chain.h"
+#include "account/claim.h"
+#include "account/ledger.h"
+#include "base/clock.h"
+#include "base/query.h"
+#include "base/setting.h"
+#include "base/uuidv7.h"
+#include "base/xact.h"
+
+#define LEDGER_INSERT_SQL \
+	"INSERT INTO ducto.ledger (account_id, amount, type, operation_type, model, idempotency_key, reference, shortfall," \
+	" burned_grants, burned_amounts, lifetime_purchased, expires_at, priority, metadata, allowance_consumed, cap_warning," \
+	" pricing, actor, id, seq, balance_after, created_at, effective_at, xact, digest)" \
+	" VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22, $22, $23, $24)"
+#define LEDGER_INSERT_TYPES \
+	{UUIDOID, NUMERICOID, TEXTOID, TEXTOID, TEXTOID, TEXTOID, UUIDOID, NUMERICOID, UUIDARRAYOID, NUMERICARRAYOID, \
+		NUMERICOID, TIMESTAMPTZOID, INT4OID, JSONBOID, NUMERICOID, TEXTOID, JSONBOID, UUIDOID, UUIDOID, INT8OID, \
+		NUMERICOID, TIMESTAMPTZOID, INT8OID, BYTEAOID}
+
+/* The account's lock orders the entries; seq comes from its row. */
+static KeptQuery ledger_insert_query = {.sql = LEDGER_INSERT_SQL, .types = LEDGER_INSERT_TYPES};
+
+/* Does nothing when the key is known, which is exact under the account's lock. */
+static KeptQuery ledger_insert_once_query = {
+	.sql = LEDGER_INSERT_SQL " ON CONFLICT (account_id, idempotency_key) WHERE idempotency_key IS NOT NULL DO NOTHING",
+	.types = LEDGER_INSERT_TYPES
+};
+
+static KeptQuery ledger_expiries_query = {
+	.sql = "INSERT INTO ducto.ledger (account_id, seq, id, amount, balance_after, type, reference, created_at, effective_at,"
+	" xact, digest) SELECT $1, e.seq, e.id, e.amount, e.balance_after, 'expiry', e.grant_id, $2, e.effective_at, $9, e.digest"
+	" FROM unnest($3, $4, $5, $6, $7, $8, $10) AS e(seq, id, amount, balance_after, grant_id, effective_at, digest)",
+	.types = {UUIDOID, TIMESTAMPTZOID, INT8ARRAYOID, UUIDARRAYOID, NUMERICARRAYOID, NUMERICARRAYOID, UUIDARRAYOID,
+		TIMESTAMPTZARRAYOID, INT8OID, BYTEAARRAYOID}
+};
+
+#define RECORD_COLUMNS \
+	"account_id, id, type, amount, balance_after, reference, shortfall, lifetime_purchased," \
+	" coalesce(expires_at, 'infinity'), burned_grants, burned_amounts, model, allowance_consumed, cap_warning, created_at, actor"
+
+/* Exact under the account's lock: a key is only ever added under it. */
+static KeptQuery ledger_key_query = {
+	.sql = "SELECT " RECORD_COLUMNS " FROM ducto.ledger WHERE account_id = $1 AND idempotency_key = $2",
+	.types = {UUIDOID, TEXTOID}
+};
+
+static KeptQuery ledger_id_query = {
+	.sql = "SELECT " RECORD_COLUMNS " FROM ducto.ledger WHERE id = $1",
+	.types = {UUIDOID}
+};
+
+static KeptQuery ledger_settlement_query = {
+	.sql = "SELECT " RECORD_COLUMNS " FROM ducto.ledger WHERE account_id = $1 AND seq > $2 AND reference = $3 AND type = 'usage'"
+	" ORDER BY seq LIMIT 1",
+	.types = {UUIDOID, INT8OID, UUIDOID}
+};
+
+/* Exact under the account's lock. */
+static KeptQuery ledger_refunded_query = {
+	.sql = "SELECT coalesce(sum(amount), 0), coalesce(-sum(allowance_consumed), 0)"
+	" FROM ducto.ledger WHERE account_id = $1 AND reference = $2 AND type = 'refund'",
+	.types = {UUIDOID, UUIDOID}
+};
+
+static KeptQuery ledger_probe_query = {
+	.sql = "SELECT created_at, effective_at, balance_after FROM ducto.ledger WHERE account_id = $1 AND seq = $2",
+	.types = {UUIDOID, INT8OID}
+};
+
+/*
+ * Append the columns of what an entry burned.
+ */
+static void
+args_burned(QueryArgs *args, const BurnList *burned)
+{
+	pg_uuid_t  *grants;
+	Money	   *amounts;
+
+	if (burned->n == 0)
+	{
+		args_null(args);
+		args_null(args);
+		return;
+	}
+	grants = palloc(sizeof(pg_uuid_t) * burned->n);
+	amounts = palloc(sizeof(Money) * burned->n);
+	for (int i = 0; i < burned->n; i++)
+	{
+		grants[i] = burned->burns[i].grant;
+		amounts[i] = burned->burns[i].amount;
+	}
+	args_uuid_array(args, grants, burned->n);
+	args_money_array(args, amounts, burned->n);
+}
+
+/*
+ * Append the columns that an entry's own digest is made of.
+ */
+static void
+args_own(QueryArgs *args, const pg_uuid_t *account, const LedgerEntry *entry)
+{
+	bool		makes_grant = entry->is_credit && !TIMESTAMP_NOT_FINITE(entry->expires_at);
+
+	args_uuid(args, account);
+	args_money(args, entry->amount);
+	args_text(args, entry->type);
+	args_text(args, entry->operation_type);
+	args_text(args, entry->model);
+	args_text(args, entry->idempotency_key);
+	args_uuid(args, entry->reference);
+	if (entry->shortfall != 0)
+		args_money(args, entry->shortfall);
+	else
+		args_null(args);
+	args_burned(args, &entry->burned);
+	if (entry->is_credit)
+		args_spend(args, entry->lifetime_purchased);
+	else
+		args_null(args);
+	if (makes_grant)
+	{
+		args_time(args, entry->expires_at);
+		args_int4(args, entry->priority);
+	}
+	else
+	{
+		args_null(args);
+		args_null(args);
+	}
+	args_metadata(args, entry->metadata);
+	args_money(args, entry->allowance_consumed);
+	args_text(args, entry->cap_warning);
+	args_jsonb(args, entry->pricing);
+	args_uuid(args, entry->actor);
+	Assert(args->n == CHAIN_COLUMNS);
+}
+
+/*
+ * ledger_link gives an entry its id, and makes what a guarded update of the
+ * account needs to chain it. What it burns is not known yet.
+ */
+void
+ledger_link(const pg_uuid_t *account, LedgerEntry *entry)
+{
+	entry->own = palloc0(sizeof(QueryArgs));
+	entry->link = palloc(sizeof(ChainLink));
+	uuidv7_make(&entry->id, clock_now());
+	entry->link->id = entry->id;
+	args_own(entry->own, account, entry);
+	chain_own(entry->own->values, entry->own->nulls, entry->link);
+}
+
+/*
+ * Move the head of a locked account's chain to an entry, which has the columns
+ * that its own digest is made of.
+ */
+static void
+ledger_chain(Account *acc, const LedgerEntry *entry, TimestampTz effective_at, const QueryArgs *own)
+{
+	ChainLink	link;
+	ChainPlace	place = {.seq = entry->seq, .created_at = entry->created_at, .effective_at = effective_at};
+
+	link.id = entry->id;
+	chain_own(own->values, own->nulls, &link);
+	chain_digest(acc->chain_head, &link, &place);
+	acc->chained = true;
+}
+
+/*
+ * ledger_insert writes an entry whose place the account's row has reserved
+ * already: last_seq and balance are those with the entry, and so is the head of
+ * the chain where the update moved it. False: its key is known, and it did
+ * nothing.
+ */
+bool
+ledger_insert(Account *acc, LedgerEntry *entry)
+{
+	QueryArgs	args = {0};
+
+	entry->created_at = acc->now;
+	entry->seq = acc->last_seq;
+	entry->balance_after = acc->balance;
+	if (entry->link == NULL)
+		uuidv7_make(&entry->id, entry->created_at);
+
+	if (acc->linked)
+		args = *entry->own;
+	else
+		args_own(&args, &acc->id, entry);
+	if (setting_chain() && !acc->linked)
+		ledger_chain(acc, entry, entry->created_at, &args);
+	args_uuid(&args, &entry->id);
+	args_int8(&args, entry->seq);
+	args_money(&args, entry->balance_after);
+	args_time(&args, entry->created_at);
+	args_int8(&args, xact_current());
+	if (setting_chain())
+		args_datum(&args, digest_to_datum(acc->chain_head));
+	else
+		args_null(&args);
+	return query_run(entry->idempotency_key == NULL ? &ledger_insert_query : &ledger_insert_once_query,
+					 &args, SPI_OK_INSERT) == 1;
+}
+
+/*
+ * ledger_append books an entry on a locked account: its balance and last_seq
+ * move, the entry is written. The account's row is not.
+ */
+void
+ledger_append(Account *acc, LedgerEntry *entry)
+{
+	acc->balance = money_add(acc->balance, entry->amount, "the balance");
+	acc->last_seq++;
+	if (!ledger_insert(acc, entry))
+		row_missing("ledger");
+}
+
+/*
+ * Append the digests of expiries that are about to be booked, NULLs where the
+ * chain is off.
+ */
+static void
+args_expiry_digests(QueryArgs *args, Account *acc, const LedgerEntry *entries, const Expiry *expiries, int n)
+{
+	Datum	   *digests = palloc0(sizeof(Datum) * n);
+	bool	   *nulls = palloc(sizeof(bool) * n);
+	bool		chain = setting_chain();
+	int			lower = 1;
+
+	memset(nulls, !chain, n);
+	for (int i = 0; i < n && chain; i++)
+	{
+		QueryArgs	own = {0};
+
+		args_own(&own, &acc->id, &entries[i]);
+		ledger_chain(acc, &entries[i], expiries[i].effective_at, &own);
+		digests[i] = digest_to_datum(acc->chain_head);
+	}
+	args_datum(args, PointerGetDatum(construct_md_array(digests, nulls, 1, &n, &lower, BYTEAOID, -1, false, TYPALIGN_INT)));
+}
+
+/*
+ * ledger_append_expiries books expired credit on a locked account, an entry
+ * each, in one statement.
+ */
+void
+ledger_append_expiries(Account *acc, const Expiry *expiries, int n)
+{
+	QueryArgs	args = {0};
+	LedgerEntry *entries = palloc0(sizeof(LedgerEntry) * n);
+	int64	   *seqs = palloc(sizeof(int64) * n);
+	pg_uuid_t  *ids = palloc(sizeof(pg_uuid_t) * n);
+	Money	   *amounts = palloc(sizeof(Money) * n);
+	Money	   *balances = palloc(sizeof(Money) * n);
+	pg_uuid_t  *grants = palloc(sizeof(pg_uuid_t) * n);
+	TimestampTz *times = palloc(sizeof(TimestampTz) * n);
+
+	for (int i = 0; i < n; i++)
+	{
+		LedgerEntry *entry = &entries[i];
+
+		acc->balance -= expiries[i].amount;
+		acc->expiring -= expiries[i].amount;
+		entry->type = TYPE_EXPIRY;
+		entry->created_at = acc->now;
+		entry->reference = &expiries[i].grant;
+		entry->seq = seqs[i] = ++acc->last_seq;
+		uuidv7_make(&entry->id, acc->now);
+		ids[i] = entry->id;
+		entry->amount = amounts[i] = -expiries[i].amount;
+		entry->balance_after = balances[i] = acc->balance;
+		grants[i] = expiries[i].grant;
+		times[i] = expiries[i].effective_at;
+	}
+
+	args_uuid(&args, &acc->id);
+	args_time(&args, acc->now);
+	args_int8_array(&args, seqs, n);
+	args_uuid_array(&args, ids, n);
+	args_money_array(&args, amounts, n);
+	args_money_array(&args, balances, n);
+	args_uuid_array(&args, grants, n);
+	args_time_array(&args, times, n);
+	args_int8(&args, xact_current());
+	args_expiry_digests(&args, acc, entries, expiries, n);
+	if (query_run(&ledger_expiries_query, &args, SPI_OK_INSERT) != n)
+		row_missing("ledger");
+}
+
+/*
+ * Read the arrays of what an entry burned.
+ */
+static void
+burned_from_row(BurnList *burned, int grants_column, int amounts_column)
+{
+	Datum	   *grants;
+	Datum	   *amounts;
+	int			n;
+
+	memset(burned, 0, sizeof(BurnList));
+	if (row_is_null(0, grants_column))
+		return;
+	deconstruct_array(DatumGetArrayTypeP(row_datum(0, grants_column)), UUIDOID, UUID_LEN, false,
+					  TYPALIGN_CHAR, &grants, NULL, &n);
+	burned->burns = palloc(sizeof(Burn) * n);
+	burned->n = n;
+	deconstruct_array(DatumGetArrayTypeP(row_datum(0, amounts_column)), NUMERICOID, -1, false,
+					  TYPALIGN_INT, &amounts, NULL, &n);
+	for (int i = 0; i < n; i++)
+	{
+		burned->burns[i].grant = *DatumGetUUIDP(grants[i]);
+		burned->burns[i].amount = money_from_datum(amounts[i]);
+	}
+}
+
+/*
+ * Read the entry that a query found; false when it found none.
+ */
+static bool
+record_from_row(LedgerRecord *record, uint64 found)
+{
+	if (found == 0)
+		return false;
+	record->account_id = row_uuid(0, 1);
+	record->id = row_uuid(0, 2);
+	record->type = row_text(0, 3);
+	record->amount = row_money(0, 4);
+	record->balance_after = row_money(0, 5);
+	record->has_reference = !row_is_null(0, 6);
+	if (record->has_reference)
+		record->reference = row_uuid(0, 6);
+	record->shortfall = row_money(0, 7);
+	record->lifetime_purchased = row_spend(0, 8);
+	record->expires_at = row_time(0, 9);
+	burned_from_row(&record->burned, 10, 11);
+	record->model = row_text(0, 12);
+	record->allowance_consumed = row_money(0, 13);
+	record->cap_warning = row_text(0, 14);
+	record->created_at = row_time(0, 15);
+	record->has_actor = !row_is_null(0, 16);
+	if (record->has_actor)
+		record->actor = row_uuid(0, 16);
+	return true;
+}
+
+/*
+ * ledger_find_key finds the entry of a locked account that was booked under
+ * an idempotency key.
+ */
+bool
+ledger_find_key(const pg_uuid_t *account, const char *key, LedgerRecord *record)
+{
+	QueryArgs	args = {0};
+
+	args_uuid(&args, account);
+	args_text(&args, key);
+	return record_from_row(record, query_run(&ledger_key_query, &args, SPI_OK_SELECT));
+}
+
+/*
+ * ledger_find_id finds an entry by its transaction id, whosever it is.
+ */
+bool
+ledger_find_id(const pg_uuid_t *id, LedgerRecord *record)
+{
+	QueryArgs	args = {0};
+
+	args_uuid(&args, id);
+	return record_from_row(record, query_run(&ledger_id_query, &args, SPI_OK_SELECT));
+}
+
+/*
+ * ledger_refunded sums what a locked account was refunded of an entry, and
+ * how much of its allowance came back.
+ */
+void
+ledger_refunded(const pg_uuid_t *account, const pg_uuid_t *reference, Money *credits, Money *allowance)
+{
+	QueryArgs	args = {0};
+
+	args_uuid(&args, account);
+	args_uuid(&args, reference);
+	query_run(&ledger_refunded_query, &args, SPI_OK_SELECT);
+	*credits = row_money(0, 1);
+	*allowance = row_money(0, 2);
+}
+
+/*
+ * Read an entry's times and balance; false when the snapshot lacks it.
+ */
+static bool
+ledger_probe(const pg_uuid_t *account, int64 seq, bool read_only)
+{
+	QueryArgs	args = {0};
+
+	args_uuid(&args, account);
+	args_int8(&args, seq);
+	return (read_only ? query_read(&ledger_probe_query, &args) :
+			query_run(&ledger_probe_query, &args, SPI_OK_SELECT)) == 1;
+}
+
+/*
+ * ledger_seq_before returns the last seq of an account that was created (or
+ * took effect) before a time, or at it when inclusive; 0 for none. Times never
+ * decrease in seq, so it halves the ledger until it is found.
+ */
+int64
+ledger_seq_before(const pg_uuid_t *account, int64 last_seq, TimestampTz at,
+				  bool inclusive, bool effective, bool read_only)
+{
+	int64		low = 0;
+	int64		high = last_seq;
+
+	while (low < high)
+	{
+		int64		middle = low + (high - low + 1) / 2;
+		TimestampTz time;
+
+		if (!ledger_probe(account, middle, read_only))
+			ereport(ERROR,
+					(errcode(ERRCODE_DATA_CORRUPTED),
+					 errmsg("entry " INT64_FORMAT " of an account's ledger is missing", middle),
+					 errhint("Run ducto_verify.")));
+		time = row_time(0, effective ? 2 : 1);
+		SPI_freetuptable(SPI_tuptable);
+		if (time < at || (inclusive && time == at))
+			low = middle;
+		else
+			high = middle - 1;
+	}
+	return low;
+}
+
+/*
+ * ledger_find_settlement finds the entry of a locked account that settled a
+ * reservation, which was closed with it or before it.
+ */
+bool
+ledger_find_settlement(const Account *acc, const pg_uuid_t *reservation, TimestampTz closed_at, LedgerRecord *record)
+{
+	QueryArgs	args = {0};
+
+	args_uuid(&args, &acc->id);
+	args_int8(&args, ledger_seq_before(&acc->id, acc->last_seq, closed_at, false, false, false));
+	args_uuid(&args, reservation);
+	return record_from_row(record, query_run(&ledger_settlement_query, &args, SPI_OK_SELECT));
+}
+
+/*
+ * ledger_balance_at_seq returns an account's balance after an entry, 0 before
+ * the first.
+ */
+Money
+ledger_balance_at_seq(const pg_uuid_t *account, int64 seq)
+{
+	if (seq == 0 || !ledger_probe(account, seq, true))
+		return 0;
+	return row_money(0, 3);
+}
+
+PG_FUNCTION_INFO_V1(ducto_ledger_refuse_change);
+
+/*
+ * Trigger: the ledger is append-only.
+ */
+Datum
+ducto_ledger_refuse_change(PG_FUNCTION_ARGS)
+{
+	if (!CALLED_AS_TRIGGER(fcinfo))
+		elog(ERROR, "not called by trigger manager");
+	ereport(ERROR,
+			(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+			 errmsg("the ledger is append-only"),
+			 errdetail("Its entries are never updated, deleted or truncated."),
+			 errhint("Book a correction with ducto_add_credits or ducto_refund.")));
+	return (Datum) 0;
+}

@@ -1,0 +1,92 @@
+#ifndef DUCTO_ACCOUNT_LEDGER_H
+#define DUCTO_ACCOUNT_LEDGER_H
+
+#include "postgres.h"
+#include "utils/jsonb.h"
+#include "utils/timestamp.h"
+#include "utils/uuid.h"
+
+#include "account/account.h"
+#include "account/chain.h"
+#include "account/grant.h"
+
+#define TYPE_USAGE	"usage"
+#define TYPE_REFUND	"refund"
+#define TYPE_EXPIRY	"expiry"
+#define TYPE_ADJUSTMENT	"adjustment"
+#define TYPE_PURCHASE	"purchase"
+#define TYPE_SIGNUP_BONUS	"signup_bonus"
+
+/* An entry of the ledger; pointers may be NULL. */
+typedef struct LedgerEntry
+{
+	pg_uuid_t	id;
+	int64		seq;
+	Money		amount;
+	Money		balance_after;
+	const char *type;
+	const char *operation_type;
+	const pg_uuid_t *actor;
+	const char *model;
+	const char *idempotency_key;
+	const pg_uuid_t *reference;
+	Money		allowance_consumed;
+	Money		shortfall;
+	const char *cap_warning;
+	BurnList	burned;
+	bool		is_credit;		/* lifetime_purchased, expires_at and priority are kept */
+	Spend		lifetime_purchased;
+	TimestampTz expires_at;		/* infinity for none */
+	int			priority;		/* of what expires */
+	Jsonb	   *pricing;		/* how it was priced */
+	Jsonb	   *metadata;
+	TimestampTz created_at;
+	struct KeptQueryArgs *own;	/* where a guarded update chained it: its columns, */
+	ChainLink  *link;			/* and with what */
+} LedgerEntry;
+
+/* What the ledger knows of an entry, for replays and refunds. */
+typedef struct LedgerRecord
+{
+	pg_uuid_t	account_id;
+	pg_uuid_t	id;
+	char	   *type;
+	Money		amount;
+	Money		balance_after;
+	bool		has_actor;
+	pg_uuid_t	actor;
+	bool		has_reference;
+	pg_uuid_t	reference;
+	char	   *model;
+	Money		allowance_consumed;
+	Money		shortfall;
+	char	   *cap_warning;
+	Spend		lifetime_purchased;
+	TimestampTz expires_at;		/* infinity for none */
+	BurnList	burned;
+	TimestampTz created_at;
+} LedgerRecord;
+
+/* Credit that expired: which grant, how much, from when on. */
+typedef struct Expiry
+{
+	pg_uuid_t	grant;
+	Money		amount;
+	TimestampTz effective_at;
+} Expiry;
+
+extern void ledger_append(Account *acc, LedgerEntry *entry);
+extern void ledger_link(const pg_uuid_t *account, LedgerEntry *entry);
+extern bool ledger_insert(Account *acc, LedgerEntry *entry);
+extern void ledger_append_expiries(Account *acc, const Expiry *expiries, int n);
+extern bool ledger_find_key(const pg_uuid_t *account, const char *key, LedgerRecord *record);
+extern bool ledger_find_id(const pg_uuid_t *id, LedgerRecord *record);
+extern void ledger_refunded(const pg_uuid_t *account, const pg_uuid_t *reference, Money *credits,
+							Money *allowance);
+extern bool ledger_find_settlement(const Account *acc, const pg_uuid_t *reservation, TimestampTz closed_at,
+								   LedgerRecord *record);
+extern int64 ledger_seq_before(const pg_uuid_t *account, int64 last_seq, TimestampTz at,
+							   bool inclusive, bool effective, bool read_only);
+extern Money ledger_balance_at_seq(const pg_uuid_t *account, int64 seq);
+
+#endif

@@ -1,0 +1,247 @@
+/*
+ * member.c
+ *		The table team_members: who may spend from a pool, and the counters of
+ *		their caps, kept under the pool's lock.
+ */
+#include "postgres.h"
+
+#include "account/claim.h"
+#include "account/member.h"
+#include "base/period.h"
+#include "base/query.h"
+#include "base/uuid.h"
+
+/* What a member has spent in the month that is parameter 3. */
+#define SPENT_NOW "CASE WHEN month = $3 THEN spent ELSE 0.0000 END"
+
+static KeptQuery member_state_query = {
+	.sql = "SELECT spend_cap IS NOT NULL AND " SPENT_NOW " + held + $4 > spend_cap FROM ducto.team_members"
+	" WHERE team_id = $1 AND user_id = $2 AND left_at IS NULL",
+	.types = {UUIDOID, UUIDOID, DATEOID, NUMERICOID}
+};
+
+/* The caller has the pool's lock, under which the row only changes. */
+static KeptQuery member_try_query = {
+	.sql = "UPDATE ducto.team_members SET spent = " SPENT_NOW " + $4, month = $3, held = held + $5"
+	" WHERE team_id = $1 AND user_id = $2 AND left_at IS NULL"
+	" AND (spend_cap IS NULL OR " SPENT_NOW " + held + $4 + $5 <= spend_cap)",
+	.types = {UUIDOID, UUIDOID, DATEOID, NUMERICOID, NUMERICOID}
+};
+
+static KeptQuery member_apply_query = {
+	.sql = "UPDATE ducto.team_members SET spent = " SPENT_NOW " + $4, month = $3, held = held + $5"
+	" WHERE team_id = $1 AND user_id = $2"
+	" RETURNING coalesce(spent + held > spend_cap, false)",
+	.types = {UUIDOID, UUIDOID, DATEOID, NUMERICOID, NUMERICOID}
+};
+
+static KeptQuery member_refund_query = {
+	.sql = "UPDATE ducto.team_members SET spent = spent - $4 WHERE team_id = $1 AND user_id = $2 AND month = $3",
+	.types = {UUIDOID, UUIDOID, DATEOID, NUMERICOID}
+};
+
+static KeptQuery members_due_query = {
+	.sql = "SELECT actor, sum(remaining) FROM ducto.reservations"
+	" WHERE account_id = $1 AND state = 'open' AND expires_at > $2 AND expires_at <= $3 AND actor IS NOT NULL GROUP BY actor",
+	.types = {UUIDOID, TIMESTAMPTZOID, TIMESTAMPTZOID}
+};
+
+static KeptQuery member_free_query = {
+	.sql = "UPDATE ducto.team_members SET held = held - $3 WHERE team_id = $1 AND user_id = $2",
+	.types = {UUIDOID, UUIDOID, NUMERICOID}
+};
+
+static KeptQuery members_count_query = {
+	.sql = "SELECT count(*)::integer FROM ducto.team_members WHERE team_id = $1 AND left_at IS NULL",
+	.types = {UUIDOID}
+};
+
+/* Who joins again is new but for the counters. */
+static KeptQuery member_join_query = {
+	.sql = "INSERT INTO ducto.team_members AS m (team_id, user_id, role, spend_cap, month, joined_at)"
+	" VALUES ($1, $2, coalesce($4, 'member'), $5, $3, $6)"
+	" ON CONFLICT (team_id, user_id) DO UPDATE SET"
+	"  role = CASE WHEN m.left_at IS NULL AND $4 IS NULL THEN m.role ELSE excluded.role END,"
+	"  spend_cap = CASE WHEN m.left_at IS NULL AND $5 IS NULL AND NOT $7 THEN m.spend_cap ELSE excluded.spend_cap END,"
+	"  joined_at = CASE WHEN m.left_at IS NULL THEN m.joined_at ELSE excluded.joined_at END, left_at = NULL"
+	" RETURNING role, spend_cap",
+	.types = {UUIDOID, UUIDOID, DATEOID, TEXTOID, NUMERICOID, TIMESTAMPTZOID, BOOLOID}
+};
+
+static KeptQuery member_leave_query = {
+	.sql = "UPDATE ducto.team_members SET left_at = $3 WHERE team_id = $1 AND user_id = $2 AND left_at IS NULL",
+	.types = {UUIDOID, UUIDOID, TIMESTAMPTZOID}
+};
+
+/*
+ * Append what identifies a member, and the month of a time.
+ */
+static void
+args_member(QueryArgs *args, const Account *pool, const pg_uuid_t *user, TimestampTz at)
+{
+	args_uuid(args, &pool->id);
+	args_uuid(args, user);
+	args_datum(args, DateADTGetDatum(period_month(at)));
+}
+
+/*
+ * member_missing returns the rejection of a user who is no member of a team,
+ * and tells who.
+ */
+Rejection
+member_missing(const pg_uuid_t *team, const pg_uuid_t *user)
+{
+	return rejection_because(USER_NOT_IN_TEAM, "User %s is no member of team %s.", uuid_to_cstring(user), uuid_to_cstring(team));
+}
+
+/*
+ * member_state tells whether a user may spend an amount from a pool: a locked
+ * one, or in the snapshot of the calling statement.
+ */
+MemberState
+member_state(const Account *pool, const pg_uuid_t *user, Money amount, bool read_only)
+{
+	QueryArgs	args = {0};
+	uint64		found;
+
+	args_member(&args, pool, user, pool->now);
+	args_money(&args, amount);
+	found = read_only ? query_read(&member_state_query, &args) :
+		query_run(&member_state_query, &args, SPI_OK_SELECT);
+	if (found == 0)
+		return MEMBER_ABSENT;
+	return row_bool(0, 1) ? MEMBER_CAPPED : MEMBER_FREE;
+}
+
+/*
+ * member_try_apply moves the counters of a member of a locked pool, unless the
+ * user is none or the cap would be exceeded; false then, and nothing has
+ * changed.
+ */
+bool
+member_try_apply(const Account *pool, const pg_uuid_t *user, Money spent, Money held)
+{
+	QueryArgs	args = {0};
+
+	args_member(&args, pool, user, pool->now);
+	args_money(&args, spent);
+	args_money(&args, held);
+	return query_run(&member_try_query, &args, SPI_OK_UPDATE) > 0;
+}
+
+/*
+ * member_apply moves the counters of a member, or of one who left, and tells
+ * whether the cap is exceeded with it.
+ */
+bool
+member_apply(const Account *pool, const pg_uuid_t *user, Money spent, Money held)
+{
+	QueryArgs	args = {0};
+
+	args_member(&args, pool, user, pool->now);
+	args_money(&args, spent);
+	args_money(&args, held);
+	if (query_run(&member_apply_query, &args, SPI_OK_UPDATE_RETURNING) != 1)
+		row_missing("team_members");
+	return row_bool(0, 1);
+}
+
+/*
+ * member_refund gives room back in the month of a debit that is refunded.
+ */
+void
+member_refund(const Account *pool, const pg_uuid_t *user, Money amount, TimestampTz debited_at)
+{
+	QueryArgs	args = {0};
+
+	args_member(&args, pool, user, debited_at);
+	args_money(&args, amount);
+	query_run(&member_refund_query, &args, SPI_OK_UPDATE);
+}
+
+/*
+ * Free what holds of a member held: a row of members_due_query.
+ */
+static bool
+member_free(TupleTableSlot *slot, void *state)
+{
+	const Account *pool = state;
+	QueryArgs	args = {0};
+
+	slot_getallattrs(slot);
+	query_begin();
+	args_uuid(&args, &pool->id);
+	args_datum(&args, slot->tts_values[0]);
+	args_datum(&args, slot->tts_values[1]);
+	if (query_run(&member_free_query, &args, SPI_OK_UPDATE) != 1)
+		row_missing("team_members");
+	query_end();
+	return true;
+}
+
+/*
+ * members_end_holds frees what holds of a locked pool that end now held for
+ * its members: those that expire no later than a time and still count. It
+ * touches these members only.
+ */
+void
+members_end_holds(Account *pool, TimestampTz until)
+{
+	QueryArgs	args = {0};
+
+	args_uuid(&args, &pool->id);
+	args_time(&args, pool->ended_until);
+	args_time(&args, until);
+	query_each(&members_due_query, &args, false, member_free, pool);
+}
+
+/*
+ * members_count counts the members of a team, in the snapshot of the calling
+ * statement.
+ */
+int32
+members_count(const pg_uuid_t *team)
+{
+	QueryArgs	args = {0};
+
+	args_uuid(&args, team);
+	query_read(&members_count_query, &args);
+	return DatumGetInt32(row_datum(0, 1));
+}
+
+/*
+ * member_join adds a member to a locked pool, or updates one, and tells what
+ * the member is then.
+ */
+void
+member_join(const Account *pool, const pg_uuid_t *user, MemberTerms *terms)
+{
+	QueryArgs	args = {0};
+
+	args_member(&args, pool, user, pool->now);
+	args_text(&args, terms->role);
+	if (terms->capped)
+		args_money(&args, terms->cap);
+	else
+		args_null(&args);
+	args_time(&args, pool->now);
+	args_bool(&args, terms->uncapped);
+	query_run(&member_join_query, &args, SPI_OK_INSERT_RETURNING);
+	terms->role = row_text(0, 1);
+	terms->capped = !row_is_null(0, 2);
+	terms->cap = row_money(0, 2);
+}
+
+/*
+ * member_leave removes a member from a locked pool; false when there was none.
+ */
+bool
+member_leave(const Account *pool, const pg_uuid_t *user)
+{
+	QueryArgs	args = {0};
+
+	args_uuid(&args, &pool->id);
+	args_uuid(&args, user);
+	args_time(&args, pool->now);
+	return query_run(&member_leave_query, &args, SPI_OK_UPDATE) > 0;
+}

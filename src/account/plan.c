@@ -1,0 +1,232 @@
+/*
+ * plan.c
+ *		The table plans, and what a plan says.
+ */
+#include "postgres.h"
+
+#include "account/plan.h"
+#include "base/clock.h"
+#include "base/query.h"
+
+static KeptQuery plan_query = {
+	.sql = "SELECT " PLAN_COLUMNS " FROM ducto.plans p WHERE p.id = $1",
+	.types = {TEXTOID}
+};
+
+/* Locks the plan, so that it is not retired while it is given. */
+static KeptQuery plan_assignable_query = {
+	.sql = "SELECT FROM ducto.plans WHERE id = $1 AND NOT retired FOR SHARE",
+	.types = {TEXTOID}
+};
+
+static KeptQuery sync_plans_query = {
+	.sql = "INSERT INTO ducto.plans (id, name, free_allowance, features, default_billing_mode,"
+	"  per_operation, max_concurrent, overdraft_floor)"
+	" SELECT key, value ->> 'name', coalesce((value ->> 'free_allowance')::numeric, 0.0000),"
+	"  coalesce(value -> 'features', '{}'),"
+	"  coalesce(value ->> 'default_billing_mode', 'strict'), coalesce(value -> 'per_operation', '{}'),"
+	"  (value ->> 'max_concurrent')::integer, (value ->> 'overdraft_floor')::numeric"
+	" FROM jsonb_each($1) ORDER BY key"
+	" ON CONFLICT (id) DO UPDATE SET name = excluded.name, free_allowance = excluded.free_allowance,"
+	"  features = excluded.features,"
+	"  default_billing_mode = excluded.default_billing_mode, per_operation = excluded.per_operation,"
+	"  max_concurrent = excluded.max_concurrent, overdraft_floor = excluded.overdraft_floor, retired = false",
+	.types = {JSONBOID}
+};
+
+static KeptQuery retire_plans_query = {
+	.sql = "UPDATE ducto.plans SET retired = true WHERE NOT retired AND NOT $1 ? id",
+	.types = {JSONBOID},
+	.whole = true
+};
+
+/* A number lower than all others of the plan stands for the time before them. */
+static KeptQuery allowances_query = {
+	.sql = "SELECT since, free_allowance FROM ducto.plan_allowances WHERE plan_id = $1 AND number >= coalesce("
+	"(SELECT max(number) FROM ducto.plan_allowances WHERE plan_id = $1 AND since <= $2), 0) ORDER BY number",
+	.types = {TEXTOID, TIMESTAMPTZOID}
+};
+
+/* Plans whose allowance is another than their history says; times never decrease in number. */
+static KeptQuery record_allowances_query = {
+	.sql = "INSERT INTO ducto.plan_allowances (plan_id, number, since, free_allowance)"
+	" SELECT p.id, coalesce(l.number, 0) + 1, greatest($1, l.since), p.free_allowance FROM ducto.plans p"
+	" LEFT JOIN (SELECT DISTINCT ON (plan_id) * FROM ducto.plan_allowances ORDER BY plan_id, number DESC) l ON l.plan_id = p.id"
+	" WHERE l.free_allowance IS DISTINCT FROM p.free_allowance",
+	.types = {TIMESTAMPTZOID},
+	.whole = true
+};
+
+/*
+ * plan_from_row reads a plan from the columns PLAN_COLUMNS of the last
+ * result; they are all NULL for none.
+ */
+void
+plan_from_row(UserPlan *plan, int first_column)
+{
+	memset(plan, 0, sizeof(UserPlan));
+	plan->id = row_text(0, first_column);
+	if (plan->id == NULL)
+		return;
+	plan->name = row_text(0, first_column + 1);
+	plan->free_allowance = row_money(0, first_column + 2);
+	plan->features = DatumGetJsonbPCopy(row_datum(0, first_column + 3));
+	plan->billing_mode = row_text(0, first_column + 4);
+	plan->per_operation = DatumGetJsonbPCopy(row_datum(0, first_column + 5));
+	if (!row_is_null(0, first_column + 6))
+		plan->max_concurrent = DatumGetInt32(row_datum(0, first_column + 6));
+	plan->has_floor = !row_is_null(0, first_column + 7);
+	plan->overdraft_floor = row_money(0, first_column + 7);
+}
+
+/*
+ * plan_find reads a plan, retired or not: as it is now, or in the snapshot of
+ * the calling statement.
+ */
+bool
+plan_find(const char *id, UserPlan *plan, bool read_only)
+{
+	QueryArgs	args = {0};
+
+	args_text(&args, id);
+	memset(plan, 0, sizeof(UserPlan));
+	if ((read_only ? query_read(&plan_query, &args) : query_run(&plan_query, &args, SPI_OK_SELECT)) == 0)
+		return false;
+	plan_from_row(plan, 1);
+	return true;
+}
+
+/*
+ * plan_allowances reads which allowances a plan has had since a time, the one
+ * in force then first.
+ */
+int
+plan_allowances(const char *id, TimestampTz at, bool read_only, PlanAllowance **allowances)
+{
+	QueryArgs	args = {0};
+	uint64		n;
+
+	args_text(&args, id);
+	args_time(&args, at);
+	n = read_only ? query_read(&allowances_query, &args) : query_run(&allowances_query, &args, SPI_OK_SELECT);
+	*allowances = palloc(sizeof(PlanAllowance) * Max(n, 1));
+	for (uint64 i = 0; i < n; i++)
+	{
+		(*allowances)[i].since = row_time(i, 1);
+		(*allowances)[i].amount = row_money(i, 2);
+	}
+	return (int) n;
+}
+
+/*
+ * Record the allowances that plans have from a time on.
+ */
+static void
+record_allowances(TimestampTz since)
+{
+	QueryArgs	args = {0};
+
+	args_time(&args, since);
+	query_run(&record_allowances_query, &args, SPI_OK_INSERT);
+}
+
+/*
+ * plan_is_assignable tells whether there is a plan that is not retired.
+ */
+bool
+plan_is_assignable(const char *id)
+{
+	QueryArgs	args = {0};
+
+	args_text(&args, id);
+	return query_run(&plan_assignable_query, &args, SPI_OK_SELECT) > 0;
+}
+
+/*
+ * plan_missing returns the rejection of a plan that cannot be assigned, and
+ * tells which.
+ */
+Rejection
+plan_missing(const char *id)
+{
+	return rejection_because(PLAN_NOT_FOUND, "The active pricing has no plan \"%s\".", id);
+}
+
+/*
+ * feature_missing returns the rejection of a feature that a plan does not have,
+ * and tells which.
+ */
+Rejection
+feature_missing(const UserPlan *plan, const char *feature)
+{
+	if (plan->id == NULL)
+		return rejection_because(FEATURE_NOT_ENTITLED, "The user has no plan, so not the feature \"%s\".", feature);
+	return rejection_because(FEATURE_NOT_ENTITLED, "The plan \"%s\" does not have the feature \"%s\".", plan->id, feature);
+}
+
+/*
+ * plan_has_feature looks up a feature; absent, null and false mean no.
+ */
+bool
+plan_has_feature(const UserPlan *plan, const char *feature, JsonbValue *value)
+{
+	value->type = jbvNull;
+	if (plan->id == NULL ||
+		getKeyJsonValueFromContainer(&plan->features->root, feature, (int) strlen(feature), value) == NULL)
+		return false;
+	return value->type != jbvNull && !(value->type == jbvBool && !value->val.boolean);
+}
+
+/*
+ * Read a member of a policy; false when it is absent or null.
+ */
+static bool
+policy_member(JsonbContainer *policy, const char *key, JsonbValue *value)
+{
+	return getKeyJsonValueFromContainer(policy, key, (int) strlen(key), value) != NULL && value->type != jbvNull;
+}
+
+/*
+ * plan_policy returns what a plan says for an operation type: its own rule,
+ * else the plan's; without a plan the default.
+ */
+void
+plan_policy(const UserPlan *plan, const char *operation_type, Policy *policy)
+{
+	JsonbValue	own;
+	JsonbValue	value;
+
+	policy->billing_mode = plan->billing_mode != NULL ? plan->billing_mode : "strict";
+	policy->max_concurrent = plan->max_concurrent;
+	policy->has_floor = plan->has_floor;
+	policy->overdraft_floor = plan->overdraft_floor;
+	if (plan->id == NULL || !policy_member(&plan->per_operation->root, operation_type, &own) ||
+		own.type != jbvBinary || !JsonContainerIsObject(own.val.binary.data))
+		return;
+
+	if (policy_member(own.val.binary.data, "billing_mode", &value) && value.type == jbvString)
+		policy->billing_mode = pnstrdup(value.val.string.val, value.val.string.len);
+	if (policy_member(own.val.binary.data, "max_concurrent", &value) && value.type == jbvNumeric)
+		policy->max_concurrent = DatumGetInt32(DirectFunctionCall1(numeric_int4, NumericGetDatum(value.val.numeric)));
+	if (policy_member(own.val.binary.data, "overdraft_floor", &value) && value.type == jbvNumeric)
+	{
+		policy->has_floor = true;
+		policy->overdraft_floor = money_from_datum(NumericGetDatum(value.val.numeric));
+	}
+}
+
+/*
+ * plans_sync makes given plans, an object that pricing has checked, those that
+ * can be assigned. What has an allowance that was never recorded always had it.
+ */
+void
+plans_sync(Jsonb *plans)
+{
+	QueryArgs	args = {0};
+
+	record_allowances(DT_NOBEGIN);
+	args_datum(&args, JsonbPGetDatum(plans));
+	query_run(&sync_plans_query, &args, SPI_OK_INSERT);
+	query_run(&retire_plans_query, &args, SPI_OK_UPDATE);
+	record_allowances(clock_now());
+}

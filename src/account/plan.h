@@ -1,0 +1,56 @@
+#ifndef DUCTO_ACCOUNT_PLAN_H
+#define DUCTO_ACCOUNT_PLAN_H
+
+#include "postgres.h"
+#include "utils/jsonb.h"
+#include "utils/timestamp.h"
+
+#include "base/money.h"
+#include "base/rejection.h"
+
+/* A plan; id is NULL for none. */
+typedef struct UserPlan
+{
+	char	   *id;
+	char	   *name;
+	Money		free_allowance;
+	Jsonb	   *features;
+	char	   *billing_mode;
+	Jsonb	   *per_operation;
+	int			max_concurrent; /* 0 = unlimited */
+	bool		has_floor;
+	Money		overdraft_floor;
+} UserPlan;
+
+/* The free allowance of a plan from a time on. */
+typedef struct PlanAllowance
+{
+	TimestampTz since;
+	Money		amount;
+} PlanAllowance;
+
+/* What a plan says for an operation type; fields as in UserPlan. */
+typedef struct Policy
+{
+	const char *billing_mode;
+	int			max_concurrent;
+	bool		has_floor;
+	Money		overdraft_floor;
+} Policy;
+
+/* The columns that plan_from_row reads, of a table ducto.plans p. */
+#define PLAN_COLUMNS \
+	"p.id, p.name, p.free_allowance, p.features, p.default_billing_mode, p.per_operation," \
+	" p.max_concurrent, p.overdraft_floor"
+
+extern void plan_from_row(UserPlan *plan, int first_column);
+extern bool plan_find(const char *id, UserPlan *plan, bool read_only);
+extern int	plan_allowances(const char *id, TimestampTz at, bool read_only, PlanAllowance **allowances);
+extern bool plan_is_assignable(const char *id);
+extern Rejection plan_missing(const char *id);
+extern Rejection feature_missing(const UserPlan *plan, const char *feature);
+extern bool plan_has_feature(const UserPlan *plan, const char *feature, JsonbValue *value);
+extern void plans_sync(Jsonb *plans);
+extern void plan_policy(const UserPlan *plan, const char *operation_type, Policy *policy);
+
+#endif

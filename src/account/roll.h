@@ -1,0 +1,34 @@
+#ifndef DUCTO_ACCOUNT_ROLL_H
+#define DUCTO_ACCOUNT_ROLL_H
+
+#include "account/account.h"
+#include "base/rejection.h"
+
+/* How much a roll-forward may book; PG_INT64_MAX for any number. */
+typedef struct RollLimits
+{
+	int64		closed;			/* reservations */
+	int64		expiries;
+} RollLimits;
+
+/* What a roll-forward did. */
+typedef struct RollTotals
+{
+	int64		ended;			/* holds */
+	int64		closed;			/* reservations */
+	int64		expiries;
+	Money		expired;		/* their sum */
+	bool		left;			/* a limit was reached */
+} RollTotals;
+
+extern bool account_lock(const pg_uuid_t *id, Account *acc);
+extern bool account_lock_team(const pg_uuid_t *id, Account *acc);
+extern Rejection team_missing(const pg_uuid_t *id);
+extern bool account_lock_any(const pg_uuid_t *id, Account *acc);
+extern void account_lock_or_create(const pg_uuid_t *id, Account *acc);
+extern bool account_sweep(const pg_uuid_t *id, const RollLimits *limits, RollTotals *totals);
+extern bool account_project(const pg_uuid_t *id, Account *acc, TimestampTz until, RollTotals *totals);
+extern void account_expect(Account *acc, TimestampTz expires_at);
+extern void account_store(Account *acc);
+
+#endif

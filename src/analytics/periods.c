@@ -1,0 +1,397 @@
+/*
+ * periods.c
+ *		The table usage_rollup, and the entries of the ledger that go into it.
+ */
+#include "postgres.h"
+
+#include "executor/tuptable.h"
+#include "utils/array.h"
+
+#include "analytics/rollup.h"
+#include "base/xact.h"
+
+#define PARTS_MAX	4			/* of a period: one more, and they are merged */
+#define CELLS_MAX	1000000		/* of parts that are merged */
+#define DEFAULT_MODEL	"unknown"
+
+/* The row that tells how far the ledger is rolled up. */
+#define STATE_KEY	"hours = 0 AND start = '-infinity' AND part = 0"
+
+static const int level_hours[ROLLUP_LEVELS] = {1, 24, 96, 384, 1536};
+
+/* It counts only in the cluster that wrote it. */
+static KeptQuery state_query = {
+	.sql = "SELECT next_xact FROM ducto.usage_rollup WHERE " STATE_KEY " AND first_xact = $1",
+	.types = {INT8OID}
+};
+
+static KeptQuery state_insert_query = {
+	.sql = "INSERT INTO ducto.usage_rollup (hours, start, part, cells, first_xact, next_xact)"
+	" VALUES (0, '-infinity', 0, 0, $1, $2) ON CONFLICT DO NOTHING",
+	.types = {INT8OID, INT8OID}
+};
+
+static KeptQuery state_lock_query = {
+	.sql = "SELECT first_xact, next_xact FROM ducto.usage_rollup WHERE " STATE_KEY " FOR UPDATE",
+};
+
+static KeptQuery state_write_query = {
+	.sql = "UPDATE ducto.usage_rollup SET first_xact = $1, next_xact = $2 WHERE " STATE_KEY,
+	.types = {INT8OID, INT8OID}
+};
+
+static KeptQuery clear_query = {
+	.sql = "DELETE FROM ducto.usage_rollup WHERE hours > 0",
+	.whole = true
+};
+
+static KeptQuery parts_query = {
+	.sql = "SELECT start, first_xact, next_xact, models, model_spend, model_entries, users, user_spend, user_entries"
+	" FROM ducto.usage_rollup WHERE hours = $1 AND start >= $2 AND start < $3 ORDER BY start, part",
+	.types = {INT4OID, TIMESTAMPTZOID, TIMESTAMPTZOID}
+};
+
+static KeptQuery size_query = {
+	.sql = "SELECT count(*), coalesce(sum(cells), 0)::bigint FROM ducto.usage_rollup WHERE hours = $1 AND start = $2",
+	.types = {INT4OID, TIMESTAMPTZOID}
+};
+
+static KeptQuery part_delete_query = {
+	.sql = "DELETE FROM ducto.usage_rollup WHERE hours = $1 AND start = $2",
+	.types = {INT4OID, TIMESTAMPTZOID}
+};
+
+static KeptQuery part_insert_query = {
+	.sql = "INSERT INTO ducto.usage_rollup (hours, start, part, cells, first_xact, next_xact,"
+	" models, model_spend, model_entries, users, user_spend, user_entries)"
+	" VALUES ($1, $2, (SELECT coalesce(max(part), 0) + 1 FROM ducto.usage_rollup WHERE hours = $1 AND start = $2),"
+	" $3, $4, $5, $6, $7, $8, $9, $10, $11)",
+	.types = {INT4OID, TIMESTAMPTZOID, INT8OID, INT8OID, INT8OID, TEXTARRAYOID, INT8ARRAYOID, INT4ARRAYOID,
+		UUIDARRAYOID, INT8ARRAYOID, INT4ARRAYOID}
+};
+
+/* Periods that are over and have shorter ones, but no row of their own. */
+static KeptQuery unbuilt_query = {
+	.sql = "SELECT p.start FROM (SELECT DISTINCT date_bin($3, start, '2000-01-01 00:00:00+00') AS start"
+	" FROM ducto.usage_rollup WHERE hours = $1) p WHERE p.start + $3 <= $4"
+	" AND NOT EXISTS (SELECT FROM ducto.usage_rollup b WHERE b.hours = $2 AND b.start = p.start) ORDER BY p.start",
+	.types = {INT4OID, INT4OID, INTERVALOID, TIMESTAMPTZOID}
+};
+
+static KeptQuery exists_query = {
+	.sql = "SELECT FROM ducto.usage_rollup WHERE hours = $1 AND start = $2 LIMIT 1",
+	.types = {INT4OID, TIMESTAMPTZOID}
+};
+
+static KeptQuery ledger_query = {
+	.sql = "SELECT coalesce(actor, account_id), model, amount, created_at, xact FROM ducto.ledger"
+	" WHERE type = 'usage' AND xact >= $1 AND xact <= $2 AND created_at >= $3 AND created_at <= $4",
+	.types = {INT8OID, INT8OID, TIMESTAMPTZOID, TIMESTAMPTZOID}
+};
+
+/*
+ * rollup_length returns the length of the periods of a level.
+ */
+TimestampTz
+rollup_length(int level)
+{
+	return level_hours[level] * USECS_PER_HOUR;
+}
+
+/*
+ * rollup_floor returns the start of the period of a level that a time is in.
+ */
+TimestampTz
+rollup_floor(TimestampTz at, int level)
+{
+	TimestampTz length = rollup_length(level);
+	TimestampTz into = at % length;
+
+	return at - (into < 0 ? into + length : into);
+}
+
+/*
+ * Return where the circle of the numbers begins: after this cluster's last.
+ */
+static int64
+circle_start(void)
+{
+	int64		last = xact_last_here();
+
+	return last == PG_INT64_MAX ? PG_INT64_MIN : last + 1;
+}
+
+/*
+ * rollup_state_read tells how far the ledger is rolled up in the snapshot of
+ * the calling statement.
+ */
+void
+rollup_state_read(RollupState *state)
+{
+	QueryArgs	args = {0};
+
+	args_int8(&args, xact_first_here());
+	state->exists = query_read(&state_query, &args) > 0;
+	state->next = state->exists ? row_int8(0, 1) : circle_start();
+}
+
+/*
+ * rollup_state_lock makes this transaction the only one that rolls up. What
+ * another cluster left is thrown away.
+ */
+void
+rollup_state_lock(RollupState *state)
+{
+	QueryArgs	args = {0};
+	QueryArgs	none = {0};
+	int64		first;
+
+	args_int8(&args, xact_first_here());
+	args_int8(&args, circle_start());
+	query_run(&state_insert_query, &args, SPI_OK_INSERT);
+	if (query_run(&state_lock_query, &none, SPI_OK_SELECT) != 1)
+		ereport(ERROR,
+				(errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
+				 errmsg("the rollup of usage was emptied concurrently"),
+				 errhint("Call it again.")));
+	first = row_int8(0, 1);
+	state->exists = true;
+	state->next = row_int8(0, 2);
+	if (first != xact_first_here())
+		rollup_clear(state);
+}
+
+/*
+ * rollup_state_write writes how far the ledger is rolled up.
+ */
+void
+rollup_state_write(const RollupState *state)
+{
+	QueryArgs	args = {0};
+
+	args_int8(&args, xact_first_here());
+	args_int8(&args, state->next);
+	query_run(&state_write_query, &args, SPI_OK_UPDATE);
+}
+
+/*
+ * rollup_rest lists the numbers of the transactions whose entries are not
+ * rolled up, and returns the length of the list.
+ */
+int
+rollup_rest(const RollupState *state, XactRange ranges[2])
+{
+	int64		last = xact_last_here();
+
+	if (state->next <= last)
+	{
+		ranges[0] = (XactRange) {state->next, last};
+		return 1;
+	}
+	ranges[0] = (XactRange) {state->next, PG_INT64_MAX};
+	ranges[1] = (XactRange) {PG_INT64_MIN, last};
+	return 2;
+}
+
+/*
+ * rollup_clear deletes all that is rolled up; the state then begins anew.
+ */
+void
+rollup_clear(RollupState *state)
+{
+	QueryArgs	args = {0};
+
+	query_run(&clear_query, &args, SPI_OK_DELETE);
+	state->next = circle_start();
+}
+
+/*
+ * rollup_parts reads the parts of a level's periods that start in a time and
+ * returns how many they are. Their arrays are not detoasted yet.
+ */
+int
+rollup_parts(int level, TimestampTz from, TimestampTz to, bool read_only, RollupPart **parts)
+{
+	QueryArgs	args = {0};
+	uint64		n;
+
+	args_int4(&args, level_hours[level]);
+	args_time(&args, from);
+	args_time(&args, to);
+	n = read_only ? query_read(&parts_query, &args) : query_run(&parts_query, &args, SPI_OK_SELECT);
+	*parts = palloc(sizeof(RollupPart) * Max(n, 1));
+	for (uint64 i = 0; i < n; i++)
+	{
+		RollupPart *part = *parts + i;
+
+		part->start = row_time(i, 1);
+		part->xacts.first = row_int8(i, 2);
+		part->xacts.last = row_int8(i, 3) - 1;
+		for (int column = 0; column < lengthof(part->arrays); column++)
+			part->arrays[column] = row_datum(i, column + 4);
+	}
+	return (int) n;
+}
+
+/*
+ * rollup_part_sum adds a part to sums. Only what is wanted is read.
+ */
+void
+rollup_part_sum(const RollupPart *part, UsageSums *sums, int wanted)
+{
+	MemoryContext context = AllocSetContextCreate(CurrentMemoryContext, "ducto rollup part", ALLOCSET_DEFAULT_SIZES);
+	MemoryContext previous = MemoryContextSwitchTo(context);
+
+	if (wanted & (SUM_MODELS | SUM_DAYS))
+		usage_sums_add_models(sums, wanted, part->start, DatumGetArrayTypeP(part->arrays[0]),
+							  DatumGetArrayTypeP(part->arrays[1]), DatumGetArrayTypeP(part->arrays[2]));
+	if (wanted & SUM_USERS)
+		usage_sums_add_users(sums, DatumGetArrayTypeP(part->arrays[3]),
+							 DatumGetArrayTypeP(part->arrays[4]), DatumGetArrayTypeP(part->arrays[5]));
+	MemoryContextSwitchTo(previous);
+	MemoryContextDelete(context);
+}
+
+/*
+ * Make one part of sums and all parts of a period, which are deleted.
+ */
+static UsageSums *
+merge_parts(int level, TimestampTz start, XactRange *xacts, UsageSums *sums)
+{
+	UsageSums  *merged = usage_sums_create(SUM_USERS | SUM_MODELS);
+	RollupPart *parts;
+	int			n = rollup_parts(level, start, start + 1, false, &parts);
+	QueryArgs	args = {0};
+
+	usage_sums_add_sums(merged, sums);
+	for (int i = 0; i < n; i++)
+	{
+		rollup_part_sum(&parts[i], merged, SUM_USERS | SUM_MODELS);
+		xacts->first = Min(xacts->first, parts[i].xacts.first);
+		xacts->last = Max(xacts->last, parts[i].xacts.last);
+	}
+	args_int4(&args, level_hours[level]);
+	args_time(&args, start);
+	query_run(&part_delete_query, &args, SPI_OK_DELETE);
+	return merged;
+}
+
+/*
+ * rollup_add adds sums to a period. They become a part of their own; when
+ * there are many, all become one.
+ */
+void
+rollup_add(int level, TimestampTz start, const XactRange *xacts, UsageSums *sums)
+{
+	XactRange	range = *xacts;
+	UsageSums  *merged = NULL;
+	UsageArrays arrays;
+	QueryArgs	args = {0};
+
+	args_int4(&args, level_hours[level]);
+	args_time(&args, start);
+	query_run(&size_query, &args, SPI_OK_SELECT);
+	if (row_int8(0, 1) >= PARTS_MAX && row_int8(0, 2) + usage_sums_cells(sums) <= CELLS_MAX)
+		sums = merged = merge_parts(level, start, &range, sums);
+	usage_sums_arrays(sums, &arrays);
+	args_int8(&args, usage_sums_cells(sums));
+	args_int8(&args, range.first);
+	args_int8(&args, range.last + 1);
+	args_datum(&args, PointerGetDatum(arrays.models));
+	args_datum(&args, PointerGetDatum(arrays.model_spend));
+	args_datum(&args, PointerGetDatum(arrays.model_entries));
+	args_datum(&args, PointerGetDatum(arrays.users));
+	args_datum(&args, PointerGetDatum(arrays.user_spend));
+	args_datum(&args, PointerGetDatum(arrays.user_entries));
+	query_run(&part_insert_query, &args, SPI_OK_INSERT);
+	if (merged != NULL)
+		usage_sums_free(merged);
+}
+
+/*
+ * rollup_exists tells whether a period has a row.
+ */
+bool
+rollup_exists(int level, TimestampTz start)
+{
+	QueryArgs	args = {0};
+
+	args_int4(&args, level_hours[level]);
+	args_time(&args, start);
+	return query_run(&exists_query, &args, SPI_OK_SELECT) > 0;
+}
+
+/*
+ * rollup_unbuilt lists the periods of a level that can be made of those of
+ * the level below, and returns how many they are.
+ */
+int
+rollup_unbuilt(int level, TimestampTz until, TimestampTz **starts)
+{
+	Interval	length = {.time = rollup_length(level)};
+	QueryArgs	args = {0};
+	uint64		n;
+
+	args_int4(&args, level_hours[level - 1]);
+	args_int4(&args, level_hours[level]);
+	args_datum(&args, IntervalPGetDatum(&length));
+	args_time(&args, until);
+	n = query_run(&unbuilt_query, &args, SPI_OK_SELECT);
+	*starts = palloc(sizeof(TimestampTz) * Max(n, 1));
+	for (uint64 i = 0; i < n; i++)
+		(*starts)[i] = row_time(i, 1);
+	return (int) n;
+}
+
+/* What a row of ledger_query goes to. */
+typedef struct EntryTarget
+{
+	UsageReader reader;
+	void	   *state;
+} EntryTarget;
+
+/*
+ * Give a row of ledger_query to its reader.
+ */
+static bool
+read_entry(TupleTableSlot *slot, void *state)
+{
+	EntryTarget *target = state;
+	UsageEntry	entry;
+
+	slot_getallattrs(slot);
+	entry.user = *DatumGetUUIDP(slot->tts_values[0]);
+	entry.model = DEFAULT_MODEL;
+	entry.model_length = strlen(DEFAULT_MODEL);
+	if (!slot->tts_isnull[1])
+	{
+		text	   *model = DatumGetTextPP(slot->tts_values[1]);
+
+		entry.model = VARDATA_ANY(model);
+		entry.model_length = VARSIZE_ANY_EXHDR(model);
+	}
+	entry.spend = -money_from_datum(slot->tts_values[2]);
+	entry.created_at = DatumGetTimestampTz(slot->tts_values[3]);
+	entry.xact = DatumGetInt64(slot->tts_values[4]);
+	target->reader(&entry, target->state);
+	return true;
+}
+
+/*
+ * rollup_read_ledger gives a reader the usage entries of transactions and of a
+ * time, both ends included, and returns how many they were. They are read by
+ * the index of their transactions.
+ */
+uint64
+rollup_read_ledger(const XactRange *xacts, TimestampTz from, TimestampTz to, bool read_only,
+				   UsageReader reader, void *state)
+{
+	EntryTarget target = {reader, state};
+	QueryArgs	args = {0};
+
+	args_int8(&args, xacts->first);
+	args_int8(&args, xacts->last);
+	args_time(&args, from);
+	args_time(&args, to);
+	return query_each(&ledger_query, &args, read_only, read_entry, &target);
+}

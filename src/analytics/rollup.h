@@ -1,0 +1,73 @@
+#ifndef DUCTO_ANALYTICS_ROLLUP_H
+#define DUCTO_ANALYTICS_ROLLUP_H
+
+#include "postgres.h"
+#include "utils/timestamp.h"
+
+#include "analytics/sums.h"
+#include "base/query.h"
+
+/* The lengths of rolled up periods in hours, each a multiple of the one before. */
+#define ROLLUP_LEVELS	5
+#define LEVEL_HOUR		0
+#define LEVEL_DAY		1
+#define LEVEL_LONGEST	(ROLLUP_LEVELS - 1)
+
+/* Numbers of transactions, both ends included. */
+typedef struct XactRange
+{
+	int64		first;
+	int64		last;
+} XactRange;
+
+/*
+ * How far the ledger is rolled up. The numbers of transactions are taken as a
+ * circle: first those of other clusters, which came with a restore, last those
+ * of this cluster. What comes before next is in the rollup, the rest is not.
+ */
+typedef struct RollupState
+{
+	bool		exists;			/* otherwise nothing is rolled up */
+	int64		next;
+} RollupState;
+
+/* A part of the rollup of a period. */
+typedef struct RollupPart
+{
+	TimestampTz start;
+	XactRange	xacts;			/* those of its entries are within */
+	Datum		arrays[6];		/* as in UsageArrays, perhaps toasted */
+} RollupPart;
+
+extern TimestampTz rollup_floor(TimestampTz at, int level);
+extern TimestampTz rollup_length(int level);
+
+extern void rollup_state_read(RollupState *state);
+extern void rollup_state_lock(RollupState *state);
+extern void rollup_state_write(const RollupState *state);
+extern int	rollup_rest(const RollupState *state, XactRange ranges[2]);
+
+extern int	rollup_parts(int level, TimestampTz from, TimestampTz to, bool read_only, RollupPart **parts);
+extern void rollup_part_sum(const RollupPart *part, UsageSums *sums, int wanted);
+extern void rollup_add(int level, TimestampTz start, const XactRange *xacts, UsageSums *sums);
+extern void rollup_clear(RollupState *state);
+extern int	rollup_unbuilt(int level, TimestampTz until, TimestampTz **starts);
+extern bool rollup_exists(int level, TimestampTz start);
+
+/* Receives the usage entries of a range of transactions. */
+typedef struct UsageEntry
+{
+	pg_uuid_t	user;
+	const char *model;
+	int			model_length;
+	Money		spend;
+	TimestampTz created_at;
+	int64		xact;
+} UsageEntry;
+
+typedef void (*UsageReader) (const UsageEntry *entry, void *state);
+
+extern uint64 rollup_read_ledger(const XactRange *xacts, TimestampTz from, TimestampTz to, bool read_only,
+								 UsageReader reader, void *state);
+
+#endif

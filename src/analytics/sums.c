@@ -1,0 +1,673 @@
+/*
+ * sums.c
+ *		Sums of usage by user, by model and by day, in memory and as arrays.
+ */
+#include "postgres.h"
+
+#include "catalog/pg_type.h"
+#include "common/hashfn.h"
+#include "miscadmin.h"
+#include "port/pg_bswap.h"
+#include "utils/builtins.h"
+#include "utils/memutils.h"
+
+#include "analytics/sums.h"
+#include "base/period.h"
+
+static void sort_users(UsageSums *sums);
+
+/*
+ * Hash a user's id, which may be random in all of its bits or in few.
+ */
+static inline uint32
+user_hash(const pg_uuid_t *user)
+{
+	uint64		half[2];
+
+	memcpy(half, user->data, UUID_LEN);
+	half[0] = (half[0] ^ (half[0] >> 33)) * UINT64CONST(0xff51afd7ed558ccd) + half[1];
+	half[0] = (half[0] ^ (half[0] >> 33)) * UINT64CONST(0xc4ceb9fe1a85ec53);
+	return (uint32) (half[0] ^ (half[0] >> 32));
+}
+
+#define SH_PREFIX		user_sums
+#define SH_ELEMENT_TYPE	UserSum
+#define SH_KEY_TYPE		pg_uuid_t
+#define SH_KEY			user
+#define SH_HASH_KEY(table, key)	user_hash(&(key))
+#define SH_EQUAL(table, a, b)	(memcmp(&(a), &(b), UUID_LEN) == 0)
+#define SH_SCOPE		static inline
+#define SH_DECLARE
+#define SH_DEFINE
+#include "lib/simplehash.h"
+
+#define SH_PREFIX		model_sums
+#define SH_ELEMENT_TYPE	ModelSum
+#define SH_KEY_TYPE		ModelName
+#define SH_KEY			model
+#define SH_HASH_KEY(table, key)	hash_bytes((const unsigned char *) (key).text, (key).length)
+#define SH_EQUAL(table, a, b)	((a).length == (b).length && memcmp((a).text, (b).text, (a).length) == 0)
+#define SH_SCOPE		static inline
+#define SH_DECLARE
+#define SH_DEFINE
+#include "lib/simplehash.h"
+
+#define SH_PREFIX		day_sums
+#define SH_ELEMENT_TYPE	DaySum
+#define SH_KEY_TYPE		DateADT
+#define SH_KEY			day
+#define SH_HASH_KEY(table, key)	murmurhash32((uint32) (key))
+#define SH_EQUAL(table, a, b)	((a) == (b))
+#define SH_SCOPE		static inline
+#define SH_DECLARE
+#define SH_DEFINE
+#include "lib/simplehash.h"
+
+/*
+ * Compare ids as memcmp does.
+ */
+static inline int
+user_order(const pg_uuid_t *a, const pg_uuid_t *b)
+{
+	uint64		x[2];
+	uint64		y[2];
+
+	memcpy(x, a->data, UUID_LEN);
+	memcpy(y, b->data, UUID_LEN);
+	if (x[0] != y[0])
+		return pg_ntoh64(x[0]) < pg_ntoh64(y[0]) ? -1 : 1;
+	if (x[1] != y[1])
+		return pg_ntoh64(x[1]) < pg_ntoh64(y[1]) ? -1 : 1;
+	return 0;
+}
+
+#define ST_SORT			users_sort
+#define ST_ELEMENT_TYPE	UserSum
+#define ST_COMPARE(a, b)	user_order(&(a)->user, &(b)->user)
+#define ST_SCOPE		static
+#define ST_DEFINE
+#include "lib/sort_template.h"
+
+/* A user with its distance from the largest spend. */
+typedef struct RankedUser
+{
+	SpendRank	rank;
+	const UserSum *sum;			/* in the order of ids */
+} RankedUser;
+
+/*
+ * Compare users by rank, then by id.
+ */
+static inline int
+rank_order(const RankedUser *a, const RankedUser *b)
+{
+	if (a->rank != b->rank)
+		return a->rank < b->rank ? -1 : 1;
+	return a->sum < b->sum ? -1 : (a->sum > b->sum ? 1 : 0);
+}
+
+#define ST_SORT			ranked_sort
+#define ST_ELEMENT_TYPE	RankedUser
+#define ST_COMPARE(a, b)	rank_order(a, b)
+#define ST_CHECK_FOR_INTERRUPTS
+#define ST_SCOPE		static
+#define ST_DEFINE
+#include "lib/sort_template.h"
+
+#define FIRST_SIZE	8
+
+/* What a rollup must have to be merged with the sorted users, and which part of them. */
+#define MERGED_LEAST	64
+#define MERGED_PART	16
+
+/*
+ * Sums. A rollup's users come sorted: those of a large one are merged with the
+ * sorted users, which takes a fraction of the time of looking each one up.
+ * Others are looked up, in a hash table that is merged at the end.
+ */
+struct UsageSums
+{
+	MemoryContext context;
+	user_sums_hash *users;		/* NULL when not wanted; so the others */
+	UserSum    *sorted;			/* by id, further sums of users */
+	int64		nsorted;
+	model_sums_hash *models;
+	day_sums_hash *days;
+};
+
+/*
+ * usage_sums_create makes empty sums in a context of their own below the
+ * current one.
+ */
+UsageSums *
+usage_sums_create(int wanted)
+{
+	MemoryContext context = AllocSetContextCreate(CurrentMemoryContext, "ducto usage sums",
+												  ALLOCSET_START_SMALL_SIZES);
+	UsageSums  *sums = MemoryContextAllocZero(context, sizeof(UsageSums));
+
+	sums->context = context;
+	if (wanted & SUM_USERS)
+		sums->users = user_sums_create(context, FIRST_SIZE, NULL);
+	if (wanted & SUM_MODELS)
+		sums->models = model_sums_create(context, FIRST_SIZE, NULL);
+	if (wanted & SUM_DAYS)
+		sums->days = day_sums_create(context, FIRST_SIZE, NULL);
+	return sums;
+}
+
+/*
+ * usage_sums_free frees sums and all that they gave.
+ */
+void
+usage_sums_free(UsageSums *sums)
+{
+	MemoryContextDelete(sums->context);
+}
+
+/*
+ * usage_sums_cells returns how many users and models have a sum at most: a user
+ * whose sum is not in one place yet counts twice.
+ */
+int64
+usage_sums_cells(const UsageSums *sums)
+{
+	return sums->nsorted + sums->users->members + sums->models->members;
+}
+
+/*
+ * Add to the sum of a user.
+ */
+static inline void
+add_user(UsageSums *sums, const pg_uuid_t *user, Spend spend, int64 entries)
+{
+	bool		found;
+	UserSum    *sum = user_sums_insert(sums->users, *user, &found);
+
+	if (!found)
+	{
+		sum->spend = 0;
+		sum->entries = 0;
+	}
+	sum->spend += spend;
+	sum->entries += entries;
+}
+
+/*
+ * Add to the sum of a model.
+ */
+static void
+add_model(UsageSums *sums, const char *text, int length, Spend spend, int64 entries)
+{
+	bool		found;
+	ModelName	name = {text, length};
+	ModelSum   *sum = model_sums_insert(sums->models, name, &found);
+
+	if (!found)
+	{
+		char	   *copy = MemoryContextAlloc(sums->context, length + 1);
+
+		memcpy(copy, text, length);
+		copy[length] = '\0';
+		sum->model.text = copy;
+		sum->spend = 0;
+		sum->entries = 0;
+	}
+	sum->spend += spend;
+	sum->entries += entries;
+}
+
+/*
+ * Add to the sum of the day of a time.
+ */
+static void
+add_day(UsageSums *sums, TimestampTz at, Spend spend, int64 entries)
+{
+	bool		found;
+	DaySum	   *sum = day_sums_insert(sums->days, period_day(at), &found);
+
+	if (!found)
+	{
+		sum->spend = 0;
+		sum->entries = 0;
+	}
+	sum->spend += spend;
+	sum->entries += entries;
+}
+
+/*
+ * usage_sums_add adds a ledger entry to what is wanted.
+ */
+void
+usage_sums_add(UsageSums *sums, TimestampTz at, const pg_uuid_t *user, const char *model, int model_length,
+			   Money spend)
+{
+	if (sums->users != NULL)
+		add_user(sums, user, spend, 1);
+	if (sums->models != NULL)
+		add_model(sums, model, model_length, spend, 1);
+	if (sums->days != NULL)
+		add_day(sums, at, spend, 1);
+}
+
+/*
+ * usage_sums_add_sums adds the users and models of other sums.
+ */
+void
+usage_sums_add_sums(UsageSums *sums, UsageSums *others)
+{
+	model_sums_iterator it;
+	ModelSum   *model;
+
+	sort_users(others);
+	for (int64 i = 0; i < others->nsorted; i++)
+		add_user(sums, &others->sorted[i].user, others->sorted[i].spend, others->sorted[i].entries);
+	model_sums_start_iterate(others->models, &it);
+	while ((model = model_sums_iterate(others->models, &it)) != NULL)
+		add_model(sums, model->model.text, model->model.length, model->spend, model->entries);
+}
+
+/*
+ * Report a rollup that cannot be what was written.
+ */
+static void
+report_damage(void)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_DATA_CORRUPTED),
+			 errmsg("a rollup of usage is damaged"),
+			 errhint("Call ducto_rollup_rebuild().")));
+}
+
+/*
+ * Return the elements of an array without NULLs of a type of fixed length,
+ * checking that there are as many as expected.
+ */
+static void *
+array_elements(ArrayType *array, Oid type, int n)
+{
+	if (ARR_ELEMTYPE(array) != type || ARR_HASNULL(array) ||
+		ArrayGetNItems(ARR_NDIM(array), ARR_DIMS(array)) != n)
+		report_damage();
+	return ARR_DATA_PTR(array);
+}
+
+/*
+ * Let users, sorted by id, become part of the sorted ones.
+ */
+static void
+merge_users(UsageSums *sums, UserSum *users, int64 n)
+{
+	UserSum    *a = sums->sorted;
+	UserSum    *a_end = a + sums->nsorted;
+	UserSum    *b = users;
+	UserSum    *b_end = b + n;
+	UserSum    *merged;
+	UserSum    *to;
+
+	if (sums->nsorted == 0)
+	{
+		sums->sorted = users;
+		sums->nsorted = n;
+		return;
+	}
+	merged = to = MemoryContextAllocHuge(sums->context, sizeof(UserSum) * (sums->nsorted + n));
+	while (a < a_end && b < b_end)
+	{
+		int			order = user_order(&a->user, &b->user);
+
+		if (order == 0)
+		{
+			a->spend += b->spend;
+			a->entries += b->entries;
+			b++;
+		}
+		*to++ = order <= 0 ? *a++ : *b++;
+	}
+	memcpy(to, a, sizeof(UserSum) * (a_end - a));
+	to += a_end - a;
+	memcpy(to, b, sizeof(UserSum) * (b_end - b));
+	to += b_end - b;
+	pfree(sums->sorted);
+	pfree(users);
+	sums->sorted = merged;
+	sums->nsorted = to - merged;
+}
+
+/*
+ * Merge the users that were looked up with the sorted ones, which then are all.
+ */
+static void
+sort_users(UsageSums *sums)
+{
+	user_sums_iterator it;
+	UserSum    *users;
+	UserSum    *sum;
+	int64		n = 0;
+
+	if (sums->users->members == 0)
+		return;
+	users = MemoryContextAllocHuge(sums->context, sizeof(UserSum) * sums->users->members);
+	user_sums_start_iterate(sums->users, &it);
+	while ((sum = user_sums_iterate(sums->users, &it)) != NULL)
+		users[n++] = *sum;
+	user_sums_reset(sums->users);
+	users_sort(users, n);
+	merge_users(sums, users, n);
+}
+
+/*
+ * usage_sums_add_users adds the users of a rollup.
+ */
+void
+usage_sums_add_users(UsageSums *sums, ArrayType *users, ArrayType *spend, ArrayType *entries)
+{
+	int			n = ArrayGetNItems(ARR_NDIM(users), ARR_DIMS(users));
+	pg_uuid_t  *ids = array_elements(users, UUIDOID, n);
+	int64	   *amounts = array_elements(spend, INT8OID, n);
+	int32	   *counts = array_elements(entries, INT4OID, n);
+	UserSum    *merged;
+	UserSum    *last;
+
+	if (n < MERGED_LEAST || n < sums->nsorted / MERGED_PART)
+	{
+		for (int i = 0; i < n; i++)
+			add_user(sums, &ids[i], amounts[i], counts[i]);
+		return;
+	}
+	merged = last = MemoryContextAllocHuge(sums->context, sizeof(UserSum) * n);
+	*last = (UserSum) {.user = ids[0], .spend = amounts[0], .entries = counts[0]};
+	for (int i = 1; i < n; i++)
+	{
+		int			order = user_order(&last->user, &ids[i]);
+
+		if (order > 0)
+			report_damage();
+		if (order < 0)
+			*++last = (UserSum) {.user = ids[i], .spend = amounts[i], .entries = counts[i]};
+		else
+		{
+			last->spend += amounts[i];
+			last->entries += counts[i];
+		}
+	}
+	merge_users(sums, merged, last - merged + 1);
+}
+
+/*
+ * usage_sums_add_models adds the models of a rollup to what is wanted: the
+ * sums by model or by day; at is a time of that day.
+ */
+void
+usage_sums_add_models(UsageSums *sums, int wanted, TimestampTz at,
+					  ArrayType *models, ArrayType *spend, ArrayType *entries)
+{
+	Datum	   *names;
+	int			n;
+	int64	   *amounts;
+	int32	   *counts;
+
+	deconstruct_array(models, TEXTOID, -1, false, TYPALIGN_INT, &names, NULL, &n);
+	amounts = array_elements(spend, INT8OID, n);
+	counts = array_elements(entries, INT4OID, n);
+	for (int i = 0; i < n; i++)
+	{
+		text	   *name = DatumGetTextPP(names[i]);
+
+		if (wanted & SUM_MODELS)
+			add_model(sums, VARDATA_ANY(name), VARSIZE_ANY_EXHDR(name), amounts[i], counts[i]);
+		if (wanted & SUM_DAYS)
+			add_day(sums, at, amounts[i], counts[i]);
+	}
+	pfree(names);
+}
+
+/*
+ * Compare names byte by byte.
+ */
+static int
+model_compare(const ModelName *a, const ModelName *b)
+{
+	int			order = memcmp(a->text, b->text, Min(a->length, b->length));
+
+	return order != 0 ? order : a->length - b->length;
+}
+
+/*
+ * Compare models for qsort, by name.
+ */
+static int
+model_by_name(const void *a, const void *b)
+{
+	return model_compare(&(*(ModelSum *const *) a)->model, &(*(ModelSum *const *) b)->model);
+}
+
+/*
+ * Compare models for qsort, the largest spend first.
+ */
+static int
+model_by_spend(const void *a, const void *b)
+{
+	Spend		x = (*(ModelSum *const *) a)->spend;
+	Spend		y = (*(ModelSum *const *) b)->spend;
+
+	return x != y ? (x < y ? 1 : -1) : model_by_name(a, b);
+}
+
+/*
+ * Compare days for qsort.
+ */
+static int
+day_by_date(const void *a, const void *b)
+{
+	DateADT		x = (*(DaySum *const *) a)->day;
+	DateADT		y = (*(DaySum *const *) b)->day;
+
+	return x < y ? -1 : (x > y ? 1 : 0);
+}
+
+/*
+ * List the models in an order.
+ */
+static ModelSum **
+list_models(UsageSums *sums, int *n, int (*compare) (const void *, const void *))
+{
+	ModelSum  **list = MemoryContextAllocHuge(sums->context, sizeof(ModelSum *) * Max(sums->models->members, 1));
+	model_sums_iterator it;
+	ModelSum   *sum;
+
+	*n = 0;
+	model_sums_start_iterate(sums->models, &it);
+	while ((sum = model_sums_iterate(sums->models, &it)) != NULL)
+		list[(*n)++] = sum;
+	qsort(list, *n, sizeof(ModelSum *), compare);
+	return list;
+}
+
+/*
+ * usage_sums_top_user returns the user with the largest spend, NULL without
+ * any, and counts all.
+ */
+const UserSum *
+usage_sums_top_user(UsageSums *sums, int64 *n)
+{
+	const UserSum *top = NULL;
+
+	sort_users(sums);
+	*n = sums->nsorted;
+	for (int64 i = 0; i < *n; i++)
+	{
+		if (top == NULL || sums->sorted[i].spend > top->spend)
+			top = &sums->sorted[i];
+	}
+	return top;
+}
+
+/*
+ * usage_sums_users lists the users, the largest spend first, then by id.
+ */
+const UserSum **
+usage_sums_users(UsageSums *sums, int64 *n)
+{
+	const UserSum *top = usage_sums_top_user(sums, n);
+	RankedUser *ranked = MemoryContextAllocHuge(sums->context, sizeof(RankedUser) * Max(*n, 1));
+	const UserSum **list = MemoryContextAllocHuge(sums->context, sizeof(UserSum *) * Max(*n, 1));
+
+	for (int64 i = 0; i < *n; i++)
+		ranked[i] = (RankedUser) {top->spend - sums->sorted[i].spend, &sums->sorted[i]};
+	ranked_sort(ranked, *n);
+	for (int64 i = 0; i < *n; i++)
+		list[i] = ranked[i].sum;
+	pfree(ranked);
+	return list;
+}
+
+/*
+ * usage_sums_models lists the models, the largest spend first.
+ */
+ModelSum **
+usage_sums_models(UsageSums *sums, int *n)
+{
+	return list_models(sums, n, model_by_spend);
+}
+
+/*
+ * usage_sums_days lists the days, the oldest first.
+ */
+DaySum **
+usage_sums_days(UsageSums *sums, int *n)
+{
+	DaySum	  **list = MemoryContextAllocHuge(sums->context, sizeof(DaySum *) * Max(sums->days->members, 1));
+	day_sums_iterator it;
+	DaySum	   *sum;
+
+	*n = 0;
+	day_sums_start_iterate(sums->days, &it);
+	while ((sum = day_sums_iterate(sums->days, &it)) != NULL)
+		list[(*n)++] = sum;
+	qsort(list, *n, sizeof(DaySum *), day_by_date);
+	return list;
+}
+
+/*
+ * Make an array of elements of fixed length.
+ */
+static ArrayType *
+make_array(Oid type, int size, int n, void **elements)
+{
+	ArrayType  *array;
+
+	if (n == 0)
+		array = construct_empty_array(type);
+	else
+	{
+		array = palloc0(ARR_OVERHEAD_NONULLS(1) + (Size) size * n);
+		SET_VARSIZE(array, ARR_OVERHEAD_NONULLS(1) + (Size) size * n);
+		array->ndim = 1;
+		array->elemtype = type;
+		ARR_DIMS(array)[0] = n;
+		ARR_LBOUND(array)[0] = 1;
+	}
+	*elements = ARR_DATA_PTR(array);
+	return array;
+}
+
+/*
+ * Return how many cells a sum takes in the arrays. One that is too large for
+ * a cell is split: cells of one name are added up when they are read.
+ */
+static int
+cells_of(Spend spend, int64 entries)
+{
+	int			cells = 1;
+
+	while (spend > PG_INT64_MAX || entries > PG_INT32_MAX)
+	{
+		spend -= Min(spend, PG_INT64_MAX);
+		entries -= Min(entries, PG_INT32_MAX);
+		cells++;
+	}
+	return cells;
+}
+
+/*
+ * Take the next cell from a sum.
+ */
+static void
+take_cell(Spend *spend, int64 *entries, int64 *cell_spend, int32 *cell_entries)
+{
+	*cell_spend = (int64) Min(*spend, PG_INT64_MAX);
+	*cell_entries = (int32) Min(*entries, PG_INT32_MAX);
+	*spend -= *cell_spend;
+	*entries -= *cell_entries;
+}
+
+/*
+ * Make the arrays of the models.
+ */
+static void
+model_arrays(UsageSums *sums, UsageArrays *arrays)
+{
+	int			n;
+	ModelSum  **list = list_models(sums, &n, model_by_name);
+	int			total = 0;
+	int			at = 0;
+	Datum	   *names;
+	void	   *spend;
+	void	   *entries;
+
+	for (int i = 0; i < n; i++)
+		total += cells_of(list[i]->spend, list[i]->entries);
+	names = palloc(sizeof(Datum) * Max(total, 1));
+	arrays->model_spend = make_array(INT8OID, sizeof(int64), total, &spend);
+	arrays->model_entries = make_array(INT4OID, sizeof(int32), total, &entries);
+	for (int i = 0; i < n; i++)
+	{
+		Spend		left = list[i]->spend;
+		int64		count = list[i]->entries;
+
+		for (int cells = cells_of(left, count); cells > 0; cells--, at++)
+		{
+			names[at] = PointerGetDatum(cstring_to_text_with_len(list[i]->model.text, list[i]->model.length));
+			take_cell(&left, &count, (int64 *) spend + at, (int32 *) entries + at);
+		}
+	}
+	arrays->models = construct_array(names, total, TEXTOID, -1, false, TYPALIGN_INT);
+}
+
+/*
+ * usage_sums_arrays makes arrays of the sums of users and models; what
+ * usage_sums_add_users and usage_sums_add_models take.
+ */
+void
+usage_sums_arrays(UsageSums *sums, UsageArrays *arrays)
+{
+	const UserSum *list;
+	int64		n;
+	int			total = 0;
+	int			at = 0;
+	void	   *users;
+	void	   *spend;
+	void	   *entries;
+
+	model_arrays(sums, arrays);
+	sort_users(sums);
+	list = sums->sorted;
+	n = sums->nsorted;
+	for (int64 i = 0; i < n; i++)
+		total += cells_of(list[i].spend, list[i].entries);
+	arrays->users = make_array(UUIDOID, UUID_LEN, total, &users);
+	arrays->user_spend = make_array(INT8OID, sizeof(int64), total, &spend);
+	arrays->user_entries = make_array(INT4OID, sizeof(int32), total, &entries);
+	for (int64 i = 0; i < n; i++)
+	{
+		Spend		left = list[i].spend;
+		int64		count = list[i].entries;
+
+		for (int cells = cells_of(left, count); cells > 0; cells--, at++)
+		{
+			((pg_uuid_t *) users)[at] = list[i].user;
+			take_cell(&left, &count, (int64 *) spend + at, (int32 *) entries + at);
+		}
+	}
+}

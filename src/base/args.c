@@ -1,0 +1,222 @@
+/*
+ * args.c
+ *		The door: arguments are checked here, and nothing behind it sees a
+ *		datum that was not.
+ */
+#include "postgres.h"
+
+#include "lib/stringinfo.h"
+#include "mb/pg_wchar.h"
+#include "utils/builtins.h"
+
+#include "base/args.h"
+
+#define TEXT_MAX_BYTES	255
+#define SHOWN_BYTES		100
+
+/*
+ * arg_reject raises the error for an argument's value, with a hint that says
+ * what is allowed.
+ */
+void
+arg_reject(const char *name, const char *value, const char *hint)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+			 errmsg("invalid value for argument \"%s\": %s", name, value),
+			 errhint("%s", hint)));
+}
+
+/*
+ * arg_require rejects NULL for a required argument.
+ */
+void
+arg_require(FunctionCallInfo fcinfo, int n, const char *name)
+{
+	if (PG_ARGISNULL(n))
+		ereport(ERROR,
+				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
+				 errmsg("argument \"%s\" must not be null", name),
+				 errhint("Pass a value for \"%s\".", name)));
+}
+
+/*
+ * arg_uuid returns a required uuid.
+ */
+pg_uuid_t *
+arg_uuid(FunctionCallInfo fcinfo, int n, const char *name)
+{
+	arg_require(fcinfo, n, name);
+	return PG_GETARG_UUID_P(n);
+}
+
+/*
+ * Return what is allowed for a sign, NULL when the amount complies.
+ */
+static const char *
+sign_violation(Money amount, MoneySign sign)
+{
+	if (sign == MONEY_POSITIVE && amount <= 0)
+		return "must be greater than 0";
+	if (sign == MONEY_NOT_NEGATIVE && amount < 0)
+		return "must be 0 or greater";
+	if (sign == MONEY_NOT_POSITIVE && amount > 0)
+		return "must be 0 or less";
+	return NULL;
+}
+
+/*
+ * arg_money returns a required amount, rounded to four decimals once, here.
+ */
+Money
+arg_money(FunctionCallInfo fcinfo, int n, const char *name, MoneySign sign)
+{
+	Numeric		value;
+	Money		amount;
+	const char *violation;
+	char	   *shown;
+
+	arg_require(fcinfo, n, name);
+	value = PG_GETARG_NUMERIC(n);
+	amount = money_from_numeric(value, name);
+	violation = sign_violation(amount, sign);
+	if (amount != 0 && violation == NULL)
+		return amount;
+
+	shown = DatumGetCString(DirectFunctionCall1(numeric_out, NumericGetDatum(value)));
+	if (amount == 0 && strpbrk(shown, "123456789") != NULL)
+		arg_reject(name, shown, psprintf("\"%s\" must not round to 0.0000: amounts have four decimals.", name));
+	if (violation != NULL)
+		arg_reject(name, shown, psprintf("\"%s\" %s.", name, violation));
+	return amount;
+}
+
+/*
+ * arg_text returns an optional text of 1 to 255 bytes, NULL for NULL.
+ */
+char *
+arg_text(FunctionCallInfo fcinfo, int n, const char *name)
+{
+	char	   *value;
+	size_t		len;
+
+	if (PG_ARGISNULL(n))
+		return NULL;
+	value = text_to_cstring(PG_GETARG_TEXT_PP(n));
+	len = strlen(value);
+	if (len == 0 || len > TEXT_MAX_BYTES)
+		arg_reject(name, len == 0 ? "\"\"" : psprintf("a text of %zu bytes", len),
+				   psprintf("\"%s\" must be 1 to %d bytes long.", name, TEXT_MAX_BYTES));
+	return value;
+}
+
+/*
+ * arg_text_default returns an optional text, or its default.
+ */
+char *
+arg_text_default(FunctionCallInfo fcinfo, int n, const char *name, const char *fallback)
+{
+	char	   *value = arg_text(fcinfo, n, name);
+
+	return value != NULL ? value : pstrdup(fallback);
+}
+
+/*
+ * arg_word returns the one of a NULL-terminated list of words that an
+ * argument is, the first for NULL.
+ */
+const char *
+arg_word(FunctionCallInfo fcinfo, int n, const char *name, const char *const *words)
+{
+	char	   *value;
+	StringInfoData allowed;
+
+	if (PG_ARGISNULL(n))
+		return words[0];
+	value = text_to_cstring(PG_GETARG_TEXT_PP(n));
+	for (int i = 0; words[i] != NULL; i++)
+		if (strcmp(value, words[i]) == 0)
+			return words[i];
+
+	initStringInfo(&allowed);
+	for (int i = 0; words[i] != NULL; i++)
+		appendStringInfo(&allowed, "%s%s", i == 0 ? "" : words[i + 1] != NULL ? ", " : " or ", words[i]);
+	if (strlen(value) > TEXT_MAX_BYTES)
+		value = psprintf("a text of %zu bytes", strlen(value));
+	else
+		value = psprintf("\"%s\"", value);
+	arg_reject(name, value, psprintf("\"%s\" must be %s.", name, allowed.data));
+}
+
+/*
+ * Shorten a value for a message.
+ */
+static char *
+text_shortened(char *value)
+{
+	int			len = (int) strlen(value);
+	int			kept = pg_mbcliplen(value, len, SHOWN_BYTES);
+
+	return kept < len ? psprintf("%.*s...", kept, value) : value;
+}
+
+/*
+ * arg_metadata returns a JSON object, NULL for NULL, which stands for the
+ * empty object.
+ */
+Jsonb *
+arg_metadata(FunctionCallInfo fcinfo, int n, const char *name)
+{
+	Jsonb	   *value;
+
+	if (PG_ARGISNULL(n))
+		return NULL;
+	value = PG_GETARG_JSONB_P(n);
+	if (!JB_ROOT_IS_OBJECT(value))
+		arg_reject(name, text_shortened(JsonbToCString(NULL, &value->root, VARSIZE(value))),
+				   psprintf("\"%s\" must be a JSON object.", name));
+	return value;
+}
+
+/*
+ * arg_bool_default returns an optional boolean, or its default.
+ */
+bool
+arg_bool_default(FunctionCallInfo fcinfo, int n, bool fallback)
+{
+	return PG_ARGISNULL(n) ? fallback : PG_GETARG_BOOL(n);
+}
+
+/*
+ * arg_int_between returns an optional integer within bounds, or its default.
+ */
+int
+arg_int_between(FunctionCallInfo fcinfo, int n, const char *name, int low, int high, int fallback)
+{
+	int			value;
+
+	if (PG_ARGISNULL(n))
+		return fallback;
+	value = PG_GETARG_INT32(n);
+	if (value < low || value > high)
+		arg_reject(name, psprintf("%d", value),
+				   high == PG_INT32_MAX ? psprintf("\"%s\" must be %d or greater.", name, low) :
+				   psprintf("\"%s\" must be between %d and %d.", name, low, high));
+	return value;
+}
+
+/*
+ * arg_time returns a required finite time.
+ */
+TimestampTz
+arg_time(FunctionCallInfo fcinfo, int n, const char *name)
+{
+	TimestampTz value;
+
+	arg_require(fcinfo, n, name);
+	value = PG_GETARG_TIMESTAMPTZ(n);
+	if (TIMESTAMP_NOT_FINITE(value))
+		arg_reject(name, TIMESTAMP_IS_NOBEGIN(value) ? "-infinity" : "infinity",
+				   psprintf("\"%s\" must be a finite time.", name));
+	return value;
+}

@@ -1,0 +1,40 @@
+#ifndef DUCTO_BASE_ARGS_H
+#define DUCTO_BASE_ARGS_H
+
+#include "postgres.h"
+#include "fmgr.h"
+#include "utils/jsonb.h"
+#include "utils/timestamp.h"
+#include "utils/uuid.h"
+
+#include "base/money.h"
+
+#define TTL_MAX_SECONDS	2592000
+
+/* PostgreSQL 18 and later define it. */
+#ifndef pg_noreturn
+#define pg_noreturn	_Noreturn
+#endif
+
+/* What sign an amount may have. */
+typedef enum MoneySign
+{
+	MONEY_ANY,
+	MONEY_NOT_NEGATIVE,
+	MONEY_POSITIVE,
+	MONEY_NOT_POSITIVE
+} MoneySign;
+
+pg_noreturn extern void arg_reject(const char *name, const char *value, const char *hint);
+extern void arg_require(FunctionCallInfo fcinfo, int n, const char *name);
+extern pg_uuid_t *arg_uuid(FunctionCallInfo fcinfo, int n, const char *name);
+extern Money arg_money(FunctionCallInfo fcinfo, int n, const char *name, MoneySign sign);
+extern char *arg_text(FunctionCallInfo fcinfo, int n, const char *name);
+extern char *arg_text_default(FunctionCallInfo fcinfo, int n, const char *name, const char *fallback);
+extern const char *arg_word(FunctionCallInfo fcinfo, int n, const char *name, const char *const *words);
+extern Jsonb *arg_metadata(FunctionCallInfo fcinfo, int n, const char *name);
+extern bool arg_bool_default(FunctionCallInfo fcinfo, int n, bool fallback);
+extern int	arg_int_between(FunctionCallInfo fcinfo, int n, const char *name, int low, int high, int fallback);
+extern TimestampTz arg_time(FunctionCallInfo fcinfo, int n, const char *name);
+
+#endif

@@ -1,0 +1,88 @@
+/*
+ * keep.c
+ *		Keeps the rows of the tables: what the books rest on is removed by the
+ *		functions that may, and by nobody's hand.
+ */
+#include "postgres.h"
+
+#include "commands/trigger.h"
+#include "utils/rel.h"
+
+#include "base/keep.h"
+
+PG_FUNCTION_INFO_V1(ducto_refuse_removal);
+
+/* Whether query_remove is deleting rows. */
+static bool removing = false;
+
+/*
+ * query_remove executes a DELETE of our own and returns the number of rows
+ * that it removed.
+ */
+uint64
+query_remove(KeptQuery *query, QueryArgs *args)
+{
+	uint64		removed = 0;
+
+	removing = true;
+	PG_TRY();
+	{
+		removed = query_run(query, args, SPI_OK_DELETE);
+	}
+	PG_FINALLY();
+	{
+		removing = false;
+	}
+	PG_END_TRY();
+	return removed;
+}
+
+/* What to do instead of removing rows of a table by hand. */
+static const struct
+{
+	const char *table;
+	const char *hint;
+}			instead[] =
+{
+	{"reservations", "End a reservation with ducto_release or ducto_deduct."},
+	{"spend_caps", "Remove a cap with ducto_remove_spend_cap."},
+	{"team_members", "Remove a member with ducto_remove_team_member."},
+	{"pricing", "Activate another version with ducto_activate_pricing."},
+	{"plans", "Publish a pricing without the plan: it is retired then."},
+	{"plan_allowances", "Publish a pricing with another allowance."},
+	{"teams", "Remove the members with ducto_remove_team_member."},
+	{"team_keys", "Make another team under another key."},
+};
+
+/*
+ * Return what to do instead of removing rows of a table.
+ */
+static const char *
+hint_instead(const char *table)
+{
+	for (int i = 0; i < lengthof(instead); i++)
+		if (strcmp(table, instead[i].table) == 0)
+			return instead[i].hint;
+	return "Book a correction with ducto_add_credits or ducto_refund.";
+}
+
+/*
+ * Trigger: rows are not removed by hand.
+ */
+Datum
+ducto_refuse_removal(PG_FUNCTION_ARGS)
+{
+	TriggerData *trigger = (TriggerData *) fcinfo->context;
+	const char *table;
+
+	if (!CALLED_AS_TRIGGER(fcinfo))
+		elog(ERROR, "not called by trigger manager");
+	table = RelationGetRelationName(trigger->tg_relation);
+	if (!removing)
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("rows of ducto.%s are not removed", table),
+				 errdetail("The books rest on them, and what was removed could not be proven any more."),
+				 errhint("%s", hint_instead(table))));
+	return PointerGetDatum(NULL);
+}

@@ -1,0 +1,654 @@
+/*
+ * query.c
+ *		Statements that are planned once per backend, their parameters and
+ *		their results.
+ */
+#include "postgres.h"
+
+#include "access/htup_details.h"
+#include "executor/tstoreReceiver.h"
+#include "executor/tuptable.h"
+#include "miscadmin.h"
+#include "nodes/params.h"
+#include "tcop/dest.h"
+#include "utils/guc.h"
+#include "utils/lsyscache.h"
+#include "utils/plancache.h"
+#include "utils/rls.h"
+#include "utils/timestamp.h"
+#include "utils/tuplestore.h"
+
+#include "base/query.h"
+
+/* How many operations are under way in this backend, one inside the other. */
+static int	depth = 0;
+
+/*
+ * Count one operation less, however it ended.
+ */
+static void
+depth_leave(void *arg)
+{
+	depth--;
+}
+
+/*
+ * query_begin connects to SPI; what is allocated after it is gone at
+ * query_end.
+ */
+void
+query_begin(void)
+{
+	int			rc = SPI_connect();
+	MemoryContextCallback *leave;
+
+	if (rc != SPI_OK_CONNECT)
+		elog(ERROR, "SPI_connect failed: %s", SPI_result_code_string(rc));
+	leave = palloc0(sizeof(MemoryContextCallback));
+	leave->func = depth_leave;
+	MemoryContextRegisterResetCallback(CurrentMemoryContext, leave);
+	depth++;
+}
+
+/*
+ * query_depth tells how deep in others the operation that runs is: deeper where
+ * a trigger called it.
+ */
+int
+query_depth(void)
+{
+	return depth;
+}
+
+/*
+ * query_end disconnects from SPI.
+ */
+void
+query_end(void)
+{
+	int			rc = SPI_finish();
+
+	if (rc != SPI_OK_FINISH)
+		elog(ERROR, "SPI_finish failed: %s", SPI_result_code_string(rc));
+}
+
+#define NO_LEVEL	0
+
+/*
+ * Let plans be made of plain index scans, until the settings go back to the
+ * level that is returned. A sequential scan that is planned while a table is
+ * empty would be kept when it no longer is, and a bitmap of one row is work
+ * for nothing.
+ */
+static int
+scans_by_index(void)
+{
+	static const char *const avoided[] = {"enable_seqscan", "enable_bitmapscan"};
+	int			level = NewGUCNestLevel();
+
+	for (int i = 0; i < lengthof(avoided); i++)
+		(void) set_config_option(avoided[i], "off", PGC_USERSET, PGC_S_SESSION, GUC_ACTION_SAVE, true, 0, false);
+	return level;
+}
+
+/*
+ * Check that row level security hides nothing of a query's tables from the
+ * role that executes it: to an owner who is subject to it every balance would
+ * be 0.
+ */
+static void
+query_check_reader(KeptQuery *query)
+{
+	ListCell   *source;
+
+	foreach(source, SPI_plan_get_plan_sources(query->plan))
+	{
+		ListCell   *table;
+
+		foreach(table, ((CachedPlanSource *) lfirst(source))->relationOids)
+			if (check_enable_rls(lfirst_oid(table), InvalidOid, true) == RLS_ENABLED)
+				ereport(ERROR,
+						(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+						 errmsg("row level security hides rows of table \"%s\" from role \"%s\", the functions' owner",
+								get_rel_name(lfirst_oid(table)), GetUserNameFromId(GetUserId(), false)),
+						 errhint("Let it own the tables, without FORCE ROW LEVEL SECURITY, or give it BYPASSRLS.")));
+	}
+}
+
+/*
+ * Make the plan of a query. It is always the generic one: a statement here
+ * finds its rows by key, whatever the values.
+ */
+static void
+query_make(KeptQuery *query)
+{
+	SPIPlanPtr	plan;
+	int			nargs = 0;
+
+	while (OidIsValid(query->types[nargs]))
+		nargs++;
+	plan = SPI_prepare_cursor(query->sql, nargs, query->types, CURSOR_OPT_GENERIC_PLAN);
+	if (plan == NULL)
+		elog(ERROR, "SPI_prepare failed: %s: %s", SPI_result_code_string(SPI_result), query->sql);
+	if (SPI_keepplan(plan) != 0)
+		elog(ERROR, "SPI_keepplan failed");
+	query->plan = plan;
+}
+
+/*
+ * Prepare a query on its first use in this backend, and when its plan has to
+ * be made anew, as for another role. Returns the level to which the settings
+ * go back afterwards: a plan that is about to be made is one by index, even
+ * where the tables are empty now.
+ */
+static int
+query_prepare(KeptQuery *query)
+{
+	if (query->plan == NULL)
+		query_make(query);
+	else if (query->reader == GetUserId() && SPI_plan_is_valid(query->plan))
+		return NO_LEVEL;
+	query->reader = InvalidOid;
+	query_check_reader(query);
+	return query->whole ? NO_LEVEL : scans_by_index();
+}
+
+/*
+ * Let the settings go back to a level. A plan that was made anew may be of
+ * other tables than before.
+ */
+static void
+query_planned(KeptQuery *query, int level)
+{
+	if (level != NO_LEVEL)
+		AtEOXact_GUC(true, level);
+	if (OidIsValid(query->reader))
+		return;
+	query_check_reader(query);
+	query->reader = GetUserId();
+}
+
+/*
+ * Execute a query and check the result code.
+ */
+static uint64
+query_execute(KeptQuery *query, QueryArgs *args, bool read_only, int expected)
+{
+	int			level = query_prepare(query);
+	int			rc;
+
+	if (args->n != SPI_getargcount(query->plan))
+		elog(ERROR, "%d parameters for: %s", args->n, query->sql);
+	rc = SPI_execute_plan(query->plan, args->values, args->nulls, read_only, 0);
+	query_planned(query, level);
+	if (rc != expected)
+		elog(ERROR, "SPI_execute_plan returned %s: %s", SPI_result_code_string(rc), query->sql);
+	return SPI_processed;
+}
+
+/*
+ * query_run executes a statement with a fresh snapshot and returns the number
+ * of rows that it affected.
+ */
+uint64
+query_run(KeptQuery *query, QueryArgs *args, int expected)
+{
+	return query_execute(query, args, false, expected);
+}
+
+/*
+ * query_read executes a SELECT in the snapshot of the calling statement and
+ * returns the number of its rows.
+ */
+uint64
+query_read(KeptQuery *query, QueryArgs *args)
+{
+	return query_execute(query, args, true, SPI_OK_SELECT);
+}
+
+/*
+ * query_utility executes a statement that takes no parameters, such as GRANT.
+ */
+void
+query_utility(const char *command)
+{
+	int			rc = SPI_execute(command, false, 0);
+
+	if (rc != SPI_OK_UTILITY)
+		elog(ERROR, "SPI_execute returned %s: %s", SPI_result_code_string(rc), command);
+}
+
+/*
+ * result_set_begin makes an empty tuplestore the result of a set-returning
+ * function.
+ */
+Tuplestorestate *
+result_set_begin(FunctionCallInfo fcinfo)
+{
+	ReturnSetInfo *rsinfo = (ReturnSetInfo *) fcinfo->resultinfo;
+	MemoryContext previous;
+	TupleDesc	desc;
+
+	if (rsinfo == NULL || !IsA(rsinfo, ReturnSetInfo) || !(rsinfo->allowedModes & SFRM_Materialize))
+		ereport(ERROR,
+				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+				 errmsg("set-valued function called in context that cannot accept a set")));
+
+	previous = MemoryContextSwitchTo(rsinfo->econtext->ecxt_per_query_memory);
+	if (get_call_result_type(fcinfo, NULL, &desc) != TYPEFUNC_COMPOSITE)
+		elog(ERROR, "return type must be a row type");
+	rsinfo->returnMode = SFRM_Materialize;
+	rsinfo->setDesc = CreateTupleDescCopy(desc);
+	rsinfo->setResult = tuplestore_begin_heap((rsinfo->allowedModes & SFRM_Materialize_Random) != 0,
+											  false, work_mem);
+	MemoryContextSwitchTo(previous);
+	return rsinfo->setResult;
+}
+
+/*
+ * Return the context that a set's tuplestore lives in.
+ */
+static MemoryContext
+tuplestore_context(FunctionCallInfo fcinfo)
+{
+	return ((ReturnSetInfo *) fcinfo->resultinfo)->econtext->ecxt_per_query_memory;
+}
+
+/*
+ * Execute a SELECT whose rows go to a receiver as they are found, so that
+ * memory stays flat however many they are.
+ */
+static uint64
+query_send(KeptQuery *query, QueryArgs *args, bool read_only, DestReceiver *receiver)
+{
+	SPIExecuteOptions options = {0};
+	ParamListInfo params = makeParamList(args->n);
+	int			level = query_prepare(query);
+	int			rc;
+
+	if (args->n != SPI_getargcount(query->plan))
+		elog(ERROR, "%d parameters for: %s", args->n, query->sql);
+	for (int i = 0; i < args->n; i++)
+	{
+		params->params[i].value = args->values[i];
+		params->params[i].isnull = args->nulls[i] == 'n';
+		params->params[i].pflags = PARAM_FLAG_CONST;
+		params->params[i].ptype = query->types[i];
+	}
+	options.params = params;
+	options.read_only = read_only;
+	options.dest = receiver;
+	rc = SPI_execute_plan_extended(query->plan, &options);
+	query_planned(query, level);
+	if (rc != SPI_OK_SELECT)
+		elog(ERROR, "SPI_execute_plan_extended returned %s: %s", SPI_result_code_string(rc), query->sql);
+	return SPI_processed;
+}
+
+/*
+ * query_read_into makes the rows of a SELECT, in the snapshot of the calling
+ * statement, the result of a set-returning function. They stream into a
+ * tuplestore.
+ */
+void
+query_read_into(FunctionCallInfo fcinfo, KeptQuery *query, QueryArgs *args)
+{
+	Tuplestorestate *store = result_set_begin(fcinfo);
+	DestReceiver *receiver = CreateDestReceiver(DestTuplestore);
+
+	SetTuplestoreDestReceiverParams(receiver, store, tuplestore_context(fcinfo), false, NULL, NULL);
+	query_send(query, args, true, receiver);
+	receiver->rDestroy(receiver);
+}
+
+/* A receiver that calls a function. */
+typedef struct RowReceiver
+{
+	DestReceiver receiver;
+	RowReader	reader;
+	void	   *state;
+	MemoryContext context;		/* of one row */
+} RowReceiver;
+
+/*
+ * Receive a row.
+ */
+static bool
+row_receive(TupleTableSlot *slot, DestReceiver *self)
+{
+	RowReceiver *receiver = (RowReceiver *) self;
+	MemoryContext previous = MemoryContextSwitchTo(receiver->context);
+	bool		more = receiver->reader(slot, receiver->state);
+
+	MemoryContextSwitchTo(previous);
+	MemoryContextReset(receiver->context);
+	return more;
+}
+
+/*
+ * Start to receive.
+ */
+static void
+row_startup(DestReceiver *self, int operation, TupleDesc desc)
+{
+}
+
+/*
+ * Stop receiving, or free what nothing was allocated for.
+ */
+static void
+row_shutdown(DestReceiver *self)
+{
+}
+
+/*
+ * query_each executes a SELECT, in the snapshot of the calling statement or
+ * with a fresh one, and calls a function with each row until it has enough.
+ * What that allocates is gone after the row; for queries of its own it must
+ * connect to SPI anew.
+ */
+uint64
+query_each(KeptQuery *query, QueryArgs *args, bool read_only, RowReader reader, void *state)
+{
+	RowReceiver receiver = {
+		.receiver = {
+			.receiveSlot = row_receive,
+			.rStartup = row_startup,
+			.rShutdown = row_shutdown,
+			.rDestroy = row_shutdown,
+			.mydest = DestSQLFunction, /* SPI does not count what goes to DestNone */
+		},
+		.reader = reader,
+		.state = state,
+		.context = AllocSetContextCreate(CurrentMemoryContext, "ducto row", ALLOCSET_SMALL_SIZES),
+	};
+	uint64		n = query_send(query, args, read_only, &receiver.receiver);
+
+	MemoryContextDelete(receiver.context);
+	return n;
+}
+
+/*
+ * args_datum appends a parameter.
+ */
+void
+args_datum(QueryArgs *args, Datum value)
+{
+	Assert(args->n < QUERY_MAX_ARGS);
+	args->values[args->n] = value;
+	args->nulls[args->n] = ' ';
+	args->n++;
+}
+
+/*
+ * args_null appends a NULL.
+ */
+void
+args_null(QueryArgs *args)
+{
+	args_datum(args, (Datum) 0);
+	args->nulls[args->n - 1] = 'n';
+}
+
+/*
+ * args_uuid appends a uuid, NULL for none.
+ */
+void
+args_uuid(QueryArgs *args, const pg_uuid_t *value)
+{
+	if (value == NULL)
+		args_null(args);
+	else
+		args_datum(args, UUIDPGetDatum(value));
+}
+
+/*
+ * args_money appends an amount as numeric.
+ */
+void
+args_money(QueryArgs *args, Money value)
+{
+	args_datum(args, money_to_datum(value));
+}
+
+/*
+ * args_spend appends a sum as numeric.
+ */
+void
+args_spend(QueryArgs *args, Spend value)
+{
+	args_datum(args, spend_to_datum(value));
+}
+
+/*
+ * args_text appends a text, NULL for none.
+ */
+void
+args_text(QueryArgs *args, const char *value)
+{
+	if (value == NULL)
+		args_null(args);
+	else
+		args_datum(args, CStringGetTextDatum(value));
+}
+
+/*
+ * args_time appends a timestamp with time zone.
+ */
+void
+args_time(QueryArgs *args, TimestampTz value)
+{
+	args_datum(args, TimestampTzGetDatum(value));
+}
+
+/*
+ * args_int8 appends a bigint.
+ */
+void
+args_int8(QueryArgs *args, int64 value)
+{
+	args_datum(args, Int64GetDatum(value));
+}
+
+/*
+ * args_int4 appends an integer.
+ */
+void
+args_int4(QueryArgs *args, int32 value)
+{
+	args_datum(args, Int32GetDatum(value));
+}
+
+/*
+ * args_bool appends a boolean.
+ */
+void
+args_bool(QueryArgs *args, bool value)
+{
+	args_datum(args, BoolGetDatum(value));
+}
+
+/*
+ * args_jsonb appends a JSON value, NULL for none.
+ */
+void
+args_jsonb(QueryArgs *args, Jsonb *value)
+{
+	if (value == NULL)
+		args_null(args);
+	else
+		args_datum(args, JsonbPGetDatum(value));
+}
+
+/*
+ * args_metadata appends a JSON object, an empty one for NULL.
+ */
+void
+args_metadata(QueryArgs *args, Jsonb *value)
+{
+	static Jsonb empty = {.root.header = JB_FOBJECT};
+
+	SET_VARSIZE(&empty, sizeof(Jsonb));
+	args_datum(args, value != NULL ? JsonbPGetDatum(value) : PointerGetDatum(&empty));
+}
+
+/*
+ * args_money_array appends an array of amounts.
+ */
+void
+args_money_array(QueryArgs *args, const Money *values, int n)
+{
+	Datum	   *elements = palloc(sizeof(Datum) * Max(n, 1));
+
+	for (int i = 0; i < n; i++)
+		elements[i] = money_to_datum(values[i]);
+	args_datum(args, PointerGetDatum(construct_array(elements, n, NUMERICOID, -1, false, TYPALIGN_INT)));
+}
+
+/*
+ * args_uuid_array appends an array of uuids.
+ */
+void
+args_uuid_array(QueryArgs *args, const pg_uuid_t *values, int n)
+{
+	Datum	   *elements = palloc(sizeof(Datum) * Max(n, 1));
+
+	for (int i = 0; i < n; i++)
+		elements[i] = UUIDPGetDatum(&values[i]);
+	args_datum(args, PointerGetDatum(construct_array(elements, n, UUIDOID, UUID_LEN, false, TYPALIGN_CHAR)));
+}
+
+/*
+ * args_time_array appends an array of timestamps with time zone.
+ */
+void
+args_time_array(QueryArgs *args, const TimestampTz *values, int n)
+{
+	Datum	   *elements = palloc(sizeof(Datum) * Max(n, 1));
+
+	for (int i = 0; i < n; i++)
+		elements[i] = TimestampTzGetDatum(values[i]);
+	args_datum(args, PointerGetDatum(construct_array(elements, n, TIMESTAMPTZOID, 8,
+													 FLOAT8PASSBYVAL, TYPALIGN_DOUBLE)));
+}
+
+/*
+ * args_int8_array appends an array of bigints.
+ */
+void
+args_int8_array(QueryArgs *args, const int64 *values, int n)
+{
+	Datum	   *elements = palloc(sizeof(Datum) * Max(n, 1));
+
+	for (int i = 0; i < n; i++)
+		elements[i] = Int64GetDatum(values[i]);
+	args_datum(args, PointerGetDatum(construct_array(elements, n, INT8OID, 8,
+													 FLOAT8PASSBYVAL, TYPALIGN_DOUBLE)));
+}
+
+/*
+ * Read a column of the last result.
+ */
+static Datum
+row_get(uint64 row, int column, bool *isnull)
+{
+	return SPI_getbinval(SPI_tuptable->vals[row], SPI_tuptable->tupdesc, column, isnull);
+}
+
+/*
+ * row_is_null tells whether a column is NULL.
+ */
+bool
+row_is_null(uint64 row, int column)
+{
+	bool		isnull;
+
+	row_get(row, column, &isnull);
+	return isnull;
+}
+
+/*
+ * row_datum returns a column that must not be NULL.
+ */
+Datum
+row_datum(uint64 row, int column)
+{
+	bool		isnull;
+	Datum		value = row_get(row, column, &isnull);
+
+	if (isnull)
+		elog(ERROR, "unexpected NULL in column %d", column);
+	return value;
+}
+
+/*
+ * row_money returns an amount, 0 for NULL.
+ */
+Money
+row_money(uint64 row, int column)
+{
+	bool		isnull;
+	Datum		value = row_get(row, column, &isnull);
+
+	return isnull ? 0 : money_from_datum(value);
+}
+
+/*
+ * row_spend returns a sum, 0 for NULL.
+ */
+Spend
+row_spend(uint64 row, int column)
+{
+	bool		isnull;
+	Datum		value = row_get(row, column, &isnull);
+
+	return isnull ? 0 : spend_from_datum(value);
+}
+
+/*
+ * row_uuid returns a uuid.
+ */
+pg_uuid_t
+row_uuid(uint64 row, int column)
+{
+	return *DatumGetUUIDP(row_datum(row, column));
+}
+
+/*
+ * row_text returns a text, NULL for NULL.
+ */
+char *
+row_text(uint64 row, int column)
+{
+	bool		isnull;
+	Datum		value = row_get(row, column, &isnull);
+
+	return isnull ? NULL : TextDatumGetCString(value);
+}
+
+/*
+ * row_time returns a timestamp with time zone.
+ */
+TimestampTz
+row_time(uint64 row, int column)
+{
+	return DatumGetTimestampTz(row_datum(row, column));
+}
+
+/*
+ * row_int8 returns a bigint.
+ */
+int64
+row_int8(uint64 row, int column)
+{
+	return DatumGetInt64(row_datum(row, column));
+}
+
+/*
+ * row_bool returns a boolean.
+ */
+bool
+row_bool(uint64 row, int column)
+{
+	return DatumGetBool(row_datum(row, column));
+}

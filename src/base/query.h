@@ -1,0 +1,81 @@
+#ifndef DUCTO_BASE_QUERY_H
+#define DUCTO_BASE_QUERY_H
+
+#include "postgres.h"
+#include "catalog/pg_type.h"
+#include "executor/spi.h"
+#include "funcapi.h"
+#include "utils/builtins.h"
+#include "utils/jsonb.h"
+#include "utils/uuid.h"
+
+#include "base/money.h"
+
+#define QUERY_MAX_ARGS	28
+
+/*
+ * A statement with parameters, planned once per backend and kept. The
+ * functions of this extension run with search_path = pg_catalog, pg_temp, so
+ * operators and functions in a statement are those of pg_catalog; tables are
+ * written with their schema.
+ */
+typedef struct KeptQuery
+{
+	const char *sql;
+	Oid			types[QUERY_MAX_ARGS + 1];	/* of the parameters, ended by 0 */
+	bool		whole;			/* it reads whole tables: a sequential scan is right */
+	SPIPlanPtr	plan;			/* NULL until it is used */
+	Oid			reader;			/* the role that is known to see all rows */
+} KeptQuery;
+
+/* The parameters of one execution, appended in order. */
+typedef struct KeptQueryArgs
+{
+	int			n;
+	Datum		values[QUERY_MAX_ARGS];
+	char		nulls[QUERY_MAX_ARGS];
+} QueryArgs;
+
+/* Receives the rows of a SELECT one by one; false: no more are wanted. */
+typedef bool (*RowReader) (TupleTableSlot *slot, void *state);
+
+extern void query_begin(void);
+extern void query_end(void);
+extern int	query_depth(void);
+
+extern uint64 query_run(KeptQuery *query, QueryArgs *args, int expected);
+extern uint64 query_read(KeptQuery *query, QueryArgs *args);
+extern void query_utility(const char *command);
+extern void query_read_into(FunctionCallInfo fcinfo, KeptQuery *query, QueryArgs *args);
+extern uint64 query_each(KeptQuery *query, QueryArgs *args, bool read_only, RowReader reader, void *state);
+extern Tuplestorestate *result_set_begin(FunctionCallInfo fcinfo);
+
+extern void args_datum(QueryArgs *args, Datum value);
+extern void args_null(QueryArgs *args);
+extern void args_uuid(QueryArgs *args, const pg_uuid_t *value);
+extern void args_money(QueryArgs *args, Money value);
+extern void args_spend(QueryArgs *args, Spend value);
+extern void args_text(QueryArgs *args, const char *value);
+extern void args_time(QueryArgs *args, TimestampTz value);
+extern void args_int8(QueryArgs *args, int64 value);
+extern void args_int4(QueryArgs *args, int32 value);
+extern void args_bool(QueryArgs *args, bool value);
+extern void args_jsonb(QueryArgs *args, Jsonb *value);
+extern void args_metadata(QueryArgs *args, Jsonb *value);
+extern void args_money_array(QueryArgs *args, const Money *values, int n);
+extern void args_uuid_array(QueryArgs *args, const pg_uuid_t *values, int n);
+extern void args_time_array(QueryArgs *args, const TimestampTz *values, int n);
+extern void args_int8_array(QueryArgs *args, const int64 *values, int n);
+
+/* Columns of a row of the last result; the first column is 1. */
+extern bool row_is_null(uint64 row, int column);
+extern Datum row_datum(uint64 row, int column);
+extern Money row_money(uint64 row, int column);
+extern Spend row_spend(uint64 row, int column);
+extern pg_uuid_t row_uuid(uint64 row, int column);
+extern char *row_text(uint64 row, int column);
+extern TimestampTz row_time(uint64 row, int column);
+extern int64 row_int8(uint64 row, int column);
+extern bool row_bool(uint64 row, int column);
+
+#endif

@@ -1,0 +1,25 @@
+#ifndef DUCTO_BASE_SETTING_H
+#define DUCTO_BASE_SETTING_H
+
+#include "postgres.h"
+
+/* What ducto.rejections can be. */
+typedef enum RejectionMode
+{
+	REJECTIONS_RETURN,
+	REJECTIONS_RAISE,
+	REJECTIONS_HTTP,
+	REJECTIONS_POSTGREST
+} RejectionMode;
+
+#define REJECTION_WORDS	"return, raise, http or postgrest"
+
+extern void settings_define(void);
+
+extern RejectionMode setting_rejections(bool *stands);
+extern bool rejections_parse(const char *word, int *mode);
+extern int	setting_reservation_ttl(void);
+extern bool setting_require_key(void);
+extern bool setting_chain(void);
+
+#endif

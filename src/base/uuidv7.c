@@ -1,0 +1,53 @@
+/*
+ * uuidv7.c
+ *		Time-ordered identifiers (RFC 9562, version 7).
+ */
+#include "postgres.h"
+
+#include "miscadmin.h"
+#include "utils/timestamp.h"
+
+#include "base/uuidv7.h"
+
+/*
+ * Give random bytes, taken from the system's generator in blocks. A child of
+ * fork draws its own.
+ */
+static void
+random_take(unsigned char *bytes, int n)
+{
+	static unsigned char block[1024];
+	static int	left = 0;
+	static int	owner = 0;
+
+	if (left < n || owner != MyProcPid)
+	{
+		if (!pg_strong_random(block, sizeof(block)))
+			ereport(ERROR,
+					(errcode(ERRCODE_INTERNAL_ERROR),
+					 errmsg("could not generate random values")));
+		left = sizeof(block);
+		owner = MyProcPid;
+	}
+	left -= n;
+	memcpy(bytes, block + left, n);
+}
+
+/*
+ * uuidv7_make makes an identifier for a moment: 48 bits of Unix milliseconds,
+ * 12 bits of the fraction of the millisecond, 62 random bits.
+ */
+void
+uuidv7_make(pg_uuid_t *uuid, TimestampTz at)
+{
+	int64		usecs = at + ((int64) (POSTGRES_EPOCH_JDATE - UNIX_EPOCH_JDATE) * USECS_PER_DAY);
+	uint64		msecs = usecs / 1000;
+	uint32		fraction = (uint32) ((usecs % 1000) * 4096 / 1000);
+
+	random_take(uuid->data + 8, UUID_LEN - 8);
+	for (int i = 0; i < 6; i++)
+		uuid->data[i] = (unsigned char) (msecs >> (8 * (5 - i)));
+	uuid->data[6] = 0x70 | (unsigned char) (fraction >> 8);
+	uuid->data[7] = (unsigned char) fraction;
+	uuid->data[8] = (uuid->data[8] & 0x3f) | 0x80;
+}

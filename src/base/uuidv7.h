@@ -1,0 +1,10 @@
+#ifndef DUCTO_BASE_UUIDV7_H
+#define DUCTO_BASE_UUIDV7_H
+
+#include "postgres.h"
+#include "datatype/timestamp.h"
+#include "utils/uuid.h"
+
+extern void uuidv7_make(pg_uuid_t *uuid, TimestampTz at);
+
+#endif

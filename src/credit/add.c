@@ -1,0 +1,297 @@
+/*
+ * add.c
+ *		Adding credits and reading balances.
+ */
+#include "postgres.h"
+
+#include "account/funds.h"
+#include "account/grant.h"
+#include "account/hold.h"
+#include "account/key.h"
+#include "account/ledger.h"
+#include "account/roll.h"
+#include "base/args.h"
+#include "base/query.h"
+#include "credit/add.h"
+#include "credit/read.h"
+
+PG_FUNCTION_INFO_V1(ducto_add_credits);
+PG_FUNCTION_INFO_V1(ducto_add_team_credits);
+PG_FUNCTION_INFO_V1(ducto_get_balance);
+
+/* The types of credit, the default first. */
+const char *const credit_types[] = {
+	TYPE_ADJUSTMENT, TYPE_PURCHASE, "subscription", TYPE_SIGNUP_BONUS, "promo", NULL
+};
+
+/*
+ * Check that an amount, a type and an expiry go together.
+ */
+static void
+credit_check(const CreditRequest *request)
+{
+	bool		adjustment = strcmp(request->type, TYPE_ADJUSTMENT) == 0;
+	bool		expires = !TIMESTAMP_NOT_FINITE(request->expires_at);
+
+	if (request->amount <= 0 && !adjustment)
+		arg_reject("amount", money_to_cstring(request->amount),
+				   "\"amount\" must be greater than 0, unless \"type\" is adjustment.");
+	if (request->amount <= 0 && expires)
+		arg_reject("expires_at", timestamptz_to_str(request->expires_at),
+				   "\"expires_at\" must be null unless \"amount\" is greater than 0.");
+	if (request->priority != DEFAULT_PRIORITY && !expires)
+		arg_reject("priority", psprintf("%d", request->priority),
+				   "\"priority\" must be null unless \"expires_at\" is given.");
+}
+
+/*
+ * Door of ducto_add_credits and ducto_add_team_credits.
+ */
+static void
+credit_request(FunctionCallInfo fcinfo, bool team, CreditRequest *request)
+{
+	request->team = team;
+	request->account = arg_uuid(fcinfo, 0, team ? "team_id" : "user_id");
+	request->amount = arg_money(fcinfo, 1, "amount", MONEY_ANY);
+	request->type = PG_ARGISNULL(2) && team ? TYPE_PURCHASE : arg_word(fcinfo, 2, "type", credit_types);
+	request->metadata = arg_metadata(fcinfo, 3, "metadata");
+	request->expires_at = PG_ARGISNULL(4) ? DT_NOEND : arg_time(fcinfo, 4, "expires_at");
+	request->may_be_past = false;
+	request->key = arg_key(fcinfo, 5, "idempotency_key");
+	request->priority = arg_int_between(fcinfo, 6, "priority", 0, 100, DEFAULT_PRIORITY);
+	credit_check(request);
+}
+
+/*
+ * Decide: a negative adjustment must fit into what is not held.
+ */
+static Rejection
+credit_decide(const Account *acc, const CreditRequest *request)
+{
+	if (request->amount < 0 && account_available(acc) + request->amount < 0)
+		return account_lacks(-request->amount, account_available(acc), 0);
+	return ACCEPTED;
+}
+
+/*
+ * Return how much of a grant remains after an account's debt took its part.
+ */
+static Money
+grant_remaining(const Account *acc, Money amount)
+{
+	return Max(0, Min(amount, acc->balance + amount));
+}
+
+/*
+ * Book an amount, not 0, on a locked account.
+ */
+static void
+credit_book(Account *acc, const CreditRequest *request, LedgerEntry *entry)
+{
+	bool		expires = !TIMESTAMP_NOT_FINITE(request->expires_at);
+	Money		remaining = expires ? grant_remaining(acc, request->amount) : 0;
+	Money		burn = request->amount < 0 ? Min(acc->expiring, -request->amount) : 0;
+
+	memset(entry, 0, sizeof(LedgerEntry));
+	entry->amount = request->amount;
+	entry->type = request->type;
+	entry->idempotency_key = request->key;
+	entry->metadata = request->metadata;
+	lots_burn(&acc->id, burn, acc->now, acc->late, &entry->burned);
+	acc->expiring += remaining - burn;
+	if (strcmp(request->type, TYPE_PURCHASE) == 0)
+		acc->lifetime_purchased = spend_add(acc->lifetime_purchased, request->amount, "lifetime_purchased");
+	entry->is_credit = true;
+	entry->lifetime_purchased = acc->lifetime_purchased;
+	entry->expires_at = request->expires_at;
+	entry->priority = request->priority;
+	ledger_append(acc, entry);
+
+	if (expires)
+	{
+		lot_insert(&acc->id, &entry->id, entry->seq, request->type, request->amount, remaining,
+				   request->priority, request->expires_at, acc->now);
+		if (remaining > 0)
+			acc->next_boundary = Min(acc->next_boundary, request->expires_at);
+	}
+	account_store(acc);
+}
+
+/*
+ * Lock the account of a request; a new user's is made unless it has to be
+ * rejected anyway. False: there is no such team.
+ */
+static bool
+credit_lock(const CreditRequest *request, Account *acc)
+{
+	if (request->team)
+		return account_lock_team(request->account, acc);
+	if (request->amount >= 0)
+		account_lock_or_create(request->account, acc);
+	else
+		account_lock(request->account, acc);
+	return true;
+}
+
+/*
+ * Make the outcome of a request that books nothing.
+ */
+static void
+credit_unbooked(const CreditRequest *request, const Account *acc, Rejection rejection, CreditOutcome *outcome)
+{
+	outcome->amount = request->amount;
+	outcome->balance = acc->balance;
+	outcome->lifetime_purchased = acc->lifetime_purchased;
+	outcome->expires_at = request->expires_at;
+	outcome->rejection = rejection;
+}
+
+/*
+ * Make the outcome of a request that an entry, booked now or before, answers.
+ */
+static void
+credit_booked(const pg_uuid_t *transaction, Money amount, Money balance, Spend lifetime_purchased,
+			  TimestampTz expires_at, CreditOutcome *outcome)
+{
+	outcome->booked = true;
+	outcome->transaction = *transaction;
+	outcome->amount = amount;
+	outcome->balance = balance;
+	outcome->lifetime_purchased = lifetime_purchased;
+	outcome->expires_at = expires_at;
+}
+
+/*
+ * Add credits to a locked account.
+ */
+static void
+credit_apply(const CreditRequest *request, Account *acc, CreditOutcome *outcome)
+{
+	LedgerEntry entry;
+	LedgerRecord original = {0};
+	KeyState	known = KEY_FREE;
+	Rejection	rejection;
+
+	if (request->key != NULL)
+		known = key_find(acc, request->key, KEY_CREDIT, NULL, NULL, &original);
+	if (known == KEY_REPLAY)
+	{
+		credit_booked(&original.id, original.amount, original.balance_after, original.lifetime_purchased,
+					  original.expires_at, outcome);
+		outcome->idempotent = true;
+		return;
+	}
+	if (known == KEY_FREE && request->expires_at <= acc->now && !request->may_be_past)
+		arg_reject("expires_at", timestamptz_to_str(request->expires_at),
+				   "\"expires_at\" must lie in the future.");
+	rejection = known == KEY_FREE ? credit_decide(acc, request) : key_conflict(request->key);
+	if (rejection != ACCEPTED || request->amount == 0)
+	{
+		credit_unbooked(request, acc, rejection, outcome);
+		return;
+	}
+	credit_book(acc, request, &entry);
+	credit_booked(&entry.id, request->amount, entry.balance_after, acc->lifetime_purchased,
+				  request->expires_at, outcome);
+}
+
+/*
+ * credit_add adds credits to a user's account or a team's pool and locks it.
+ * The caller has connected to SPI.
+ */
+void
+credit_add(const CreditRequest *request, CreditOutcome *outcome)
+{
+	Account		acc;
+
+	memset(outcome, 0, sizeof(CreditOutcome));
+	if (credit_lock(request, &acc))
+	{
+		credit_apply(request, &acc, outcome);
+		return;
+	}
+	memset(&acc, 0, sizeof(Account));	/* it may be a user's: show nothing of it */
+	credit_unbooked(request, &acc, team_missing(request->account), outcome);
+}
+
+/*
+ * Answer of ducto_add_credits and ducto_add_team_credits.
+ */
+static Datum
+credit_answer(FunctionCallInfo fcinfo, bool team)
+{
+	CreditRequest request;
+	CreditOutcome outcome;
+	ResultRow	row;
+	Datum		result;
+
+	credit_request(fcinfo, team, &request);
+	query_begin();
+	credit_add(&request, &outcome);
+	result_begin(&row, fcinfo);
+	result_uuid(&row, outcome.booked ? &outcome.transaction : NULL);
+	result_uuid(&row, team ? NULL : request.account);
+	result_money(&row, outcome.amount);
+	result_money(&row, outcome.balance);
+	result_spend(&row, outcome.lifetime_purchased);
+	result_time_or_null(&row, outcome.expires_at);
+	result_bool(&row, outcome.idempotent);
+	result = result_end_with_error(&row, outcome.rejection);
+	query_end();
+	return result;
+}
+
+/*
+ * ducto_add_credits adds credits to a user, making the account when it is
+ * new. It locks the account. Arguments, rejections and errors: see its
+ * COMMENT.
+ */
+Datum
+ducto_add_credits(PG_FUNCTION_ARGS)
+{
+	PG_RETURN_DATUM(credit_answer(fcinfo, false));
+}
+
+/*
+ * ducto_add_team_credits adds credits to a team's pool. It locks the pool.
+ * Arguments, rejections and errors: see its COMMENT.
+ */
+Datum
+ducto_add_team_credits(PG_FUNCTION_ARGS)
+{
+	PG_RETURN_DATUM(credit_answer(fcinfo, true));
+}
+
+/*
+ * balance_read answers with a user's credits, exact at the moment of the call.
+ */
+Datum
+balance_read(FunctionCallInfo fcinfo, const pg_uuid_t *user)
+{
+	Account		acc;
+	RollTotals	totals;
+	ResultRow	row;
+	Datum		result;
+
+	query_begin();
+	account_project(user, &acc, DT_NOEND, &totals);
+	result_begin(&row, fcinfo);
+	result_uuid(&row, user);
+	result_money(&row, acc.balance);
+	result_spend(&row, acc.lifetime_purchased);
+	result_money(&row, acc.held);
+	result_money(&row, account_available(&acc));
+	result_time_or_null(&row, acc.expiring > 0 ? lots_next_expiry(user, acc.now) : DT_NOEND);
+	result = result_end(&row);
+	query_end();
+	return result;
+}
+
+/*
+ * ducto_get_balance returns a user's credits. It takes no lock.
+ */
+Datum
+ducto_get_balance(PG_FUNCTION_ARGS)
+{
+	PG_RETURN_DATUM(balance_read(fcinfo, arg_uuid(fcinfo, 0, "user_id")));
+}

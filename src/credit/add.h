@@ -1,0 +1,45 @@
+#ifndef DUCTO_CREDIT_ADD_H
+#define DUCTO_CREDIT_ADD_H
+
+#include "postgres.h"
+#include "utils/jsonb.h"
+#include "utils/timestamp.h"
+#include "utils/uuid.h"
+
+#include "base/money.h"
+#include "base/result.h"
+
+#define DEFAULT_PRIORITY	50
+
+/* Credit to be added, already checked. */
+typedef struct CreditRequest
+{
+	pg_uuid_t  *account;
+	bool		team;			/* it is a team's pool */
+	Money		amount;
+	const char *type;
+	Jsonb	   *metadata;		/* NULL for an empty object */
+	TimestampTz expires_at;		/* infinity for never */
+	bool		may_be_past;	/* expires_at is taken even when it is */
+	char	   *key;			/* NULL for none */
+	int			priority;
+} CreditRequest;
+
+/* What became of it. */
+typedef struct CreditOutcome
+{
+	Rejection	rejection;
+	bool		booked;			/* transaction is the entry */
+	pg_uuid_t	transaction;
+	Money		amount;
+	Money		balance;
+	Spend		lifetime_purchased;
+	TimestampTz expires_at;		/* infinity for never */
+	bool		idempotent;		/* it was booked before, under the same key */
+} CreditOutcome;
+
+extern const char *const credit_types[];
+
+extern void credit_add(const CreditRequest *request, CreditOutcome *outcome);
+
+#endif

@@ -1,0 +1,311 @@
+/*
+ * caps.c
+ *		Spend caps: setting, removing, listing and checking them.
+ */
+#include "postgres.h"
+
+#include "account/cap.h"
+#include "account/claim.h"
+#include "account/ledger.h"
+#include "account/roll.h"
+#include "base/args.h"
+#include "base/keep.h"
+#include "base/period.h"
+#include "base/query.h"
+#include "base/result.h"
+
+PG_FUNCTION_INFO_V1(ducto_set_spend_cap);
+PG_FUNCTION_INFO_V1(ducto_remove_spend_cap);
+PG_FUNCTION_INFO_V1(ducto_list_spend_caps);
+PG_FUNCTION_INFO_V1(ducto_check_spend_cap);
+
+static const char *const cap_types[] = {"daily", "monthly", NULL};
+static const char *const cap_actions[] = {"deny", "warn", "notify", NULL};
+
+/* A spend cap of a user. */
+typedef struct Cap
+{
+	const char *cap_type;
+	const char *model;			/* empty for all */
+	Money		limit;
+	const char *action;
+} Cap;
+
+/*
+ * The caps of an account with what counts against them now, expired holds not
+ * included, swept or not: $2 is the day, $3 the month, $4 and $5 from and until
+ * when holds are due.
+ */
+#define CAPS_NOW \
+	"WITH due AS MATERIALIZED (" CAPS_DUE("$1", "$4", "$5") "), caps AS (" \
+	" SELECT c.*, CASE WHEN c.period = CASE c.cap_type WHEN 'daily' THEN $2 ELSE $3 END THEN c.spent ELSE 0.0000 END" \
+	"  + c.held - coalesce(d.held, 0.0000) AS current_spend" \
+	" FROM ducto.spend_caps c LEFT JOIN due d ON d.model = c.model WHERE c.account_id = $1)"
+
+/* Changes what a cap says, not what it has counted. */
+static KeptQuery cap_change_query = {
+	.sql = "UPDATE ducto.spend_caps SET cap_limit = $4, action = $5"
+	" WHERE account_id = $1 AND cap_type = $2 AND model = $3",
+	.types = {UUIDOID, TEXTOID, TEXTOID, NUMERICOID, TEXTOID}
+};
+
+/*
+ * Counts what the ledger says was spent since an entry, less what was refunded
+ * of it, and what open reservations hold. The caller has the account's lock.
+ */
+static KeptQuery cap_insert_query = {
+	.sql = "INSERT INTO ducto.spend_caps (account_id, cap_type, model, cap_limit, action, period, spent, held)"
+	" SELECT $1, $2, $3, $4, $5, $6,"
+	" (SELECT coalesce(sum(-l.amount), 0) FROM ducto.ledger l WHERE l.account_id = $1 AND l.seq > $7"
+	"   AND l.type = 'usage' AND ($3 = '' OR l.model = $3))"
+	" - (SELECT coalesce(sum(f.amount), 0.0000) FROM ducto.ledger f WHERE f.account_id = $1 AND f.seq > $7"
+	"   AND f.type = 'refund' AND EXISTS (SELECT FROM ducto.ledger d WHERE d.id = f.reference"
+	"    AND d.account_id = $1 AND d.seq > $7 AND ($3 = '' OR d.model = $3))),"
+	" (SELECT coalesce(sum(r.cap_held), 0.0000) FROM ducto.reservations r WHERE r.account_id = $1"
+	"   AND r.state = 'open' AND r.expires_at > $8 AND ($3 = '' OR r.model = $3))",
+	.types = {UUIDOID, TEXTOID, TEXTOID, NUMERICOID, TEXTOID, DATEOID, INT8OID, TIMESTAMPTZOID}
+};
+
+static KeptQuery cap_delete_query = {
+	.sql = "DELETE FROM ducto.spend_caps WHERE account_id = $1 AND cap_type = $2 AND model = $3",
+	.types = {UUIDOID, TEXTOID, TEXTOID}
+};
+
+static KeptQuery caps_list_query = {
+	.sql = CAPS_NOW " SELECT account_id, cap_type, nullif(model, ''), cap_limit, action, current_spend"
+	" FROM caps ORDER BY cap_type, model",
+	.types = {UUIDOID, DATEOID, DATEOID, TIMESTAMPTZOID, TIMESTAMPTZOID}
+};
+
+/* The cap that matters comes first. */
+static KeptQuery caps_check_query = {
+	.sql = CAPS_NOW " SELECT model, cap_limit, action, current_spend, exceeded AND action = 'deny' FROM"
+	" (SELECT *, current_spend + $7 > cap_limit AS exceeded FROM caps WHERE model = '' OR model = $6) c"
+	" ORDER BY exceeded AND action = 'deny' DESC, exceeded DESC,"
+	"  CASE WHEN NOT exceeded THEN cap_limit - current_spend END, cap_type, model LIMIT 1",
+	.types = {UUIDOID, DATEOID, DATEOID, TIMESTAMPTZOID, TIMESTAMPTZOID, TEXTOID, NUMERICOID}
+};
+
+/*
+ * Append an account, its day and month, and from and until when holds are due.
+ */
+static void
+args_now(QueryArgs *args, const Account *acc)
+{
+	args_uuid(args, &acc->id);
+	args_datum(args, DateADTGetDatum(period_day(acc->now)));
+	args_datum(args, DateADTGetDatum(period_month(acc->now)));
+	args_time(args, acc->ended_until);
+	args_time(args, acc->now);
+}
+
+/*
+ * Append what identifies a cap.
+ */
+static void
+args_cap(QueryArgs *args, const pg_uuid_t *user, const Cap *cap)
+{
+	args_uuid(args, user);
+	args_text(args, cap->cap_type);
+	args_text(args, cap->model);
+}
+
+/*
+ * Return a required cap type.
+ */
+static const char *
+arg_cap_type(FunctionCallInfo fcinfo, int n)
+{
+	arg_require(fcinfo, n, "cap_type");
+	return arg_word(fcinfo, n, "cap_type", cap_types);
+}
+
+/*
+ * Return a cap's model, empty for NULL.
+ */
+static const char *
+arg_cap_model(FunctionCallInfo fcinfo, int n)
+{
+	return arg_text_default(fcinfo, n, "model", "");
+}
+
+/*
+ * Add a cap to a locked account, with what its period has seen.
+ */
+static void
+cap_insert(Account *acc, const Cap *cap)
+{
+	QueryArgs	args = {0};
+	DateADT		period = strcmp(cap->cap_type, "daily") == 0 ? period_day(acc->now) : period_month(acc->now);
+	int64		before = ledger_seq_before(&acc->id, acc->last_seq, period_start(period), false, false, false);
+
+	args_cap(&args, &acc->id, cap);
+	args_money(&args, cap->limit);
+	args_text(&args, cap->action);
+	args_datum(&args, DateADTGetDatum(period));
+	args_int8(&args, before);
+	args_time(&args, acc->ended_until);
+	if (query_run(&cap_insert_query, &args, SPI_OK_INSERT) != 1)
+		row_missing("spend_caps");
+	acc->caps++;
+}
+
+/*
+ * Change a cap of a locked account; false when there is none.
+ */
+static bool
+cap_change(const Account *acc, const Cap *cap)
+{
+	QueryArgs	args = {0};
+
+	args_cap(&args, &acc->id, cap);
+	args_money(&args, cap->limit);
+	args_text(&args, cap->action);
+	return query_run(&cap_change_query, &args, SPI_OK_UPDATE) > 0;
+}
+
+/*
+ * Read what counts against a cap of a locked account.
+ */
+static Datum
+cap_current_spend(const Account *acc, const Cap *cap)
+{
+	QueryArgs	args = {0};
+	uint64		n;
+
+	args_now(&args, acc);
+	n = query_run(&caps_list_query, &args, SPI_OK_SELECT);
+	for (uint64 i = 0; i < n; i++)
+	{
+		char	   *model = row_text(i, 3);
+
+		if (strcmp(row_text(i, 2), cap->cap_type) == 0 && strcmp(model != NULL ? model : "", cap->model) == 0)
+			return row_datum(i, 6);
+	}
+	elog(ERROR, "spend cap is gone");
+}
+
+/*
+ * ducto_set_spend_cap adds or changes a spend cap. It locks the account.
+ * Arguments and errors: see its COMMENT.
+ */
+Datum
+ducto_set_spend_cap(PG_FUNCTION_ARGS)
+{
+	pg_uuid_t  *user = arg_uuid(fcinfo, 0, "user_id");
+	Cap			cap = {0};
+	Account		acc;
+	ResultRow	row;
+	Datum		result;
+
+	cap.cap_type = arg_cap_type(fcinfo, 1);
+	cap.limit = arg_money(fcinfo, 2, "cap_limit", MONEY_NOT_NEGATIVE);
+	cap.action = arg_word(fcinfo, 3, "action", cap_actions);
+	cap.model = arg_cap_model(fcinfo, 4);
+
+	query_begin();
+	account_lock_or_create(user, &acc);
+	if (!cap_change(&acc, &cap))
+		cap_insert(&acc, &cap);
+	account_store(&acc);
+	result_begin(&row, fcinfo);
+	result_uuid(&row, user);
+	result_text(&row, cap.cap_type);
+	result_text(&row, cap.model[0] != '\0' ? cap.model : NULL);
+	result_money(&row, cap.limit);
+	result_text(&row, cap.action);
+	result_datum(&row, cap_current_spend(&acc, &cap));
+	result = result_end(&row);
+	query_end();
+	PG_RETURN_DATUM(result);
+}
+
+/*
+ * ducto_remove_spend_cap removes a spend cap. It locks the account.
+ * Arguments and errors: see its COMMENT.
+ */
+Datum
+ducto_remove_spend_cap(PG_FUNCTION_ARGS)
+{
+	pg_uuid_t  *user = arg_uuid(fcinfo, 0, "user_id");
+	Cap			cap = {0};
+	Account		acc;
+	QueryArgs	args = {0};
+	bool		removed = false;
+
+	cap.cap_type = arg_cap_type(fcinfo, 1);
+	cap.model = arg_cap_model(fcinfo, 2);
+	query_begin();
+	if (account_lock(user, &acc))
+	{
+		args_cap(&args, user, &cap);
+		removed = query_remove(&cap_delete_query, &args) > 0;
+	}
+	if (removed)
+	{
+		acc.caps--;
+		account_store(&acc);
+	}
+	query_end();
+	PG_RETURN_BOOL(removed);
+}
+
+/*
+ * ducto_list_spend_caps returns the spend caps of a user. It takes no lock.
+ */
+Datum
+ducto_list_spend_caps(PG_FUNCTION_ARGS)
+{
+	pg_uuid_t  *user = arg_uuid(fcinfo, 0, "user_id");
+	Account		acc;
+	QueryArgs	args = {0};
+
+	query_begin();
+	account_load(user, &acc, ACCOUNT_READ);
+	args_now(&args, &acc);
+	query_read_into(fcinfo, &caps_list_query, &args);
+	query_end();
+	return (Datum) 0;
+}
+
+/*
+ * ducto_check_spend_cap tells whether an amount would exceed a deny cap. It
+ * takes no lock. Arguments and errors: see its COMMENT.
+ */
+Datum
+ducto_check_spend_cap(PG_FUNCTION_ARGS)
+{
+	pg_uuid_t  *user = arg_uuid(fcinfo, 0, "user_id");
+	const char *model = arg_cap_model(fcinfo, 1);
+	Money		amount = PG_ARGISNULL(2) ? 0 : arg_money(fcinfo, 2, "amount", MONEY_NOT_NEGATIVE);
+	Account		acc;
+	QueryArgs	args = {0};
+	ResultRow	row;
+	Datum		result;
+
+	query_begin();
+	account_load(user, &acc, ACCOUNT_READ);
+	args_now(&args, &acc);
+	args_text(&args, model);
+	args_money(&args, amount);
+	result_begin(&row, fcinfo);
+	if (query_read(&caps_check_query, &args) > 0)
+	{
+		result_bool(&row, row_bool(0, 5));
+		result_datum(&row, row_datum(0, 4));
+		result_money(&row, row_money(0, 2));
+		result_text(&row, row_text(0, 3));
+		result_text(&row, row_text(0, 1)[0] != '\0' ? row_text(0, 1) : NULL);
+	}
+	else
+	{
+		result_bool(&row, false);
+		result_money(&row, 0);
+		result_null(&row);
+		result_null(&row);
+		result_null(&row);
+	}
+	result = result_end(&row);
+	query_end();
+	PG_RETURN_DATUM(result);
+}

@@ -1,0 +1,231 @@
+/*
+ * plans.c
+ *		Plans of users: allowance and features.
+ */
+#include "postgres.h"
+
+#include "account/funds.h"
+#include "account/ledger.h"
+#include "account/roll.h"
+#include "base/args.h"
+#include "base/period.h"
+#include "base/query.h"
+#include "base/result.h"
+#include "credit/read.h"
+
+PG_FUNCTION_INFO_V1(ducto_set_user_plan);
+PG_FUNCTION_INFO_V1(ducto_get_user_plan);
+PG_FUNCTION_INFO_V1(ducto_check_allowance);
+PG_FUNCTION_INFO_V1(ducto_increment_usage_window);
+PG_FUNCTION_INFO_V1(ducto_check_feature);
+
+/*
+ * ducto_set_user_plan gives a user a plan or takes it away. It locks the
+ * account. Arguments, rejections and errors: see its COMMENT.
+ */
+Datum
+ducto_set_user_plan(PG_FUNCTION_ARGS)
+{
+	pg_uuid_t  *user = arg_uuid(fcinfo, 0, "user_id");
+	char	   *plan_id = arg_text(fcinfo, 1, "plan_id");
+	Rejection	rejection = ACCEPTED;
+	Account		acc;
+	ResultRow	row;
+	Datum		result;
+
+	query_begin();
+	if (plan_id != NULL && !plan_is_assignable(plan_id))
+	{
+		account_check_user(user);
+		rejection = plan_missing(plan_id);
+	}
+	else
+	{
+		account_lock_or_create(user, &acc);
+		acc.plan_id = plan_id;
+		memset(&acc.plan, 0, sizeof(UserPlan));
+		if (plan_id != NULL)
+			plan_find(plan_id, &acc.plan, false);
+		account_store(&acc);
+	}
+	result_begin(&row, fcinfo);
+	result_uuid(&row, user);
+	result_text(&row, plan_id);
+	result = result_end_with_error(&row, rejection);
+	query_end();
+	PG_RETURN_DATUM(result);
+}
+
+/*
+ * Append a JSON object, empty for NULL.
+ */
+static void
+result_object(ResultRow *row, Jsonb *object)
+{
+	result_datum(row, object != NULL ? JsonbPGetDatum(object) :
+				 DirectFunctionCall1(jsonb_in, CStringGetDatum("{}")));
+}
+
+/*
+ * user_plan_read answers with the plan of a user.
+ */
+Datum
+user_plan_read(FunctionCallInfo fcinfo, const pg_uuid_t *user)
+{
+	Account		acc;
+	UserPlan   *plan = &acc.plan;
+	ResultRow	row;
+	Datum		result;
+
+	query_begin();
+	account_read_user(user, &acc);
+	result_begin(&row, fcinfo);
+	result_uuid(&row, user);
+	result_text(&row, plan->id);
+	result_text(&row, plan->name);
+	result_money(&row, plan->free_allowance);
+	result_object(&row, plan->features);
+	result_text(&row, plan->billing_mode != NULL ? plan->billing_mode : "strict");
+	result_object(&row, plan->per_operation);
+	if (plan->max_concurrent > 0)
+		result_datum(&row, Int32GetDatum(plan->max_concurrent));
+	else
+		result_null(&row);
+	if (plan->has_floor)
+		result_money(&row, plan->overdraft_floor);
+	else
+		result_null(&row);
+	result = result_end(&row);
+	query_end();
+	return result;
+}
+
+/*
+ * ducto_get_user_plan returns the plan of a user. It takes no lock.
+ */
+Datum
+ducto_get_user_plan(PG_FUNCTION_ARGS)
+{
+	PG_RETURN_DATUM(user_plan_read(fcinfo, arg_uuid(fcinfo, 0, "user_id")));
+}
+
+/*
+ * Answer with the allowance of a plan, NULL for none, in the month of an
+ * account.
+ */
+static Datum
+allowance_result(FunctionCallInfo fcinfo, const Account *acc, const char *plan_id, Money free_allowance,
+				 Rejection rejection)
+{
+	DateADT		month = period_month(acc->now);
+	Spend		used = plan_id != NULL ? allowance_used(acc, acc->now) : 0;
+	ResultRow	row;
+
+	result_begin(&row, fcinfo);
+	result_text(&row, plan_id);
+	result_money(&row, free_allowance);
+	result_spend(&row, used);
+	result_money(&row, (Money) Max(free_allowance - used, 0));
+	result_datum(&row, DateADTGetDatum(month));
+	result_datum(&row, DateADTGetDatum(period_next_month(month) - 1));
+	return result_end_with_error(&row, rejection);
+}
+
+/*
+ * ducto_check_allowance returns what a user's plan allows in this month and
+ * what of it is used. It takes no lock.
+ */
+Datum
+ducto_check_allowance(PG_FUNCTION_ARGS)
+{
+	pg_uuid_t  *user = arg_uuid(fcinfo, 0, "user_id");
+	Account		acc;
+	Datum		result;
+
+	query_begin();
+	account_read_user(user, &acc);
+	result = allowance_result(fcinfo, &acc, acc.plan.id, acc.plan.free_allowance, ACCEPTED);
+	query_end();
+	PG_RETURN_DATUM(result);
+}
+
+/*
+ * Book usage that the allowance pays, whether it suffices or not.
+ */
+static void
+window_book(Account *acc, Money amount)
+{
+	LedgerEntry entry = {.type = TYPE_USAGE, .operation_type = "usage", .allowance_consumed = amount};
+
+	if (amount == 0)
+		return;
+	allowance_consume(acc, amount);
+	ledger_append(acc, &entry);
+	account_store(acc);
+}
+
+/*
+ * ducto_increment_usage_window counts usage that was metered elsewhere. It
+ * locks the account. Arguments, rejections and errors: see its COMMENT.
+ */
+Datum
+ducto_increment_usage_window(PG_FUNCTION_ARGS)
+{
+	pg_uuid_t  *user = arg_uuid(fcinfo, 0, "user_id");
+	char	   *plan_id;
+	Money		amount = arg_money(fcinfo, 2, "amount", MONEY_NOT_NEGATIVE);
+	Account		acc;
+	UserPlan	plan;
+	Datum		result;
+
+	arg_require(fcinfo, 1, "plan_id");
+	plan_id = arg_text(fcinfo, 1, "plan_id");
+	query_begin();
+	if (plan_find(plan_id, &plan, false))
+	{
+		account_lock_or_create(user, &acc);
+		window_book(&acc, amount);
+		result = allowance_result(fcinfo, &acc, plan.id, plan.free_allowance, ACCEPTED);
+	}
+	else
+	{
+		account_read_user(user, &acc);
+		result = allowance_result(fcinfo, &acc, NULL, 0, plan_missing(plan_id));
+	}
+	query_end();
+	PG_RETURN_DATUM(result);
+}
+
+/*
+ * ducto_check_feature tells whether a user's plan has a feature. It takes no
+ * lock.
+ */
+Datum
+ducto_check_feature(PG_FUNCTION_ARGS)
+{
+	pg_uuid_t  *user = arg_uuid(fcinfo, 0, "user_id");
+	char	   *feature;
+	Account		acc;
+	JsonbValue	value;
+	bool		has_feature;
+	ResultRow	row;
+	Datum		result;
+
+	arg_require(fcinfo, 1, "feature");
+	feature = arg_text(fcinfo, 1, "feature");
+	query_begin();
+	account_read_user(user, &acc);
+	value.type = jbvNull;
+	has_feature = plan_has_feature(&acc.plan, feature, &value);
+	result_begin(&row, fcinfo);
+	result_uuid(&row, user);
+	result_text(&row, feature);
+	if (value.type == jbvNull)
+		result_null(&row);
+	else
+		result_datum(&row, JsonbPGetDatum(JsonbValueToJsonb(&value)));
+	result_bool(&row, has_feature);
+	result = result_end(&row);
+	query_end();
+	PG_RETURN_DATUM(result);
+}

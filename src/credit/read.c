@@ -1,0 +1,334 @@
+/*
+ * read.c
+ *		Reading the ledger: pages of entries, balances of the past.
+ */
+#include "postgres.h"
+
+#include "utils/array.h"
+
+#include "account/ledger.h"
+#include "account/roll.h"
+#include "base/args.h"
+#include "base/clock.h"
+#include "base/query.h"
+#include "base/uuid.h"
+#include "credit/read.h"
+
+PG_FUNCTION_INFO_V1(ducto_list_transactions);
+PG_FUNCTION_INFO_V1(ducto_list_usage_events);
+PG_FUNCTION_INFO_V1(ducto_balance_at);
+
+static const char *const entry_types[] = {
+	TYPE_PURCHASE, "subscription", TYPE_SIGNUP_BONUS, TYPE_ADJUSTMENT, "promo", TYPE_USAGE, TYPE_REFUND, TYPE_EXPIRY
+};
+
+/* A page of an account's ledger: entries with low < seq <= high. */
+typedef struct LedgerPage
+{
+	const pg_uuid_t *account;
+	bool		team;			/* it is a team's pool */
+	ArrayType  *types;			/* NULL for all */
+	bool		usage;			/* types has usage */
+	int64		low;
+	int64		high;
+	int64		max_rows;
+	int64		skip_rows;
+} LedgerPage;
+
+#define PAGE_COLUMNS \
+	"SELECT id, CASE WHEN $6 THEN actor ELSE account_id END, CASE WHEN $6 THEN account_id END," \
+	" amount, type, operation_type, model, reference, balance_after," \
+	" allowance_consumed, idempotency_key, metadata, created_at, $4::bigint FROM ducto.ledger" \
+	" WHERE account_id = $1 AND seq > $2 AND seq <= $3"
+
+static KeptQuery page_query = {
+	.sql = PAGE_COLUMNS " ORDER BY seq DESC LIMIT $5",
+	.types = {UUIDOID, INT8OID, INT8OID, INT8OID, INT8OID, BOOLOID}
+};
+
+/* Most entries are usage, so this walks the ledger backwards. */
+static KeptQuery typed_page_query = {
+	.sql = PAGE_COLUMNS " AND type = ANY ($8) ORDER BY seq DESC LIMIT $5 OFFSET $7",
+	.types = {UUIDOID, INT8OID, INT8OID, INT8OID, INT8OID, BOOLOID, INT8OID, TEXTARRAYOID}
+};
+
+/* Few entries are not usage: a branch for each type reads their index no further than the page needs. */
+static KeptQuery rare_page_query = {
+	.sql = "SELECT l.id, CASE WHEN $6 THEN l.actor ELSE l.account_id END, CASE WHEN $6 THEN l.account_id END,"
+	" l.amount, l.type, l.operation_type, l.model, l.reference, l.balance_after,"
+	" l.allowance_consumed, l.idempotency_key, l.metadata, l.created_at, $4::bigint"
+	" FROM (SELECT DISTINCT t.type FROM unnest($8) AS t(type)) w, LATERAL (SELECT * FROM ducto.ledger"
+	"  WHERE account_id = $1 AND seq > $2 AND seq <= $3 AND type = w.type AND type <> 'usage'"
+	"  ORDER BY seq DESC LIMIT $5 + $7) l ORDER BY l.seq DESC LIMIT $5 OFFSET $7",
+	.types = {UUIDOID, INT8OID, INT8OID, INT8OID, INT8OID, BOOLOID, INT8OID, TEXTARRAYOID}
+};
+
+/* How many entries are not usage, of some types or of all but some. */
+static KeptQuery rare_count_query = {
+	.sql = "SELECT count(*) FROM ducto.ledger WHERE account_id = $1 AND seq > $2 AND seq <= $3"
+	" AND type <> 'usage' AND (type = ANY ($4)) = $5",
+	.types = {UUIDOID, INT8OID, INT8OID, TEXTARRAYOID, BOOLOID}
+};
+
+static KeptQuery entry_seq_query = {
+	.sql = "SELECT seq FROM ducto.ledger WHERE id = $1 AND account_id = $2",
+	.types = {UUIDOID, UUIDOID}
+};
+
+#define USAGE_COLUMNS \
+	"amount, type, operation_type, model, reference, balance_after, allowance_consumed, idempotency_key, metadata, created_at"
+
+/* Each branch reads no more of its index than the page needs; $8 is the number of personal ones. */
+static KeptQuery usage_query = {
+	.sql = "SELECT id, user_id, team_id, " USAGE_COLUMNS ","
+	" $8 + (SELECT count(*) FROM ducto.ledger WHERE actor = $1 AND type = 'usage' AND created_at >= $4 AND created_at <= $5)"
+	" FROM ((SELECT id, account_id AS user_id, NULL::uuid AS team_id, " USAGE_COLUMNS " FROM ducto.ledger"
+	"  WHERE account_id = $1 AND seq > $2 AND seq <= $3 AND type = 'usage' AND actor IS NULL"
+	"  ORDER BY seq DESC LIMIT $6 + $7)"
+	" UNION ALL (SELECT id, actor, account_id, " USAGE_COLUMNS " FROM ducto.ledger"
+	"  WHERE actor = $1 AND type = 'usage' AND created_at >= $4 AND created_at <= $5"
+	"  ORDER BY created_at DESC, id DESC LIMIT $6 + $7)) u"
+	" ORDER BY created_at DESC, id DESC LIMIT $6 OFFSET $7",
+	.types = {UUIDOID, INT8OID, INT8OID, TIMESTAMPTZOID, TIMESTAMPTZOID, INT8OID, INT8OID, INT8OID}
+};
+
+/*
+ * Check that every element of a list of types is one, and tell whether usage
+ * is among them.
+ */
+static bool
+CheckTypes(ArrayType *types)
+{
+	bool		usage = false;
+	Datum	   *elements;
+	bool	   *nulls;
+	int			n;
+
+	deconstruct_array(types, TEXTOID, -1, false, TYPALIGN_INT, &elements, &nulls, &n);
+	for (int i = 0; i < n; i++)
+	{
+		char	   *type = nulls[i] ? NULL : TextDatumGetCString(elements[i]);
+		bool		known = false;
+
+		for (int j = 0; type != NULL && j < lengthof(entry_types); j++)
+			known |= strcmp(type, entry_types[j]) == 0;
+		if (!known)
+			arg_reject("types", type == NULL ? "null" : psprintf("\"%s\"", type),
+					   "\"types\" must be purchase, subscription, signup_bonus, adjustment, promo, usage, refund or expiry.");
+		usage |= strcmp(type, TYPE_USAGE) == 0;
+	}
+	return usage;
+}
+
+/*
+ * Narrow a page to a window of time, both ends included; argument n is its
+ * start, n + 1 its end.
+ */
+static void
+page_window(FunctionCallInfo fcinfo, int n, LedgerPage *page)
+{
+	TimestampTz from = PG_ARGISNULL(n) ? DT_NOBEGIN : arg_time(fcinfo, n, "from_time");
+	TimestampTz to = PG_ARGISNULL(n + 1) ? DT_NOEND : arg_time(fcinfo, n + 1, "to_time");
+
+	if (from > to)
+		arg_reject("from_time", timestamptz_to_str(from), "\"from_time\" must not be after \"to_time\".");
+	if (!PG_ARGISNULL(n))
+		page->low = ledger_seq_before(page->account, page->high, from, false, false, true);
+	if (!PG_ARGISNULL(n + 1))
+		page->high = ledger_seq_before(page->account, page->high, to, true, false, true);
+}
+
+/*
+ * Count the entries of a window that are not usage, of given types or of all
+ * others.
+ */
+static int64
+count_rare(const LedgerPage *page, ArrayType *types, bool among)
+{
+	QueryArgs	args = {0};
+
+	args_uuid(&args, page->account);
+	args_int8(&args, page->low);
+	args_int8(&args, page->high);
+	args_datum(&args, PointerGetDatum(types));
+	args_bool(&args, among);
+	query_read(&rare_count_query, &args);
+	return row_int8(0, 1);
+}
+
+/*
+ * Count the entries of a page's window. seq has no gaps, so only what is not
+ * usage needs counting.
+ */
+static int64
+page_count(const LedgerPage *page)
+{
+	int64		all = Max(page->high - page->low, 0);
+
+	if (page->types == NULL)
+		return all;
+	return page->usage ? all - count_rare(page, page->types, false) : count_rare(page, page->types, true);
+}
+
+/*
+ * Let a page end before an entry of the account.
+ */
+static void
+page_before(LedgerPage *page, const pg_uuid_t *before)
+{
+	QueryArgs	args = {0};
+
+	args_uuid(&args, before);
+	args_uuid(&args, page->account);
+	if (query_read(&entry_seq_query, &args) == 0)
+		arg_reject("before", uuid_to_cstring(before),
+				   "\"before\" must be the id of a transaction of this account.");
+	page->high = Min(page->high, row_int8(0, 1) - 1);
+}
+
+/*
+ * Make a page, of what is before an entry unless that is NULL, the result of a
+ * function.
+ */
+static void
+page_result(FunctionCallInfo fcinfo, LedgerPage *page, const pg_uuid_t *before)
+{
+	int64		total = page_count(page);
+	QueryArgs	args = {0};
+
+	if (before != NULL)
+		page_before(page, before);
+	if (page->types == NULL)
+		page->high -= Min(page->skip_rows, page->high);
+	args_uuid(&args, page->account);
+	args_int8(&args, page->low);
+	args_int8(&args, page->high);
+	args_int8(&args, total);
+	args_int8(&args, page->max_rows);
+	args_bool(&args, page->team);
+	if (page->types != NULL)
+	{
+		args_int8(&args, page->skip_rows);
+		args_datum(&args, PointerGetDatum(page->types));
+	}
+	query_read_into(fcinfo, page->types == NULL ? &page_query :
+					page->usage ? &typed_page_query : &rare_page_query, &args);
+}
+
+/*
+ * Start a page with the whole ledger of an account.
+ */
+static void
+page_begin(LedgerPage *page, const Account *acc, ArrayType *types)
+{
+	memset(page, 0, sizeof(LedgerPage));
+	page->account = &acc->id;
+	page->types = types;
+	page->usage = types != NULL && CheckTypes(types);
+	page->team = acc->team;
+	page->high = acc->last_seq;
+}
+
+/*
+ * transactions_read answers with the entries of an account that come before
+ * one, or with the newest for NULL.
+ */
+Datum
+transactions_read(FunctionCallInfo fcinfo, const pg_uuid_t *account, int max_rows, const pg_uuid_t *before)
+{
+	Account		acc;
+	LedgerPage	page;
+
+	query_begin();
+	account_load(account, &acc, ACCOUNT_READ);
+	page_begin(&page, &acc, NULL);
+	page.max_rows = max_rows;
+	page_result(fcinfo, &page, before);
+	query_end();
+	return (Datum) 0;
+}
+
+/*
+ * ducto_list_transactions returns the ledger of an account, newest first. It
+ * takes no lock. Arguments and errors: see its COMMENT.
+ */
+Datum
+ducto_list_transactions(PG_FUNCTION_ARGS)
+{
+	pg_uuid_t  *account = arg_uuid(fcinfo, 0, "user_id");
+	ArrayType  *types = PG_ARGISNULL(1) ? NULL : PG_GETARG_ARRAYTYPE_P(1);
+	int			max_rows = arg_int_between(fcinfo, 4, "max_rows", 1, PG_INT32_MAX, DEFAULT_PAGE);
+	int			skip_rows = arg_int_between(fcinfo, 5, "skip_rows", 0, PG_INT32_MAX, 0);
+	Account		acc;
+	LedgerPage	page;
+
+	query_begin();
+	account_load(account, &acc, ACCOUNT_READ);
+	page_begin(&page, &acc, types);
+	page_window(fcinfo, 2, &page);
+	page.max_rows = max_rows;
+	page.skip_rows = skip_rows;
+	page_result(fcinfo, &page, PG_ARGISNULL(6) ? NULL : PG_GETARG_UUID_P(6));
+	query_end();
+	return (Datum) 0;
+}
+
+/*
+ * ducto_list_usage_events returns the usage entries of a user, personal and in
+ * teams, newest first. It takes no lock. Arguments and errors: see its
+ * COMMENT.
+ */
+Datum
+ducto_list_usage_events(PG_FUNCTION_ARGS)
+{
+	pg_uuid_t  *user = arg_uuid(fcinfo, 0, "user_id");
+	int			max_rows = arg_int_between(fcinfo, 3, "max_rows", 1, PG_INT32_MAX, DEFAULT_PAGE);
+	int			skip_rows = arg_int_between(fcinfo, 4, "skip_rows", 0, PG_INT32_MAX, 0);
+	Account		acc;
+	LedgerPage	page;
+	QueryArgs	args = {0};
+
+	query_begin();
+	account_read_user(user, &acc);
+	page_begin(&page, &acc, NULL);
+	page_window(fcinfo, 1, &page);
+	args_uuid(&args, user);
+	args_int8(&args, page.low);
+	args_int8(&args, page.high);
+	args_time(&args, PG_ARGISNULL(1) ? DT_NOBEGIN : PG_GETARG_TIMESTAMPTZ(1));
+	args_time(&args, PG_ARGISNULL(2) ? DT_NOEND : PG_GETARG_TIMESTAMPTZ(2));
+	args_int8(&args, max_rows);
+	args_int8(&args, skip_rows);
+	args_int8(&args, Max(page.high - page.low, 0) - count_rare(&page, construct_empty_array(TEXTOID), false));
+	query_read_into(fcinfo, &usage_query, &args);
+	query_end();
+	return (Datum) 0;
+}
+
+/*
+ * ducto_balance_at returns what an account's balance was at a time. It takes
+ * no lock. Arguments and errors: see its COMMENT.
+ */
+Datum
+ducto_balance_at(PG_FUNCTION_ARGS)
+{
+	pg_uuid_t  *user = arg_uuid(fcinfo, 0, "user_id");
+	TimestampTz at = arg_time(fcinfo, 1, "at");
+	MemoryContext caller = CurrentMemoryContext;
+	Account		acc;
+	RollTotals	totals;
+	Money		balance;
+	Datum		result;
+
+	if (at > clock_now())
+		arg_reject("at", timestamptz_to_str(at), "\"at\" must not lie in the future.");
+	query_begin();
+	account_project(user, &acc, at, &totals);
+	balance = acc.balance;
+	if (acc.exists && at < acc.updated_at)
+		balance = ledger_balance_at_seq(user, ledger_seq_before(user, acc.last_seq, at, true, true, true));
+	MemoryContextSwitchTo(caller);
+	result = money_to_datum(balance);
+	query_end();
+	PG_RETURN_DATUM(result);
+}

@@ -1,0 +1,300 @@
+/*
+ * refund.c
+ *		Giving back what a usage entry took, to where it came from.
+ */
+#include "postgres.h"
+
+#include "utils/builtins.h"
+
+#include "account/cap.h"
+#include "account/funds.h"
+#include "account/key.h"
+#include "account/roll.h"
+#include "base/args.h"
+#include "base/json.h"
+#include "base/query.h"
+#include "base/result.h"
+#include "base/uuid.h"
+
+PG_FUNCTION_INFO_V1(ducto_refund);
+
+/* What ducto_refund is asked for. */
+typedef struct RefundRequest
+{
+	pg_uuid_t  *transaction;
+	bool		everything;		/* all that is left */
+	Money		amount;
+	char	   *reason;
+	Jsonb	   *metadata;
+	char	   *key;
+	bool		restore_allowance;
+} RefundRequest;
+
+/* Whose debit it was: a user's, or a member's of a team; NULL for none. */
+typedef struct RefundOwner
+{
+	const pg_uuid_t *user;
+	const pg_uuid_t *team;
+} RefundOwner;
+
+/* What of a debit was refunded, or is to be. */
+typedef struct RefundParts
+{
+	Money		credits;
+	Money		allowance;
+} RefundParts;
+
+/*
+ * Return metadata with the reason in it.
+ */
+static Jsonb *
+metadata_with_reason(Jsonb *metadata, const char *reason)
+{
+	JsonOut		out = {0};
+	Jsonb	   *with_reason;
+
+	if (reason == NULL)
+		return metadata;
+	jsonout_push(&out, WJB_BEGIN_OBJECT, NULL);
+	jsonout_key(&out, "reason");
+	jsonout_text(&out, reason);
+	with_reason = jsonout_end(&out);
+	if (metadata == NULL)
+		return with_reason;
+	return DatumGetJsonbP(DirectFunctionCall2(jsonb_concat, JsonbPGetDatum(metadata), JsonbPGetDatum(with_reason)));
+}
+
+/*
+ * Door of ducto_refund.
+ */
+static void
+refund_request(FunctionCallInfo fcinfo, RefundRequest *request)
+{
+	request->transaction = arg_uuid(fcinfo, 0, "transaction_id");
+	request->everything = PG_ARGISNULL(1);
+	request->amount = request->everything ? 0 : arg_money(fcinfo, 1, "amount", MONEY_POSITIVE);
+	request->reason = PG_ARGISNULL(2) ? NULL : text_to_cstring(PG_GETARG_TEXT_PP(2));
+	request->metadata = metadata_with_reason(arg_metadata(fcinfo, 3, "metadata"), request->reason);
+	request->key = arg_key(fcinfo, 4, "idempotency_key");
+	request->restore_allowance = arg_bool_default(fcinfo, 5, true);
+}
+
+/*
+ * Answer of ducto_refund.
+ */
+static Datum
+refund_result(FunctionCallInfo fcinfo, const RefundRequest *request, const pg_uuid_t *refund,
+			  const RefundOwner *who, Money amount, Money balance, Money allowance, bool idempotent,
+			  Rejection rejection)
+{
+	ResultRow	row;
+
+	result_begin(&row, fcinfo);
+	result_uuid(&row, refund);
+	result_uuid(&row, request->transaction);
+	result_uuid(&row, who->user);
+	result_uuid(&row, who->team);
+	result_money(&row, amount);
+	result_money(&row, balance);
+	result_money(&row, allowance);
+	result_bool(&row, idempotent);
+	return result_end_with_error(&row, rejection);
+}
+
+/*
+ * Decide how much goes back, all that is left or the amount that was asked:
+ * credits first.
+ */
+static Rejection
+refund_decide(const RefundRequest *request, const LedgerRecord *debit, const RefundParts *refunded,
+			  RefundParts *back)
+{
+	Money		credits = -debit->amount - refunded->credits;
+	Money		allowance = request->restore_allowance ? debit->allowance_consumed - refunded->allowance : 0;
+	Money		left = credits + allowance;
+	Money		amount = request->everything ? left : request->amount;
+
+	if (strcmp(debit->type, TYPE_USAGE) != 0)
+		return rejection_because(NOT_REFUNDABLE, "The transaction is of the type \"%s\", not \"%s\".", debit->type, TYPE_USAGE);
+	if (left <= 0)
+		return rejection_because(ALREADY_REFUNDED, "Nothing is left to refund of the transaction.");
+	if (request->amount > left)
+		return rejection_because(OVER_REFUND, "Left to refund: %s.", money_to_cstring(left));
+	back->credits = Min(amount, credits);
+	back->allowance = amount - back->credits;
+	return ACCEPTED;
+}
+
+/*
+ * List which burned credit comes back when an amount is refunded after what
+ * was refunded before: the debit's credits in reverse order, those that never
+ * expire having been taken last.
+ */
+static void
+refund_origin(const LedgerRecord *debit, Money refunded, Money amount, BurnList *origin)
+{
+	Money		from = refunded;	/* counted from the end of the debit */
+	Money		until = refunded + amount;
+	Money		position = -debit->amount;
+
+	origin->n = 0;
+	origin->burns = palloc(sizeof(Burn) * Max(debit->burned.n, 1));
+	for (int i = 0; i < debit->burned.n; i++)
+		position -= debit->burned.burns[i].amount;
+	for (int i = debit->burned.n - 1; i >= 0; i--)
+	{
+		Money		end = position + debit->burned.burns[i].amount;
+		Money		back = Min(end, until) - Max(position, from);
+
+		if (back > 0)
+		{
+			origin->burns[origin->n].grant = debit->burned.burns[i].grant;
+			origin->burns[origin->n].amount = back;
+			origin->n++;
+		}
+		position = end;
+	}
+}
+
+/*
+ * Keep of a list what can go back to its grant: one that has expired since
+ * gets nothing, and debt eats first. It tells when those that are kept expire.
+ */
+static TimestampTz *
+refund_restorable(const Account *acc, Money amount, BurnList *origin)
+{
+	Money		room = Max(acc->balance + amount, 0) - acc->expiring;
+	TimestampTz *times = lots_times(&acc->id, origin);
+	int			kept = 0;
+
+	for (int i = 0; i < origin->n; i++)
+	{
+		Burn		burn = origin->burns[i];
+
+		if (times[i] <= acc->now)
+			continue;
+		burn.amount = Min(burn.amount, room);
+		if (burn.amount <= 0)
+			break;
+		room -= burn.amount;
+		times[kept] = times[i];
+		origin->burns[kept++] = burn;
+	}
+	origin->n = kept;
+	return times;
+}
+
+/*
+ * Give credit back to grants of a locked account, which expire at given times.
+ */
+static void
+refund_restore(Account *acc, const BurnList *list, const TimestampTz *times)
+{
+	lots_give(&acc->id, list);
+	for (int i = 0; i < list->n; i++)
+	{
+		acc->expiring += list->burns[i].amount;
+		acc->next_boundary = Min(acc->next_boundary, times[i]);
+	}
+}
+
+/*
+ * Book a refund on a locked account.
+ */
+static void
+refund_book(Account *acc, const RefundRequest *request, const LedgerRecord *debit,
+			const RefundParts *refunded, const RefundParts *back, LedgerEntry *entry)
+{
+	CapChange	change = {0};
+	TimestampTz *times;
+
+	memset(entry, 0, sizeof(LedgerEntry));
+	entry->actor = debit->has_actor ? &debit->actor : NULL;
+	entry->amount = back->credits;
+	entry->allowance_consumed = -back->allowance;
+	entry->model = debit->model;
+	entry->type = TYPE_REFUND;
+	entry->idempotency_key = request->key;
+	entry->reference = request->transaction;
+	entry->metadata = request->metadata;
+	refund_origin(debit, refunded->credits, back->credits, &entry->burned);
+	times = refund_restorable(acc, back->credits, &entry->burned);
+	ledger_append(acc, entry);
+	refund_restore(acc, &entry->burned, times);
+	allowance_restore(acc, back->allowance, debit->created_at);
+	change.model = debit->model;
+	change.spent = back->credits;
+	change.actor = &debit->actor;
+	caps_refund(acc, &change, debit->created_at);
+	account_store(acc);
+}
+
+/*
+ * Refund an entry of an account.
+ */
+static Datum
+refund_entry(FunctionCallInfo fcinfo, const RefundRequest *request, const LedgerRecord *debit)
+{
+	RefundOwner who = {.user = &debit->account_id};
+	Account		acc;
+	LedgerEntry entry;
+	LedgerRecord original;
+	KeyState	known = KEY_FREE;
+	Rejection	rejection;
+	RefundParts refunded;
+	RefundParts back = {0};
+
+	account_lock_any(&debit->account_id, &acc);
+	if (acc.team)
+	{
+		who.user = debit->has_actor ? &debit->actor : NULL;
+		who.team = &debit->account_id;
+	}
+	if (request->key != NULL)
+		known = key_find(&acc, request->key, KEY_REFUND, request->transaction, NULL, &original);
+	if (known == KEY_REPLAY)
+		return refund_result(fcinfo, request, &original.id, &who, original.amount, original.balance_after,
+							 -original.allowance_consumed, true, ACCEPTED);
+	if (known != KEY_FREE)
+		return refund_result(fcinfo, request, NULL, &who, request->amount, acc.balance, 0, false,
+							 key_conflict(request->key));
+
+	ledger_refunded(&acc.id, request->transaction, &refunded.credits, &refunded.allowance);
+	rejection = refund_decide(request, debit, &refunded, &back);
+	if (rejection != ACCEPTED)
+		return refund_result(fcinfo, request, NULL, &who, request->amount, acc.balance, 0, false, rejection);
+	refund_book(&acc, request, debit, &refunded, &back, &entry);
+	return refund_result(fcinfo, request, &entry.id, &who, back.credits, entry.balance_after, back.allowance,
+						 false, ACCEPTED);
+}
+
+/*
+ * Return the rejection of a transaction that is not there, and tell which.
+ */
+static Rejection
+transaction_missing(const pg_uuid_t *id)
+{
+	return rejection_because(TRANSACTION_NOT_FOUND, "There is no transaction %s.", uuid_to_cstring(id));
+}
+
+/*
+ * ducto_refund gives back what a usage entry took. It locks the account.
+ * Arguments, rejections and errors: see its COMMENT.
+ */
+Datum
+ducto_refund(PG_FUNCTION_ARGS)
+{
+	static const RefundOwner nobody = {0};
+	RefundRequest request;
+	LedgerRecord debit;
+	Datum		result;
+
+	refund_request(fcinfo, &request);
+	query_begin();
+	if (ledger_find_id(request.transaction, &debit))
+		result = refund_entry(fcinfo, &request, &debit);
+	else
+		result = refund_result(fcinfo, &request, NULL, &nobody, request.amount, 0, 0, false, transaction_missing(request.transaction));
+	query_end();
+	PG_RETURN_DATUM(result);
+}

@@ -1,0 +1,382 @@
+/*
+ * sweep.c
+ *		Booking what is past its time on accounts that nobody uses.
+ */
+#include "postgres.h"
+
+#include "access/xact.h"
+#include "catalog/namespace.h"
+#include "catalog/pg_proc.h"
+#include "miscadmin.h"
+#include "utils/array.h"
+#include "utils/builtins.h"
+#include "utils/lsyscache.h"
+#include "utils/resowner.h"
+#include "utils/syscache.h"
+
+#include "account/roll.h"
+#include "base/args.h"
+#include "base/clock.h"
+#include "base/query.h"
+#include "base/result.h"
+
+#define ROLLUP_BATCH	100000	/* entries */
+#define SWEEP_BATCH		1000	/* accounts of one subtransaction, at least */
+#define SWEEP_BATCHES	32		/* other sessions have it easy with less than 64 subtransactions */
+#define ROWS_AT_ONCE	10000	/* closed or expired in one transaction of ducto_sweep */
+
+PG_FUNCTION_INFO_V1(ducto_sweep_expired);
+PG_FUNCTION_INFO_V1(ducto_expire_reservations);
+PG_FUNCTION_INFO_V1(ducto_due_accounts);
+PG_FUNCTION_INFO_V1(ducto_sweep_accounts);
+PG_FUNCTION_INFO_V1(ducto_sweep);
+
+/* As the index grants_due has it. */
+#define GRANT_IS_DUE "live AND expires_at AT TIME ZONE 'UTC' <= $1 AT TIME ZONE 'UTC'"
+
+/* Accounts with something due, in the order of their ids. */
+static KeptQuery due_grants_query = {
+	.sql = "SELECT DISTINCT account_id FROM ducto.grants WHERE " GRANT_IS_DUE " ORDER BY account_id",
+	.types = {TIMESTAMPTZOID},
+	.whole = true
+};
+
+static KeptQuery due_holds_query = {
+	.sql = "SELECT DISTINCT account_id FROM ducto.reservations WHERE state = 'open' AND expires_at <= $1"
+	" ORDER BY account_id",
+	.types = {TIMESTAMPTZOID},
+	.whole = true
+};
+
+static KeptQuery due_query = {
+	.sql = "SELECT account_id FROM ducto.grants WHERE " GRANT_IS_DUE
+	" UNION SELECT account_id FROM ducto.reservations WHERE state = 'open' AND expires_at <= $1"
+	" ORDER BY account_id",
+	.types = {TIMESTAMPTZOID},
+	.whole = true
+};
+
+/*
+ * Find the accounts with something due: 16 bytes each are kept.
+ */
+static int64
+due_accounts(KeptQuery *query, pg_uuid_t **ids)
+{
+	QueryArgs	args = {0};
+	int64		n;
+
+	args_time(&args, clock_now());
+	n = (int64) query_run(query, &args, SPI_OK_SELECT);
+	*ids = MemoryContextAllocHuge(CurrentMemoryContext, sizeof(pg_uuid_t) * Max(n, 1));
+	for (int64 i = 0; i < n; i++)
+		(*ids)[i] = row_uuid(i, 1);
+	SPI_freetuptable(SPI_tuptable);
+	return n;
+}
+
+/* Accounts that are being swept, one after the other, and what was booked on them. */
+typedef struct Sweep
+{
+	const pg_uuid_t *ids;
+	int64		next;			/* of the ids */
+	bool		dry_run;		/* only compute it */
+	int64		max_accounts;	/* with credit that expired */
+	int64		max_expiries;
+	int64		max_closed;
+	int64		accounts;
+	int64		expiries;
+	int64		closed;
+	Spend		expired;
+} Sweep;
+
+/*
+ * Tell whether a sweep has booked as much as it may.
+ */
+static bool
+sweep_is_full(const Sweep *sweep)
+{
+	return sweep->accounts >= sweep->max_accounts || sweep->expiries >= sweep->max_expiries ||
+		sweep->closed >= sweep->max_closed;
+}
+
+/*
+ * Sweep the next account, in memory of its own. One that is only done in part
+ * is the next again.
+ */
+static void
+sweep_account(Sweep *sweep)
+{
+	const pg_uuid_t *id = &sweep->ids[sweep->next];
+	RollLimits	limits = {
+		.closed = sweep->max_closed - sweep->closed,
+		.expiries = sweep->max_expiries - sweep->expiries,
+	};
+	RollTotals	totals;
+	Account		acc;
+
+	CHECK_FOR_INTERRUPTS();
+	query_begin();
+	if (sweep->dry_run)
+		account_project(id, &acc, DT_NOEND, &totals);
+	else
+		account_sweep(id, &limits, &totals);
+	query_end();
+	sweep->accounts += totals.expired > 0 ? 1 : 0;
+	sweep->expiries += totals.expiries;
+	sweep->closed += totals.closed;
+	sweep->expired = spend_add(sweep->expired, totals.expired, "expired_amount");
+	if (!totals.left || totals.expiries + totals.closed == 0)
+		sweep->next++;
+}
+
+/*
+ * Tell whether an error is more than that of one account: somebody ends the
+ * statement, the server lacks something, the transaction cannot write.
+ */
+static bool
+ends_sweep(const ErrorData *error)
+{
+	int			class = ERRCODE_TO_CATEGORY(error->sqlerrcode);
+
+	return class == ERRCODE_TO_CATEGORY(ERRCODE_QUERY_CANCELED) ||
+		class == ERRCODE_TO_CATEGORY(ERRCODE_INSUFFICIENT_RESOURCES) ||
+		class == ERRCODE_TO_CATEGORY(ERRCODE_INVALID_TRANSACTION_STATE);
+}
+
+/*
+ * Sweep accounts up to the id number end in a subtransaction. When one of them
+ * fails nothing has been done, and it returns the error; the sweep is at that
+ * account then.
+ */
+static ErrorData *
+sweep_try(Sweep *sweep, int64 end)
+{
+	MemoryContext context = CurrentMemoryContext;
+	ResourceOwner owner = CurrentResourceOwner;
+	ErrorData  *volatile error = NULL;
+
+	BeginInternalSubTransaction(NULL);
+	MemoryContextSwitchTo(context);
+	PG_TRY();
+	{
+		while (sweep->next < end && !sweep_is_full(sweep))
+			sweep_account(sweep);
+		ReleaseCurrentSubTransaction();
+	}
+	PG_CATCH();
+	{
+		MemoryContextSwitchTo(context);
+		error = CopyErrorData();
+		FlushErrorState();
+		RollbackAndReleaseCurrentSubTransaction();
+		if (ends_sweep(error))
+			ReThrowError(error);
+	}
+	PG_END_TRY();
+	MemoryContextSwitchTo(context);
+	CurrentResourceOwner = owner;
+	return error;
+}
+
+/*
+ * Sweep accounts up to the id number end. One that fails is left out, with a
+ * warning: those before it are done over without it.
+ */
+static void
+sweep_through(Sweep *sweep, int64 end)
+{
+	int64		batch = Max(SWEEP_BATCH, end / SWEEP_BATCHES);
+
+	while (sweep->next < end && !sweep_is_full(sweep))
+	{
+		Sweep		before = *sweep;
+		ErrorData  *error = sweep_try(sweep, Min(end, sweep->next + batch));
+		int64		failed = sweep->next;
+
+		if (error == NULL)
+			continue;
+		*sweep = before;
+		sweep_through(sweep, failed);
+		if (sweep->next < failed)
+			return;
+		ereport(WARNING,
+				(errcode(error->sqlerrcode),
+				 errmsg("account %s was not swept: %s",
+						DatumGetCString(DirectFunctionCall1(uuid_out, UUIDPGetDatum(&sweep->ids[failed]))),
+						error->message),
+				 error->detail != NULL ? errdetail_internal("%s", error->detail) : 0,
+				 error->hint != NULL ? errhint("%s", error->hint) : 0));
+		FreeErrorData(error);
+		sweep->next++;
+	}
+}
+
+/*
+ * ducto_sweep_expired books the expiry of credit that is past its time. It
+ * locks the accounts in the order of their ids and skips locked ones.
+ * Arguments and errors: see its COMMENT.
+ */
+Datum
+ducto_sweep_expired(PG_FUNCTION_ARGS)
+{
+	Sweep		sweep = {.max_expiries = PG_INT64_MAX, .max_closed = PG_INT64_MAX};
+	pg_uuid_t  *ids;
+	int64		n;
+	ResultRow	row;
+	Datum		result;
+
+	sweep.dry_run = arg_bool_default(fcinfo, 0, false);
+	sweep.max_accounts = PG_ARGISNULL(1) ? PG_INT64_MAX : arg_int_between(fcinfo, 1, "max_accounts", 1, PG_INT32_MAX, 0);
+	query_begin();
+	n = due_accounts(&due_grants_query, &ids);
+	sweep.ids = ids;
+	sweep_through(&sweep, n);
+	result_begin(&row, fcinfo);
+	result_datum(&row, Int64GetDatum(sweep.accounts));
+	result_spend(&row, sweep.expired);
+	result_bool(&row, sweep.dry_run);
+	result = result_end(&row);
+	query_end();
+	PG_RETURN_DATUM(result);
+}
+
+/*
+ * ducto_expire_reservations closes reservations that are past their time. It
+ * locks the accounts in the order of their ids and skips locked ones.
+ * Arguments and errors: see its COMMENT.
+ */
+Datum
+ducto_expire_reservations(PG_FUNCTION_ARGS)
+{
+	Sweep		sweep = {.max_accounts = PG_INT64_MAX, .max_expiries = PG_INT64_MAX};
+	pg_uuid_t  *ids;
+	int64		n;
+
+	sweep.max_closed = PG_ARGISNULL(0) ? PG_INT64_MAX : arg_int_between(fcinfo, 0, "max_rows", 1, PG_INT32_MAX, 0);
+	query_begin();
+	n = due_accounts(&due_holds_query, &ids);
+	sweep.ids = ids;
+	sweep_through(&sweep, n);
+	query_end();
+	PG_RETURN_INT64(sweep.closed);
+}
+
+/*
+ * ducto.due_accounts returns the accounts with something due, for
+ * ducto_sweep.
+ */
+Datum
+ducto_due_accounts(PG_FUNCTION_ARGS)
+{
+	MemoryContext caller = CurrentMemoryContext;
+	QueryArgs	array = {0};
+	pg_uuid_t  *ids;
+	int64		n;
+
+	query_begin();
+	n = due_accounts(&due_query, &ids);
+	MemoryContextSwitchTo(caller);
+	args_uuid_array(&array, ids, (int) n);
+	query_end();
+	PG_RETURN_DATUM(array.values[0]);
+}
+
+/*
+ * ducto.sweep_accounts rolls given accounts forward and skips locked ones, for
+ * ducto_sweep: as many as one transaction should do. It returns with how many
+ * it is done.
+ */
+Datum
+ducto_sweep_accounts(PG_FUNCTION_ARGS)
+{
+	Sweep		sweep = {
+		.max_accounts = PG_INT64_MAX,
+		.max_expiries = ROWS_AT_ONCE,
+		.max_closed = ROWS_AT_ONCE,
+	};
+	ArrayType  *ids;
+
+	arg_require(fcinfo, 0, "account_ids");
+	ids = PG_GETARG_ARRAYTYPE_P(0);
+	if (array_contains_nulls(ids))
+		arg_reject("account_ids", "an array with null", "\"account_ids\" must be ids of accounts.");
+	sweep.ids = (pg_uuid_t *) ARR_DATA_PTR(ids);
+	sweep_through(&sweep, ArrayGetNItems(ARR_NDIM(ids), ARR_DIMS(ids)));
+	PG_RETURN_INT32((int32) sweep.next);
+}
+
+/*
+ * Return a function of a schema. ducto_sweep runs with the rights of its
+ * caller and reaches the functions that it needs by their ids: being allowed
+ * to call it is all the caller needs.
+ */
+static Oid
+helper_function(Oid schema, const char *name, Oid argtype)
+{
+	oidvector  *types = buildoidvector(&argtype, OidIsValid(argtype) ? 1 : 0);
+	Oid			function = GetSysCacheOid3(PROCNAMEARGSNSP, Anum_pg_proc_oid, CStringGetDatum(name),
+										   PointerGetDatum(types), ObjectIdGetDatum(schema));
+
+	if (!OidIsValid(function))
+		elog(ERROR, "function %s is gone", name);
+	return function;
+}
+
+/*
+ * Roll up the ledger and commit after every batch.
+ */
+static void
+roll_up_in_batches(Oid schema)
+{
+	Oid			function = helper_function(schema, "ducto_rollup", INT4OID);
+	int64		entries;
+
+	do
+	{
+		entries = DatumGetInt64(OidFunctionCall1(function, Int32GetDatum(ROLLUP_BATCH)));
+		SPI_commit();
+		if (entries > 0)
+			ereport(NOTICE, (errmsg("rolled up " INT64_FORMAT " entries", entries)));
+	} while (entries >= ROLLUP_BATCH);
+}
+
+/*
+ * ducto_sweep expires everything that is past its time, rolls up the ledger
+ * and commits after every batch. Arguments and errors: see its COMMENT.
+ */
+Datum
+ducto_sweep(PG_FUNCTION_ARGS)
+{
+	int			batch_size = arg_int_between(fcinfo, 0, "batch_size", 1, PG_INT32_MAX, 1000);
+	bool		atomic = !(fcinfo->context && IsA(fcinfo->context, CallContext) &&
+						   !castNode(CallContext, fcinfo->context)->atomic);
+	Oid			tables = get_namespace_oid("ducto", false);
+	Datum	   *ids;
+	int			n;
+	MemoryContext caller = CurrentMemoryContext;
+
+	if (atomic)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_TRANSACTION_TERMINATION),
+				 errmsg("ducto_sweep commits and cannot run inside a transaction"),
+				 errhint("Call it on its own, or use ducto_sweep_expired.")));
+	if (SPI_connect_ext(SPI_OPT_NONATOMIC) != SPI_OK_CONNECT)
+		elog(ERROR, "SPI_connect_ext failed");
+	MemoryContextSwitchTo(caller);
+	deconstruct_array(DatumGetArrayTypeP(OidFunctionCall0(helper_function(tables, "due_accounts", InvalidOid))),
+					  UUIDOID, UUID_LEN, false, TYPALIGN_CHAR, &ids, NULL, &n);
+	for (int done = 0; done < n;)
+	{
+		int			batch = Min(batch_size, n - done);
+		ArrayType  *array = construct_array(ids + done, batch, UUIDOID, UUID_LEN, false, TYPALIGN_CHAR);
+
+		done += DatumGetInt32(OidFunctionCall1(helper_function(tables, "sweep_accounts", UUIDARRAYOID),
+											   PointerGetDatum(array)));
+		pfree(array);
+		SPI_commit();
+		ereport(NOTICE, (errmsg("swept %d of %d accounts", done, n)));
+	}
+	roll_up_in_batches(get_func_namespace(fcinfo->flinfo->fn_oid));
+	SPI_finish();
+	PG_RETURN_VOID();
+}

@@ -1,0 +1,517 @@
+/*
+ * teams.c
+ *		Teams: a pool of credits that is an account, and its members.
+ */
+#include "postgres.h"
+
+#include "utils/fmgrprotos.h"
+#include "utils/numeric.h"
+#include "utils/tuplestore.h"
+
+#include "account/claim.h"
+#include "account/key.h"
+#include "account/member.h"
+#include "account/roll.h"
+#include "base/args.h"
+#include "base/clock.h"
+#include "base/period.h"
+#include "base/query.h"
+#include "base/result.h"
+#include "base/setting.h"
+#include "base/uuidv7.h"
+#include "credit/read.h"
+#include "credit/reservation.h"
+
+PG_FUNCTION_INFO_V1(ducto_create_team);
+PG_FUNCTION_INFO_V1(ducto_list_teams);
+PG_FUNCTION_INFO_V1(ducto_get_team_balance);
+PG_FUNCTION_INFO_V1(ducto_add_team_member);
+PG_FUNCTION_INFO_V1(ducto_remove_team_member);
+PG_FUNCTION_INFO_V1(ducto_get_team_members);
+PG_FUNCTION_INFO_V1(ducto_deduct_team);
+
+static KeptQuery team_insert_query = {
+	.sql = "INSERT INTO ducto.teams (id, name, created_at) VALUES ($1, $2, $3)",
+	.types = {UUIDOID, TEXTOID, TIMESTAMPTZOID}
+};
+
+/* Waits for another call with the key; that one's team is then the team. */
+static KeptQuery team_key_query = {
+	.sql = "INSERT INTO ducto.team_keys (idempotency_key, team_id) VALUES ($1, $2) ON CONFLICT (idempotency_key) DO NOTHING",
+	.types = {TEXTOID, UUIDOID}
+};
+
+static KeptQuery team_of_key_query = {
+	.sql = "SELECT t.id, t.name FROM ducto.team_keys k JOIN ducto.teams t ON t.id = k.team_id WHERE k.idempotency_key = $1",
+	.types = {TEXTOID}
+};
+
+#define TEAM_COLUMNS \
+	"t.id, t.name, t.created_at," \
+	" (SELECT count(*)::integer FROM ducto.team_members c WHERE c.team_id = t.id AND c.left_at IS NULL)"
+
+static KeptQuery teams_query = {
+	.sql = "SELECT " TEAM_COLUMNS ", NULL::text FROM ducto.teams t WHERE t.id > $1 ORDER BY t.id LIMIT $2",
+	.types = {UUIDOID, INT4OID}
+};
+
+static KeptQuery teams_of_user_query = {
+	.sql = "SELECT " TEAM_COLUMNS ", m.role FROM ducto.team_members m JOIN ducto.teams t ON t.id = m.team_id"
+	" WHERE m.user_id = $3 AND m.left_at IS NULL AND m.team_id > $1 ORDER BY m.team_id LIMIT $2",
+	.types = {UUIDOID, INT4OID, UUIDOID}
+};
+
+static KeptQuery team_name_query = {
+	.sql = "SELECT name FROM ducto.teams WHERE id = $1",
+	.types = {UUIDOID}
+};
+
+static KeptQuery members_query = {
+	.sql = "SELECT user_id, role, spend_cap, CASE WHEN month = $2 THEN spent ELSE 0.0000 END, joined_at"
+	" FROM ducto.team_members WHERE team_id = $1 AND left_at IS NULL ORDER BY joined_at, user_id",
+	.types = {UUIDOID, DATEOID}
+};
+
+/* What ducto_deduct_team is asked for. */
+typedef struct TeamDeduction
+{
+	pg_uuid_t  *team;
+	pg_uuid_t  *user;
+	Money		amount;
+	Jsonb	   *metadata;
+	char	   *key;
+	char	   *model;
+} TeamDeduction;
+
+/* What ducto_create_team is asked for, and the team that it makes. */
+typedef struct TeamRequest
+{
+	pg_uuid_t	id;
+	char	   *name;
+	Money		amount;
+	char	   *key;
+	TimestampTz now;
+} TeamRequest;
+
+/*
+ * Find the team that the key of a request has made, or take the key. True: it
+ * was made before, and the request tells that team.
+ */
+static bool
+team_replay(TeamRequest *request)
+{
+	QueryArgs	args = {0};
+	QueryArgs	key = {0};
+
+	if (request->key == NULL)
+		return false;
+	args_text(&args, request->key);
+	args_uuid(&args, &request->id);
+	if (query_run(&team_key_query, &args, SPI_OK_INSERT) == 1)
+		return false;
+	args_text(&key, request->key);
+	if (query_run(&team_of_key_query, &key, SPI_OK_SELECT) != 1)
+		elog(ERROR, "the team of idempotency key \"%s\" is gone", request->key);
+	request->id = row_uuid(0, 1);
+	request->name = row_text(0, 2);
+	return true;
+}
+
+/*
+ * Make a team and its pool, with what is to be in it.
+ */
+static void
+team_book(const TeamRequest *request)
+{
+	LedgerEntry entry = {.type = TYPE_ADJUSTMENT, .amount = request->amount, .is_credit = true, .expires_at = DT_NOEND};
+	QueryArgs	args = {0};
+	Account		pool;
+
+	args_uuid(&args, &request->id);
+	args_text(&args, request->name);
+	args_time(&args, request->now);
+	query_run(&team_insert_query, &args, SPI_OK_INSERT);
+	account_create(&request->id, "team");
+	if (request->amount == 0)
+		return;
+	if (!account_lock_team(&request->id, &pool))
+		row_missing("accounts");
+	ledger_append(&pool, &entry);
+	account_store(&pool);
+}
+
+/*
+ * ducto_create_team makes a team with a pool of its own, once for a key.
+ * Arguments and errors: see its COMMENT.
+ */
+Datum
+ducto_create_team(PG_FUNCTION_ARGS)
+{
+	TeamRequest request = {.now = clock_now()};
+	bool		idempotent;
+	ResultRow	row;
+	Datum		result;
+
+	arg_require(fcinfo, 0, "name");
+	request.name = arg_text(fcinfo, 0, "name");
+	request.amount = PG_ARGISNULL(1) ? 0 : arg_money(fcinfo, 1, "initial_balance", MONEY_NOT_NEGATIVE);
+	request.key = arg_text(fcinfo, 2, "idempotency_key");
+	query_begin();
+	uuidv7_make(&request.id, request.now);
+	idempotent = team_replay(&request);
+	if (!idempotent)
+		team_book(&request);
+	result_begin(&row, fcinfo);
+	result_uuid(&row, &request.id);
+	result_text(&row, request.name);
+	result_bool(&row, idempotent);
+	result = result_end(&row);
+	query_end();
+	PG_RETURN_DATUM(result);
+}
+
+/* A team of a page, and what is listed of it beside its pool. */
+typedef struct ListedTeam
+{
+	pg_uuid_t	id;
+	char	   *name;
+	TimestampTz created_at;
+	int32		members;
+	char	   *role;			/* NULL for none */
+} ListedTeam;
+
+/*
+ * Read a page of teams after an id: all, or those of a user.
+ */
+static uint64
+teams_page(const pg_uuid_t *user, int max_rows, const pg_uuid_t *after, ListedTeam **teams)
+{
+	static const pg_uuid_t lowest = {{0}};
+	QueryArgs	args = {0};
+	uint64		n;
+
+	args_uuid(&args, after != NULL ? after : &lowest);
+	args_int4(&args, max_rows);
+	if (user != NULL)
+		args_uuid(&args, user);
+	n = query_read(user != NULL ? &teams_of_user_query : &teams_query, &args);
+	*teams = MemoryContextAllocHuge(CurrentMemoryContext, sizeof(ListedTeam) * Max(n, 1));
+	for (uint64 i = 0; i < n; i++)
+	{
+		(*teams)[i].id = row_uuid(i, 1);
+		(*teams)[i].name = row_text(i, 2);
+		(*teams)[i].created_at = row_time(i, 3);
+		(*teams)[i].members = DatumGetInt32(row_datum(i, 4));
+		(*teams)[i].role = row_text(i, 5);
+	}
+	return n;
+}
+
+/*
+ * Append a team to the result of ducto_list_teams, in memory of its own.
+ */
+static void
+team_put(const ListedTeam *team, Tuplestorestate *store, TupleDesc desc)
+{
+	Account		pool;
+	RollTotals	totals;
+	Datum		values[8];
+	bool		nulls[8] = {false};
+
+	query_begin();
+	account_project(&team->id, &pool, DT_NOEND, &totals);
+	values[0] = UUIDPGetDatum(&team->id);
+	values[1] = CStringGetTextDatum(team->name);
+	values[2] = money_to_datum(pool.balance);
+	values[3] = money_to_datum(pool.held);
+	values[4] = money_to_datum(account_available(&pool));
+	values[5] = Int32GetDatum(team->members);
+	nulls[6] = team->role == NULL;
+	values[6] = nulls[6] ? (Datum) 0 : CStringGetTextDatum(team->role);
+	values[7] = TimestampTzGetDatum(team->created_at);
+	tuplestore_putvalues(store, desc, values, nulls);
+	query_end();
+}
+
+/*
+ * ducto_list_teams returns teams with the credits of their pools. It takes no
+ * lock. Arguments and errors: see its COMMENT.
+ */
+Datum
+ducto_list_teams(PG_FUNCTION_ARGS)
+{
+	pg_uuid_t  *user = PG_ARGISNULL(0) ? NULL : PG_GETARG_UUID_P(0);
+	int			max_rows = arg_int_between(fcinfo, 1, "max_rows", 1, PG_INT32_MAX, DEFAULT_PAGE);
+	Tuplestorestate *store = result_set_begin(fcinfo);
+	ListedTeam *teams;
+	uint64		n;
+
+	query_begin();
+	if (user != NULL)
+		account_check_user(user);
+	n = teams_page(user, max_rows, PG_ARGISNULL(2) ? NULL : PG_GETARG_UUID_P(2), &teams);
+	for (uint64 i = 0; i < n; i++)
+		team_put(&teams[i], store, ((ReturnSetInfo *) fcinfo->resultinfo)->setDesc);
+	query_end();
+	return (Datum) 0;
+}
+
+/*
+ * ducto_get_team_balance returns a pool's credits, exact at the moment of the
+ * call. It takes no lock.
+ */
+Datum
+ducto_get_team_balance(PG_FUNCTION_ARGS)
+{
+	pg_uuid_t  *team = arg_uuid(fcinfo, 0, "team_id");
+	QueryArgs	args = {0};
+	char	   *name = NULL;
+	Account		pool;
+	RollTotals	totals;
+	ResultRow	row;
+	Datum		result;
+
+	query_begin();
+	args_uuid(&args, team);
+	if (query_read(&team_name_query, &args) > 0)
+		name = row_text(0, 1);
+	account_project(team, &pool, DT_NOEND, &totals);
+	if (name == NULL)
+		memset(&pool, 0, sizeof(pool));
+	result_begin(&row, fcinfo);
+	result_uuid(&row, team);
+	result_text(&row, name);
+	result_money(&row, pool.balance);
+	result_money(&row, pool.held);
+	result_money(&row, account_available(&pool));
+	result_datum(&row, Int32GetDatum(name != NULL ? members_count(team) : 0));
+	result = result_end_with_error(&row, name != NULL ? ACCEPTED : team_missing(team));
+	query_end();
+	PG_RETURN_DATUM(result);
+}
+
+/*
+ * ducto_add_team_member adds a user to a team or updates a member. It locks
+ * the pool. Arguments, rejections and errors: see its COMMENT.
+ */
+Datum
+ducto_add_team_member(PG_FUNCTION_ARGS)
+{
+	pg_uuid_t  *team = arg_uuid(fcinfo, 0, "team_id");
+	pg_uuid_t  *user = arg_uuid(fcinfo, 1, "user_id");
+	MemberTerms terms = {.role = arg_text(fcinfo, 2, "role")};
+	Rejection	rejection = ACCEPTED;
+	Account		pool;
+	ResultRow	row;
+	Datum		result;
+
+	terms.uncapped = !PG_ARGISNULL(3) && numeric_is_inf(PG_GETARG_NUMERIC(3)) &&
+		DatumGetBool(DirectFunctionCall2(numeric_gt, PG_GETARG_DATUM(3), NumericGetDatum(int64_to_numeric(0))));
+	terms.capped = !PG_ARGISNULL(3) && !terms.uncapped;
+	if (terms.capped)
+		terms.cap = arg_money(fcinfo, 3, "spend_cap", MONEY_NOT_NEGATIVE);
+
+	query_begin();
+	account_check_user(user);
+	if (!account_lock_team(team, &pool))
+		rejection = team_missing(team);
+	else
+	{
+		member_join(&pool, user, &terms);
+		account_store(&pool);
+	}
+	result_begin(&row, fcinfo);
+	result_uuid(&row, team);
+	result_uuid(&row, user);
+	result_text(&row, terms.role);
+	if (terms.capped)
+		result_money(&row, terms.cap);
+	else
+		result_null(&row);
+	result = result_end_with_error(&row, rejection);
+	query_end();
+	PG_RETURN_DATUM(result);
+}
+
+/*
+ * ducto_remove_team_member removes a user from a team. It locks the pool.
+ */
+Datum
+ducto_remove_team_member(PG_FUNCTION_ARGS)
+{
+	pg_uuid_t  *team = arg_uuid(fcinfo, 0, "team_id");
+	pg_uuid_t  *user = arg_uuid(fcinfo, 1, "user_id");
+	Account		pool;
+	bool		removed = false;
+
+	query_begin();
+	if (account_lock_team(team, &pool))
+		removed = member_leave(&pool, user);
+	if (removed)
+		account_store(&pool);
+	else
+		account_check_user(user);
+	query_end();
+	PG_RETURN_BOOL(removed);
+}
+
+/*
+ * ducto_get_team_members returns the members of a team. It takes no lock.
+ */
+Datum
+ducto_get_team_members(PG_FUNCTION_ARGS)
+{
+	pg_uuid_t  *team = arg_uuid(fcinfo, 0, "team_id");
+	Account		pool;
+	QueryArgs	args = {0};
+
+	query_begin();
+	account_load(team, &pool, ACCOUNT_READ);
+	args_uuid(&args, team);
+	args_datum(&args, DateADTGetDatum(period_month(pool.now)));
+	query_read_into(fcinfo, &members_query, &args);
+	query_end();
+	return (Datum) 0;
+}
+
+/*
+ * Answer of ducto_deduct_team.
+ */
+static Datum
+team_result(FunctionCallInfo fcinfo, const TeamDeduction *request, const pg_uuid_t *transaction,
+			Money amount, Money balance, bool idempotent, Rejection rejection)
+{
+	ResultRow	row;
+
+	result_begin(&row, fcinfo);
+	result_uuid(&row, transaction);
+	result_uuid(&row, request->team);
+	result_uuid(&row, request->user);
+	result_money(&row, amount);
+	result_money(&row, balance);
+	result_bool(&row, idempotent);
+	return result_end_with_error(&row, rejection);
+}
+
+/*
+ * Make the ledger entry of a charge to a pool.
+ */
+static void
+team_entry(const TeamDeduction *request, LedgerEntry *entry)
+{
+	memset(entry, 0, sizeof(LedgerEntry));
+	entry->type = TYPE_USAGE;
+	entry->operation_type = "usage";
+	entry->actor = request->user;
+	entry->model = request->model;
+	entry->idempotency_key = request->key;
+	entry->metadata = request->metadata;
+}
+
+/*
+ * Charge a pool where there is nothing else to do: lock, decision and booking
+ * of the pool are one statement. False: nothing was done, and the charge is to
+ * be made step by step.
+ */
+static bool
+team_deduct_at_once(FunctionCallInfo fcinfo, const TeamDeduction *request, Datum *result)
+{
+	Account		after;
+	AccountChange change;
+	LedgerEntry entry;
+
+	team_entry(request, &entry);
+	entry.amount = -request->amount;
+	if (setting_chain())
+		ledger_link(request->team, &entry);
+	if (!account_try_charge_team(request->team, request->user, request->amount, entry.link, &after, &change))
+		return false;
+	if (!member_try_apply(&after, request->user, request->amount, 0))
+	{
+		account_undo(request->team, &change);
+		return false;
+	}
+	if (!debit_try_book(&after, &change, &entry))
+	{
+		member_apply(&after, request->user, -request->amount, 0);
+		return false;
+	}
+	*result = team_result(fcinfo, request, &entry.id, request->amount, entry.balance_after, false, ACCEPTED);
+	return true;
+}
+
+/*
+ * Decide whether a locked pool admits a member's charge, and let the member's
+ * cap count it.
+ */
+static Rejection
+team_decide(const Account *pool, const TeamDeduction *request)
+{
+	switch (member_state(pool, request->user, request->amount, false))
+	{
+		case MEMBER_ABSENT:
+			account_check_user(request->user);
+			return member_missing(&pool->id, request->user);
+		case MEMBER_CAPPED:
+			return CAP_REACHED;
+		case MEMBER_FREE:
+			break;
+	}
+	if (request->amount > account_headroom(pool, 0, false))
+		return account_lacks(request->amount, account_available(pool), 0);
+	member_apply(pool, request->user, request->amount, 0);
+	return ACCEPTED;
+}
+
+/*
+ * Charge a pool step by step.
+ */
+static Datum
+team_deduct_in_steps(FunctionCallInfo fcinfo, const TeamDeduction *request)
+{
+	Account		pool;
+	LedgerEntry entry;
+	LedgerRecord original;
+	KeyState	known = KEY_FREE;
+	Rejection	rejection;
+
+	if (!account_lock_team(request->team, &pool))
+	{
+		account_check_user(request->user);
+		return team_result(fcinfo, request, NULL, request->amount, 0, false, team_missing(request->team));
+	}
+	if (request->key != NULL)
+		known = key_find(&pool, request->key, KEY_DEBIT, NULL, request->user, &original);
+	if (known == KEY_REPLAY)
+		return team_result(fcinfo, request, &original.id, -original.amount, original.balance_after, true, ACCEPTED);
+	rejection = known == KEY_CONFLICT ? key_conflict(request->key) : team_decide(&pool, request);
+	if (rejection != ACCEPTED)
+		return team_result(fcinfo, request, NULL, request->amount, pool.balance, false, rejection);
+	team_entry(request, &entry);
+	account_debit(&pool, &entry, request->amount);
+	account_store(&pool);
+	return team_result(fcinfo, request, &entry.id, request->amount, entry.balance_after, false, ACCEPTED);
+}
+
+/*
+ * ducto_deduct_team charges credits to a pool on behalf of a member. It locks
+ * the pool. Arguments, rejections and errors: see its COMMENT.
+ */
+Datum
+ducto_deduct_team(PG_FUNCTION_ARGS)
+{
+	TeamDeduction request;
+	Datum		result;
+
+	request.team = arg_uuid(fcinfo, 0, "team_id");
+	request.user = arg_uuid(fcinfo, 1, "user_id");
+	request.amount = arg_money(fcinfo, 2, "amount", MONEY_POSITIVE);
+	request.metadata = arg_metadata(fcinfo, 3, "metadata");
+	request.key = arg_key(fcinfo, 4, "idempotency_key");
+	request.model = arg_text(fcinfo, 5, "model");
+	query_begin();
+	if (!team_deduct_at_once(fcinfo, &request, &result))
+		result = team_deduct_in_steps(fcinfo, &request);
+	query_end();
+	PG_RETURN_DATUM(result);
+}

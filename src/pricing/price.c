@@ -1,0 +1,450 @@
+/*
+ * price.c
+ *		What was used, and what it costs under a pricing.
+ */
+#include "postgres.h"
+
+#include "utils/builtins.h"
+#include "utils/memutils.h"
+
+#include "base/args.h"
+#include "base/json.h"
+#include "pricing/pricing.h"
+
+#define DEFAULT_NAME	"_default"
+
+/*
+ * Read a member that counts something.
+ */
+static Numeric
+usage_number(const char *name, const JsonbValue *value)
+{
+	if (value->type != jbvNumeric)
+		arg_reject("usage", psprintf("\"%s\" is not a number", name),
+				   psprintf("\"%s\" must be a number, 0 or greater.", name));
+	if (numeric_is_nan(value->val.numeric) ||
+		DatumGetBool(DirectFunctionCall2(numeric_lt, NumericGetDatum(value->val.numeric),
+										 NumericGetDatum(int64_to_numeric(0)))))
+		arg_reject("usage", psprintf("\"%s\" is %s", name,
+									 DatumGetCString(DirectFunctionCall1(numeric_out,
+																		 NumericGetDatum(value->val.numeric)))),
+				   psprintf("\"%s\" must be a number, 0 or greater.", name));
+	return DatumGetNumeric(DirectFunctionCall1(numeric_uplus, NumericGetDatum(value->val.numeric)));
+}
+
+/*
+ * Read a member that is a name.
+ */
+static char *
+usage_name(const char *name, const JsonbValue *value)
+{
+	if (value->type != jbvString || value->val.string.len == 0 || value->val.string.len > 255)
+		arg_reject("usage", psprintf("\"%s\" is not a name", name),
+				   psprintf("\"%s\" must be a text of 1 to 255 bytes.", name));
+	return pnstrdup(value->val.string.val, value->val.string.len);
+}
+
+/*
+ * Read a call of a tool: its name, or an object with it.
+ */
+static char *
+usage_tool(const JsonbValue *value)
+{
+	JsonbValue	name;
+
+	if (value->type == jbvBinary && JsonContainerIsObject(value->val.binary.data))
+	{
+		if (getKeyJsonValueFromContainer(value->val.binary.data, "name", strlen("name"), &name) == NULL)
+			arg_reject("usage", "a tool call has no \"name\"",
+					   "\"tool_calls\" must be an array of tool names, or of objects with \"name\".");
+		return usage_name("tool_calls", &name);
+	}
+	return usage_name("tool_calls", value);
+}
+
+/*
+ * Read the calls of tools.
+ */
+static void
+usage_tools(const JsonbValue *value, Usage *usage)
+{
+	JsonbIterator *it;
+	JsonbValue	element;
+
+	if (value->type != jbvBinary || !JsonContainerIsArray(value->val.binary.data))
+		arg_reject("usage", "\"tool_calls\" is not an array",
+				   "\"tool_calls\" must be an array of tool names, or of objects with \"name\".");
+	usage->tools = palloc(sizeof(char *) * Max(JsonContainerSize(value->val.binary.data), 1));
+	it = JsonbIteratorInit(value->val.binary.data);
+	(void) JsonbIteratorNext(&it, &element, true);
+	while (JsonbIteratorNext(&it, &element, true) == WJB_ELEM)
+		usage->tools[usage->ntools++] = usage_tool(&element);
+}
+
+/*
+ * Read one member of a usage.
+ */
+static void
+usage_member(const char *name, const JsonbValue *value, Usage *usage)
+{
+	int			variable;
+
+	if (value->type == jbvNull)
+		value = NULL;
+	if (strcmp(name, "model") == 0)
+	{
+		usage->model = value != NULL ? usage_name(name, value) : NULL;
+		if (usage->model != NULL && strcmp(usage->model, "none") == 0)
+			usage->model = NULL;
+	}
+	else if (strcmp(name, "fixed_job") == 0)
+		usage->fixed_job = value != NULL ? usage_name(name, value) : NULL;
+	else if (strcmp(name, "tool_calls") == 0)
+	{
+		if (value != NULL)
+			usage_tools(value, usage);
+	}
+	else if ((variable = expr_variable_find(name, (int) strlen(name))) >= 0)
+	{
+		if (value != NULL)
+			usage->variables[variable] = usage_number(name, value);
+	}
+	else
+		arg_reject("usage", psprintf("unknown key \"%s\"", name),
+				   "\"usage\" may have model, input_tokens, output_tokens, cache_read_tokens, cache_write_tokens, "
+				   "search_queries, search_results, web_search_calls, code_exec_calls, tool_calls and fixed_job.");
+}
+
+/*
+ * Tell whether a variable is 0.
+ */
+static bool
+variable_is_zero(const Usage *usage, ExprVariable variable)
+{
+	return DatumGetBool(DirectFunctionCall2(numeric_eq, NumericGetDatum(usage->variables[variable]),
+											NumericGetDatum(int64_to_numeric(0))));
+}
+
+/*
+ * arg_usage returns a required usage.
+ */
+void
+arg_usage(FunctionCallInfo fcinfo, int n, const char *name, Usage *usage)
+{
+	Numeric		zero = int64_to_numeric(0);
+	JsonbIterator *it;
+	JsonbValue	key;
+	JsonbValue	value;
+
+	arg_require(fcinfo, n, name);
+	memset(usage, 0, sizeof(Usage));
+	usage->json = arg_metadata(fcinfo, n, name);
+	for (int i = 0; i < EXPR_VARIABLE_COUNT; i++)
+		usage->variables[i] = zero;
+
+	it = JsonbIteratorInit(&usage->json->root);
+	(void) JsonbIteratorNext(&it, &key, true);
+	while (JsonbIteratorNext(&it, &key, true) == WJB_KEY)
+	{
+		(void) JsonbIteratorNext(&it, &value, true);
+		usage_member(pnstrdup(key.val.string.val, key.val.string.len), &value, usage);
+	}
+	usage->variables[EXPR_TOOL_CALLS] = int64_to_numeric(usage->ntools);
+	usage->has_tokens = !variable_is_zero(usage, EXPR_INPUT_TOKENS) ||
+		!variable_is_zero(usage, EXPR_OUTPUT_TOKENS) ||
+		!variable_is_zero(usage, EXPR_CACHE_READ_TOKENS) ||
+		!variable_is_zero(usage, EXPR_CACHE_WRITE_TOKENS);
+}
+
+/*
+ * Add the value of an expression, NULL standing for 0, to a sum. False: it
+ * has none, and error tells why.
+ */
+static bool
+add_value(const ExprProgram *program, const Numeric *variables, Numeric *sum, ExprError *error)
+{
+	Numeric		value;
+
+	if (program == NULL)
+		return true;
+	if (!expr_eval(program, variables, &value, error))
+		return false;
+	*sum = DatumGetNumeric(DirectFunctionCall2(numeric_add, NumericGetDatum(*sum), NumericGetDatum(value)));
+	return true;
+}
+
+/*
+ * Add the value of a tool's expression to a sum. There may be many tools, so
+ * what an evaluation needs, in the context each, is freed after it.
+ */
+static bool
+add_tool(MemoryContext each, const ExprProgram *program, const Numeric *variables, Numeric *sum, ExprError *error)
+{
+	MemoryContext previous = MemoryContextSwitchTo(each);
+	Numeric		value;
+	bool		valid = expr_eval(program, variables, &value, error);
+
+	MemoryContextSwitchTo(previous);
+	if (valid)
+		*sum = DatumGetNumeric(DirectFunctionCall2(numeric_add, NumericGetDatum(*sum), NumericGetDatum(value)));
+	MemoryContextReset(each);
+	return valid;
+}
+
+/*
+ * Find the expression of a usage's model: the plan's for the model, the
+ * pricing's, then their defaults.
+ */
+static ExprProgram *
+model_program(const PricedUsage *priced)
+{
+	const char *model = priced->usage.model;
+	ExprProgram *program = NULL;
+
+	if (model != NULL)
+		program = pricing_override(priced->pricing, priced->plan_id, model);
+	if (program == NULL && model != NULL)
+		program = pricing_expression(priced->pricing, "models", model);
+	if (program == NULL)
+		program = pricing_override(priced->pricing, priced->plan_id, DEFAULT_NAME);
+	if (program == NULL)
+		program = pricing_expression(priced->pricing, "models", DEFAULT_NAME);
+	return program;
+}
+
+/*
+ * Compare names for qsort.
+ */
+static int
+name_compare(const void *a, const void *b)
+{
+	return strcmp(*(char *const *) a, *(char *const *) b);
+}
+
+/*
+ * pricing_missing returns the rejection of what needs a pricing where none is
+ * active.
+ */
+Rejection
+pricing_missing(void)
+{
+	return rejection_because(NO_ACTIVE_PRICING, "Publish a pricing with ducto_set_active_pricing.");
+}
+
+/*
+ * Return the rejection of a usage that a pricing has no price for, and tell
+ * what has none.
+ */
+static Rejection
+model_missing(const PricedUsage *priced, bool model)
+{
+	if (!model)
+		return rejection_because(MODEL_NOT_PRICED, "Pricing version %d has no fixed job \"%s\".",
+								 pricing_version(priced->pricing), priced->usage.fixed_job);
+	return rejection_because(MODEL_NOT_PRICED, "Pricing version %d has no expression for the model \"%s\", and no default.",
+							 pricing_version(priced->pricing), priced->usage.model != NULL ? priced->usage.model : "");
+}
+
+/*
+ * Price the calls of tools: each tool that has an expression once, seeing all
+ * calls; the calls of all others together by the default.
+ */
+static bool
+price_tools(PricedUsage *priced, Numeric *sum)
+{
+	const Usage *usage = &priced->usage;
+	Numeric		variables[EXPR_VARIABLE_COUNT];
+	MemoryContext each;
+	int			others = 0;
+
+	if (usage->ntools == 0)
+		return true;
+	each = AllocSetContextCreate(CurrentMemoryContext, "ducto tool", ALLOCSET_SMALL_SIZES);
+	qsort(usage->tools, usage->ntools, sizeof(char *), name_compare);
+	for (int i = 0; i < usage->ntools; i++)
+	{
+		bool		again = i > 0 && strcmp(usage->tools[i], usage->tools[i - 1]) == 0;
+		ExprProgram *program = NULL;
+
+		if (strcmp(usage->tools[i], DEFAULT_NAME) != 0)
+			program = pricing_expression(priced->pricing, "tools", usage->tools[i]);
+		if (program == NULL)
+			others++;
+		else if (!again && !add_tool(each, program, usage->variables, sum, &priced->error))
+			return false;
+	}
+	if (others == 0)
+		return true;
+	memcpy(variables, usage->variables, sizeof(variables));
+	variables[EXPR_TOOL_CALLS] = int64_to_numeric(others);
+	return add_value(pricing_expression(priced->pricing, "tools", DEFAULT_NAME), variables, sum, &priced->error);
+}
+
+/*
+ * Price a usage into exact parts. False: an expression has no value, or the
+ * usage has no price, as priced tells.
+ */
+static bool
+price_parts(PricedUsage *priced, Numeric parts[5])
+{
+	const Usage *usage = &priced->usage;
+	bool		has_model = usage->model != NULL || usage->has_tokens;
+	ExprProgram *model = has_model ? model_program(priced) : NULL;
+
+	for (int i = 0; i < 5; i++)
+		parts[i] = int64_to_numeric(0);
+	if ((has_model && model == NULL) ||
+		(usage->fixed_job != NULL && !pricing_fixed(priced->pricing, usage->fixed_job, &parts[4])))
+	{
+		priced->rejection = model_missing(priced, has_model && model == NULL);
+		return false;
+	}
+	priced->failed = !add_value(model, usage->variables, &parts[0], &priced->error) ||
+		!price_tools(priced, &parts[1]) ||
+		!add_value(pricing_expression(priced->pricing, "search", "costs"), usage->variables, &parts[2], &priced->error) ||
+		!add_value(pricing_expression(priced->pricing, "cache", "discount"), usage->variables, &parts[3], &priced->error);
+	return !priced->failed;
+}
+
+/*
+ * Tell whether the parts of a price and their sum are within the bounds of
+ * money; error tells when not.
+ */
+static bool
+parts_are_bounded(const Numeric parts[5], Numeric sum, ExprError *error)
+{
+	bool		bounded = money_is_bounded(sum);
+
+	for (int i = 0; i < 5; i++)
+		bounded = bounded && money_is_bounded(parts[i]);
+	if (!bounded)
+	{
+		error->sqlstate = ERRCODE_NUMERIC_VALUE_OUT_OF_RANGE;
+		error->position = 0;
+		strlcpy(error->message, "the price is beyond 99999999999999.9999 in magnitude", sizeof(error->message));
+	}
+	return bounded;
+}
+
+/*
+ * Price a usage for a plan: the exact sum of the parts, not below 0, rounded
+ * once.
+ */
+static void
+usage_price_for(PricedUsage *priced, const char *plan_id)
+{
+	Numeric		parts[5];
+	Numeric		sum = int64_to_numeric(0);
+	Money		rounded[5];
+
+	priced->plan_id = plan_id;
+	priced->failed = false;
+	priced->rejection = ACCEPTED;
+	memset(&priced->price, 0, sizeof(Price));
+	if (priced->pricing == NULL)
+		priced->rejection = pricing_missing();
+	if (priced->pricing == NULL || !price_parts(priced, parts))
+		return;
+	for (int i = 0; i < 5; i++)
+		sum = DatumGetNumeric(DirectFunctionCall2(numeric_add, NumericGetDatum(sum), NumericGetDatum(parts[i])));
+	priced->failed = !parts_are_bounded(parts, sum, &priced->error);
+	if (priced->failed)
+		return;
+	for (int i = 0; i < 5; i++)
+		rounded[i] = money_from_numeric(parts[i], "usage");
+	priced->price.total = Max(money_from_numeric(sum, "usage"), 0);
+	priced->price.model = rounded[0];
+	priced->price.tools = rounded[1];
+	priced->price.search = rounded[2];
+	priced->price.cache = rounded[3];
+	priced->price.fixed = rounded[4];
+}
+
+/*
+ * usage_price prices a usage, under a pricing (NULL for none) and a plan. What
+ * prevents it is kept, for usage_outcome.
+ */
+void
+usage_price(PricedUsage *priced, Pricing *pricing, const char *plan_id)
+{
+	priced->pricing = pricing;
+	usage_price_for(priced, plan_id);
+}
+
+/*
+ * usage_outcome returns the price of a usage or its rejection. It raises the
+ * error of an expression that has no value.
+ */
+Rejection
+usage_outcome(const PricedUsage *priced, Money *amount)
+{
+	if (priced->failed)
+		ereport(ERROR,
+				(errcode(priced->error.sqlstate),
+				 errmsg("could not price the usage: %s", priced->error.message),
+				 priced->error.position > 0 ?
+				 errdetail("It is at position %d of an expression of pricing version %d.",
+						   priced->error.position, pricing_version(priced->pricing)) :
+				 errdetail("It is the price under pricing version %d.", pricing_version(priced->pricing))));
+	*amount = priced->price.total;
+	return priced->rejection;
+}
+
+/*
+ * usage_require returns the price of a usage for a locked account, or its
+ * rejection. It was priced without a plan; for one it is priced anew, by the
+ * version that the plan's row belongs to, unless a reservation says by what.
+ */
+Rejection
+usage_require(PricedUsage *priced, Account *acc, Money *amount)
+{
+	if (acc->plan_id != NULL && !priced->pinned)
+	{
+		priced->pricing = pricing_with_plan(acc->plan_id, &acc->plan);
+		usage_price_for(priced, acc->plan_id);
+	}
+	return usage_outcome(priced, amount);
+}
+
+/*
+ * Push an amount.
+ */
+static void
+push_money(JsonOut *out, const char *name, Money amount)
+{
+	jsonout_key(out, name);
+	jsonout_numeric(out, DatumGetNumeric(money_to_datum(amount)));
+}
+
+/*
+ * usage_explain makes what the ledger keeps of a price: version, plan, usage
+ * and parts.
+ */
+Jsonb *
+usage_explain(const PricedUsage *priced)
+{
+	JsonOut		out = {0};
+	JsonbValue	value;
+
+	jsonout_push(&out, WJB_BEGIN_OBJECT, NULL);
+	jsonout_key(&out, "version");
+	jsonout_numeric(&out, int64_to_numeric(pricing_version(priced->pricing)));
+	jsonout_key(&out, "plan_id");
+	value.type = jbvNull;
+	if (priced->plan_id != NULL)
+		jsonout_text(&out, priced->plan_id);
+	else
+		jsonout_push(&out, WJB_VALUE, &value);
+	jsonout_key(&out, "usage");
+	value.type = jbvBinary;
+	value.val.binary.data = &priced->usage.json->root;
+	value.val.binary.len = VARSIZE(priced->usage.json) - VARHDRSZ;
+	jsonout_push(&out, WJB_VALUE, &value);
+	push_money(&out, "total", priced->price.total);
+	push_money(&out, "model_credits", priced->price.model);
+	push_money(&out, "tool_credits", priced->price.tools);
+	push_money(&out, "search_credits", priced->price.search);
+	push_money(&out, "cache_savings", priced->price.cache);
+	push_money(&out, "fixed_credits", priced->price.fixed);
+	return jsonout_end(&out);
+}

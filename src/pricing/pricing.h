@@ -1,0 +1,96 @@
+#ifndef DUCTO_PRICING_PRICING_H
+#define DUCTO_PRICING_PRICING_H
+
+#include "postgres.h"
+#include "nodes/pg_list.h"
+#include "utils/jsonb.h"
+#include "utils/numeric.h"
+#include "utils/uuid.h"
+
+#include "account/account.h"
+#include "base/money.h"
+#include "base/result.h"
+#include "expr/expr.h"
+
+/* The floor of ducto_reserve where nothing else is said. */
+#define DEFAULT_MIN_BALANCE	(5 * MONEY_UNIT)
+
+/* What is wrong with a configuration, and where. */
+typedef struct PricingProblem
+{
+	char	   *path;			/* JSON Pointer */
+	char	   *problem;
+} PricingProblem;
+
+/* A published configuration, as this backend keeps it. */
+typedef struct Pricing Pricing;
+
+/* What was used. */
+typedef struct Usage
+{
+	Jsonb	   *json;			/* as given */
+	char	   *model;			/* NULL for none */
+	bool		has_tokens;
+	int			ntools;
+	char	  **tools;			/* a name for each call */
+	char	   *fixed_job;		/* NULL for none */
+	Numeric		variables[EXPR_VARIABLE_COUNT];
+} Usage;
+
+/* What it costs: the parts, and their sum. */
+typedef struct Price
+{
+	Money		total;
+	Money		model;
+	Money		tools;
+	Money		search;
+	Money		cache;
+	Money		fixed;
+} Price;
+
+/* The credits that a new user gets. */
+typedef struct SignupBonus
+{
+	Money		amount;			/* 0 for none */
+	bool		anonymous;		/* anonymous users get it too */
+	bool		confirmed;		/* only confirmed users get it */
+} SignupBonus;
+
+/* A usage with the pricing and the plan that it is priced by. */
+typedef struct PricedUsage
+{
+	Usage		usage;
+	Pricing    *pricing;
+	bool		pinned;			/* pricing and plan are those of the reservation */
+	const char *plan_id;		/* NULL for none */
+	Price		price;
+	Rejection	rejection;		/* it has no price */
+	bool		failed;			/* an expression has no value, as error tells */
+	ExprError	error;
+} PricedUsage;
+
+extern List *pricing_validate(Jsonb *config, Jsonb **normal, Money *min_balance);
+
+extern Pricing *pricing_get(int version);
+extern Pricing *pricing_get_active(bool read_only);
+extern Pricing *pricing_assume_active(void);
+extern void pricing_terms(PricingTerms *terms, bool read_only);
+extern Money pricing_floor(const Pricing *pricing);
+extern void pricing_signup_bonus(const Pricing *pricing, SignupBonus *bonus);
+extern int	pricing_version(const Pricing *pricing);
+extern const pg_uuid_t *pricing_id(const Pricing *pricing);
+extern Pricing *pricing_with_plan(const char *plan_id, UserPlan *plan);
+extern Pricing *pricing_reserved(const pg_uuid_t *user, const pg_uuid_t *reservation, char **plan_id);
+extern bool pricing_has_plan(const Pricing *pricing, const char *plan_id);
+extern ExprProgram *pricing_expression(Pricing *pricing, const char *section, const char *name);
+extern ExprProgram *pricing_override(Pricing *pricing, const char *plan_id, const char *model);
+extern bool pricing_fixed(const Pricing *pricing, const char *job, Numeric *price);
+
+extern void arg_usage(FunctionCallInfo fcinfo, int n, const char *name, Usage *usage);
+extern void usage_price(PricedUsage *priced, Pricing *pricing, const char *plan_id);
+extern Rejection pricing_missing(void);
+extern Rejection usage_outcome(const PricedUsage *priced, Money *amount);
+extern Rejection usage_require(PricedUsage *priced, Account *acc, Money *amount);
+extern Jsonb *usage_explain(const PricedUsage *priced);
+
+#endif
