@@ -15,7 +15,6 @@
 #include "base/period.h"
 #include "base/query.h"
 #include "base/uuid.h"
-#include "pricing/pricing.h"
 
 /* A guarded update that had to wait longer than this is done over. */
 #define STALE_CLOCK_USECS	100000
@@ -71,6 +70,18 @@ static KeptQuery account_write_head_query = {
 	.sql = "UPDATE ducto.accounts SET chain_head = $2 WHERE id = $1",
 	.types = {UUIDOID, BYTEAOID}
 };
+
+/*
+ * How a guarded update that goes by the time $4 moves the head of
+ * the chain to the entry to come, whose ChainLink is a parameter: as
+ * chain_digest does. Where grants are burned, the entry is not known yet.
+ */
+#define CHAIN_HEAD(link) \
+	", chain_head = CASE WHEN expiring = 0 THEN sha256(chain_head || " link " || int8send(last_seq + 1)" \
+	" || timestamptz_send(greatest(updated_at, $4))) ELSE chain_head END"
+
+/* It leaves alone an account that has no digest yet. */
+#define IS_CHAINED	" AND chain_head IS NOT NULL"
 
 /*
  * The guarded updates are lock, decision and booking at once. They look only
@@ -132,6 +143,27 @@ static KeptQuery account_charge_team_query = {
 static KeptQuery account_charge_team_chained_query = {
 	.sql = CHARGE_SQL(CHAIN_HEAD("$7"), POOL_OF_MEMBER IS_CHAINED) ", chain_head",
 	.types = {UUIDOID, NUMERICOID, NUMERICOID, TIMESTAMPTZOID, UUIDOID, DATEOID, BYTEAOID}
+};
+
+/*
+ * Lock, decision and booking of a deduct within its hold: $2 is charged, $3 no
+ * longer held.
+ */
+#define SETTLE_SQL(head, chained) \
+	"UPDATE ducto.accounts SET balance = balance - $2," \
+	" expiring = CASE WHEN expiring = 0 THEN expiring ELSE expiring - $2 END," \
+	" held = held - $3, last_seq = last_seq + 1, updated_at = greatest(updated_at, $4)" head \
+	" WHERE id = $1 AND plain AND ended_until IS NULL AND next_boundary > $4" \
+	" AND (expiring = 0 OR expiring > $2) AND balance >= $2" chained \
+	" RETURNING " AFTER_COLUMNS
+
+static KeptQuery account_settle_query = {
+	.sql = SETTLE_SQL("", ""),
+	.types = {UUIDOID, NUMERICOID, NUMERICOID, TIMESTAMPTZOID}
+};
+static KeptQuery account_settle_chained_query = {
+	.sql = SETTLE_SQL(CHAIN_HEAD("$5"), IS_CHAINED) ", chain_head",
+	.types = {UUIDOID, NUMERICOID, NUMERICOID, TIMESTAMPTZOID, BYTEAOID}
 };
 
 /* Tells the active pricing's terms too; the caller looks whether its floor was kept. */
@@ -328,7 +360,7 @@ account_write(Account *acc)
  * account_update makes a guarded update of an account and claims it; false when
  * it did nothing.
  */
-bool
+static bool
 account_update(KeptQuery *query, const pg_uuid_t *id, QueryArgs *args)
 {
 	account_claim(id);
@@ -359,7 +391,7 @@ account_write_head(const Account *acc)
  * something may have expired, or the time is too old to be the operation's. It
  * must be undone then.
  */
-bool
+static bool
 account_after(const pg_uuid_t *id, Money debit, const ChainLink *link, Account *after, AccountChange *change)
 {
 	TimestampTz clock = clock_now();
@@ -398,14 +430,15 @@ args_link(QueryArgs *args, const ChainLink *link)
 }
 
 /*
- * Append what the statements that charge have in common.
+ * Append what the statements that charge have in common: limit is the floor, or
+ * what is freed.
  */
 static void
-args_charge(QueryArgs *args, const pg_uuid_t *id, Money amount, Money floor, TimestampTz now)
+args_charge(QueryArgs *args, const pg_uuid_t *id, Money amount, Money limit, TimestampTz now)
 {
 	args_uuid(args, id);
 	args_money(args, amount);
-	args_money(args, floor);
+	args_money(args, limit);
 	args_time(args, now);
 }
 
@@ -447,6 +480,29 @@ account_try_charge(const pg_uuid_t *id, Money amount, Money floor, const pg_uuid
 	if (pricing != NULL)
 		args_uuid(&args, pricing);
 	return try_charge(queries[pricing != NULL][link != NULL], &args, id, amount, link, after, change);
+}
+
+/*
+ * account_try_settle takes an amount from a user's account, and frees what a
+ * hold held for it, under the conditions of account_try_charge. False: it did
+ * nothing.
+ */
+bool
+account_try_settle(const pg_uuid_t *id, Money amount, Money freed, const ChainLink *link, Account *after,
+				   AccountChange *change)
+{
+	QueryArgs	args = {0};
+	bool		valid;
+
+	args_charge(&args, id, amount, freed, clock_now());
+	args_link(&args, link);
+	if (!account_update(link != NULL ? &account_settle_chained_query : &account_settle_query, id, &args))
+		return false;
+	valid = account_after(id, amount, link, after, change);
+	change->held = -freed;
+	if (!valid)
+		account_undo(id, change);
+	return valid;
 }
 
 /*

@@ -48,6 +48,9 @@ typedef enum AccountLock
 	ACCOUNT_SKIP_LOCKED
 } AccountLock;
 
+/* The floor of a hold where nothing else is said. */
+#define DEFAULT_MIN_BALANCE	(5 * MONEY_UNIT)
+
 /* What the active pricing says of a reserve; version is 0 when there is none. */
 typedef struct PricingTerms
 {
@@ -73,27 +76,15 @@ extern void account_create(const pg_uuid_t *id, const char *kind);
 extern void account_write(Account *acc);
 extern void account_write_head(const Account *acc);
 
-extern bool account_update(KeptQuery *query, const pg_uuid_t *id, QueryArgs *args);
-extern bool account_after(const pg_uuid_t *id, Money debit, const ChainLink *link, Account *after, AccountChange *change);
 extern bool account_try_charge(const pg_uuid_t *id, Money amount, Money floor, const pg_uuid_t *pricing,
 							   const ChainLink *link, Account *after, AccountChange *change);
 extern bool account_try_charge_team(const pg_uuid_t *id, const pg_uuid_t *member, Money amount, const ChainLink *link,
 									Account *after, AccountChange *change);
+extern bool account_try_settle(const pg_uuid_t *id, Money amount, Money freed, const ChainLink *link, Account *after,
+							   AccountChange *change);
 extern bool account_try_hold(const pg_uuid_t *id, Money amount, const Money *floor, int ttl_seconds,
 							 Account *after, AccountChange *change, PricingTerms *terms);
 extern void account_undo(const pg_uuid_t *id, const AccountChange *change);
-
-/*
- * How a guarded update that goes by the time $4 moves the head of
- * the chain to the entry to come, whose ChainLink is a parameter: as
- * chain_digest does. Where grants are burned, the entry is not known yet.
- */
-#define CHAIN_HEAD(link) \
-	", chain_head = CASE WHEN expiring = 0 THEN sha256(chain_head || " link " || int8send(last_seq + 1)" \
-	" || timestamptz_send(greatest(updated_at, $4))) ELSE chain_head END"
-
-/* It leaves alone an account that has no digest yet. */
-#define IS_CHAINED	" AND chain_head IS NOT NULL"
 
 /* Available credits: what neither is held nor gone. */
 static inline Money

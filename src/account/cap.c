@@ -1,12 +1,15 @@
 /*
  * cap.c
- *		The counters of spend caps, kept under the account's lock. A team's pool
+ *		Spend caps and their counters, kept under the account's lock. A team's pool
  *		has the caps of its members.
  */
 #include "postgres.h"
 
 #include "account/cap.h"
+#include "account/claim.h"
+#include "account/ledger.h"
 #include "account/member.h"
+#include "base/keep.h"
 #include "base/period.h"
 #include "base/query.h"
 
@@ -61,6 +64,35 @@ static KeptQuery caps_free_query = {
 	.types = {UUIDOID, TEXTOID, NUMERICOID}
 };
 
+/* Changes what a cap says, not what it has counted. */
+static KeptQuery cap_change_query = {
+	.sql = "UPDATE ducto.spend_caps SET cap_limit = $4, action = $5"
+	" WHERE account_id = $1 AND cap_type = $2 AND model = $3",
+	.types = {UUIDOID, TEXTOID, TEXTOID, NUMERICOID, TEXTOID}
+};
+
+/*
+ * Counts what the ledger says was spent since an entry, less what was refunded
+ * of it, and what open reservations hold. The caller has the account's lock.
+ */
+static KeptQuery cap_insert_query = {
+	.sql = "INSERT INTO ducto.spend_caps (account_id, cap_type, model, cap_limit, action, period, spent, held)"
+	" SELECT $1, $2, $3, $4, $5, $6,"
+	" (SELECT coalesce(sum(-l.amount), 0) FROM ducto.ledger l WHERE l.account_id = $1 AND l.seq > $7"
+	"   AND l.type = 'usage' AND ($3 = '' OR l.model = $3))"
+	" - (SELECT coalesce(sum(f.amount), 0.0000) FROM ducto.ledger f WHERE f.account_id = $1 AND f.seq > $7"
+	"   AND f.type = 'refund' AND EXISTS (SELECT FROM ducto.ledger d WHERE d.id = f.reference"
+	"    AND d.account_id = $1 AND d.seq > $7 AND ($3 = '' OR d.model = $3))),"
+	" (SELECT coalesce(sum(r.cap_held), 0.0000) FROM ducto.reservations r WHERE r.account_id = $1"
+	"   AND r.state = 'open' AND r.expires_at > $8 AND ($3 = '' OR r.model = $3))",
+	.types = {UUIDOID, TEXTOID, TEXTOID, NUMERICOID, TEXTOID, DATEOID, INT8OID, TIMESTAMPTZOID}
+};
+
+static KeptQuery cap_delete_query = {
+	.sql = "DELETE FROM ducto.spend_caps WHERE account_id = $1 AND cap_type = $2 AND model = $3",
+	.types = {UUIDOID, TEXTOID, TEXTOID}
+};
+
 /*
  * Append the account, and the day and month of a time.
  */
@@ -79,6 +111,77 @@ static void
 args_model(QueryArgs *args, const char *model)
 {
 	args_text(args, model != NULL ? model : "");
+}
+
+/*
+ * Append what identifies a cap.
+ */
+static void
+args_cap(QueryArgs *args, const pg_uuid_t *user, const Cap *cap)
+{
+	args_uuid(args, user);
+	args_text(args, cap->cap_type);
+	args_text(args, cap->model);
+}
+
+/*
+ * Add a cap to a locked account, with what its period has seen.
+ */
+static void
+cap_insert(Account *acc, const Cap *cap)
+{
+	QueryArgs	args = {0};
+	DateADT		period = strcmp(cap->cap_type, "daily") == 0 ? period_day(acc->now) : period_month(acc->now);
+	int64		before = ledger_seq_before(&acc->id, acc->last_seq, period_start(period), false, false, false);
+
+	args_cap(&args, &acc->id, cap);
+	args_money(&args, cap->limit);
+	args_text(&args, cap->action);
+	args_datum(&args, DateADTGetDatum(period));
+	args_int8(&args, before);
+	args_time(&args, acc->ended_until);
+	if (query_run(&cap_insert_query, &args, SPI_OK_INSERT) != 1)
+		row_missing("spend_caps");
+	acc->caps++;
+}
+
+/*
+ * Change a cap of a locked account; false when there is none.
+ */
+static bool
+cap_change(const Account *acc, const Cap *cap)
+{
+	QueryArgs	args = {0};
+
+	args_cap(&args, &acc->id, cap);
+	args_money(&args, cap->limit);
+	args_text(&args, cap->action);
+	return query_run(&cap_change_query, &args, SPI_OK_UPDATE) > 0;
+}
+
+/*
+ * cap_set adds or changes a cap of a locked account. What it has counted stays.
+ */
+void
+cap_set(Account *acc, const Cap *cap)
+{
+	if (!cap_change(acc, cap))
+		cap_insert(acc, cap);
+}
+
+/*
+ * cap_remove removes a cap of a locked account; false when there is none.
+ */
+bool
+cap_remove(Account *acc, const Cap *cap)
+{
+	QueryArgs	args = {0};
+
+	args_cap(&args, &acc->id, cap);
+	if (query_remove(&cap_delete_query, &args) == 0)
+		return false;
+	acc->caps--;
+	return true;
 }
 
 /*

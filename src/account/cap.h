@@ -3,6 +3,15 @@
 
 #include "account/account.h"
 
+/* A spend cap. model is empty for all models. */
+typedef struct Cap
+{
+	const char *cap_type;
+	const char *model;
+	Money		limit;
+	const char *action;
+} Cap;
+
 /* What an operation moves on the counters of an account's caps. */
 typedef struct CapChange
 {
@@ -29,6 +38,8 @@ typedef struct CapVerdict
 	" WHERE account_id = " account " AND state = 'open' AND expires_at > " after " AND expires_at <= " until \
 	" GROUP BY GROUPING SETS ((model), ()) HAVING sum(cap_held) > 0 AND (grouping(model) = 1 OR model IS NOT NULL)"
 
+extern void cap_set(Account *acc, const Cap *cap);
+extern bool cap_remove(Account *acc, const Cap *cap);
 extern void caps_apply(const Account *acc, const CapChange *change, CapVerdict *verdict);
 extern bool caps_admit(const Account *acc, const CapChange *change, CapVerdict *verdict);
 extern bool caps_would_deny(const Account *acc, const CapChange *change, bool read_only);

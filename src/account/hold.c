@@ -115,27 +115,6 @@ static KeptQuery hold_peek_query = {
 	.types = {UUIDOID, UUIDOID}
 };
 
-/*
- * Lock, decision and booking of a deduct within its hold, at the time $4: $2 is
- * charged, $3 no longer held.
- */
-#define HOLD_CHARGE_SQL(head, chained) \
-	"UPDATE ducto.accounts SET balance = balance - $2," \
-	" expiring = CASE WHEN expiring = 0 THEN expiring ELSE expiring - $2 END," \
-	" held = held - $3, last_seq = last_seq + 1, updated_at = greatest(updated_at, $4)" head \
-	" WHERE id = $1 AND plain AND ended_until IS NULL AND next_boundary > $4" \
-	" AND (expiring = 0 OR expiring > $2) AND balance >= $2" chained \
-	" RETURNING balance, expiring, next_boundary, last_seq, closing_keys, updated_at"
-
-static KeptQuery hold_charge_query = {
-	.sql = HOLD_CHARGE_SQL("", ""),
-	.types = {UUIDOID, NUMERICOID, NUMERICOID, TIMESTAMPTZOID}
-};
-static KeptQuery hold_charge_chained_query = {
-	.sql = HOLD_CHARGE_SQL(CHAIN_HEAD("$5"), IS_CHAINED) ", chain_head",
-	.types = {UUIDOID, NUMERICOID, NUMERICOID, TIMESTAMPTZOID, BYTEAOID}
-};
-
 /* Finds the reservation only as hold_peek_query saw it. */
 static KeptQuery hold_close_query = {
 	.sql = "UPDATE ducto.reservations SET remaining = $4, state = CASE WHEN $5 THEN 'settled' ELSE state END,"
@@ -531,21 +510,11 @@ bool
 hold_try_settle(const pg_uuid_t *user, const Hold *hold, Money amount, bool final, const ChainLink *link,
 				Account *after, AccountChange *change)
 {
-	QueryArgs	args = {0};
 	Money		freed = final ? hold->remaining : amount;
-	bool		valid;
 
-	args_uuid(&args, user);
-	args_money(&args, amount);
-	args_money(&args, freed);
-	args_time(&args, clock_now());
-	if (link != NULL)
-		args_datum(&args, PointerGetDatum(link));
-	if (!account_update(link != NULL ? &hold_charge_chained_query : &hold_charge_query, user, &args))
+	if (!account_try_settle(user, amount, freed, link, after, change))
 		return false;
-	valid = account_after(user, amount, link, after, change);
-	change->held = -freed;
-	if (valid && hold_try_close(user, hold, freed, final, after->now))
+	if (hold_try_close(user, hold, freed, final, after->now))
 		return true;
 	account_undo(user, change);
 	return false;

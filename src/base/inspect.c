@@ -16,7 +16,7 @@
 void
 problem_add(Inspection *in, const char *path, const char *format,...)
 {
-	PricingProblem *problem = palloc(sizeof(PricingProblem));
+	Problem *problem = palloc(sizeof(Problem));
 	StringInfoData text;
 	int			needed = 1;
 

@@ -9,7 +9,6 @@
 
 #include "base/json.h"
 #include "base/money.h"
-#include "pricing/pricing.h"
 
 #define MAX_KEYS		10
 
@@ -17,10 +16,17 @@
 #define MAX_SPELLINGS	4
 typedef const char *const KeyRule[MAX_SPELLINGS];
 
+/* What is wrong with a configuration, and where. */
+typedef struct Problem
+{
+	char	   *path;			/* JSON Pointer */
+	char	   *problem;
+} Problem;
+
 /* A configuration under inspection. */
 typedef struct Inspection
 {
-	List	   *problems;		/* of PricingProblem */
+	List	   *problems;		/* of Problem */
 	JsonOut		out;			/* the normal form */
 	HTAB	   *plan_names;		/* seen; NULL until there is one */
 } Inspection;

@@ -5,11 +5,8 @@
 #include "postgres.h"
 
 #include "account/cap.h"
-#include "account/claim.h"
-#include "account/ledger.h"
 #include "account/roll.h"
 #include "base/args.h"
-#include "base/keep.h"
 #include "base/period.h"
 #include "base/query.h"
 #include "base/result.h"
@@ -22,15 +19,6 @@ PG_FUNCTION_INFO_V1(ducto_check_spend_cap);
 static const char *const cap_types[] = {"daily", "monthly", NULL};
 static const char *const cap_actions[] = {"deny", "warn", "notify", NULL};
 
-/* A spend cap of a user. */
-typedef struct Cap
-{
-	const char *cap_type;
-	const char *model;			/* empty for all */
-	Money		limit;
-	const char *action;
-} Cap;
-
 /*
  * The caps of an account with what counts against them now, expired holds not
  * included, swept or not: $2 is the day, $3 the month, $4 and $5 from and until
@@ -41,35 +29,6 @@ typedef struct Cap
 	" SELECT c.*, CASE WHEN c.period = CASE c.cap_type WHEN 'daily' THEN $2 ELSE $3 END THEN c.spent ELSE 0.0000 END" \
 	"  + c.held - coalesce(d.held, 0.0000) AS current_spend" \
 	" FROM ducto.spend_caps c LEFT JOIN due d ON d.model = c.model WHERE c.account_id = $1)"
-
-/* Changes what a cap says, not what it has counted. */
-static KeptQuery cap_change_query = {
-	.sql = "UPDATE ducto.spend_caps SET cap_limit = $4, action = $5"
-	" WHERE account_id = $1 AND cap_type = $2 AND model = $3",
-	.types = {UUIDOID, TEXTOID, TEXTOID, NUMERICOID, TEXTOID}
-};
-
-/*
- * Counts what the ledger says was spent since an entry, less what was refunded
- * of it, and what open reservations hold. The caller has the account's lock.
- */
-static KeptQuery cap_insert_query = {
-	.sql = "INSERT INTO ducto.spend_caps (account_id, cap_type, model, cap_limit, action, period, spent, held)"
-	" SELECT $1, $2, $3, $4, $5, $6,"
-	" (SELECT coalesce(sum(-l.amount), 0) FROM ducto.ledger l WHERE l.account_id = $1 AND l.seq > $7"
-	"   AND l.type = 'usage' AND ($3 = '' OR l.model = $3))"
-	" - (SELECT coalesce(sum(f.amount), 0.0000) FROM ducto.ledger f WHERE f.account_id = $1 AND f.seq > $7"
-	"   AND f.type = 'refund' AND EXISTS (SELECT FROM ducto.ledger d WHERE d.id = f.reference"
-	"    AND d.account_id = $1 AND d.seq > $7 AND ($3 = '' OR d.model = $3))),"
-	" (SELECT coalesce(sum(r.cap_held), 0.0000) FROM ducto.reservations r WHERE r.account_id = $1"
-	"   AND r.state = 'open' AND r.expires_at > $8 AND ($3 = '' OR r.model = $3))",
-	.types = {UUIDOID, TEXTOID, TEXTOID, NUMERICOID, TEXTOID, DATEOID, INT8OID, TIMESTAMPTZOID}
-};
-
-static KeptQuery cap_delete_query = {
-	.sql = "DELETE FROM ducto.spend_caps WHERE account_id = $1 AND cap_type = $2 AND model = $3",
-	.types = {UUIDOID, TEXTOID, TEXTOID}
-};
 
 static KeptQuery caps_list_query = {
 	.sql = CAPS_NOW " SELECT account_id, cap_type, nullif(model, ''), cap_limit, action, current_spend"
@@ -100,17 +59,6 @@ args_now(QueryArgs *args, const Account *acc)
 }
 
 /*
- * Append what identifies a cap.
- */
-static void
-args_cap(QueryArgs *args, const pg_uuid_t *user, const Cap *cap)
-{
-	args_uuid(args, user);
-	args_text(args, cap->cap_type);
-	args_text(args, cap->model);
-}
-
-/*
  * Return a required cap type.
  */
 static const char *
@@ -127,41 +75,6 @@ static const char *
 arg_cap_model(FunctionCallInfo fcinfo, int n)
 {
 	return arg_text_default(fcinfo, n, "model", "");
-}
-
-/*
- * Add a cap to a locked account, with what its period has seen.
- */
-static void
-cap_insert(Account *acc, const Cap *cap)
-{
-	QueryArgs	args = {0};
-	DateADT		period = strcmp(cap->cap_type, "daily") == 0 ? period_day(acc->now) : period_month(acc->now);
-	int64		before = ledger_seq_before(&acc->id, acc->last_seq, period_start(period), false, false, false);
-
-	args_cap(&args, &acc->id, cap);
-	args_money(&args, cap->limit);
-	args_text(&args, cap->action);
-	args_datum(&args, DateADTGetDatum(period));
-	args_int8(&args, before);
-	args_time(&args, acc->ended_until);
-	if (query_run(&cap_insert_query, &args, SPI_OK_INSERT) != 1)
-		row_missing("spend_caps");
-	acc->caps++;
-}
-
-/*
- * Change a cap of a locked account; false when there is none.
- */
-static bool
-cap_change(const Account *acc, const Cap *cap)
-{
-	QueryArgs	args = {0};
-
-	args_cap(&args, &acc->id, cap);
-	args_money(&args, cap->limit);
-	args_text(&args, cap->action);
-	return query_run(&cap_change_query, &args, SPI_OK_UPDATE) > 0;
 }
 
 /*
@@ -205,8 +118,7 @@ ducto_set_spend_cap(PG_FUNCTION_ARGS)
 
 	query_begin();
 	account_lock_or_create(user, &acc);
-	if (!cap_change(&acc, &cap))
-		cap_insert(&acc, &cap);
+	cap_set(&acc, &cap);
 	account_store(&acc);
 	result_begin(&row, fcinfo);
 	result_uuid(&row, user);
@@ -230,22 +142,15 @@ ducto_remove_spend_cap(PG_FUNCTION_ARGS)
 	pg_uuid_t  *user = arg_uuid(fcinfo, 0, "user_id");
 	Cap			cap = {0};
 	Account		acc;
-	QueryArgs	args = {0};
 	bool		removed = false;
 
 	cap.cap_type = arg_cap_type(fcinfo, 1);
 	cap.model = arg_cap_model(fcinfo, 2);
 	query_begin();
 	if (account_lock(user, &acc))
-	{
-		args_cap(&args, user, &cap);
-		removed = query_remove(&cap_delete_query, &args) > 0;
-	}
+		removed = cap_remove(&acc, &cap);
 	if (removed)
-	{
-		acc.caps--;
 		account_store(&acc);
-	}
 	query_end();
 	PG_RETURN_BOOL(removed);
 }

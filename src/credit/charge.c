@@ -10,7 +10,7 @@
 #include "base/args.h"
 #include "base/query.h"
 #include "base/setting.h"
-#include "credit/reservation.h"
+#include "credit/credit.h"
 #include "pricing/pricing.h"
 
 PG_FUNCTION_INFO_V1(ducto_charge);

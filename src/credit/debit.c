@@ -6,7 +6,7 @@
 
 #include "account/grant.h"
 #include "account/key.h"
-#include "credit/reservation.h"
+#include "credit/credit.h"
 
 /*
  * account_debit books an entry that takes an amount, 0 or more, from a locked

@@ -11,7 +11,7 @@
 #include "base/args.h"
 #include "base/query.h"
 #include "base/setting.h"
-#include "credit/reservation.h"
+#include "credit/credit.h"
 
 PG_FUNCTION_INFO_V1(ducto_deduct);
 

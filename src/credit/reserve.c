@@ -14,7 +14,7 @@
 #include "base/query.h"
 #include "base/setting.h"
 #include "base/uuidv7.h"
-#include "credit/reservation.h"
+#include "credit/credit.h"
 
 PG_FUNCTION_INFO_V1(ducto_reserve);
 PG_FUNCTION_INFO_V1(ducto_reserve_usage);

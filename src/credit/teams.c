@@ -20,7 +20,7 @@
 #include "base/setting.h"
 #include "base/uuidv7.h"
 #include "credit/read.h"
-#include "credit/reservation.h"
+#include "credit/credit.h"
 
 PG_FUNCTION_INFO_V1(ducto_create_team);
 PG_FUNCTION_INFO_V1(ducto_list_teams);

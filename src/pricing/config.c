@@ -481,7 +481,7 @@ inspect_plans(Inspection *in, const char *path, const char *name, const JsonbVal
 
 /*
  * pricing_validate checks a configuration and returns its problems, a list of
- * PricingProblem. Without any, normal is its normal form and min_balance the
+ * Problem. Without any, normal is its normal form and min_balance the
  * default floor of ducto_reserve.
  */
 List *

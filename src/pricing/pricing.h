@@ -12,16 +12,6 @@
 #include "base/result.h"
 #include "expr/expr.h"
 
-/* The floor of ducto_reserve where nothing else is said. */
-#define DEFAULT_MIN_BALANCE	(5 * MONEY_UNIT)
-
-/* What is wrong with a configuration, and where. */
-typedef struct PricingProblem
-{
-	char	   *path;			/* JSON Pointer */
-	char	   *problem;
-} PricingProblem;
-
 /* A published configuration, as this backend keeps it. */
 typedef struct Pricing Pricing;
 

@@ -10,6 +10,7 @@
 #include "account/plan.h"
 #include "base/args.h"
 #include "base/clock.h"
+#include "base/inspect.h"
 #include "base/query.h"
 #include "base/uuidv7.h"
 #include "pricing/pricing.h"
@@ -132,7 +133,7 @@ pricing_lock(void)
 static void
 problem_raise(const List *problems)
 {
-	const PricingProblem *problem = linitial(problems);
+	const Problem *problem = linitial(problems);
 
 	ereport(ERROR,
 			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
@@ -282,7 +283,7 @@ ducto_validate_pricing(PG_FUNCTION_ARGS)
 
 	foreach(cell, pricing_validate(config, &normal, &min_balance))
 	{
-		const PricingProblem *problem = lfirst(cell);
+		const Problem *problem = lfirst(cell);
 		Datum		values[2] = {CStringGetTextDatum(problem->path), CStringGetTextDatum(problem->problem)};
 		bool		nulls[2] = {false, false};
 

@@ -24,7 +24,7 @@
 #include "base/query.h"
 #include "base/uuid.h"
 #include "credit/add.h"
-#include "credit/reservation.h"
+#include "credit/credit.h"
 
 PG_FUNCTION_INFO_V1(ducto_sdk_credits_add);
 PG_FUNCTION_INFO_V1(ducto_sdk_deduct_with_allowance);

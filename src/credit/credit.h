@@ -1,5 +1,5 @@
-#ifndef DUCTO_CREDIT_RESERVATION_H
-#define DUCTO_CREDIT_RESERVATION_H
+#ifndef DUCTO_CREDIT_CREDIT_H
+#define DUCTO_CREDIT_CREDIT_H
 
 #include "postgres.h"
 #include "fmgr.h"
