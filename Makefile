@@ -18,9 +18,9 @@ SDK_PARTS = $(addprefix sdk/sql/,preamble.sql balance.sql lease.sql pricing.sql 
 
 DATA_built = ducto--$(EXTVERSION).sql $(SDK_SQL)
 DATA = sdk/ducto_sdk.control $(wildcard sql/upgrades/*.sql sdk/sql/upgrades/*.sql)
-# An include names the folder; the compiler tells what each object depends on.
+# An include names the folder.
 PG_CPPFLAGS = -I$(srcdir)/src
-PG_CFLAGS = -MMD -MP -Wall -Wextra -Wno-unused-parameter -Wno-sign-compare
+PG_CFLAGS = -Wall -Wextra -Wno-unused-parameter -Wno-sign-compare
 
 # pg_regress looks into its output directory before its input directory, so
 # the output must not be the top level, where sql/NAME.sql is source.
@@ -37,6 +37,8 @@ PG_CONFIG ?= pg_config
 PGXS := $(shell $(PG_CONFIG) --pgxs)
 include $(PGXS)
 
+# The compiler tells what each object depends on.
+$(OBJS): CFLAGS += -MMD -MP
 -include $(OBJS:.o=.d)
 
 ducto--$(EXTVERSION).sql: $(SQL_PARTS)

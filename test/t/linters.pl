@@ -28,6 +28,9 @@ twice(int n)
 	return 2 * n;
 }
 C
+	'docs/design.md' => "<!-- script/floors -->\n<!-- end -->\n",
+	'src/floors' => "1 base:\n2 account: things.c=things\n2 analytics:\n3 credit:\n4 .:\n",
+	(map { ("src/$_.c" => "#include \"$_.h\"\n", "src/$_.h" => "\n") } 'account/hold', 'analytics/sums'),
 	'test/clean.pl' => "use strict;\nuse warnings;\nprint 1;\n");
 
 # Part, a file with a fault, and what is said of it.
@@ -49,6 +52,13 @@ my @faults = (
 	[ 'compile', 'src/a.c', "int\nf(void)\n{\n\treturn 1;\n}\n", 'src/a\.c:2:.*prototype.*src/a\.c:2:.*prototype' ],
 	[ 'sql', 'sql/a.sql', "CREATE TABLE a ();\n", 'sql/a\.sql:1: table without a schema: a' ],
 	[ 'sql', 'src/a.c', "char\t   *a = \"DELETE FROM a\";\n", 'src/a\.c:1: relation without a schema: a' ],
+	[ 'floors', 'src/base/a.c', "#include \"account/hold.h\"\n", 'src/base/a\.c:1: base is on floor 1, account on floor 2' ],
+	[ 'floors', 'src/account/a.c', "#include \"analytics/sums.h\"\n", 'src/account/a\.c:1: account is on floor 2, analytics on floor 2' ],
+	[ 'floors', 'src/account/a.c', "char\t   *a = \"UPDATE ducto.things SET a = 1\";\n",
+		'src/account/a\.c:1: ducto\.things is written by src/account/things\.c' ],
+	[ 'floors', 'src/credit/a.h', "\n", 'src/credit/a\.h:1: a header without its file' ],
+	[ 'floors', 'src/cellar/a.c', "\n", 'src/floors has no folder cellar' ],
+	[ 'floors', 'src/credit/b.c', "\n", 'docs/design\.md:1: the picture is not that of the code' ],
 	[ 'shell', 'script/a.sh', "if true; then\n", 'script/a\.sh: line \d+: syntax error' ],
 	[ 'shell', 'script/a', "#!/usr/bin/env bash\nrm \$1\n", 'script/a line 2:.*Double quote' ],
 	[ 'perl', 'test/a.pl', "use strict;\n\$a1 = 1;\n", 'Global symbol "\$a1"' ],
@@ -97,7 +107,7 @@ sub lint
 	return scalar `'$tree/script/lint' @_ 2>&1`;
 }
 
-foreach my $file ('script/lint', 'script/lib.sh', 'script/lint_sql.pl', 'Makefile', 'ducto.control',
+foreach my $file ('script/lint', 'script/lib.sh', 'script/lint_sql.pl', 'script/floors', 'Makefile', 'ducto.control',
 	'sdk/ducto_sdk.control', '.clang-tidy')
 {
 	make_path(dirname("$tree/$file"));
@@ -105,6 +115,7 @@ foreach my $file ('script/lint', 'script/lib.sh', 'script/lint_sql.pl', 'Makefil
 }
 put($_, $clean{$_}) foreach sort keys %clean;
 chmod 0755, "$tree/script/lint", "$tree/script/bootstrap";
+system("cd '$tree' && perl script/floors --write") == 0 or die;
 
 my %seen;
 
