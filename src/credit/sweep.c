@@ -131,14 +131,16 @@ sweep_account(Sweep *sweep)
 
 /*
  * Tell whether an error is more than that of one account: somebody ends the
- * statement, the server lacks something, the transaction cannot write.
+ * statement, the server lacks something, the transaction cannot write or has to
+ * be retried.
  */
 static bool
 ends_sweep(const ErrorData *error)
 {
 	int			class = ERRCODE_TO_CATEGORY(error->sqlerrcode);
 
-	return class == ERRCODE_TO_CATEGORY(ERRCODE_QUERY_CANCELED) ||
+	return error->sqlerrcode == ERRCODE_T_R_SERIALIZATION_FAILURE ||
+		class == ERRCODE_TO_CATEGORY(ERRCODE_QUERY_CANCELED) ||
 		class == ERRCODE_TO_CATEGORY(ERRCODE_INSUFFICIENT_RESOURCES) ||
 		class == ERRCODE_TO_CATEGORY(ERRCODE_INVALID_TRANSACTION_STATE);
 }
