@@ -27,7 +27,7 @@ sub misdeeds
 
 		foreach my $name (map { s/^IF\s+EXISTS\s+//ir } @names)
 		{
-			next if $verb eq 'ALTER' && $kind eq 'DATABASE' && $name eq ':here';
+			next if $verb eq 'ALTER' && $kind eq 'DATABASE' && $name =~ /^:(?:here|"DBNAME")$/;
 			next if $verb eq 'ALTER' && $kind eq 'ROLE' && $what =~ /^CURRENT_USER IN DATABASE/;
 			push @found, "$verb $kind $name" unless $name =~ $OURS || $other{$name};
 			$made{"$kind $name"} = 1 if $verb eq 'CREATE';
