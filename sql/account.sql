@@ -19,6 +19,8 @@ CREATE TABLE ducto.accounts (
 	plain boolean NOT NULL DEFAULT true,
 	ended_until timestamptz,
 	chain_head bytea,
+	ahead_from timestamptz,
+	ahead_until timestamptz,
 	created_at timestamptz NOT NULL,
 	updated_at timestamptz NOT NULL,
 	CONSTRAINT accounts_pkey PRIMARY KEY (id)
@@ -43,11 +45,13 @@ COMMENT ON COLUMN ducto.accounts.allowance_used IS 'Credits of usage that the al
 COMMENT ON COLUMN ducto.accounts.held_from_credits IS 'The part of held whose reservations skip the allowance.';
 COMMENT ON COLUMN ducto.accounts.promised IS 'The part of held that the allowance pays whatever becomes of plan, pricing, month and usage elsewhere: what open reservations were admitted on of it.';
 COMMENT ON COLUMN ducto.accounts.caps IS 'How many spend caps there are.';
-COMMENT ON COLUMN ducto.accounts.plain IS 'Whether it is a user''s account without plan and caps, whose reservations credits alone pay.';
+COMMENT ON COLUMN ducto.accounts.plain IS 'Whether it is a user''s account without plan and caps, whose reservations credits alone pay, and whose ledger is not ahead of the clock.';
 COMMENT ON COLUMN ducto.accounts.ended_until IS 'Reservations that are still open and expire no later than this have ended: held, caps and members do not count them any more, and they are being closed. NULL = there are none.';
 COMMENT ON COLUMN ducto.accounts.chain_head IS 'The digest of the last ledger entry that has one.';
+COMMENT ON COLUMN ducto.accounts.ahead_from IS 'The clock was once set back to this time: from then until ahead_until the ledger''s effective_at is not in the order of seq. NULL = never.';
+COMMENT ON COLUMN ducto.accounts.ahead_until IS 'The created_at that the ledger had reached when the clock was set back: entries have this one until the clock has passed it. NULL = it never was.';
 COMMENT ON COLUMN ducto.accounts.created_at IS 'When the account was made.';
-COMMENT ON COLUMN ducto.accounts.updated_at IS 'The account''s own clock: never before its last operation.';
+COMMENT ON COLUMN ducto.accounts.updated_at IS 'The clock at the account''s last operation.';
 
 CREATE TYPE @extschema@.ducto_add_credits_result AS (
 	transaction_id uuid,

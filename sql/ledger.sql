@@ -66,8 +66,8 @@ COMMENT ON COLUMN ducto.ledger.expires_at IS 'For added credit: when it expires.
 COMMENT ON COLUMN ducto.ledger.priority IS 'For credit that expires: its grant''s priority.';
 COMMENT ON COLUMN ducto.ledger.pricing IS 'How the amount was priced: version, plan_id, usage and the parts of the price.';
 COMMENT ON COLUMN ducto.ledger.metadata IS 'The caller''s JSON object.';
-COMMENT ON COLUMN ducto.ledger.created_at IS 'When it was booked; never decreases in seq.';
-COMMENT ON COLUMN ducto.ledger.effective_at IS 'From when on it counts: created_at, but for an expiry the moment from which the credit was not spendable.';
+COMMENT ON COLUMN ducto.ledger.created_at IS 'When it was booked; never decreases in seq, so it is later than the clock was where that had been set back.';
+COMMENT ON COLUMN ducto.ledger.effective_at IS 'From when on it counts: the clock when it was booked, but for an expiry the moment from which the credit was not spendable.';
 COMMENT ON COLUMN ducto.ledger.xact IS 'The number of the transaction that booked it: a tag of the cluster and the transaction''s id.';
 COMMENT ON COLUMN ducto.ledger.digest IS 'The SHA-256 of the digest before it (32 zeros where there is none), ducto.entry_digest of this entry, its id, seq, created_at, and effective_at where that is another; NULL where ducto.ledger_chain was off.';
 

@@ -38,6 +38,10 @@ BEGIN
 				(SELECT format_type(a.atttypid, a.atttypmod) FROM pg_attribute a
 					WHERE a.attrelid = 'ducto.accounts'::regclass AND a.attname = words[1]))
 				INTO made USING account, expected;
+		-- As the next operation would: it finds that the clock was set back, and makes windows anew.
+		WHEN found.check_name = 'ahead of the clock' THEN
+			PERFORM ducto.sweep_accounts(ARRAY[account]);
+			SELECT updated_at::text INTO made FROM ducto.accounts WHERE id = account AND updated_at::text <> found.actual;
 		WHEN found.check_name = 'promised' THEN
 			UPDATE ducto.accounts SET promised = least(greatest(promised, 0.0000), expected::numeric)
 			WHERE id = account RETURNING promised::text INTO made;

@@ -59,7 +59,8 @@ BEGIN
 	SELECT account_id, 'digests', expected_digests::text, digests::text
 	FROM sums WHERE chain_is_on AND digests <> expected_digests;
 
-	-- Each entry follows from the one before: no gap, the balance moves by the amount, no time goes back.
+	-- Each entry follows from the one before: no gap, the balance moves by the amount, no time goes back, but for the clock
+	-- where it was set back.
 	RETURN QUERY
 	WITH broken AS MATERIALIZED (
 		SELECT * FROM (
@@ -81,8 +82,10 @@ BEGIN
 	SELECT account_id, 'created_at ' || seq, 'not before ' || created_before, created_at::text
 	FROM broken WHERE created_at < created_before
 	UNION ALL
-	SELECT account_id, 'effective_at ' || seq, 'not before ' || effective_before, effective_at::text
-	FROM broken WHERE effective_at < effective_before;
+	SELECT b.account_id, 'effective_at ' || b.seq, 'not before ' || b.effective_before, b.effective_at::text
+	FROM broken b LEFT JOIN ducto.accounts a ON a.id = b.account_id
+	WHERE b.effective_at < b.effective_before
+		AND (b.effective_at >= a.ahead_from AND b.effective_before <= a.ahead_until) IS NOT TRUE;
 
 	-- Each digest is that of the entry and of the digest before it; the account knows the last one.
 	RETURN QUERY
@@ -232,11 +235,11 @@ BEGIN
 		SELECT account_id, actor, coalesce(model, '') AS model, day, date_trunc('month', day)::date AS month,
 			sum(spent) AS spent, sum(allowance) AS allowance
 		FROM (
-			SELECT account_id, actor, model, (created_at AT TIME ZONE 'UTC')::date AS day,
+			SELECT account_id, actor, model, (effective_at AT TIME ZONE 'UTC')::date AS day,
 				CASE type WHEN 'usage' THEN -amount ELSE 0 END AS spent, allowance_consumed AS allowance
 			FROM ducto.ledger WHERE type || '' <> 'refund' AND account_id BETWEEN lowest AND highest
 			UNION ALL
-			SELECT d.account_id, d.actor, d.model, (d.created_at AT TIME ZONE 'UTC')::date, -r.amount, r.allowance_consumed
+			SELECT d.account_id, d.actor, d.model, (d.effective_at AT TIME ZONE 'UTC')::date, -r.amount, r.allowance_consumed
 			FROM ducto.ledger r JOIN ducto.ledger d ON d.id = r.reference AND d.account_id = r.account_id
 			WHERE r.type = 'refund' AND r.account_id BETWEEN lowest AND highest
 		) u
@@ -310,6 +313,8 @@ COMMENT ON FUNCTION ducto.verify_spending(uuid, uuid) IS 'For ducto_verify: allo
 CREATE FUNCTION ducto.verify_flags(lowest uuid, highest uuid) RETURNS SETOF @extschema@.ducto_discrepancy
 LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS $$
+DECLARE
+	clock CONSTANT timestamptz := ducto.clock();
 BEGIN
 	-- What lets an operation take a short way is true: the account is plain, no key closed a reservation. An account is a
 	-- user's or a team's.
@@ -319,7 +324,8 @@ BEGIN
 		WHERE closing_key IS NOT NULL AND account_id BETWEEN lowest AND highest
 	), flags AS MATERIALIZED (
 		SELECT a.id, a.kind, a.plain, a.closing_keys,
-			a.kind = 'user' AND a.plan_id IS NULL AND a.caps = 0 AND a.promised = 0 AS is_plain,
+			a.kind = 'user' AND a.plan_id IS NULL AND a.caps = 0 AND a.promised = 0
+				AND (a.ahead_until <= a.updated_at) IS NOT FALSE AS is_plain,
 			c.account_id IS NOT NULL AS has_keys
 		FROM ducto.accounts a LEFT JOIN closing c ON c.account_id = a.id WHERE a.id BETWEEN lowest AND highest
 	)
@@ -328,6 +334,11 @@ BEGIN
 	SELECT id, 'closing_keys', has_keys::text, closing_keys::text FROM flags WHERE closing_keys <> has_keys
 	UNION ALL
 	SELECT id, 'kind', 'user or team', kind FROM flags WHERE kind NOT IN ('user', 'team');
+
+	-- No operation was made in the future: the clock has been set back since. It may differ a little on a standby.
+	RETURN QUERY
+	SELECT id, 'ahead of the clock', 'not after ' || clock, updated_at::text FROM ducto.accounts
+	WHERE updated_at > clock + interval '1 minute' AND id BETWEEN lowest AND highest;
 END
 $$;
 REVOKE ALL ON FUNCTION ducto.verify_flags(uuid, uuid) FROM PUBLIC;

@@ -9,6 +9,7 @@
 #include "utils/timestamp.h"
 
 #include "account/account.h"
+#include "account/ahead.h"
 #include "account/claim.h"
 #include "account/funds.h"
 #include "base/clock.h"
@@ -22,11 +23,12 @@
 #define ACCOUNT_SELECT \
 	"SELECT a.kind, a.balance, a.held, a.expiring, a.lifetime_purchased, a.next_boundary, a.last_seq," \
 	" a.closing_keys, a.updated_at, a.plan_id, coalesce(a.allowance_month, '-infinity'), a.allowance_used," \
-	" a.held_from_credits, a.promised, a.caps, coalesce(a.ended_until, '-infinity'), a.chain_head, " PLAN_COLUMNS \
+	" a.held_from_credits, a.promised, a.caps, coalesce(a.ended_until, '-infinity'), a.chain_head," \
+	" coalesce(a.ahead_from, 'infinity'), coalesce(a.ahead_until, '-infinity'), " PLAN_COLUMNS \
 	" FROM ducto.accounts a LEFT JOIN ducto.plans p ON p.id = a.plan_id WHERE a.id = $1"
 
 #define CHAIN_COLUMN		17
-#define FIRST_PLAN_COLUMN	18
+#define FIRST_PLAN_COLUMN	20
 
 static KeptQuery account_read_query = {
 	.sql = ACCOUNT_SELECT,
@@ -59,10 +61,11 @@ static KeptQuery account_write_query = {
 	.sql = "UPDATE ducto.accounts SET balance = $2, held = $3, expiring = $4, lifetime_purchased = $5,"
 	" next_boundary = $6, last_seq = $7, closing_keys = $8, updated_at = $9, plan_id = $10,"
 	" allowance_month = $11, allowance_used = $12, held_from_credits = $13, promised = $14,"
-	" caps = $15, plain = kind = 'user' AND $10 IS NULL AND $14 = 0 AND $15 = 0,"
-	" ended_until = nullif($16, '-infinity'), chain_head = $17 WHERE id = $1",
+	" caps = $15, plain = kind = 'user' AND $10 IS NULL AND $14 = 0 AND $15 = 0 AND $19 <= $9,"
+	" ended_until = nullif($16, '-infinity'), chain_head = $17,"
+	" ahead_from = nullif($18, 'infinity'), ahead_until = nullif($19, '-infinity') WHERE id = $1",
 	.types = {UUIDOID, NUMERICOID, NUMERICOID, NUMERICOID, NUMERICOID, TIMESTAMPTZOID, INT8OID, BOOLOID, TIMESTAMPTZOID,
-	TEXTOID, DATEOID, NUMERICOID, NUMERICOID, NUMERICOID, INT4OID, TIMESTAMPTZOID, BYTEAOID}
+	TEXTOID, DATEOID, NUMERICOID, NUMERICOID, NUMERICOID, INT4OID, TIMESTAMPTZOID, BYTEAOID, TIMESTAMPTZOID, TIMESTAMPTZOID}
 };
 
 /* The caller has the row's lock. */
@@ -88,9 +91,10 @@ static KeptQuery account_write_head_query = {
  * at the account's own row, which is read anew after waiting for its lock, and
  * go by the time $4; account_after judges whether it still holds after that.
  * They leave alone an account where something is to be rolled forward, one
- * with a plan or caps, and one whose grants do not cover the amount alone; what
- * concerns holds leaves alone one where some have ended and are still open. The
- * floor is never below 0, so that no figure can leave the bounds of money.
+ * with a plan or caps, one that is ahead of the clock, and one whose grants do
+ * not cover the amount alone; what concerns holds leaves alone one where some
+ * have ended and are still open. The floor is never below 0, so that no figure
+ * can leave the bounds of money.
  */
 #define HELD_COLUMN			7
 #define AFTER_HEAD_COLUMN	7
@@ -109,7 +113,8 @@ static KeptQuery account_write_head_query = {
 #define PLAIN	"plain"
 #define PLAIN_AND_PRICED	"plain AND (SELECT p.id FROM ducto.pricing p WHERE p.active) = $5"
 #define POOL_OF_MEMBER \
-	"kind = 'team' AND EXISTS (SELECT FROM ducto.team_members m WHERE m.team_id = $1 AND m.user_id = $5" \
+	"kind = 'team' AND (ahead_until <= updated_at) IS NOT FALSE" \
+	" AND EXISTS (SELECT FROM ducto.team_members m WHERE m.team_id = $1 AND m.user_id = $5" \
 	" AND m.left_at IS NULL AND (m.spend_cap IS NULL" \
 	" OR CASE WHEN m.month = $6 THEN m.spent ELSE 0.0000 END + m.held + $2 <= m.spend_cap))"
 
@@ -220,10 +225,9 @@ head_from_row(Account *acc, int column)
 
 /*
  * account_load reads an account's row, with the lock that is asked for, and
- * takes the operation's time: the clock after the lock, never before the
- * account's last operation. It returns false when there is no account or
- * another session has it locked and locked rows are to be skipped; one that an
- * operation around this one works on counts as locked.
+ * takes the operation's time: the clock after the lock. It returns false when
+ * there is no account or another session has it locked and locked rows are to
+ * be skipped; one that an operation around this one works on counts as locked.
  */
 bool
 account_load(const pg_uuid_t *id, Account *acc, AccountLock lock)
@@ -238,6 +242,8 @@ account_load(const pg_uuid_t *id, Account *acc, AccountLock lock)
 	acc->id = *id;
 	acc->next_boundary = DT_NOEND;
 	acc->ended_until = DT_NOBEGIN;
+	acc->ahead_from = DT_NOEND;
+	acc->ahead_until = DT_NOBEGIN;
 	acc->now = clock_now();
 	if (found == 0)
 		return false;
@@ -260,11 +266,14 @@ account_load(const pg_uuid_t *id, Account *acc, AccountLock lock)
 	acc->caps = DatumGetInt32(row_datum(0, 15));
 	acc->ended_until = row_time(0, 16);
 	head_from_row(acc, CHAIN_COLUMN);
+	acc->ahead_from = row_time(0, CHAIN_COLUMN + 1);
+	acc->ahead_until = row_time(0, CHAIN_COLUMN + 2);
 	plan_from_row(&acc->plan, FIRST_PLAN_COLUMN);
 	acc->late = TIMESTAMP_IS_NOBEGIN(acc->next_boundary);
-	acc->now = Max(acc->now, acc->updated_at);
 	if (acc->plan_id != NULL && acc->plan.id == NULL)
 		plan_find(acc->plan_id, &acc->plan, lock == ACCOUNT_READ);
+	if (acc->updated_at > acc->now || acc->updated_at < acc->ahead_until)
+		account_set_back(acc, lock == ACCOUNT_READ);
 	return true;
 }
 
@@ -352,6 +361,8 @@ account_write(Account *acc)
 		args_datum(&args, digest_to_datum(acc->chain_head));
 	else
 		args_null(&args);
+	args_time(&args, acc->ahead_from);
+	args_time(&args, acc->ahead_until);
 	if (query_run(&account_write_query, &args, SPI_OK_UPDATE) != 1)
 		row_missing("accounts");
 }
@@ -388,8 +399,8 @@ account_write_head(const Account *acc)
  * account_after takes the row that a guarded update returned, and what it took
  * from it; with a link the head of its chain too. The update went by the time
  * from before it: False means that it waited for the lock meanwhile, so that
- * something may have expired, or the time is too old to be the operation's. It
- * must be undone then.
+ * something may have expired, that the time is too old to be the operation's,
+ * or that the clock was set back. It must be undone then.
  */
 static bool
 account_after(const pg_uuid_t *id, Money debit, const ChainLink *link, Account *after, AccountChange *change)
@@ -405,6 +416,7 @@ account_after(const pg_uuid_t *id, Money debit, const ChainLink *link, Account *
 	after->last_seq = row_int8(0, 4);
 	after->closing_keys = row_bool(0, 5);
 	after->updated_at = row_time(0, 6);
+	after->ahead_until = DT_NOBEGIN;
 	after->now = after->updated_at;
 
 	memset(change, 0, sizeof(AccountChange));
@@ -416,7 +428,7 @@ account_after(const pg_uuid_t *id, Money debit, const ChainLink *link, Account *
 		head_from_row(after, AFTER_HEAD_COLUMN);
 		after->linked = change->linked = after->expiring == 0;
 	}
-	return clock < after->next_boundary && clock - after->updated_at < STALE_CLOCK_USECS;
+	return clock < after->next_boundary && clock >= after->updated_at && clock - after->updated_at < STALE_CLOCK_USECS;
 }
 
 /*

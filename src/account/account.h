@@ -32,8 +32,11 @@ typedef struct Account
 	Money		promised;		/* the part of held that the allowance pays in any case */
 	int			caps;			/* how many there are */
 	TimestampTz ended_until;	/* open holds that expire no later have ended; -infinity for none */
-	TimestampTz updated_at;
-	TimestampTz now;			/* the operation's time */
+	TimestampTz updated_at;		/* the clock at its last operation */
+	TimestampTz ahead_from;		/* the clock was set back to this time, infinity for never, */
+	TimestampTz ahead_until;	/* and entries were created up to this one; -infinity for never */
+	bool		windows_moved;	/* windows of caps and members may have to be made anew */
+	TimestampTz now;			/* the operation's time: the clock */
 	bool		late;			/* holds keep credit past its expiry */
 	bool		chained;		/* there is a digest: */
 	uint8		chain_head[DIGEST_LENGTH];	/* that of the last entry that has one */

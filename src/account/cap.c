@@ -5,6 +5,7 @@
  */
 #include "postgres.h"
 
+#include "account/ahead.h"
 #include "account/cap.h"
 #include "account/claim.h"
 #include "account/ledger.h"
@@ -14,7 +15,7 @@
 #include "base/query.h"
 
 /* The period that a cap counts in, from the parameters day and month. */
-#define CURRENT_PERIOD(day, month)	"CASE cap_type WHEN 'daily' THEN " day " ELSE " month " END"
+#define CURRENT_PERIOD(day, month)	CAP_WINDOW("spend_caps", day, month)
 
 /* Models as parameters: empty for none. A cap of all models has an empty one. */
 #define COUNTS(model_param)	"(model = '' OR model = " model_param ")"
@@ -43,15 +44,22 @@ static KeptQuery caps_deny_query = {
 	.sql = "WITH due AS MATERIALIZED (" CAPS_DUE("$1", "$6", "$7") ")"
 	" SELECT EXISTS (SELECT FROM ducto.spend_caps c LEFT JOIN due d ON d.model = c.model"
 	" WHERE c.account_id = $1 AND c.action = 'deny' AND (c.model = '' OR c.model = $4)"
-	" AND CASE WHEN c.period = " CURRENT_PERIOD("$2", "$3") " THEN c.spent ELSE 0.0000 END + c.held - coalesce(d.held, 0.0000)"
-	"  + $5 > c.cap_limit)",
-	.types = {UUIDOID, DATEOID, DATEOID, TEXTOID, NUMERICOID, TIMESTAMPTZOID, TIMESTAMPTZOID}
+	" AND " CAP_SPENT("c", "$2", "$3", "$8", "$9") " + c.held - coalesce(d.held, 0.0000) + $5 > c.cap_limit)",
+	.types = {UUIDOID, DATEOID, DATEOID, TEXTOID, NUMERICOID, TIMESTAMPTZOID, TIMESTAMPTZOID, BOOLOID, INT8OID}
 };
 
 static KeptQuery caps_refund_query = {
 	.sql = "UPDATE ducto.spend_caps SET spent = spent - $5"
 	" WHERE account_id = $1 AND " COUNTS("$4") " AND period = " CURRENT_PERIOD("$2", "$3"),
 	.types = {UUIDOID, DATEOID, DATEOID, TEXTOID, NUMERICOID}
+};
+
+/* The caller has the account's lock. */
+static KeptQuery caps_make_query = {
+	.sql = "UPDATE ducto.spend_caps c SET period = " CAP_WINDOW("c", "$2", "$3") ","
+	" spent = " CAP_SPENT("c", "$2", "$3", "true", "$4")
+	" WHERE c.account_id = $1 AND c.period <> " CAP_WINDOW("c", "$2", "$3"),
+	.types = {UUIDOID, DATEOID, DATEOID, INT8OID}
 };
 
 static KeptQuery caps_due_query = {
@@ -72,20 +80,18 @@ static KeptQuery cap_change_query = {
 };
 
 /*
- * Counts what the ledger says was spent since an entry, less what was refunded
- * of it, and what open reservations hold. The caller has the account's lock.
+ * Counts what the ledger says was spent from $9 until $10, by entries after $7,
+ * less what was refunded of it, and what open reservations hold. The caller has
+ * the account's lock.
  */
 static KeptQuery cap_insert_query = {
 	.sql = "INSERT INTO ducto.spend_caps (account_id, cap_type, model, cap_limit, action, period, spent, held)"
 	" SELECT $1, $2, $3, $4, $5, $6,"
-	" (SELECT coalesce(sum(-l.amount), 0) FROM ducto.ledger l WHERE l.account_id = $1 AND l.seq > $7"
-	"   AND l.type = 'usage' AND ($3 = '' OR l.model = $3))"
-	" - (SELECT coalesce(sum(f.amount), 0.0000) FROM ducto.ledger f WHERE f.account_id = $1 AND f.seq > $7"
-	"   AND f.type = 'refund' AND EXISTS (SELECT FROM ducto.ledger d WHERE d.id = f.reference"
-	"    AND d.account_id = $1 AND d.seq > $7 AND ($3 = '' OR d.model = $3))),"
+	" " SAID_SPENT("$1", "$3", "$9", "$10", "$7") ","
 	" (SELECT coalesce(sum(r.cap_held), 0.0000) FROM ducto.reservations r WHERE r.account_id = $1"
 	"   AND r.state = 'open' AND r.expires_at > $8 AND ($3 = '' OR r.model = $3))",
-	.types = {UUIDOID, TEXTOID, TEXTOID, NUMERICOID, TEXTOID, DATEOID, INT8OID, TIMESTAMPTZOID}
+	.types = {UUIDOID, TEXTOID, TEXTOID, NUMERICOID, TEXTOID, DATEOID, INT8OID, TIMESTAMPTZOID, TIMESTAMPTZOID,
+	TIMESTAMPTZOID}
 };
 
 static KeptQuery cap_delete_query = {
@@ -131,7 +137,8 @@ static void
 cap_insert(Account *acc, const Cap *cap)
 {
 	QueryArgs	args = {0};
-	DateADT		period = strcmp(cap->cap_type, "daily") == 0 ? period_day(acc->now) : period_month(acc->now);
+	bool		daily = strcmp(cap->cap_type, "daily") == 0;
+	DateADT		period = daily ? period_day(acc->now) : period_month(acc->now);
 	int64		before = ledger_seq_before(&acc->id, acc->last_seq, period_start(period), false, false, false);
 
 	args_cap(&args, &acc->id, cap);
@@ -140,6 +147,8 @@ cap_insert(Account *acc, const Cap *cap)
 	args_datum(&args, DateADTGetDatum(period));
 	args_int8(&args, before);
 	args_time(&args, acc->ended_until);
+	args_time(&args, period_start(period));
+	args_time(&args, period_start(daily ? period + 1 : period_next_month(period)));
 	if (query_run(&cap_insert_query, &args, SPI_OK_INSERT) != 1)
 		row_missing("spend_caps");
 	acc->caps++;
@@ -274,6 +283,7 @@ caps_would_deny(const Account *acc, const CapChange *change, bool read_only)
 	args_money(&args, amount);
 	args_time(&args, acc->ended_until);
 	args_time(&args, acc->now);
+	args_moved(&args, acc, read_only);
 	if (read_only)
 		query_read(&caps_deny_query, &args);
 	else
@@ -337,4 +347,18 @@ caps_end_holds(Account *acc, TimestampTz until)
 	args_time(&args, acc->ended_until);
 	args_time(&args, until);
 	query_each(&caps_due_query, &args, false, caps_free, acc);
+}
+
+/*
+ * caps_make makes the counters of a locked account's caps anew whose window is
+ * not that of the clock.
+ */
+void
+caps_make(const Account *acc)
+{
+	QueryArgs	args = {0};
+
+	args_period(&args, &acc->id, acc->now);
+	args_int8(&args, windows_before(acc, false));
+	query_run(&caps_make_query, &args, SPI_OK_UPDATE);
 }

@@ -38,6 +38,30 @@ typedef struct CapVerdict
 	" WHERE account_id = " account " AND state = 'open' AND expires_at > " after " AND expires_at <= " until \
 	" GROUP BY GROUPING SETS ((model), ()) HAVING sum(cap_held) > 0 AND (grouping(model) = 1 OR model IS NOT NULL)"
 
+/* The window that a cap c counts in, a day or a month, from parameters; and from and until when it lasts. */
+#define CAP_WINDOW(c, day, month)	"CASE " c ".cap_type WHEN 'daily' THEN " day " ELSE " month " END"
+#define CAP_FROM(c, day, month)		"(" CAP_WINDOW(c, day, month) ")::timestamp AT TIME ZONE 'UTC'"
+#define CAP_UNTIL(c, day, month) \
+	"(CASE " c ".cap_type WHEN 'daily' THEN " day " + interval '1 day' ELSE " month " + interval '1 month' END) AT TIME ZONE 'UTC'"
+
+/*
+ * What the ledger says counts in a window for a model, or for all when that is
+ * empty: what was spent in it, less what was refunded of that. No entry up to
+ * the seq after counts.
+ */
+#define SAID_SPENT(account, model, from, until, after) \
+	"((SELECT coalesce(sum(-l.amount), 0.0000) FROM ducto.ledger l WHERE l.account_id = " account " AND l.seq > " after \
+	"  AND l.type = 'usage' AND l.effective_at >= " from " AND l.effective_at < " until \
+	"  AND (" model " = '' OR l.model = " model "))" \
+	" - (SELECT coalesce(sum(f.amount), 0.0000) FROM ducto.ledger f WHERE f.account_id = " account " AND f.seq > " after \
+	"  AND f.type = 'refund' AND EXISTS (SELECT FROM ducto.ledger d WHERE d.id = f.reference AND d.account_id = " account \
+	"   AND d.effective_at >= " from " AND d.effective_at < " until " AND (" model " = '' OR d.model = " model "))))"
+
+/* What of a cap c counts as spent in its window, which may have to be made anew; no entry up to the seq after counts. */
+#define CAP_SPENT(c, day, month, moved, after) \
+	"CASE WHEN " c ".period = " CAP_WINDOW(c, day, month) " THEN " c ".spent WHEN " moved " THEN " \
+	SAID_SPENT(c ".account_id", c ".model", CAP_FROM(c, day, month), CAP_UNTIL(c, day, month), after) " ELSE 0.0000 END"
+
 extern void cap_set(Account *acc, const Cap *cap);
 extern bool cap_remove(Account *acc, const Cap *cap);
 extern void caps_apply(const Account *acc, const CapChange *change, CapVerdict *verdict);
@@ -45,5 +69,6 @@ extern bool caps_admit(const Account *acc, const CapChange *change, CapVerdict *
 extern bool caps_would_deny(const Account *acc, const CapChange *change, bool read_only);
 extern void caps_refund(const Account *acc, const CapChange *refunded, TimestampTz debited_at);
 extern void caps_end_holds(Account *acc, TimestampTz until);
+extern void caps_make(const Account *acc);
 
 #endif

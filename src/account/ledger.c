@@ -20,11 +20,11 @@
 	"INSERT INTO ducto.ledger (account_id, amount, type, operation_type, model, idempotency_key, reference, shortfall," \
 	" burned_grants, burned_amounts, lifetime_purchased, expires_at, priority, metadata, allowance_consumed, cap_warning," \
 	" pricing, actor, id, seq, balance_after, created_at, effective_at, xact, digest)" \
-	" VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22, $22, $23, $24)"
+	" VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22, $23, $24, $25)"
 #define LEDGER_INSERT_TYPES \
 	{UUIDOID, NUMERICOID, TEXTOID, TEXTOID, TEXTOID, TEXTOID, UUIDOID, NUMERICOID, UUIDARRAYOID, NUMERICARRAYOID, \
 		NUMERICOID, TIMESTAMPTZOID, INT4OID, JSONBOID, NUMERICOID, TEXTOID, JSONBOID, UUIDOID, UUIDOID, INT8OID, \
-		NUMERICOID, TIMESTAMPTZOID, INT8OID, BYTEAOID}
+		NUMERICOID, TIMESTAMPTZOID, TIMESTAMPTZOID, INT8OID, BYTEAOID}
 
 /* The account's lock orders the entries; seq comes from its row. */
 static KeptQuery ledger_insert_query = {.sql = LEDGER_INSERT_SQL, .types = LEDGER_INSERT_TYPES};
@@ -45,7 +45,7 @@ static KeptQuery ledger_expiries_query = {
 
 #define RECORD_COLUMNS \
 	"account_id, id, type, amount, balance_after, reference, shortfall, lifetime_purchased," \
-	" coalesce(expires_at, 'infinity'), burned_grants, burned_amounts, model, allowance_consumed, cap_warning, created_at, actor"
+	" coalesce(expires_at, 'infinity'), burned_grants, burned_amounts, model, allowance_consumed, cap_warning, effective_at, actor"
 
 /* Exact under the account's lock: a key is only ever added under it. */
 static KeptQuery ledger_key_query = {
@@ -176,6 +176,16 @@ ledger_chain(Account *acc, const LedgerEntry *entry, TimestampTz effective_at, c
 }
 
 /*
+ * Return the created_at of a locked account's next entry: the clock, but never
+ * before the last one's.
+ */
+static TimestampTz
+ledger_time(const Account *acc)
+{
+	return Max(acc->now, acc->ahead_until);
+}
+
+/*
  * ledger_insert writes an entry whose place the account's row has reserved
  * already: last_seq and balance are those with the entry, and so is the head of
  * the chain where the update moved it. False: its key is known, and it did
@@ -186,22 +196,23 @@ ledger_insert(Account *acc, LedgerEntry *entry)
 {
 	QueryArgs	args = {0};
 
-	entry->created_at = acc->now;
+	entry->created_at = ledger_time(acc);
 	entry->seq = acc->last_seq;
 	entry->balance_after = acc->balance;
 	if (entry->link == NULL)
-		uuidv7_make(&entry->id, entry->created_at);
+		uuidv7_make(&entry->id, acc->now);
 
 	if (acc->linked)
 		args = *entry->own;
 	else
 		args_own(&args, &acc->id, entry);
 	if (setting_chain() && !acc->linked)
-		ledger_chain(acc, entry, entry->created_at, &args);
+		ledger_chain(acc, entry, acc->now, &args);
 	args_uuid(&args, &entry->id);
 	args_int8(&args, entry->seq);
 	args_money(&args, entry->balance_after);
 	args_time(&args, entry->created_at);
+	args_time(&args, acc->now);
 	args_int8(&args, xact_current());
 	if (setting_chain())
 		args_datum(&args, digest_to_datum(acc->chain_head));
@@ -263,6 +274,7 @@ ledger_append_expiries(Account *acc, const Expiry *expiries, int n)
 	Money	   *balances = palloc(sizeof(Money) * n);
 	pg_uuid_t  *grants = palloc(sizeof(pg_uuid_t) * n);
 	TimestampTz *times = palloc(sizeof(TimestampTz) * n);
+	TimestampTz created_at = ledger_time(acc);
 
 	for (int i = 0; i < n; i++)
 	{
@@ -271,7 +283,7 @@ ledger_append_expiries(Account *acc, const Expiry *expiries, int n)
 		acc->balance -= expiries[i].amount;
 		acc->expiring -= expiries[i].amount;
 		entry->type = TYPE_EXPIRY;
-		entry->created_at = acc->now;
+		entry->created_at = created_at;
 		entry->reference = &expiries[i].grant;
 		entry->seq = seqs[i] = ++acc->last_seq;
 		uuidv7_make(&entry->id, acc->now);
@@ -283,7 +295,7 @@ ledger_append_expiries(Account *acc, const Expiry *expiries, int n)
 	}
 
 	args_uuid(&args, &acc->id);
-	args_time(&args, acc->now);
+	args_time(&args, created_at);
 	args_int8_array(&args, seqs, n);
 	args_uuid_array(&args, ids, n);
 	args_money_array(&args, amounts, n);
@@ -345,7 +357,7 @@ record_from_row(LedgerRecord *record, uint64 found)
 	record->model = row_text(0, 12);
 	record->allowance_consumed = row_money(0, 13);
 	record->cap_warning = row_text(0, 14);
-	record->created_at = row_time(0, 15);
+	record->effective_at = row_time(0, 15);
 	record->has_actor = !row_is_null(0, 16);
 	if (record->has_actor)
 		record->actor = row_uuid(0, 16);
@@ -410,8 +422,9 @@ ledger_probe(const pg_uuid_t *account, int64 seq, bool read_only)
 
 /*
  * ledger_seq_before returns the last seq of an account that was created (or
- * took effect) before a time, or at it when inclusive; 0 for none. Times never
- * decrease in seq, so it halves the ledger until it is found.
+ * took effect) before a time, or at it when inclusive; 0 for none. Times of
+ * creation never decrease in seq (for the others see ledger_seq_at), so it
+ * halves the ledger until it is found.
  */
 int64
 ledger_seq_before(const pg_uuid_t *account, int64 last_seq, TimestampTz at,

@@ -64,7 +64,7 @@ typedef struct LedgerRecord
 	Spend		lifetime_purchased;
 	TimestampTz expires_at;		/* infinity for none */
 	BurnList	burned;
-	TimestampTz created_at;
+	TimestampTz effective_at;
 } LedgerRecord;
 
 /* Credit that expired: which grant, how much, from when on. */

@@ -5,6 +5,7 @@
  */
 #include "postgres.h"
 
+#include "account/ahead.h"
 #include "account/claim.h"
 #include "account/member.h"
 #include "base/period.h"
@@ -49,6 +50,14 @@ static KeptQuery members_due_query = {
 static KeptQuery member_free_query = {
 	.sql = "UPDATE ducto.team_members SET held = held - $3 WHERE team_id = $1 AND user_id = $2",
 	.types = {UUIDOID, UUIDOID, NUMERICOID}
+};
+
+/* The caller has the pool's lock. */
+static KeptQuery members_make_query = {
+	.sql = "WITH said AS MATERIALIZED (" MEMBERS_SAID("true", "$1", "$3", "$4", "$5") ")"
+	" UPDATE ducto.team_members m SET month = $2, spent = coalesce((SELECT s.spent FROM said s WHERE s.actor = m.user_id), 0.0000)"
+	" WHERE m.team_id = $1 AND m.month <> $2",
+	.types = {UUIDOID, DATEOID, TIMESTAMPTZOID, TIMESTAMPTZOID, INT8OID}
 };
 
 static KeptQuery members_count_query = {
@@ -193,6 +202,24 @@ members_end_holds(Account *pool, TimestampTz until)
 	args_time(&args, pool->ended_until);
 	args_time(&args, until);
 	query_each(&members_due_query, &args, false, member_free, pool);
+}
+
+/*
+ * members_make makes what members of a locked pool have spent anew, where that
+ * is of another month than the clock's.
+ */
+void
+members_make(const Account *pool)
+{
+	DateADT		month = period_month(pool->now);
+	QueryArgs	args = {0};
+
+	args_uuid(&args, &pool->id);
+	args_datum(&args, DateADTGetDatum(month));
+	args_time(&args, period_start(month));
+	args_time(&args, period_start(period_next_month(month)));
+	args_int8(&args, windows_before(pool, false));
+	query_run(&members_make_query, &args, SPI_OK_UPDATE);
 }
 
 /*

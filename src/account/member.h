@@ -21,11 +21,25 @@ typedef struct MemberTerms
 	Money		cap;
 } MemberTerms;
 
+/*
+ * What the ledger says members of a team spent from one time until another, less
+ * what was refunded of it, where a condition holds; no entry up to the seq after
+ * counts.
+ */
+#define MEMBERS_SAID(condition, team, from, until, after) \
+	"SELECT s.actor, sum(s.spent) AS spent FROM (" \
+	" SELECT l.actor, -l.amount AS spent FROM ducto.ledger l WHERE " condition " AND l.account_id = " team " AND l.seq > " after \
+	"  AND l.type = 'usage' AND l.actor IS NOT NULL AND l.effective_at >= " from " AND l.effective_at < " until \
+	" UNION ALL SELECT d.actor, -f.amount FROM ducto.ledger f JOIN ducto.ledger d ON d.id = f.reference AND d.account_id = " team \
+	"  WHERE " condition " AND f.account_id = " team " AND f.seq > " after " AND f.type = 'refund'" \
+	"  AND d.actor IS NOT NULL AND d.effective_at >= " from " AND d.effective_at < " until ") s GROUP BY s.actor"
+
 extern Rejection member_missing(const pg_uuid_t *team, const pg_uuid_t *user);
 extern MemberState member_state(const Account *pool, const pg_uuid_t *user, Money amount, bool read_only);
 extern bool member_try_apply(const Account *pool, const pg_uuid_t *user, Money spent, Money held);
 extern bool member_apply(const Account *pool, const pg_uuid_t *user, Money spent, Money held);
 extern void member_refund(const Account *pool, const pg_uuid_t *user, Money amount, TimestampTz debited_at);
+extern void members_make(const Account *pool);
 extern void members_end_holds(Account *pool, TimestampTz until);
 extern int32 members_count(const pg_uuid_t *team);
 extern void member_join(const Account *pool, const pg_uuid_t *user, MemberTerms *terms);

@@ -40,17 +40,22 @@ static KeptQuery retire_plans_query = {
 	.whole = true
 };
 
-/* A number lower than all others of the plan stands for the time before them. */
+/*
+ * A number lower than all others of the plan stands for the time before them.
+ * One whose time is after that of a later number was published under a clock
+ * that was set back since.
+ */
 static KeptQuery allowances_query = {
-	.sql = "SELECT since, free_allowance FROM ducto.plan_allowances WHERE plan_id = $1 AND number >= coalesce("
-	"(SELECT max(number) FROM ducto.plan_allowances WHERE plan_id = $1 AND since <= $2), 0) ORDER BY number",
+	.sql = "SELECT min(since) OVER (ORDER BY number DESC), free_allowance FROM ducto.plan_allowances WHERE plan_id = $1"
+	" AND number >= coalesce((SELECT max(number) FROM ducto.plan_allowances WHERE plan_id = $1 AND since <= $2), 0)"
+	" ORDER BY number",
 	.types = {TEXTOID, TIMESTAMPTZOID}
 };
 
-/* Plans whose allowance is another than their history says; times never decrease in number. */
+/* Plans whose allowance is another than their history says. */
 static KeptQuery record_allowances_query = {
 	.sql = "INSERT INTO ducto.plan_allowances (plan_id, number, since, free_allowance)"
-	" SELECT p.id, coalesce(l.number, 0) + 1, greatest($1, l.since), p.free_allowance FROM ducto.plans p"
+	" SELECT p.id, coalesce(l.number, 0) + 1, $1, p.free_allowance FROM ducto.plans p"
 	" LEFT JOIN (SELECT DISTINCT ON (plan_id) * FROM ducto.plan_allowances ORDER BY plan_id, number DESC) l ON l.plan_id = p.id"
 	" WHERE l.free_allowance IS DISTINCT FROM p.free_allowance",
 	.types = {TIMESTAMPTZOID},

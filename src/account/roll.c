@@ -10,6 +10,7 @@
  */
 #include "postgres.h"
 
+#include "account/ahead.h"
 #include "account/cap.h"
 #include "account/claim.h"
 #include "account/funds.h"
@@ -360,8 +361,12 @@ static void
 roll_forward(Account *acc, const RollLimits *limits, RollTotals *totals)
 {
 	bool		had_ended = roll_has_ended(acc);
-	bool		changed = acc->next_boundary <= acc->now && roll_book_due(acc, limits->expiries, totals);
+	bool		changed = acc->windows_moved;
 
+	if (acc->windows_moved)
+		windows_make(acc);
+	if (acc->next_boundary <= acc->now)
+		changed |= roll_book_due(acc, limits->expiries, totals);
 	if (roll_has_ended(acc))
 	{
 		bool		all = !had_ended && totals->ended <= limits->closed;
@@ -386,7 +391,7 @@ static void
 roll_locked(Account *acc, const RollLimits *limits, RollTotals *totals)
 {
 	memset(totals, 0, sizeof(RollTotals));
-	if (acc->next_boundary <= acc->now || roll_has_ended(acc))
+	if (acc->next_boundary <= acc->now || roll_has_ended(acc) || acc->windows_moved)
 		roll_forward(acc, limits, totals);
 }
 

@@ -110,7 +110,7 @@ credit_book(Account *acc, const CreditRequest *request, LedgerEntry *entry)
 	if (expires)
 	{
 		lot_insert(&acc->id, &entry->id, entry->seq, request->type, request->amount, remaining,
-				   request->priority, request->expires_at, acc->now);
+				   request->priority, request->expires_at, entry->created_at);
 		if (remaining > 0)
 			acc->next_boundary = Min(acc->next_boundary, request->expires_at);
 	}

@@ -4,6 +4,7 @@
  */
 #include "postgres.h"
 
+#include "account/ahead.h"
 #include "account/cap.h"
 #include "account/roll.h"
 #include "base/args.h"
@@ -22,40 +23,43 @@ static const char *const cap_actions[] = {"deny", "warn", "notify", NULL};
 /*
  * The caps of an account with what counts against them now, expired holds not
  * included, swept or not: $2 is the day, $3 the month, $4 and $5 from and until
- * when holds are due.
+ * when holds are due, $6 whether windows may have to be made anew, from the
+ * entries after $7.
  */
 #define CAPS_NOW \
 	"WITH due AS MATERIALIZED (" CAPS_DUE("$1", "$4", "$5") "), caps AS (" \
-	" SELECT c.*, CASE WHEN c.period = CASE c.cap_type WHEN 'daily' THEN $2 ELSE $3 END THEN c.spent ELSE 0.0000 END" \
+	" SELECT c.*, " CAP_SPENT("c", "$2", "$3", "$6", "$7") \
 	"  + c.held - coalesce(d.held, 0.0000) AS current_spend" \
 	" FROM ducto.spend_caps c LEFT JOIN due d ON d.model = c.model WHERE c.account_id = $1)"
 
 static KeptQuery caps_list_query = {
 	.sql = CAPS_NOW " SELECT account_id, cap_type, nullif(model, ''), cap_limit, action, current_spend"
 	" FROM caps ORDER BY cap_type, model",
-	.types = {UUIDOID, DATEOID, DATEOID, TIMESTAMPTZOID, TIMESTAMPTZOID}
+	.types = {UUIDOID, DATEOID, DATEOID, TIMESTAMPTZOID, TIMESTAMPTZOID, BOOLOID, INT8OID}
 };
 
 /* The cap that matters comes first. */
 static KeptQuery caps_check_query = {
 	.sql = CAPS_NOW " SELECT model, cap_limit, action, current_spend, exceeded AND action = 'deny' FROM"
-	" (SELECT *, current_spend + $7 > cap_limit AS exceeded FROM caps WHERE model = '' OR model = $6) c"
+	" (SELECT *, current_spend + $9 > cap_limit AS exceeded FROM caps WHERE model = '' OR model = $8) c"
 	" ORDER BY exceeded AND action = 'deny' DESC, exceeded DESC,"
 	"  CASE WHEN NOT exceeded THEN cap_limit - current_spend END, cap_type, model LIMIT 1",
-	.types = {UUIDOID, DATEOID, DATEOID, TIMESTAMPTZOID, TIMESTAMPTZOID, TEXTOID, NUMERICOID}
+	.types = {UUIDOID, DATEOID, DATEOID, TIMESTAMPTZOID, TIMESTAMPTZOID, BOOLOID, INT8OID, TEXTOID, NUMERICOID}
 };
 
 /*
- * Append an account, its day and month, and from and until when holds are due.
+ * Append an account, its day and month, from and until when holds are due, and
+ * whether windows may have to be made anew.
  */
 static void
-args_now(QueryArgs *args, const Account *acc)
+args_now(QueryArgs *args, const Account *acc, bool read_only)
 {
 	args_uuid(args, &acc->id);
 	args_datum(args, DateADTGetDatum(period_day(acc->now)));
 	args_datum(args, DateADTGetDatum(period_month(acc->now)));
 	args_time(args, acc->ended_until);
 	args_time(args, acc->now);
+	args_moved(args, acc, read_only);
 }
 
 /*
@@ -86,7 +90,7 @@ cap_current_spend(const Account *acc, const Cap *cap)
 	QueryArgs	args = {0};
 	uint64		n;
 
-	args_now(&args, acc);
+	args_now(&args, acc, false);
 	n = query_run(&caps_list_query, &args, SPI_OK_SELECT);
 	for (uint64 i = 0; i < n; i++)
 	{
@@ -167,7 +171,7 @@ ducto_list_spend_caps(PG_FUNCTION_ARGS)
 
 	query_begin();
 	account_load(user, &acc, ACCOUNT_READ);
-	args_now(&args, &acc);
+	args_now(&args, &acc, true);
 	query_read_into(fcinfo, &caps_list_query, &args);
 	query_end();
 	return (Datum) 0;
@@ -190,7 +194,7 @@ ducto_check_spend_cap(PG_FUNCTION_ARGS)
 
 	query_begin();
 	account_load(user, &acc, ACCOUNT_READ);
-	args_now(&args, &acc);
+	args_now(&args, &acc, true);
 	args_text(&args, model);
 	args_money(&args, amount);
 	result_begin(&row, fcinfo);

@@ -13,8 +13,7 @@ PG_FUNCTION_INFO_V1(ducto_list_grants);
 
 static KeptQuery list_grants_query = {
 	.sql = "SELECT id, type, amount::numeric, remaining::numeric, priority, expires_at, created_at FROM ducto.grants"
-	" WHERE account_id = $1 AND live AND expires_at > greatest($2,"
-	"  (SELECT updated_at FROM ducto.accounts WHERE id = $1))"
+	" WHERE account_id = $1 AND live AND expires_at > $2"
 	" ORDER BY priority, expires_at, seq LIMIT $3",
 	.types = {UUIDOID, TIMESTAMPTZOID, INT8OID}
 };

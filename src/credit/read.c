@@ -6,6 +6,7 @@
 
 #include "utils/array.h"
 
+#include "account/ahead.h"
 #include "account/ledger.h"
 #include "account/roll.h"
 #include "base/args.h"
@@ -314,19 +315,25 @@ ducto_balance_at(PG_FUNCTION_ARGS)
 {
 	pg_uuid_t  *user = arg_uuid(fcinfo, 0, "user_id");
 	TimestampTz at = arg_time(fcinfo, 1, "at");
+	TimestampTz now = clock_now();
 	MemoryContext caller = CurrentMemoryContext;
 	Account		acc;
 	RollTotals	totals;
 	Money		balance;
 	Datum		result;
 
-	if (at > clock_now())
+	if (at > now)
 		arg_reject("at", timestamptz_to_str(at), "\"at\" must not lie in the future.");
 	query_begin();
 	account_project(user, &acc, at, &totals);
 	balance = acc.balance;
 	if (acc.exists && at < acc.updated_at)
-		balance = ledger_balance_at_seq(user, ledger_seq_before(user, acc.last_seq, at, true, true, true));
+	{
+		int64		seq = ledger_seq_at(&acc, at);
+
+		if (!ledger_ends_ahead(&acc, seq, now))
+			balance = ledger_balance_at_seq(user, seq);
+	}
 	MemoryContextSwitchTo(caller);
 	result = money_to_datum(balance);
 	query_end();

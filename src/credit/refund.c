@@ -221,11 +221,11 @@ refund_book(Account *acc, const RefundRequest *request, const LedgerRecord *debi
 	times = refund_restorable(acc, back->credits, &entry->burned);
 	ledger_append(acc, entry);
 	refund_restore(acc, &entry->burned, times);
-	allowance_restore(acc, back->allowance, debit->created_at);
+	allowance_restore(acc, back->allowance, debit->effective_at);
 	change.model = debit->model;
 	change.spent = back->credits;
 	change.actor = &debit->actor;
-	caps_refund(acc, &change, debit->created_at);
+	caps_refund(acc, &change, debit->effective_at);
 	account_store(acc);
 }
 

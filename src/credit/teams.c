@@ -8,6 +8,7 @@
 #include "utils/numeric.h"
 #include "utils/tuplestore.h"
 
+#include "account/ahead.h"
 #include "account/claim.h"
 #include "account/key.h"
 #include "account/member.h"
@@ -67,9 +68,11 @@ static KeptQuery team_name_query = {
 };
 
 static KeptQuery members_query = {
-	.sql = "SELECT user_id, role, spend_cap, CASE WHEN month = $2 THEN spent ELSE 0.0000 END, joined_at"
-	" FROM ducto.team_members WHERE team_id = $1 AND left_at IS NULL ORDER BY joined_at, user_id",
-	.types = {UUIDOID, DATEOID}
+	.sql = "SELECT m.user_id, m.role, m.spend_cap,"
+	" CASE WHEN m.month = $2 THEN m.spent ELSE coalesce(s.spent, 0.0000) END, m.joined_at FROM ducto.team_members m"
+	" LEFT JOIN (" MEMBERS_SAID("$5", "$1", "$3", "$4", "$6") ") s ON s.actor = m.user_id"
+	" WHERE m.team_id = $1 AND m.left_at IS NULL ORDER BY m.joined_at, m.user_id",
+	.types = {UUIDOID, DATEOID, TIMESTAMPTZOID, TIMESTAMPTZOID, BOOLOID, INT8OID}
 };
 
 /* What ducto_deduct_team is asked for. */
@@ -363,12 +366,17 @@ ducto_get_team_members(PG_FUNCTION_ARGS)
 {
 	pg_uuid_t  *team = arg_uuid(fcinfo, 0, "team_id");
 	Account		pool;
+	DateADT		month;
 	QueryArgs	args = {0};
 
 	query_begin();
 	account_load(team, &pool, ACCOUNT_READ);
+	month = period_month(pool.now);
 	args_uuid(&args, team);
-	args_datum(&args, DateADTGetDatum(period_month(pool.now)));
+	args_datum(&args, DateADTGetDatum(month));
+	args_time(&args, period_start(month));
+	args_time(&args, period_start(period_next_month(month)));
+	args_moved(&args, &pool, true);
 	query_read_into(fcinfo, &members_query, &args);
 	query_end();
 	return (Datum) 0;
