@@ -148,7 +148,8 @@ BEGIN
 	SELECT account_id, 'grant ' || id, '0 to ' || amount, remaining::text FROM ducto.grants
 	WHERE account_id BETWEEN lowest AND highest AND (remaining < 0 OR remaining > amount OR live <> (remaining > 0));
 
-	-- What remains of a grant is what the ledger says: added, burned, given back, expired.
+	-- What remains of a grant is what the ledger says: added, less what a debt took of it, burned, given back, expired.
+	-- Credit that came past its time and expired with the next entry paid no debt.
 	RETURN QUERY
 	SELECT account_id, 'grant history ' || id, said::text, remaining::text
 	FROM (SELECT account_id, id, sum(amount) AS said, sum(h.remaining) AS remaining
@@ -156,8 +157,10 @@ BEGIN
 			SELECT account_id, id, NULL::numeric AS amount, g.remaining
 			FROM ducto.grants g WHERE account_id BETWEEN lowest AND highest
 			UNION ALL
-			SELECT account_id, id, greatest(0, least(amount, balance_after)), NULL
-			FROM ducto.ledger WHERE expires_at IS NOT NULL AND account_id BETWEEN lowest AND highest
+			SELECT account_id, id, CASE WHEN expires_at <= created_at AND EXISTS (SELECT FROM ducto.ledger e
+					WHERE e.account_id = l.account_id AND e.seq = l.seq + 1 AND e.reference = l.id AND e.amount = -l.amount)
+				THEN amount ELSE greatest(0, least(amount, balance_after)) END, NULL
+			FROM ducto.ledger l WHERE expires_at IS NOT NULL AND account_id BETWEEN lowest AND highest
 			UNION ALL
 			SELECT account_id, unnest(burned_grants), unnest(burned_amounts) * CASE type WHEN 'refund' THEN 1 ELSE -1 END, NULL
 			FROM ducto.ledger WHERE burned_grants IS NOT NULL AND account_id BETWEEN lowest AND highest

@@ -1,11 +1,27 @@
--- analytics: what was used. Windows include both ends.
+-- analytics: what was used. Windows include both ends; without an end that is finite they are all time.
+
+CREATE FUNCTION ducto.sdk_start(value timestamptz) RETURNS timestamptz
+LANGUAGE sql IMMUTABLE
+BEGIN ATOMIC
+	SELECT CASE WHEN value = '-infinity' THEN '4713-01-01 00:00:00+00 BC' ELSE value END;
+END;
+REVOKE ALL ON FUNCTION ducto.sdk_start(timestamptz) FROM PUBLIC;
+COMMENT ON FUNCTION ducto.sdk_start(timestamptz) IS 'For the analytics of the SDKs: the start of a window, finite where it is -infinity.';
+
+CREATE FUNCTION ducto.sdk_end(value timestamptz) RETURNS timestamptz
+LANGUAGE sql IMMUTABLE
+BEGIN ATOMIC
+	SELECT CASE WHEN value = 'infinity' THEN '287000-01-01 00:00:00+00' ELSE value END;
+END;
+REVOKE ALL ON FUNCTION ducto.sdk_end(timestamptz) FROM PUBLIC;
+COMMENT ON FUNCTION ducto.sdk_end(timestamptz) IS 'For the analytics of the SDKs: the end of a window, finite where it is infinity.';
 
 CREATE FUNCTION @extschema@.spend_by_user(p_start timestamptz, p_end timestamptz)
 RETURNS TABLE (user_id text, total_spend numeric, transaction_count bigint)
 LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 BEGIN ATOMIC
 	SELECT s.user_id::text, s.total_spend, s.transaction_count
-	FROM ducto_spend_by_user(from_time => p_start, to_time => p_end) s;
+	FROM ducto_spend_by_user(from_time => ducto.sdk_start(p_start), to_time => ducto.sdk_end(p_end)) s;
 END;
 REVOKE ALL ON FUNCTION @extschema@.spend_by_user(timestamptz, timestamptz) FROM PUBLIC;
 COMMENT ON FUNCTION @extschema@.spend_by_user(timestamptz, timestamptz) IS
@@ -16,7 +32,7 @@ RETURNS TABLE (model text, total_spend numeric, transaction_count bigint)
 LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 BEGIN ATOMIC
 	SELECT s.model, s.total_spend, s.transaction_count
-	FROM ducto_spend_by_model(from_time => p_start, to_time => p_end) s;
+	FROM ducto_spend_by_model(from_time => ducto.sdk_start(p_start), to_time => ducto.sdk_end(p_end)) s;
 END;
 REVOKE ALL ON FUNCTION @extschema@.spend_by_model(timestamptz, timestamptz) FROM PUBLIC;
 COMMENT ON FUNCTION @extschema@.spend_by_model(timestamptz, timestamptz) IS
@@ -26,7 +42,8 @@ CREATE FUNCTION @extschema@.top_users(p_limit integer, p_start timestamptz, p_en
 RETURNS TABLE (user_id text, total_spend numeric)
 LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 BEGIN ATOMIC
-	SELECT s.user_id::text, s.total_spend FROM ducto_top_users(max_rows => p_limit, from_time => p_start, to_time => p_end) s;
+	SELECT s.user_id::text, s.total_spend
+	FROM ducto_top_users(max_rows => p_limit, from_time => ducto.sdk_start(p_start), to_time => ducto.sdk_end(p_end)) s;
 END;
 REVOKE ALL ON FUNCTION @extschema@.top_users(integer, timestamptz, timestamptz) FROM PUBLIC;
 COMMENT ON FUNCTION @extschema@.top_users(integer, timestamptz, timestamptz) IS
@@ -37,7 +54,7 @@ RETURNS TABLE (date text, total_spend numeric, transaction_count bigint)
 LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 BEGIN ATOMIC
 	SELECT to_char(s.date, 'YYYY-MM-DD'), s.total_spend, s.transaction_count
-	FROM ducto_daily_spend(from_time => p_start, to_time => p_end) s;
+	FROM ducto_daily_spend(from_time => ducto.sdk_start(p_start), to_time => ducto.sdk_end(p_end)) s;
 END;
 REVOKE ALL ON FUNCTION @extschema@.daily_spend(timestamptz, timestamptz) FROM PUBLIC;
 COMMENT ON FUNCTION @extschema@.daily_spend(timestamptz, timestamptz) IS
@@ -49,7 +66,7 @@ BEGIN ATOMIC
 	SELECT jsonb_build_object('total_credits_consumed', s.total_credits_consumed::text, 'active_users', s.active_users,
 		'avg_daily_spend', s.avg_daily_spend::text, 'top_model', coalesce(s.top_model, ''),
 		'top_user', coalesce(s.top_user::text, ''))
-	FROM ducto_aggregate_stats(from_time => p_start, to_time => p_end) s;
+	FROM ducto_aggregate_stats(from_time => ducto.sdk_start(p_start), to_time => ducto.sdk_end(p_end)) s;
 END;
 REVOKE ALL ON FUNCTION @extschema@.aggregate_stats(timestamptz, timestamptz) FROM PUBLIC;
 COMMENT ON FUNCTION @extschema@.aggregate_stats(timestamptz, timestamptz) IS

@@ -21,21 +21,6 @@ REVOKE ALL ON FUNCTION @extschema@.get_available_credits(uuid) FROM PUBLIC;
 COMMENT ON FUNCTION @extschema@.get_available_credits(uuid) IS
 'ducto_get_balance for the SDKs: user_id, balance, reserved, available (credits only). Takes no lock. Errors: 22004.';
 
-CREATE FUNCTION ducto.sdk_credits_add(
-	p_user_id uuid,
-	p_amount numeric,
-	p_type text,
-	p_metadata jsonb,
-	p_idempotency_key text,
-	p_expires_at timestamptz
-)
-RETURNS jsonb
-LANGUAGE c VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
-AS 'MODULE_PATHNAME', 'ducto_sdk_credits_add';
-REVOKE ALL ON FUNCTION ducto.sdk_credits_add(uuid, numeric, text, jsonb, text, timestamptz) FROM PUBLIC;
-COMMENT ON FUNCTION ducto.sdk_credits_add(uuid, numeric, text, jsonb, text, timestamptz) IS
-'For credits_add: ducto_add_credits, for credit too that is past its time already. Locks the account.';
-
 CREATE FUNCTION @extschema@.credits_add(
 	p_user_id uuid,
 	p_amount numeric,
@@ -43,18 +28,12 @@ CREATE FUNCTION @extschema@.credits_add(
 	p_metadata jsonb DEFAULT NULL
 )
 RETURNS jsonb
-LANGUAGE sql VOLATILE SUPPORT ducto.call_once SECURITY DEFINER SET search_path = pg_catalog, pg_temp
-BEGIN ATOMIC
-	SELECT CASE WHEN p_metadata ->> 'expires_at' IS NOT NULL
-		AND nullif(ducto.sdk_time(p_metadata ->> 'expires_at'), '-infinity') IS NULL
-		THEN jsonb_build_object('error', 'invalid_expires_at', 'expires_at', p_metadata ->> 'expires_at')
-		ELSE ducto.sdk_credits_add(p_user_id, p_amount, p_type, p_metadata, p_metadata ->> 'idempotency_key',
-			ducto.sdk_time(p_metadata ->> 'expires_at')) END;
-END;
+LANGUAGE c VOLATILE SUPPORT ducto.call_once SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS 'MODULE_PATHNAME', 'ducto_sdk_credits_add';
 REVOKE ALL ON FUNCTION @extschema@.credits_add(uuid, numeric, text, jsonb) FROM PUBLIC;
 COMMENT ON FUNCTION @extschema@.credits_add(uuid, numeric, text, jsonb) IS
 'ducto_add_credits for the SDKs.
-p_amount: credits; negative only for an adjustment. p_type: purchase, subscription, signup_bonus, adjustment or promo. p_metadata: a JSON object; expires_at in it (ISO 8601, UTC without an offset) is when the credit expires, and credit that is past its time expires at once; idempotency_key in it makes a retry return the original result.
+p_amount: credits; 0 and less only for an adjustment. p_type: purchase, subscription, signup_bonus, adjustment or promo. p_metadata: a JSON object; expires_at in it (ISO 8601, UTC without an offset) is when the credit expires, and credit that is past its time is there for the sweep alone; idempotency_key in it makes a retry return the original result.
 Locks the account. Returns id, user_id, amount, new_balance, lifetime_purchased, idempotent. Errors in the answer: invalid_amount, invalid_expires_at, insufficient_credits, idempotency_conflict. SQL errors: 22004, 22003, 22023.';
 
 CREATE FUNCTION @extschema@.deduct_with_allowance(
@@ -72,19 +51,8 @@ AS 'MODULE_PATHNAME', 'ducto_sdk_deduct_with_allowance';
 REVOKE ALL ON FUNCTION @extschema@.deduct_with_allowance(uuid, numeric, text, numeric, text, jsonb, boolean) FROM PUBLIC;
 COMMENT ON FUNCTION @extschema@.deduct_with_allowance(uuid, numeric, text, numeric, text, jsonb, boolean) IS
 'ducto_charge for the SDKs: the allowance pays first, the rest comes from credits.
-p_amount: credits, positive. p_min_balance: what must stay of the balance; negative counts as 0.
+p_amount: credits, positive. p_min_balance: what must stay of the balance; negative: the debt that may be made.
 Locks the account. Returns transaction_id, user_id, amount (credits taken, positive), allowance_consumed, balance_after, idempotent, cap_warning. Errors in the answer, with balance_after: insufficient_credits, cap_reached, idempotency_conflict; invalid_amount. SQL errors: 22004, 22003, 22023.';
-
-CREATE FUNCTION ducto.sdk_refunded_at_once(p_transaction_id uuid) RETURNS boolean
-LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp SET row_security = off
-BEGIN ATOMIC
-	SELECT EXISTS (SELECT FROM ducto.ledger d JOIN ducto.ledger f
-		ON f.account_id = d.account_id AND f.reference = d.id AND f.type = 'refund' AND f.amount = -d.amount
-		WHERE d.id = p_transaction_id AND d.amount < 0);
-END;
-REVOKE ALL ON FUNCTION ducto.sdk_refunded_at_once(uuid) FROM PUBLIC;
-COMMENT ON FUNCTION ducto.sdk_refunded_at_once(uuid) IS
-'For refund_credits: whether one refund gave all of a debit back.';
 
 CREATE FUNCTION @extschema@.refund_credits(
 	p_transaction_id uuid,
@@ -93,34 +61,17 @@ CREATE FUNCTION @extschema@.refund_credits(
 	p_metadata jsonb DEFAULT '{}'
 )
 RETURNS jsonb
-LANGUAGE sql VOLATILE SUPPORT ducto.call_once SECURITY DEFINER SET search_path = pg_catalog, pg_temp
-SET ducto.rejections = 'return'
-BEGIN ATOMIC
-	SELECT coalesce(CASE WHEN p_amount IS NOT NULL THEN ducto.sdk_amount_problem(p_amount, false) END, (
-		SELECT CASE WHEN r.error IS NULL
-			THEN jsonb_build_object('refund_transaction_id', r.refund_transaction_id, 'user_id', r.user_id,
-				'amount', r.amount::text, 'new_balance', r.new_balance::text)
-			ELSE jsonb_build_object('error', CASE r.error WHEN 'transaction_not_found' THEN 'not_found'
-					WHEN 'not_refundable' THEN 'over_refund'
-					WHEN 'already_refunded' THEN CASE WHEN ducto.sdk_refunded_at_once(p_transaction_id)
-						THEN 'already_refunded' ELSE 'over_refund' END
-					ELSE r.error END,
-				'user_id', r.user_id, 'new_balance', r.new_balance::text) END
-		FROM ducto_refund(transaction_id => p_transaction_id, amount => p_amount, reason => p_reason,
-			metadata => p_metadata, restore_allowance => false) r));
-END;
+LANGUAGE c VOLATILE SUPPORT ducto.call_once SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS 'MODULE_PATHNAME', 'ducto_sdk_refund_credits';
 REVOKE ALL ON FUNCTION @extschema@.refund_credits(uuid, numeric, text, jsonb) FROM PUBLIC;
 COMMENT ON FUNCTION @extschema@.refund_credits(uuid, numeric, text, jsonb) IS
 'ducto_refund for the SDKs, of credits alone: the allowance does not come back.
-p_amount: credits, positive; NULL = all that is left. p_reason: kept in the metadata of the refund.
-Locks the account. Returns refund_transaction_id, user_id, amount, new_balance. Errors in the answer: not_found, already_refunded (by one refund of all), over_refund (more than is left, or no debit); invalid_amount. SQL errors: 22004, 22023.';
+p_amount: credits, positive; NULL = all that is left. p_reason: kept in the metadata of the refund. p_metadata: idempotency_key in it makes a retry return the original result.
+Locks the account. Returns refund_transaction_id, user_id, amount, new_balance, idempotent. Errors in the answer, with user_id and new_balance: not_found, already_refunded (by one refund of all), over_refund (more than is left, or no debit), idempotency_conflict; invalid_amount. SQL errors: 22004, 22023.';
 
 CREATE FUNCTION @extschema@.expire_credits(p_dry_run boolean DEFAULT false) RETURNS jsonb
-LANGUAGE sql VOLATILE SUPPORT ducto.call_once SECURITY DEFINER SET search_path = pg_catalog, pg_temp
-BEGIN ATOMIC
-	SELECT jsonb_build_object('expired_count', s.expired_count, 'expired_amount', s.expired_amount::text, 'dry_run', s.dry_run)
-	FROM ducto_sweep_expired(dry_run => p_dry_run) s;
-END;
+LANGUAGE c VOLATILE SUPPORT ducto.call_once SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS 'MODULE_PATHNAME', 'ducto_sdk_expire_credits';
 REVOKE ALL ON FUNCTION @extschema@.expire_credits(boolean) FROM PUBLIC;
 COMMENT ON FUNCTION @extschema@.expire_credits(boolean) IS
-'ducto_sweep_expired for the SDKs: expired_count (accounts), expired_amount, dry_run. Balances never depend on it. Locks the accounts one by one.';
+'ducto_sweep_expired for the SDKs: expired_count (accounts), expired_amount, dry_run. But for a dry run it also rolls up a part of the ledger, for the analytics. Balances never depend on it. Locks the accounts one by one.';

@@ -19,7 +19,7 @@ REVOKE ALL ON FUNCTION @extschema@.create_lease(uuid, numeric, text, text, numer
 	FROM PUBLIC;
 COMMENT ON FUNCTION @extschema@.create_lease(uuid, numeric, text, text, numeric, integer, integer, text, numeric, jsonb) IS
 'ducto_reserve for the SDKs.
-p_amount: credits, positive. p_billing_mode: strict, strict_prepaid (the same) or overdraft. p_floor: what must stay of the balance when strict; negative counts as 0. p_overdraft_floor: the floor when overdraft, 0 or less; NULL = p_floor, or 0 when that is positive. p_max_concurrent: NULL = as the plan says. p_ttl_seconds: 1 to 2592000.
+p_amount: credits, positive. p_billing_mode: strict, strict_prepaid (the same) or overdraft. p_floor: what must stay of the balance when strict; negative: the debt that may be made. p_overdraft_floor: the floor when overdraft, 0 or less; NULL = p_floor, or 0 when that is positive. p_max_concurrent: NULL = as the plan says. p_ttl_seconds: 1 to 2592000.
 Locks the account. Returns lease_id, user_id, amount, available (what the allowance pays included, after this hold), reserved, billing_mode, expires_at. Errors in the answer, with available and reserved: insufficient_credits, cap_reached, concurrency_limit; invalid_amount. SQL errors: 22004, 22003, 22023.';
 
 CREATE FUNCTION @extschema@.settle_lease(
@@ -61,10 +61,8 @@ COMMENT ON FUNCTION @extschema@.renew_lease(uuid, uuid, integer) IS
 Locks the account. Returns lease_id, user_id, amount, available, reserved, billing_mode, expires_at. Errors in the answer: lease_not_found (also when settled or released), lease_expired. SQL errors: 22004, 22023.';
 
 CREATE FUNCTION @extschema@.expire_due_leases() RETURNS jsonb
-LANGUAGE sql VOLATILE SUPPORT ducto.call_once SECURITY DEFINER SET search_path = pg_catalog, pg_temp
-BEGIN ATOMIC
-	SELECT jsonb_build_object('expired_count', ducto_expire_reservations());
-END;
+LANGUAGE c VOLATILE SUPPORT ducto.call_once SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS 'MODULE_PATHNAME', 'ducto_sdk_expire_due_leases';
 REVOKE ALL ON FUNCTION @extschema@.expire_due_leases() FROM PUBLIC;
 COMMENT ON FUNCTION @extschema@.expire_due_leases() IS
-'ducto_expire_reservations for the SDKs: expired_count. Balances never depend on it. Locks the accounts one by one.';
+'ducto_expire_reservations for the SDKs: expired_count. It also rolls up a part of the ledger, for the analytics. Balances never depend on it. Locks the accounts one by one.';

@@ -4,24 +4,35 @@
  */
 #include "postgres.h"
 
+#include "utils/builtins.h"
+
 #include "account/key.h"
 #include "base/args.h"
 #include "base/setting.h"
 
 /*
- * arg_key returns the idempotency key of an operation that books credits, NULL
- * for none where none is required.
+ * key_checked returns the idempotency key of an operation that books credits,
+ * NULL for none where none is required.
  */
 char *
-arg_key(FunctionCallInfo fcinfo, int n, const char *name)
+key_checked(char *key, const char *name)
 {
-	if (PG_ARGISNULL(n) && setting_require_key())
+	if (key == NULL && setting_require_key())
 		ereport(ERROR,
 				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
 				 errmsg("argument \"%s\" must not be null", name),
 				 errdetail("The setting ducto.require_idempotency_key is on."),
 				 errhint("Pass a key in \"%s\": the same for each retry, another for each operation.", name)));
-	return arg_text(fcinfo, n, name);
+	return text_checked(key, name);
+}
+
+/*
+ * arg_key returns the idempotency key that is an argument, as key_checked does.
+ */
+char *
+arg_key(FunctionCallInfo fcinfo, int n, const char *name)
+{
+	return key_checked(PG_ARGISNULL(n) ? NULL : text_to_cstring(PG_GETARG_TEXT_PP(n)), name);
 }
 
 /*

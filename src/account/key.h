@@ -25,6 +25,7 @@ typedef enum KeyState
 	KEY_CONFLICT
 } KeyState;
 
+extern char *key_checked(char *key, const char *name);
 extern char *arg_key(FunctionCallInfo fcinfo, int n, const char *name);
 extern bool key_closed_hold(const Account *acc, const char *key);
 extern Rejection key_conflict(const char *key);

@@ -66,7 +66,7 @@ static KeptQuery ledger_settlement_query = {
 
 /* Exact under the account's lock. */
 static KeptQuery ledger_refunded_query = {
-	.sql = "SELECT coalesce(sum(amount), 0), coalesce(-sum(allowance_consumed), 0)"
+	.sql = "SELECT coalesce(sum(amount), 0), coalesce(-sum(allowance_consumed), 0), coalesce(max(amount), 0)"
 	" FROM ducto.ledger WHERE account_id = $1 AND reference = $2 AND type = 'refund'",
 	.types = {UUIDOID, UUIDOID}
 };
@@ -392,10 +392,10 @@ ledger_find_id(const pg_uuid_t *id, LedgerRecord *record)
 
 /*
  * ledger_refunded sums what a locked account was refunded of an entry, and
- * how much of its allowance came back.
+ * how much of its allowance came back, and tells the largest refund of credits.
  */
 void
-ledger_refunded(const pg_uuid_t *account, const pg_uuid_t *reference, Money *credits, Money *allowance)
+ledger_refunded(const pg_uuid_t *account, const pg_uuid_t *reference, Money *credits, Money *allowance, Money *largest)
 {
 	QueryArgs	args = {0};
 
@@ -404,6 +404,7 @@ ledger_refunded(const pg_uuid_t *account, const pg_uuid_t *reference, Money *cre
 	query_run(&ledger_refunded_query, &args, SPI_OK_SELECT);
 	*credits = row_money(0, 1);
 	*allowance = row_money(0, 2);
+	*largest = row_money(0, 3);
 }
 
 /*

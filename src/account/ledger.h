@@ -82,7 +82,7 @@ extern void ledger_append_expiries(Account *acc, const Expiry *expiries, int n);
 extern bool ledger_find_key(const pg_uuid_t *account, const char *key, LedgerRecord *record);
 extern bool ledger_find_id(const pg_uuid_t *id, LedgerRecord *record);
 extern void ledger_refunded(const pg_uuid_t *account, const pg_uuid_t *reference, Money *credits,
-							Money *allowance);
+							Money *allowance, Money *largest);
 extern bool ledger_find_settlement(const Account *acc, const pg_uuid_t *reservation, TimestampTz closed_at,
 								   LedgerRecord *record);
 extern int64 ledger_seq_before(const pg_uuid_t *account, int64 last_seq, TimestampTz at,

@@ -35,6 +35,10 @@ static KeptQuery state_lock_query = {
 	.sql = "SELECT first_xact, next_xact FROM ducto.usage_rollup WHERE " STATE_KEY " FOR UPDATE",
 };
 
+static KeptQuery state_try_lock_query = {
+	.sql = "SELECT first_xact, next_xact FROM ducto.usage_rollup WHERE " STATE_KEY " FOR UPDATE SKIP LOCKED",
+};
+
 static KeptQuery state_write_query = {
 	.sql = "UPDATE ducto.usage_rollup SET first_xact = $1, next_xact = $2 WHERE " STATE_KEY,
 	.types = {INT8OID, INT8OID}
@@ -136,11 +140,12 @@ rollup_state_read(RollupState *state)
 }
 
 /*
- * rollup_state_lock makes this transaction the only one that rolls up. What
+ * Make this transaction the only one that rolls up, by a query that locks the
+ * row of the state. False: there is none, or another session has it locked. What
  * another cluster left is thrown away.
  */
-void
-rollup_state_lock(RollupState *state)
+static bool
+state_take(KeptQuery *query, RollupState *state)
 {
 	QueryArgs	args = {0};
 	QueryArgs	none = {0};
@@ -149,16 +154,37 @@ rollup_state_lock(RollupState *state)
 	args_int8(&args, xact_first_here());
 	args_int8(&args, circle_start());
 	query_run(&state_insert_query, &args, SPI_OK_INSERT);
-	if (query_run(&state_lock_query, &none, SPI_OK_SELECT) != 1)
-		ereport(ERROR,
-				(errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
-				 errmsg("the rollup of usage was emptied concurrently"),
-				 errhint("Call it again.")));
+	if (query_run(query, &none, SPI_OK_SELECT) != 1)
+		return false;
 	first = row_int8(0, 1);
 	state->exists = true;
 	state->next = row_int8(0, 2);
 	if (first != xact_first_here())
 		rollup_clear(state);
+	return true;
+}
+
+/*
+ * rollup_state_lock makes this transaction the only one that rolls up.
+ */
+void
+rollup_state_lock(RollupState *state)
+{
+	if (!state_take(&state_lock_query, state))
+		ereport(ERROR,
+				(errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
+				 errmsg("the rollup of usage was emptied concurrently"),
+				 errhint("Call it again.")));
+}
+
+/*
+ * rollup_state_try_lock makes this transaction the only one that rolls up, unless
+ * another does. False: another does.
+ */
+bool
+rollup_state_try_lock(RollupState *state)
+{
+	return state_take(&state_try_lock_query, state);
 }
 
 /*

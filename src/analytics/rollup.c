@@ -312,6 +312,18 @@ ducto_rollup(PG_FUNCTION_ARGS)
 }
 
 /*
+ * rollup_advance rolls up a part of the ledger, unless another session does.
+ */
+void
+rollup_advance(int64 max_rows)
+{
+	RollupState state;
+
+	if (rollup_state_try_lock(&state))
+		(void) roll_up(&state, max_rows);
+}
+
+/*
  * ducto_rollup_rebuild throws the rollup away and makes it anew. Errors: see
  * its COMMENT.
  */

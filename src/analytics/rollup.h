@@ -13,6 +13,9 @@
 #define LEVEL_DAY		1
 #define LEVEL_LONGEST	(ROLLUP_LEVELS - 1)
 
+/* The entries that are rolled up at once where it goes on by itself. */
+#define ROLLUP_BATCH	100000
+
 /* Numbers of transactions, both ends included. */
 typedef struct XactRange
 {
@@ -44,6 +47,7 @@ extern TimestampTz rollup_length(int level);
 
 extern void rollup_state_read(RollupState *state);
 extern void rollup_state_lock(RollupState *state);
+extern bool rollup_state_try_lock(RollupState *state);
 extern void rollup_state_write(const RollupState *state);
 extern int	rollup_rest(const RollupState *state, XactRange ranges[2]);
 
@@ -53,6 +57,8 @@ extern void rollup_add(int level, TimestampTz start, const XactRange *xacts, Usa
 extern void rollup_clear(RollupState *state);
 extern int	rollup_unbuilt(int level, TimestampTz until, TimestampTz **starts);
 extern bool rollup_exists(int level, TimestampTz start);
+
+extern void rollup_advance(int64 max_rows);
 
 /* Receives the usage entries of a range of transactions. */
 typedef struct UsageEntry

@@ -92,22 +92,29 @@ arg_money(FunctionCallInfo fcinfo, int n, const char *name, MoneySign sign)
 }
 
 /*
- * arg_text returns an optional text of 1 to 255 bytes, NULL for NULL.
+ * text_checked returns a text that must have 1 to 255 bytes, NULL for NULL.
  */
 char *
-arg_text(FunctionCallInfo fcinfo, int n, const char *name)
+text_checked(char *value, const char *name)
 {
-	char	   *value;
 	size_t		len;
 
-	if (PG_ARGISNULL(n))
+	if (value == NULL)
 		return NULL;
-	value = text_to_cstring(PG_GETARG_TEXT_PP(n));
 	len = strlen(value);
 	if (len == 0 || len > TEXT_MAX_BYTES)
 		arg_reject(name, len == 0 ? "\"\"" : psprintf("a text of %zu bytes", len),
 				   psprintf("\"%s\" must be 1 to %d bytes long.", name, TEXT_MAX_BYTES));
 	return value;
+}
+
+/*
+ * arg_text returns an optional text of 1 to 255 bytes, NULL for NULL.
+ */
+char *
+arg_text(FunctionCallInfo fcinfo, int n, const char *name)
+{
+	return PG_ARGISNULL(n) ? NULL : text_checked(text_to_cstring(PG_GETARG_TEXT_PP(n)), name);
 }
 
 /*

@@ -29,6 +29,7 @@ pg_noreturn extern void arg_reject(const char *name, const char *value, const ch
 extern void arg_require(FunctionCallInfo fcinfo, int n, const char *name);
 extern pg_uuid_t *arg_uuid(FunctionCallInfo fcinfo, int n, const char *name);
 extern Money arg_money(FunctionCallInfo fcinfo, int n, const char *name, MoneySign sign);
+extern char *text_checked(char *value, const char *name);
 extern char *arg_text(FunctionCallInfo fcinfo, int n, const char *name);
 extern char *arg_text_default(FunctionCallInfo fcinfo, int n, const char *name, const char *fallback);
 extern const char *arg_word(FunctionCallInfo fcinfo, int n, const char *name, const char *const *words);

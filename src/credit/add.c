@@ -57,6 +57,7 @@ credit_request(FunctionCallInfo fcinfo, bool team, CreditRequest *request)
 	request->metadata = arg_metadata(fcinfo, 3, "metadata");
 	request->expires_at = PG_ARGISNULL(4) ? DT_NOEND : arg_time(fcinfo, 4, "expires_at");
 	request->may_be_past = false;
+	request->book_zero = false;
 	request->key = arg_key(fcinfo, 5, "idempotency_key");
 	request->priority = arg_int_between(fcinfo, 6, "priority", 0, 100, DEFAULT_PRIORITY);
 	credit_check(request);
@@ -83,13 +84,36 @@ grant_remaining(const Account *acc, Money amount)
 }
 
 /*
- * Book an amount, not 0, on a locked account.
+ * Tell whether credit that is past its time as it comes has to expire with the
+ * same operation: it would count against a debt or for open holds else.
+ */
+static bool
+expires_at_once(const Account *acc, TimestampTz expires_at)
+{
+	return expires_at <= acc->now && (acc->balance < 0 || acc->held > 0);
+}
+
+/*
+ * Book that the grant of an entry, whole, has expired.
+ */
+static void
+credit_expire(Account *acc, const LedgerEntry *entry)
+{
+	Expiry		expiry = {.grant = entry->id, .amount = entry->amount, .effective_at = acc->now};
+
+	acc->expiring += expiry.amount;
+	ledger_append_expiries(acc, &expiry, 1);
+}
+
+/*
+ * Book an amount on a locked account.
  */
 static void
 credit_book(Account *acc, const CreditRequest *request, LedgerEntry *entry)
 {
 	bool		expires = !TIMESTAMP_NOT_FINITE(request->expires_at);
-	Money		remaining = expires ? grant_remaining(acc, request->amount) : 0;
+	bool		gone = expires_at_once(acc, request->expires_at);
+	Money		remaining = expires && !gone ? grant_remaining(acc, request->amount) : 0;
 	Money		burn = request->amount < 0 ? Min(acc->expiring, -request->amount) : 0;
 
 	memset(entry, 0, sizeof(LedgerEntry));
@@ -113,6 +137,8 @@ credit_book(Account *acc, const CreditRequest *request, LedgerEntry *entry)
 				   request->priority, request->expires_at, entry->created_at);
 		if (remaining > 0)
 			acc->next_boundary = Min(acc->next_boundary, request->expires_at);
+		if (gone)
+			credit_expire(acc, entry);
 	}
 	account_store(acc);
 }
@@ -185,7 +211,7 @@ credit_apply(const CreditRequest *request, Account *acc, CreditOutcome *outcome)
 		arg_reject("expires_at", timestamptz_to_str(request->expires_at),
 				   "\"expires_at\" must lie in the future.");
 	rejection = known == KEY_FREE ? credit_decide(acc, request) : key_conflict(request->key);
-	if (rejection != ACCEPTED || request->amount == 0)
+	if (rejection != ACCEPTED || (request->amount == 0 && !request->book_zero))
 	{
 		credit_unbooked(request, acc, rejection, outcome);
 		return;

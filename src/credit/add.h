@@ -21,6 +21,7 @@ typedef struct CreditRequest
 	Jsonb	   *metadata;		/* NULL for an empty object */
 	TimestampTz expires_at;		/* infinity for never */
 	bool		may_be_past;	/* expires_at is taken even when it is */
+	bool		book_zero;		/* an amount of 0 is an entry, too */
 	char	   *key;			/* NULL for none */
 	int			priority;
 } CreditRequest;

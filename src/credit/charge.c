@@ -65,7 +65,7 @@ charge_at_once(const ChargeRequest *request, Deduction *deduction)
 	AccountChange change;
 	LedgerEntry entry = {0};
 
-	if (request->amount == 0 || request->required_feature != NULL)
+	if (request->amount == 0 || request->floor < 0 || request->required_feature != NULL)
 		return false;
 	if (chain)
 	{
@@ -121,6 +121,18 @@ charge_decide(const Account *acc, const ChargeRequest *request, LedgerEntry *ent
 }
 
 /*
+ * Lock the account of a charge; that of a new user is made where the floor
+ * lets the charge be a debt.
+ */
+static void
+charge_lock(const ChargeRequest *request, Account *acc)
+{
+	if (account_lock(request->user, acc) || request->floor >= 0 || request->amount > -request->floor)
+		return;
+	account_lock_or_create(request->user, acc);
+}
+
+/*
  * Charge an account step by step.
  */
 static Rejection
@@ -132,7 +144,7 @@ charge_in_steps(ChargeRequest *request, Deduction *deduction)
 	KeyState	known = KEY_FREE;
 	Rejection	rejection = ACCEPTED;
 
-	account_lock(request->user, &acc);
+	charge_lock(request, &acc);
 	if (request->key != NULL)
 		known = key_find(&acc, request->key, KEY_DEBIT, NULL, NULL, &original);
 	if (known == KEY_REPLAY)

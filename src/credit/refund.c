@@ -15,27 +15,9 @@
 #include "base/query.h"
 #include "base/result.h"
 #include "base/uuid.h"
+#include "credit/refund.h"
 
 PG_FUNCTION_INFO_V1(ducto_refund);
-
-/* What ducto_refund is asked for. */
-typedef struct RefundRequest
-{
-	pg_uuid_t  *transaction;
-	bool		everything;		/* all that is left */
-	Money		amount;
-	char	   *reason;
-	Jsonb	   *metadata;
-	char	   *key;
-	bool		restore_allowance;
-} RefundRequest;
-
-/* Whose debit it was: a user's, or a member's of a team; NULL for none. */
-typedef struct RefundOwner
-{
-	const pg_uuid_t *user;
-	const pg_uuid_t *team;
-} RefundOwner;
 
 /* What of a debit was refunded, or is to be. */
 typedef struct RefundParts
@@ -74,31 +56,9 @@ refund_request(FunctionCallInfo fcinfo, RefundRequest *request)
 	request->everything = PG_ARGISNULL(1);
 	request->amount = request->everything ? 0 : arg_money(fcinfo, 1, "amount", MONEY_POSITIVE);
 	request->reason = PG_ARGISNULL(2) ? NULL : text_to_cstring(PG_GETARG_TEXT_PP(2));
-	request->metadata = metadata_with_reason(arg_metadata(fcinfo, 3, "metadata"), request->reason);
+	request->metadata = arg_metadata(fcinfo, 3, "metadata");
 	request->key = arg_key(fcinfo, 4, "idempotency_key");
 	request->restore_allowance = arg_bool_default(fcinfo, 5, true);
-}
-
-/*
- * Answer of ducto_refund.
- */
-static Datum
-refund_result(FunctionCallInfo fcinfo, const RefundRequest *request, const pg_uuid_t *refund,
-			  const RefundOwner *who, Money amount, Money balance, Money allowance, bool idempotent,
-			  Rejection rejection)
-{
-	ResultRow	row;
-
-	result_begin(&row, fcinfo);
-	result_uuid(&row, refund);
-	result_uuid(&row, request->transaction);
-	result_uuid(&row, who->user);
-	result_uuid(&row, who->team);
-	result_money(&row, amount);
-	result_money(&row, balance);
-	result_money(&row, allowance);
-	result_bool(&row, idempotent);
-	return result_end_with_error(&row, rejection);
 }
 
 /*
@@ -216,7 +176,7 @@ refund_book(Account *acc, const RefundRequest *request, const LedgerRecord *debi
 	entry->type = TYPE_REFUND;
 	entry->idempotency_key = request->key;
 	entry->reference = request->transaction;
-	entry->metadata = request->metadata;
+	entry->metadata = metadata_with_reason(request->metadata, request->reason);
 	refund_origin(debit, refunded->credits, back->credits, &entry->burned);
 	times = refund_restorable(acc, back->credits, &entry->burned);
 	ledger_append(acc, entry);
@@ -230,12 +190,36 @@ refund_book(Account *acc, const RefundRequest *request, const LedgerRecord *debi
 }
 
 /*
+ * Tell whose debit is refunded.
+ */
+static void
+refund_owner(const LedgerRecord *debit, bool team, RefundOutcome *outcome)
+{
+	outcome->has_team = team;
+	outcome->team = debit->account_id;
+	outcome->has_user = !team || debit->has_actor;
+	outcome->user = team ? debit->actor : debit->account_id;
+}
+
+/*
+ * Tell of the entry that a refund is.
+ */
+static void
+refund_booked(const pg_uuid_t *refund, Money amount, Money balance, Money allowance, RefundOutcome *outcome)
+{
+	outcome->booked = true;
+	outcome->refund = *refund;
+	outcome->amount = amount;
+	outcome->balance = balance;
+	outcome->allowance = allowance;
+}
+
+/*
  * Refund an entry of an account.
  */
-static Datum
-refund_entry(FunctionCallInfo fcinfo, const RefundRequest *request, const LedgerRecord *debit)
+static Rejection
+refund_entry(const RefundRequest *request, const LedgerRecord *debit, RefundOutcome *outcome)
 {
-	RefundOwner who = {.user = &debit->account_id};
 	Account		acc;
 	LedgerEntry entry;
 	LedgerRecord original;
@@ -243,29 +227,30 @@ refund_entry(FunctionCallInfo fcinfo, const RefundRequest *request, const Ledger
 	Rejection	rejection;
 	RefundParts refunded;
 	RefundParts back = {0};
+	Money		largest;
 
 	account_lock_any(&debit->account_id, &acc);
-	if (acc.team)
-	{
-		who.user = debit->has_actor ? &debit->actor : NULL;
-		who.team = &debit->account_id;
-	}
+	refund_owner(debit, acc.team, outcome);
+	outcome->balance = acc.balance;
 	if (request->key != NULL)
 		known = key_find(&acc, request->key, KEY_REFUND, request->transaction, NULL, &original);
 	if (known == KEY_REPLAY)
-		return refund_result(fcinfo, request, &original.id, &who, original.amount, original.balance_after,
-							 -original.allowance_consumed, true, ACCEPTED);
+	{
+		refund_booked(&original.id, original.amount, original.balance_after, -original.allowance_consumed, outcome);
+		outcome->idempotent = true;
+		return ACCEPTED;
+	}
 	if (known != KEY_FREE)
-		return refund_result(fcinfo, request, NULL, &who, request->amount, acc.balance, 0, false,
-							 key_conflict(request->key));
+		return key_conflict(request->key);
 
-	ledger_refunded(&acc.id, request->transaction, &refunded.credits, &refunded.allowance);
+	ledger_refunded(&acc.id, request->transaction, &refunded.credits, &refunded.allowance, &largest);
+	outcome->at_once = largest > 0 && largest == -debit->amount;
 	rejection = refund_decide(request, debit, &refunded, &back);
 	if (rejection != ACCEPTED)
-		return refund_result(fcinfo, request, NULL, &who, request->amount, acc.balance, 0, false, rejection);
+		return rejection;
 	refund_book(&acc, request, debit, &refunded, &back, &entry);
-	return refund_result(fcinfo, request, &entry.id, &who, back.credits, entry.balance_after, back.allowance,
-						 false, ACCEPTED);
+	refund_booked(&entry.id, back.credits, entry.balance_after, back.allowance, outcome);
+	return ACCEPTED;
 }
 
 /*
@@ -278,23 +263,47 @@ transaction_missing(const pg_uuid_t *id)
 }
 
 /*
+ * refund_make gives back what a usage entry took and locks its account. The
+ * caller has connected to SPI.
+ */
+void
+refund_make(RefundRequest *request, RefundOutcome *outcome)
+{
+	LedgerRecord debit;
+
+	memset(outcome, 0, sizeof(RefundOutcome));
+	outcome->amount = request->amount;
+	if (ledger_find_id(request->transaction, &debit))
+		outcome->rejection = refund_entry(request, &debit, outcome);
+	else
+		outcome->rejection = transaction_missing(request->transaction);
+}
+
+/*
  * ducto_refund gives back what a usage entry took. It locks the account.
  * Arguments, rejections and errors: see its COMMENT.
  */
 Datum
 ducto_refund(PG_FUNCTION_ARGS)
 {
-	static const RefundOwner nobody = {0};
 	RefundRequest request;
-	LedgerRecord debit;
+	RefundOutcome outcome;
+	ResultRow	row;
 	Datum		result;
 
 	refund_request(fcinfo, &request);
 	query_begin();
-	if (ledger_find_id(request.transaction, &debit))
-		result = refund_entry(fcinfo, &request, &debit);
-	else
-		result = refund_result(fcinfo, &request, NULL, &nobody, request.amount, 0, 0, false, transaction_missing(request.transaction));
+	refund_make(&request, &outcome);
+	result_begin(&row, fcinfo);
+	result_uuid(&row, outcome.booked ? &outcome.refund : NULL);
+	result_uuid(&row, request.transaction);
+	result_uuid(&row, outcome.has_user ? &outcome.user : NULL);
+	result_uuid(&row, outcome.has_team ? &outcome.team : NULL);
+	result_money(&row, outcome.amount);
+	result_money(&row, outcome.balance);
+	result_money(&row, outcome.allowance);
+	result_bool(&row, outcome.idempotent);
+	result = result_end_with_error(&row, outcome.rejection);
 	query_end();
 	PG_RETURN_DATUM(result);
 }

@@ -206,7 +206,7 @@ reserve_is_plain(const ReserveRequest *request)
 	if (request->priced != NULL && (request->priced->rejection != ACCEPTED || request->priced->failed))
 		return false;
 	return request->team == NULL && request->max_concurrent == 0 && request->required_feature == NULL && !request->skip_allowance &&
-		strict && !request->has_floor;
+		strict && !request->has_floor && request->min_balance >= 0;
 }
 
 /*

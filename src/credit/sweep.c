@@ -15,12 +15,13 @@
 #include "utils/syscache.h"
 
 #include "account/roll.h"
+#include "analytics/rollup.h"
 #include "base/args.h"
 #include "base/clock.h"
 #include "base/query.h"
 #include "base/result.h"
+#include "credit/sweep.h"
 
-#define ROLLUP_BATCH	100000	/* entries */
 #define SWEEP_BATCH		1000	/* accounts of one subtransaction, at least */
 #define SWEEP_BATCHES	32		/* other sessions have it easy with less than 64 subtransactions */
 #define ROWS_AT_ONCE	10000	/* closed or expired in one transaction of ducto_sweep */
@@ -214,6 +215,49 @@ sweep_through(Sweep *sweep, int64 end)
 }
 
 /*
+ * sweep_expired books the expiry of credit that is past its time, or only
+ * computes it, and tells how much that is. It returns the accounts that it is
+ * of. The caller has connected to SPI.
+ */
+int64
+sweep_expired(bool dry_run, int64 max_accounts, Spend *expired)
+{
+	Sweep		sweep = {
+		.dry_run = dry_run,
+		.max_accounts = max_accounts,
+		.max_expiries = PG_INT64_MAX,
+		.max_closed = PG_INT64_MAX,
+	};
+	pg_uuid_t  *ids;
+	int64		n = due_accounts(&due_grants_query, &ids);
+
+	sweep.ids = ids;
+	sweep_through(&sweep, n);
+	*expired = sweep.expired;
+	return sweep.accounts;
+}
+
+/*
+ * sweep_reservations closes reservations that are past their time, and returns
+ * how many. The caller has connected to SPI.
+ */
+int64
+sweep_reservations(int64 max_rows)
+{
+	Sweep		sweep = {
+		.max_accounts = PG_INT64_MAX,
+		.max_expiries = PG_INT64_MAX,
+		.max_closed = max_rows,
+	};
+	pg_uuid_t  *ids;
+	int64		n = due_accounts(&due_holds_query, &ids);
+
+	sweep.ids = ids;
+	sweep_through(&sweep, n);
+	return sweep.closed;
+}
+
+/*
  * ducto_sweep_expired books the expiry of credit that is past its time. It
  * locks the accounts in the order of their ids and skips locked ones.
  * Arguments and errors: see its COMMENT.
@@ -221,22 +265,19 @@ sweep_through(Sweep *sweep, int64 end)
 Datum
 ducto_sweep_expired(PG_FUNCTION_ARGS)
 {
-	Sweep		sweep = {.max_expiries = PG_INT64_MAX, .max_closed = PG_INT64_MAX};
-	pg_uuid_t  *ids;
-	int64		n;
+	bool		dry_run = arg_bool_default(fcinfo, 0, false);
+	int64		max_accounts = PG_ARGISNULL(1) ? PG_INT64_MAX : arg_int_between(fcinfo, 1, "max_accounts", 1, PG_INT32_MAX, 0);
+	int64		accounts;
+	Spend		expired;
 	ResultRow	row;
 	Datum		result;
 
-	sweep.dry_run = arg_bool_default(fcinfo, 0, false);
-	sweep.max_accounts = PG_ARGISNULL(1) ? PG_INT64_MAX : arg_int_between(fcinfo, 1, "max_accounts", 1, PG_INT32_MAX, 0);
 	query_begin();
-	n = due_accounts(&due_grants_query, &ids);
-	sweep.ids = ids;
-	sweep_through(&sweep, n);
+	accounts = sweep_expired(dry_run, max_accounts, &expired);
 	result_begin(&row, fcinfo);
-	result_datum(&row, Int64GetDatum(sweep.accounts));
-	result_spend(&row, sweep.expired);
-	result_bool(&row, sweep.dry_run);
+	result_datum(&row, Int64GetDatum(accounts));
+	result_spend(&row, expired);
+	result_bool(&row, dry_run);
 	result = result_end(&row);
 	query_end();
 	PG_RETURN_DATUM(result);
@@ -250,17 +291,13 @@ ducto_sweep_expired(PG_FUNCTION_ARGS)
 Datum
 ducto_expire_reservations(PG_FUNCTION_ARGS)
 {
-	Sweep		sweep = {.max_accounts = PG_INT64_MAX, .max_expiries = PG_INT64_MAX};
-	pg_uuid_t  *ids;
-	int64		n;
+	int64		max_rows = PG_ARGISNULL(0) ? PG_INT64_MAX : arg_int_between(fcinfo, 0, "max_rows", 1, PG_INT32_MAX, 0);
+	int64		closed;
 
-	sweep.max_closed = PG_ARGISNULL(0) ? PG_INT64_MAX : arg_int_between(fcinfo, 0, "max_rows", 1, PG_INT32_MAX, 0);
 	query_begin();
-	n = due_accounts(&due_holds_query, &ids);
-	sweep.ids = ids;
-	sweep_through(&sweep, n);
+	closed = sweep_reservations(max_rows);
 	query_end();
-	PG_RETURN_INT64(sweep.closed);
+	PG_RETURN_INT64(closed);
 }
 
 /*

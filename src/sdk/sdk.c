@@ -2,177 +2,58 @@
  * sdk.c
  *		The doors and answers that the SDKs know, in front of the same engine:
  *		what they call for every operation. The rest of ducto_sdk is SQL.
- *
- *		A rejection is an object with "error" here, whatever ducto.rejections is,
- *		and so is an amount that the engine would refuse with an SQL error. Money
- *		goes as text.
  */
 #include "postgres.h"
 
 #include "common/cryptohash.h"
 #include "common/sha1.h"
 #include "utils/builtins.h"
-#include "utils/datetime.h"
-#include "utils/json.h"
 #include "utils/uuid.h"
 
 #include "account/key.h"
 #include "account/roll.h"
+#include "analytics/rollup.h"
 #include "base/args.h"
-#include "base/clock.h"
-#include "base/json.h"
 #include "base/query.h"
 #include "base/uuid.h"
 #include "credit/add.h"
 #include "credit/credit.h"
+#include "credit/refund.h"
+#include "credit/sweep.h"
+#include "sdk/answer.h"
 
 PG_FUNCTION_INFO_V1(ducto_sdk_credits_add);
 PG_FUNCTION_INFO_V1(ducto_sdk_deduct_with_allowance);
+PG_FUNCTION_INFO_V1(ducto_sdk_refund_credits);
 PG_FUNCTION_INFO_V1(ducto_sdk_create_lease);
 PG_FUNCTION_INFO_V1(ducto_sdk_settle_lease);
 PG_FUNCTION_INFO_V1(ducto_sdk_renew_lease);
 PG_FUNCTION_INFO_V1(ducto_sdk_plan_uuid);
 PG_FUNCTION_INFO_V1(ducto_sdk_user);
+PG_FUNCTION_INFO_V1(ducto_sdk_expire_credits);
+PG_FUNCTION_INFO_V1(ducto_sdk_expire_due_leases);
 
 #define DEFAULT_TTL_SECONDS	600
-
-/* What sign an amount must have. */
-typedef enum SdkSign
-{
-	SDK_POSITIVE,
-	SDK_NOT_NEGATIVE,
-	SDK_NOT_ZERO
-} SdkSign;
 
 /* The namespace of the plans' ids. */
 static const unsigned char plan_namespace[UUID_LEN] = {
 	0x6d, 0x1f, 0x0c, 0x52, 0x3b, 0x7e, 0x4a, 0x1d, 0x9c, 0x40, 0x8e, 0x55, 0xd2, 0x71, 0xa6, 0x0b
 };
 
+static KeptQuery time_query = {
+	.sql = "SELECT ducto.sdk_time($1)",
+	.types = {TEXTOID}
+};
+
 static const char *const billing_modes[] = {"strict", "strict_prepaid", "overdraft", NULL};
 
 /*
- * Return what the clients call a rejection.
- */
-static const char *
-sdk_error(Rejection rejection)
-{
-	switch (rejection)
-	{
-		case RESERVATION_NOT_FOUND:
-		case RESERVATION_CLOSED:
-			return "lease_not_found";
-		case RESERVATION_EXPIRED:
-			return "lease_expired";
-		default:
-			return rejection_code(rejection);
-	}
-}
-
-/*
- * Append a text, null for NULL.
- */
-static void
-put_text(JsonOut *out, const char *key, const char *text)
-{
-	JsonbValue	null = {.type = jbvNull};
-
-	jsonout_key(out, key);
-	if (text != NULL)
-		jsonout_text(out, text);
-	else
-		jsonout_push(out, WJB_VALUE, &null);
-}
-
-/*
- * Append an amount.
- */
-static void
-put_money(JsonOut *out, const char *key, Money amount)
-{
-	put_text(out, key, money_to_cstring(amount));
-}
-
-/*
- * Append an id.
- */
-static void
-put_uuid(JsonOut *out, const char *key, const pg_uuid_t *id)
-{
-	put_text(out, key, uuid_to_cstring(id));
-}
-
-/*
- * Append a truth.
- */
-static void
-put_bool(JsonOut *out, const char *key, bool truth)
-{
-	JsonbValue	value = {.type = jbvBool, .val.boolean = truth};
-
-	jsonout_key(out, key);
-	jsonout_push(out, WJB_VALUE, &value);
-}
-
-/*
- * Begin an answer. False: it is a rejection, and the answer says so.
- */
-static bool
-sdk_begin(JsonOut *out, Rejection rejection)
-{
-	jsonout_push(out, WJB_BEGIN_OBJECT, NULL);
-	if (rejection != ACCEPTED)
-		put_text(out, "error", sdk_error(rejection));
-	return rejection == ACCEPTED;
-}
-
-/*
- * End the object and return it in the memory of SPI's caller.
- */
-static Datum
-sdk_answer(JsonOut *out)
-{
-	Jsonb	   *made = jsonout_end(out);
-	Jsonb	   *answer = SPI_palloc(VARSIZE(made));
-
-	memcpy(answer, made, VARSIZE(made));
-	return JsonbPGetDatum(answer);
-}
-
-/*
- * Read an amount. False: it is none, or has not the sign that it must have,
- * and the answer says so.
- */
-static bool
-sdk_amount(FunctionCallInfo fcinfo, int n, SdkSign sign, Money *amount, Datum *answer)
-{
-	JsonOut		out = {0};
-
-	if (!PG_ARGISNULL(n) && money_is_bounded(PG_GETARG_NUMERIC(n)))
-	{
-		*amount = money_from_numeric(PG_GETARG_NUMERIC(n), "p_amount");
-		if (*amount > 0 || (*amount < 0 && sign == SDK_NOT_ZERO))
-			return true;
-		/* what is rounded to 0 is none */
-		if (*amount == 0 && sign == SDK_NOT_NEGATIVE &&
-			DatumGetBool(DirectFunctionCall2(numeric_eq, PG_GETARG_DATUM(n), NumericGetDatum(int64_to_numeric(0)))))
-			return true;
-	}
-	jsonout_push(&out, WJB_BEGIN_OBJECT, NULL);
-	put_text(&out, "error", "invalid_amount");
-	put_text(&out, "amount", PG_ARGISNULL(n) ? NULL :
-			 DatumGetCString(DirectFunctionCall1(numeric_out, PG_GETARG_DATUM(n))));
-	*answer = JsonbPGetDatum(jsonout_end(&out));
-	return false;
-}
-
-/*
- * Read a floor of strict billing: NULL and a negative one are 0.
+ * Read a floor, 0 for NULL. A negative one is the debt that may be made.
  */
 static Money
 sdk_floor(FunctionCallInfo fcinfo, int n, const char *name)
 {
-	return PG_ARGISNULL(n) ? 0 : Max(arg_money(fcinfo, n, name, MONEY_ANY), 0);
+	return PG_ARGISNULL(n) ? 0 : arg_money(fcinfo, n, name, MONEY_ANY);
 }
 
 /*
@@ -196,30 +77,57 @@ credit_answer(const CreditRequest *request, const CreditOutcome *outcome)
 }
 
 /*
+ * Read when credit is to expire, infinity for never. False: it is no time, and
+ * the answer says so.
+ */
+static bool
+credit_expiry(const char *text, TimestampTz *expires_at, Datum *answer)
+{
+	QueryArgs	args = {0};
+	JsonOut		out = {0};
+
+	*expires_at = DT_NOEND;
+	if (text == NULL)
+		return true;
+	args_text(&args, text);
+	query_read(&time_query, &args);
+	if (!row_is_null(0, 1))
+		*expires_at = row_time(0, 1);
+	if (!row_is_null(0, 1) && !TIMESTAMP_IS_NOBEGIN(*expires_at))
+		return true;
+	jsonout_push(&out, WJB_BEGIN_OBJECT, NULL);
+	put_text(&out, "error", "invalid_expires_at");
+	put_text(&out, "expires_at", text);
+	*answer = sdk_answer(&out);
+	return false;
+}
+
+/*
  * ducto_sdk_credits_add is ducto_add_credits for the SDKs. Credit that is past
- * its time already is booked, and expires at once.
+ * its time already is booked, and counts for nothing.
  */
 Datum
 ducto_sdk_credits_add(PG_FUNCTION_ARGS)
 {
-	CreditRequest request = {.may_be_past = true, .priority = DEFAULT_PRIORITY};
+	CreditRequest request = {.may_be_past = true, .book_zero = true, .priority = DEFAULT_PRIORITY};
 	CreditOutcome outcome;
-	Account		acc;
 	Datum		answer;
 
 	request.account = arg_uuid(fcinfo, 0, "p_user_id");
 	request.type = arg_word(fcinfo, 2, "p_type", credit_types);
-	if (!sdk_amount(fcinfo, 1, strcmp(request.type, TYPE_ADJUSTMENT) == 0 ? SDK_NOT_ZERO : SDK_POSITIVE,
+	if (!sdk_amount(fcinfo, 1, strcmp(request.type, TYPE_ADJUSTMENT) == 0 ? SDK_ANY : SDK_POSITIVE,
 					&request.amount, &answer))
 		PG_RETURN_DATUM(answer);
 	request.metadata = arg_metadata(fcinfo, 3, "p_metadata");
-	request.key = arg_key(fcinfo, 4, "p_metadata.idempotency_key");
-	request.expires_at = PG_ARGISNULL(5) || request.amount < 0 ? DT_NOEND : PG_GETARG_TIMESTAMPTZ(5);
+	request.key = key_checked(sdk_member(request.metadata, "idempotency_key"), "p_metadata.idempotency_key");
 	query_begin();
-	credit_add(&request, &outcome);
-	if (request.expires_at <= clock_now())
-		account_lock(request.account, &acc);
-	answer = credit_answer(&request, &outcome);
+	if (credit_expiry(sdk_member(request.metadata, "expires_at"), &request.expires_at, &answer))
+	{
+		if (request.amount <= 0)
+			request.expires_at = DT_NOEND;
+		credit_add(&request, &outcome);
+		answer = credit_answer(&request, &outcome);
+	}
 	query_end();
 	PG_RETURN_DATUM(answer);
 }
@@ -273,6 +181,40 @@ ducto_sdk_deduct_with_allowance(PG_FUNCTION_ARGS)
 }
 
 /*
+ * ducto_sdk_refund_credits is ducto_refund for the SDKs, of credits alone.
+ */
+Datum
+ducto_sdk_refund_credits(PG_FUNCTION_ARGS)
+{
+	RefundRequest request = {.everything = PG_ARGISNULL(1)};
+	RefundOutcome outcome;
+	Rejection	rejection;
+	JsonOut		out = {0};
+	Datum		answer;
+
+	request.transaction = arg_uuid(fcinfo, 0, "p_transaction_id");
+	if (!request.everything && !sdk_amount(fcinfo, 1, SDK_POSITIVE, &request.amount, &answer))
+		PG_RETURN_DATUM(answer);
+	request.reason = PG_ARGISNULL(2) ? NULL : text_to_cstring(PG_GETARG_TEXT_PP(2));
+	request.metadata = arg_metadata(fcinfo, 3, "p_metadata");
+	request.key = key_checked(sdk_member(request.metadata, "idempotency_key"), "p_metadata.idempotency_key");
+	query_begin();
+	refund_make(&request, &outcome);
+	rejection = outcome.rejection == ALREADY_REFUNDED && !outcome.at_once ? OVER_REFUND : outcome.rejection;
+	if (sdk_begin(&out, rejection))
+	{
+		put_uuid(&out, "refund_transaction_id", &outcome.refund);
+		put_money(&out, "amount", outcome.amount);
+		put_bool(&out, "idempotent", outcome.idempotent);
+	}
+	put_uuid(&out, "user_id", outcome.has_user ? &outcome.user : NULL);
+	put_money(&out, "new_balance", outcome.balance);
+	answer = sdk_answer(&out);
+	query_end();
+	PG_RETURN_DATUM(answer);
+}
+
+/*
  * Answer of a lease that was made or renewed, or was not. What the allowance
  * pays is available too.
  */
@@ -287,8 +229,7 @@ lease_answer(const Reserved *reserved, Rejection rejection)
 		put_uuid(&out, "user_id", reserved->user);
 		put_money(&out, "amount", reserved->amount);
 		put_text(&out, "billing_mode", reserved->billing_mode);
-		put_text(&out, "expires_at",
-				 JsonEncodeDateTime(palloc(MAXDATELEN + 1), TimestampTzGetDatum(reserved->expires_at), TIMESTAMPTZOID, NULL));
+		put_time(&out, "expires_at", reserved->expires_at);
 	}
 	put_money(&out, "available", reserved->balance - reserved->reserved + reserved->allowance_left);
 	put_money(&out, "reserved", reserved->reserved);
@@ -452,6 +393,53 @@ ducto_sdk_user(PG_FUNCTION_ARGS)
 	account_check_user(user);
 	query_end();
 	PG_RETURN_UUID_P(user);
+}
+
+/*
+ * ducto_sdk_expire_credits is ducto_sweep_expired for the SDKs, and rolls up a
+ * part of the ledger.
+ */
+Datum
+ducto_sdk_expire_credits(PG_FUNCTION_ARGS)
+{
+	bool		dry_run = arg_bool_default(fcinfo, 0, false);
+	JsonOut		out = {0};
+	Spend		expired;
+	int64		accounts;
+	Datum		answer;
+
+	query_begin();
+	accounts = sweep_expired(dry_run, PG_INT64_MAX, &expired);
+	if (!dry_run)
+		rollup_advance(ROLLUP_BATCH);
+	sdk_begin(&out, ACCEPTED);
+	put_int(&out, "expired_count", accounts);
+	put_text(&out, "expired_amount", spend_to_cstring(expired));
+	put_bool(&out, "dry_run", dry_run);
+	answer = sdk_answer(&out);
+	query_end();
+	PG_RETURN_DATUM(answer);
+}
+
+/*
+ * ducto_sdk_expire_due_leases is ducto_expire_reservations for the SDKs, and
+ * rolls up a part of the ledger.
+ */
+Datum
+ducto_sdk_expire_due_leases(PG_FUNCTION_ARGS)
+{
+	JsonOut		out = {0};
+	int64		closed;
+	Datum		answer;
+
+	query_begin();
+	closed = sweep_reservations(PG_INT64_MAX);
+	rollup_advance(ROLLUP_BATCH);
+	sdk_begin(&out, ACCEPTED);
+	put_int(&out, "expired_count", closed);
+	answer = sdk_answer(&out);
+	query_end();
+	PG_RETURN_DATUM(answer);
 }
 
 /*

@@ -43,7 +43,7 @@ SELECT set_user_plan('00000000-0000-4000-8000-000000000001', 'none');
 SELECT * FROM ducto.accounts;
 SELECT * FROM ducto_sdk_setup();
 SELECT * FROM ducto_sdk_import();
-SELECT ducto.sdk_credits_add('00000000-0000-4000-8000-000000000001', 5, 'purchase', '{}', NULL, NULL);
+SELECT ducto.sdk_plan_uuid('pro');
 RESET ROLE;
 SET ROLE authenticated;
 SELECT get_credits_balance('00000000-0000-4000-8000-000000000001');

@@ -1,0 +1,34 @@
+#ifndef DUCTO_SDK_ANSWER_H
+#define DUCTO_SDK_ANSWER_H
+
+#include "postgres.h"
+#include "fmgr.h"
+#include "utils/jsonb.h"
+#include "utils/timestamp.h"
+#include "utils/uuid.h"
+
+#include "base/json.h"
+#include "base/money.h"
+#include "base/rejection.h"
+
+/* What sign an amount must have. */
+typedef enum SdkSign
+{
+	SDK_POSITIVE,
+	SDK_NOT_NEGATIVE,
+	SDK_ANY
+} SdkSign;
+
+extern bool sdk_begin(JsonOut *out, Rejection rejection);
+extern Datum sdk_answer(JsonOut *out);
+extern void put_text(JsonOut *out, const char *key, const char *text);
+extern void put_money(JsonOut *out, const char *key, Money amount);
+extern void put_uuid(JsonOut *out, const char *key, const pg_uuid_t *id);
+extern void put_bool(JsonOut *out, const char *key, bool truth);
+extern void put_int(JsonOut *out, const char *key, int64 value);
+extern void put_time(JsonOut *out, const char *key, TimestampTz time);
+
+extern bool sdk_amount(FunctionCallInfo fcinfo, int n, SdkSign sign, Money *amount, Datum *answer);
+extern char *sdk_member(Jsonb *object, const char *name);
+
+#endif
