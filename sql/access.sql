@@ -135,7 +135,7 @@ AS $$
 	GROUP BY n.nspname
 	UNION ALL
 	SELECT 'event trigger ' || t.evtname, format('is disabled: ALTER EVENT TRIGGER %I ENABLE ALWAYS', t.evtname)
-	FROM pg_event_trigger t WHERE t.evtname = 'ducto_guard' AND t.evtenabled IN ('D', 'R')
+	FROM pg_event_trigger t WHERE t.evtname IN ('ducto_guard', extension || '_guard') AND t.evtenabled IN ('D', 'R')
 $$;
 REVOKE ALL ON FUNCTION ducto.setup_warnings(text) FROM PUBLIC;
 COMMENT ON FUNCTION ducto.setup_warnings(text) IS 'For the set-ups: what else makes an extension less safe than it could be.';

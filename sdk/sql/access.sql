@@ -11,12 +11,17 @@ AS $$
 		UNION ALL
 		SELECT 5, 'PostgREST', CASE WHEN pg_notify('pgrst', 'reload schema') IS NOT NULL THEN 'asked to reload its schema cache' END
 		UNION ALL
-		SELECT 6, w.object, w.action FROM ducto.setup_warnings('ducto_sdk') w
+		SELECT 6, 'function ' || f.signature, CASE WHEN f.replaced
+			THEN 'is of the SDKs'' own engine, in place of ours: drop and create the extension ducto_sdk, which keeps no data'
+			ELSE 'is of the SDKs'' own engine, beside ours: drop it' END
+		FROM ducto.sdk_strangers() f
+		UNION ALL
+		SELECT 7, w.object, w.action FROM ducto.setup_warnings('ducto_sdk') w
 	) s ORDER BY s.n, s.object
 $$;
 REVOKE ALL ON FUNCTION @extschema@.ducto_sdk_setup() FROM PUBLIC;
 COMMENT ON FUNCTION @extschema@.ducto_sdk_setup() IS
-'Sets up a Supabase database for the SDKs, and may be called on every deploy: service_role may then call the functions of the SDKs, PUBLIC, anon and authenticated none of them but those that read prices, where they were opened. ducto_sdk_setup and ducto_sdk_import are for the owner and never granted. A role that somebody else may have made is reported and left alone. PostgREST is asked to reload its schema cache.
+'Sets up a Supabase database for the SDKs, and may be called on every deploy: service_role may then call the functions of the SDKs, PUBLIC, anon and authenticated none of them but those that read prices, where they were opened. ducto_sdk_setup and ducto_sdk_import are for the owner and never granted. A role that somebody else may have made is reported and left alone, and functions of the SDKs'' own engine are reported. PostgREST is asked to reload its schema cache.
 Returns what was done, step by step. Takes the locks of GRANT. Errors: 42501.';
 
 -- Last, when all functions are there.

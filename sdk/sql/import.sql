@@ -10,6 +10,7 @@ LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
 	missing text;
+	replaced text;
 	beside text;
 BEGIN
 	IF current_setting('transaction_isolation') <> 'read committed' THEN
@@ -26,16 +27,14 @@ BEGIN
 			USING ERRCODE = 'undefined_table',
 			HINT = 'Bring the database to the last version of the SDKs'' migrations first.';
 	END IF;
-	SELECT string_agg(p.oid::regprocedure::text, ', ' ORDER BY p.oid::regprocedure::text) INTO beside
-		FROM pg_proc p
-		WHERE p.pronamespace IN ('public'::regnamespace, '@extschema@'::regnamespace)
-		AND p.proname IN (SELECT o.proname FROM pg_depend d JOIN pg_extension e ON e.oid = d.refobjid
-			JOIN pg_proc o ON o.oid = d.objid AND d.classid = 'pg_proc'::regclass
-			WHERE d.deptype = 'e' AND d.refclassid = 'pg_extension'::regclass AND e.extname = 'ducto_sdk')
-		AND NOT EXISTS (SELECT FROM pg_depend d JOIN pg_extension e ON e.oid = d.refobjid
-			WHERE d.classid = 'pg_proc'::regclass AND d.objid = p.oid AND d.deptype = 'e'
-			AND d.refclassid = 'pg_extension'::regclass AND e.extname = 'ducto_sdk');
-	IF beside IS NOT NULL THEN
+	SELECT string_agg(s.signature, ', ') FILTER (WHERE s.replaced), string_agg(s.signature, ', ') FILTER (WHERE NOT s.replaced)
+		INTO replaced, beside FROM ducto.sdk_strangers() s;
+	IF replaced IS NOT NULL THEN
+		RAISE EXCEPTION 'functions of the SDKs'' own engine are in place of those of ducto_sdk: %', replaced
+			USING ERRCODE = 'object_not_in_prerequisite_state',
+			DETAIL = 'Two engines on one balance would spend the same credit twice.',
+			HINT = 'Drop and create the extension ducto_sdk; it keeps no data.';
+	ELSIF beside IS NOT NULL THEN
 		RAISE EXCEPTION 'functions of the SDKs'' own engine are still there: %', beside
 			USING ERRCODE = 'object_not_in_prerequisite_state',
 			DETAIL = 'Two engines on one balance would spend the same credit twice.',
