@@ -60,13 +60,13 @@ REVOKE ALL ON FUNCTION ducto.sdk_import_lock() FROM PUBLIC;
 COMMENT ON FUNCTION ducto.sdk_import_lock() IS
 'For ducto_sdk_import: locks the SDKs'' tables against writers and other imports.';
 
+-- New users arrive in a table of another's: it is locked first, and where the caller commits not for long.
 CREATE FUNCTION ducto.sdk_import_begin(batch_size integer) RETURNS void
 LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
 	known text[];
-	accounts bigint;
-	entries bigint;
+	bonus jsonb;
 BEGIN
 	IF batch_size IS NULL THEN
 		RAISE EXCEPTION '"batch_size" must not be null' USING ERRCODE = 'null_value_not_allowed';
@@ -75,10 +75,26 @@ BEGIN
 			USING ERRCODE = 'invalid_parameter_value', DETAIL = '"batch_size" must be at least 1.';
 	END IF;
 	PERFORM ducto.sdk_import_check();
+	bonus := CASE WHEN ducto.sdk_import_unset_bonus() THEN '{"signup_bonus": 50}' ELSE '{}' END;
+	PERFORM ducto.sdk_import_signup();
 	PERFORM ducto.sdk_import_lock();
 	known := ARRAY(SELECT id FROM ducto.plans);
-	PERFORM ducto.sdk_import_pricing();
+	PERFORM ducto.sdk_import_pricing(bonus);
 	PERFORM ducto.sdk_import_plans(known);
+END
+$$;
+REVOKE ALL ON FUNCTION ducto.sdk_import_begin(integer) FROM PUBLIC;
+COMMENT ON FUNCTION ducto.sdk_import_begin(integer) IS
+'For ducto_sdk_import: moves the sign-up bonus, pricing and plans.';
+
+CREATE FUNCTION ducto.sdk_import_stage() RETURNS void
+LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+	accounts bigint;
+	entries bigint;
+BEGIN
+	PERFORM ducto.sdk_import_lock();
 	PERFORM ducto.sdk_import_end();
 	PERFORM ducto.sdk_import_stage_accounts();
 	PERFORM ducto.sdk_import_stage_entries();
@@ -89,9 +105,9 @@ BEGIN
 	RAISE NOTICE '% accounts with % entries are to be moved', accounts, entries;
 END
 $$;
-REVOKE ALL ON FUNCTION ducto.sdk_import_begin(integer) FROM PUBLIC;
-COMMENT ON FUNCTION ducto.sdk_import_begin(integer) IS
-'For ducto_sdk_import: moves pricing and plans, and stages in temporary tables the accounts that the engine does not have.';
+REVOKE ALL ON FUNCTION ducto.sdk_import_stage() FROM PUBLIC;
+COMMENT ON FUNCTION ducto.sdk_import_stage() IS
+'For ducto_sdk_import: stages in temporary tables the accounts that the engine does not have.';
 
 CREATE FUNCTION ducto.sdk_import_end() RETURNS void
 LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp SET client_min_messages = warning
@@ -116,6 +132,7 @@ BEGIN
 	END IF;
 	BEGIN
 		PERFORM ducto.sdk_import_begin(batch_size);
+		PERFORM ducto.sdk_import_stage();
 		WHILE ducto.sdk_import_batch(batch_size) LOOP
 		END LOOP;
 		SELECT jsonb_agg(to_jsonb(r)) INTO found FROM ducto.sdk_import_report() r;
@@ -141,6 +158,8 @@ LANGUAGE plpgsql
 AS $$
 BEGIN
 	PERFORM ducto.sdk_import_begin(batch_size);
+	COMMIT;
+	PERFORM ducto.sdk_import_stage();
 	COMMIT;
 	WHILE ducto.sdk_import_batch(batch_size) LOOP
 		COMMIT;

@@ -10,7 +10,7 @@ COMMENT ON FUNCTION ducto.sdk_import_problems(jsonb) IS
 'For ducto_sdk_import: what is wrong with a pricing configuration, wherever the extension ducto is.';
 
 -- Publishing gives the next number; theirs is kept instead, because clients ask by it.
-CREATE FUNCTION ducto.sdk_import_pricing() RETURNS void
+CREATE FUNCTION ducto.sdk_import_pricing(bonus jsonb) RETURNS void
 LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
@@ -28,6 +28,9 @@ BEGIN
 	LOOP
 		CONTINUE WHEN theirs.config IS NULL OR theirs.version < 1
 			OR EXISTS (SELECT FROM ducto.sdk_import_problems(theirs.config));
+		IF NOT ducto.sdk_import_has_bonus(theirs.config) THEN
+			theirs.config := theirs.config - 'signup_bonus' - 'signupBonus' || bonus;
+		END IF;
 		published := (@extschema@.set_active_pricing_config(theirs.config, ducto.sdk_import_name(theirs.label)) ->> 'version')::integer;
 		UPDATE ducto.pricing SET id = theirs.id, version = theirs.version, created_at = coalesce(theirs.created_at, created_at)
 		WHERE version = published;
@@ -45,9 +48,9 @@ BEGIN
 	END IF;
 END
 $$;
-REVOKE ALL ON FUNCTION ducto.sdk_import_pricing() FROM PUBLIC;
-COMMENT ON FUNCTION ducto.sdk_import_pricing() IS
-'For ducto_sdk_import: publishes the versions of the pricing that the engine does not have, and activates theirs unless the engine has one of its own.';
+REVOKE ALL ON FUNCTION ducto.sdk_import_pricing(jsonb) FROM PUBLIC;
+COMMENT ON FUNCTION ducto.sdk_import_pricing(jsonb) IS
+'For ducto_sdk_import: publishes the versions of the pricing that the engine does not have, and activates theirs unless the engine has one of its own. bonus: what a configuration without a signup_bonus gets.';
 
 -- Their table is what their engine went by, so its terms win over those of the configuration.
 CREATE FUNCTION ducto.sdk_import_plans(known text[]) RETURNS void
@@ -105,6 +108,14 @@ SELECT 'active pricing', t.version::text, t.version::text, o.version::text, 'lef
 FROM (SELECT c.version FROM public.credit_pricing_config c WHERE c.active) t
 FULL JOIN (SELECT p.version FROM ducto.pricing p WHERE p.active) o ON true
 WHERE t.version IS DISTINCT FROM o.version
+UNION ALL
+SELECT 'signup bonus', c.version::text, 'not set: 50', o.config ->> 'signup_bonus', 'set in the version'
+FROM public.credit_pricing_config c JOIN ducto.pricing o ON o.id = c.id
+WHERE NOT ducto.sdk_import_has_bonus(c.config::jsonb) AND o.config ->> 'signup_bonus' IS NOT NULL
+UNION ALL
+SELECT 'signup bonus', NULL, 'not set: 50', NULL, 'new users get nothing until a version of the pricing is active that has a signup_bonus'
+WHERE EXISTS (SELECT FROM pg_trigger t WHERE t.tgname = 'ducto_signup_bonus')
+AND NOT EXISTS (SELECT FROM ducto.pricing v WHERE v.active)
 UNION ALL
 SELECT 'plan', t.plan_key, concat_ws(', ', t.free_allowance || ' free', t.default_billing_mode, 'floor ' || t.overdraft_floor,
 	'at most ' || t.max_concurrent), concat_ws(', ', o.free_allowance || ' free', o.default_billing_mode,
