@@ -28,6 +28,38 @@ arg_reject(const char *name, const char *value, const char *hint)
 }
 
 /*
+ * path_member returns the JSON Pointer to a member.
+ */
+char *
+path_member(const char *path, const char *key)
+{
+	StringInfoData pointer;
+
+	initStringInfo(&pointer);
+	appendStringInfo(&pointer, "%s/", path);
+	for (; *key != '\0'; key++)
+	{
+		if (*key == '~')
+			appendStringInfoString(&pointer, "~0");
+		else if (*key == '/')
+			appendStringInfoString(&pointer, "~1");
+		else
+			appendStringInfoChar(&pointer, *key);
+	}
+	return pointer.data;
+}
+
+/*
+ * arg_reject_at raises the error for a place in a JSON argument, which a JSON
+ * Pointer names, with a hint that says what is allowed.
+ */
+void
+arg_reject_at(const char *name, const char *path, const char *problem, const char *hint)
+{
+	arg_reject(name, psprintf("%s: %s", path, problem), hint);
+}
+
+/*
  * arg_require rejects NULL for a required argument.
  */
 void

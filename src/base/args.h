@@ -26,6 +26,8 @@ typedef enum MoneySign
 } MoneySign;
 
 pg_noreturn extern void arg_reject(const char *name, const char *value, const char *hint);
+extern char *path_member(const char *path, const char *key);
+pg_noreturn extern void arg_reject_at(const char *name, const char *path, const char *problem, const char *hint);
 extern void arg_require(FunctionCallInfo fcinfo, int n, const char *name);
 extern pg_uuid_t *arg_uuid(FunctionCallInfo fcinfo, int n, const char *name);
 extern Money arg_money(FunctionCallInfo fcinfo, int n, const char *name, MoneySign sign);

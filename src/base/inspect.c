@@ -8,6 +8,7 @@
 #include "lib/stringinfo.h"
 #include "utils/builtins.h"
 
+#include "base/args.h"
 #include "base/inspect.h"
 
 /*
@@ -34,28 +35,6 @@ problem_add(Inspection *in, const char *path, const char *format,...)
 	problem->path = pstrdup(path);
 	problem->problem = text.data;
 	in->problems = lappend(in->problems, problem);
-}
-
-/*
- * path_member returns the JSON Pointer to a member.
- */
-char *
-path_member(const char *path, const char *key)
-{
-	StringInfoData pointer;
-
-	initStringInfo(&pointer);
-	appendStringInfo(&pointer, "%s/", path);
-	for (; *key != '\0'; key++)
-	{
-		if (*key == '~')
-			appendStringInfoString(&pointer, "~0");
-		else if (*key == '/')
-			appendStringInfoString(&pointer, "~1");
-		else
-			appendStringInfoChar(&pointer, *key);
-	}
-	return pointer.data;
 }
 
 /*

@@ -39,7 +39,6 @@ typedef struct Members
 } Members;
 
 extern void problem_add(Inspection *in, const char *path, const char *format,...) pg_attribute_printf(3, 4);
-extern char *path_member(const char *path, const char *key);
 
 extern char *value_text(const JsonbValue *value);
 extern JsonbContainer *value_object(Inspection *in, const char *path, const JsonbValue *value);

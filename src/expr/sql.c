@@ -5,6 +5,7 @@
 #include "postgres.h"
 
 #include "fmgr.h"
+#include "lib/stringinfo.h"
 #include "utils/builtins.h"
 #include "utils/jsonb.h"
 
@@ -12,6 +13,7 @@
 
 static void read_variables(Jsonb *object, Numeric *variables);
 static void read_variable(const JsonbValue *name, const JsonbValue *value, Numeric *variables);
+static char *variable_path(const char *name, int length);
 
 PG_FUNCTION_INFO_V1(expr_value);
 
@@ -85,11 +87,33 @@ read_variable(const JsonbValue *name, const JsonbValue *value, Numeric *variable
 	if (variable < 0)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("unknown variable \"%s\"", pnstrdup(name->val.string.val, length)),
+				 errmsg("invalid value for argument \"variables\": %s: unknown variable",
+						variable_path(name->val.string.val, length)),
 				 errhint("Known variables are %s.", expr_variable_list(known))));
 	if (value->type != jbvNumeric)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("variable \"%s\" must be a number", expr_variable_names[variable])));
+				 errmsg("invalid value for argument \"variables\": %s: is not a number",
+						variable_path(name->val.string.val, length))));
 	variables[variable] = value->val.numeric;
+}
+
+/*
+ * variable_path makes the JSON Pointer to a variable.
+ */
+static char *
+variable_path(const char *name, int length)
+{
+	StringInfoData path;
+
+	initStringInfo(&path);
+	appendStringInfoChar(&path, '/');
+	for (int i = 0; i < length; i++)
+	{
+		if (name[i] == '~' || name[i] == '/')
+			appendStringInfoString(&path, name[i] == '~' ? "~0" : "~1");
+		else
+			appendStringInfoChar(&path, name[i]);
+	}
+	return path.data;
 }

@@ -9,6 +9,7 @@
 #include "utils/builtins.h"
 #include "utils/hsearch.h"
 
+#include "base/args.h"
 #include "base/inspect.h"
 #include "pricing/pricing.h"
 

@@ -13,22 +13,43 @@
 
 #define DEFAULT_NAME	"_default"
 
+/* A place in a usage: a member, and what is in it. */
+typedef struct UsagePlace
+{
+	const char *key;
+	int			element;		/* from 0; -1 for the member itself */
+	const char *member;			/* of the element; NULL for the element itself */
+} UsagePlace;
+
+/*
+ * Raise the error for a place in a usage.
+ */
+pg_noreturn static void
+usage_reject(const UsagePlace *place, const char *problem, const char *hint)
+{
+	char	   *path = path_member("", place->key);
+
+	if (place->element >= 0)
+		path = psprintf("%s/%d", path, place->element);
+	if (place->member != NULL)
+		path = path_member(path, place->member);
+	arg_reject_at("usage", path, problem, hint);
+}
+
 /*
  * Read a member that counts something.
  */
 static Numeric
-usage_number(const char *name, const JsonbValue *value)
+usage_number(const UsagePlace *place, const JsonbValue *value)
 {
 	if (value->type != jbvNumeric)
-		arg_reject("usage", psprintf("\"%s\" is not a number", name),
-				   psprintf("\"%s\" must be a number, 0 or greater.", name));
+		usage_reject(place, "is not a number", "It must be a number, 0 or greater.");
 	if (numeric_is_nan(value->val.numeric) ||
 		DatumGetBool(DirectFunctionCall2(numeric_lt, NumericGetDatum(value->val.numeric),
 										 NumericGetDatum(int64_to_numeric(0)))))
-		arg_reject("usage", psprintf("\"%s\" is %s", name,
-									 DatumGetCString(DirectFunctionCall1(numeric_out,
-																		 NumericGetDatum(value->val.numeric)))),
-				   psprintf("\"%s\" must be a number, 0 or greater.", name));
+		usage_reject(place, psprintf("is %s", DatumGetCString(DirectFunctionCall1(numeric_out,
+																				  NumericGetDatum(value->val.numeric)))),
+					 "It must be a number, 0 or greater.");
 	return DatumGetNumeric(DirectFunctionCall1(numeric_uplus, NumericGetDatum(value->val.numeric)));
 }
 
@@ -36,11 +57,10 @@ usage_number(const char *name, const JsonbValue *value)
  * Read a member that is a name.
  */
 static char *
-usage_name(const char *name, const JsonbValue *value)
+usage_name(const UsagePlace *place, const JsonbValue *value)
 {
 	if (value->type != jbvString || value->val.string.len == 0 || value->val.string.len > 255)
-		arg_reject("usage", psprintf("\"%s\" is not a name", name),
-				   psprintf("\"%s\" must be a text of 1 to 255 bytes.", name));
+		usage_reject(place, "is not a name", "It must be a text of 1 to 255 bytes.");
 	return pnstrdup(value->val.string.val, value->val.string.len);
 }
 
@@ -48,37 +68,41 @@ usage_name(const char *name, const JsonbValue *value)
  * Read a call of a tool: its name, or an object with it.
  */
 static char *
-usage_tool(const JsonbValue *value)
+usage_tool(UsagePlace place, const JsonbValue *value)
 {
 	JsonbValue	name;
 
 	if (value->type == jbvBinary && JsonContainerIsObject(value->val.binary.data))
 	{
 		if (getKeyJsonValueFromContainer(value->val.binary.data, "name", strlen("name"), &name) == NULL)
-			arg_reject("usage", "a tool call has no \"name\"",
-					   "\"tool_calls\" must be an array of tool names, or of objects with \"name\".");
-		return usage_name("tool_calls", &name);
+			usage_reject(&place, "needs a \"name\"",
+						 "\"tool_calls\" must be an array of tool names, or of objects with \"name\".");
+		place.member = "name";
+		return usage_name(&place, &name);
 	}
-	return usage_name("tool_calls", value);
+	return usage_name(&place, value);
 }
 
 /*
  * Read the calls of tools.
  */
 static void
-usage_tools(const JsonbValue *value, Usage *usage)
+usage_tools(UsagePlace place, const JsonbValue *value, Usage *usage)
 {
 	JsonbIterator *it;
 	JsonbValue	element;
 
 	if (value->type != jbvBinary || !JsonContainerIsArray(value->val.binary.data))
-		arg_reject("usage", "\"tool_calls\" is not an array",
-				   "\"tool_calls\" must be an array of tool names, or of objects with \"name\".");
+		usage_reject(&place, "is not an array",
+					 "\"tool_calls\" must be an array of tool names, or of objects with \"name\".");
 	usage->tools = palloc(sizeof(char *) * Max(JsonContainerSize(value->val.binary.data), 1));
 	it = JsonbIteratorInit(value->val.binary.data);
 	(void) JsonbIteratorNext(&it, &element, true);
 	while (JsonbIteratorNext(&it, &element, true) == WJB_ELEM)
-		usage->tools[usage->ntools++] = usage_tool(&element);
+	{
+		place.element = usage->ntools;
+		usage->tools[usage->ntools++] = usage_tool(place, &element);
+	}
 }
 
 /*
@@ -87,32 +111,33 @@ usage_tools(const JsonbValue *value, Usage *usage)
 static void
 usage_member(const char *name, const JsonbValue *value, Usage *usage)
 {
+	UsagePlace	place = {.key = name, .element = -1};
 	int			variable;
 
 	if (value->type == jbvNull)
 		value = NULL;
 	if (strcmp(name, "model") == 0)
 	{
-		usage->model = value != NULL ? usage_name(name, value) : NULL;
+		usage->model = value != NULL ? usage_name(&place, value) : NULL;
 		if (usage->model != NULL && strcmp(usage->model, "none") == 0)
 			usage->model = NULL;
 	}
 	else if (strcmp(name, "fixed_job") == 0)
-		usage->fixed_job = value != NULL ? usage_name(name, value) : NULL;
+		usage->fixed_job = value != NULL ? usage_name(&place, value) : NULL;
 	else if (strcmp(name, "tool_calls") == 0)
 	{
 		if (value != NULL)
-			usage_tools(value, usage);
+			usage_tools(place, value, usage);
 	}
 	else if ((variable = expr_variable_find(name, (int) strlen(name))) >= 0)
 	{
 		if (value != NULL)
-			usage->variables[variable] = usage_number(name, value);
+			usage->variables[variable] = usage_number(&place, value);
 	}
 	else
-		arg_reject("usage", psprintf("unknown key \"%s\"", name),
-				   "\"usage\" may have model, input_tokens, output_tokens, cache_read_tokens, cache_write_tokens, "
-				   "search_queries, search_results, web_search_calls, code_exec_calls, tool_calls and fixed_job.");
+		usage_reject(&place, "unknown key",
+					 "\"usage\" may have model, input_tokens, output_tokens, cache_read_tokens, cache_write_tokens, "
+					 "search_queries, search_results, web_search_calls, code_exec_calls, tool_calls and fixed_job.");
 }
 
 /*

@@ -285,6 +285,7 @@ SELECT ducto.expr_value(NULL);
 SELECT ducto.expr_value('1', '[]');
 SELECT ducto.expr_value('1', '3');
 SELECT ducto.expr_value('1', '{"tokens": 3}');
+SELECT ducto.expr_value('1', '{"a/b~c": 3}');
 SELECT ducto.expr_value('1', '{"input_tokens": "3"}');
 SELECT ducto.expr_value('1', '{"input_tokens": null}');
 SELECT ducto.expr_value('1', '{"input_tokens": {"tool_calls": 1}}');
