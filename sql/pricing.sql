@@ -165,6 +165,7 @@ usage: a JSON object of model, input_tokens, output_tokens, cache_read_tokens, c
 plan_id: with the rate overrides of this plan; NULL = without any.
 version: of the pricing; NULL = the active one.
 Takes no lock, works on a standby.
+Returns the figures; they are NULL where there is an error.
 Rejections: no_active_pricing, pricing_version_not_found, plan_not_found, model_not_priced.
 Errors: 22004, 22023, 22012, 22003.';
 

@@ -305,21 +305,23 @@ plan_exists(const Pricing *pricing, const char *plan_id)
 }
 
 /*
- * Answer with a price.
+ * Answer with a price, whose figures are NULL when there is none.
  */
 static Datum
 price_result(FunctionCallInfo fcinfo, const PricedUsage *priced, int version, Rejection rejection)
 {
 	const Price *price = &priced->price;
+	const Money figures[] = {price->total, price->model, price->tools, price->search, price->cache, price->fixed};
 	ResultRow	row;
 
 	result_begin(&row, fcinfo);
-	result_money(&row, price->total);
-	result_money(&row, price->model);
-	result_money(&row, price->tools);
-	result_money(&row, price->search);
-	result_money(&row, price->cache);
-	result_money(&row, price->fixed);
+	for (int i = 0; i < lengthof(figures); i++)
+	{
+		if (rejection == ACCEPTED)
+			result_money(&row, figures[i]);
+		else
+			result_null(&row);
+	}
 	if (version != 0)
 		result_datum(&row, Int32GetDatum(version));
 	else

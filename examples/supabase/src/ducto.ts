@@ -180,12 +180,12 @@ export type Results = {
 		transaction_count: number;
 	};
 	ducto_price_result: {
-		total: number;
-		model_credits: number;
-		tool_credits: number;
-		search_credits: number;
-		cache_savings: number;
-		fixed_credits: number;
+		total: number | null;
+		model_credits: number | null;
+		tool_credits: number | null;
+		search_credits: number | null;
+		cache_savings: number | null;
+		fixed_credits: number | null;
 		version: number | null;
 		error: Rejection | null;
 	};
