@@ -56,7 +56,7 @@ path_member(const char *path, const char *key)
 void
 arg_reject_at(const char *name, const char *path, const char *problem, const char *hint)
 {
-	arg_reject(name, psprintf("%s: %s", path, problem), hint);
+	arg_reject(name, path[0] != '\0' ? psprintf("%s: %s", path, problem) : problem, hint);
 }
 
 /*

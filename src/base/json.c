@@ -52,6 +52,15 @@ jsonout_text(JsonOut *out, const char *text)
 }
 
 /*
+ * jsonout_element adds a text to an array. It must live until the end.
+ */
+void
+jsonout_element(JsonOut *out, const char *text)
+{
+	push_string(out, WJB_ELEM, text);
+}
+
+/*
  * jsonout_numeric adds a number.
  */
 void

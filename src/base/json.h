@@ -19,6 +19,7 @@ typedef struct JsonOut
 extern void jsonout_push(JsonOut *out, JsonbIteratorToken token, JsonbValue *value);
 extern void jsonout_key(JsonOut *out, const char *key);
 extern void jsonout_text(JsonOut *out, const char *text);
+extern void jsonout_element(JsonOut *out, const char *text);
 extern void jsonout_numeric(JsonOut *out, Numeric number);
 extern Jsonb *jsonout_end(JsonOut *out);
 

@@ -772,6 +772,14 @@ export type Functions = {
 		};
 		Returns: Results['ducto_top_user'][];
 	};
+	ducto_usage_from: {
+		Args: {
+			provider: string;
+			response: Json;
+			model?: string | null;
+		};
+		Returns: Json;
+	};
 	ducto_uuid: {
 		Args: {
 			namespace: string;
