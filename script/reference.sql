@@ -15,7 +15,7 @@ SELECT * FROM (VALUES
 	(5, 'Spend caps', 'set_spend_cap|remove_spend_cap|list_spend_caps|check_spend_cap'),
 	(6, 'Pricing', '\w*pricing\w*|price|usage_from|reserve_usage|charge_usage|expr_value'),
 	(7, 'Teams', '\w*team\w*'),
-	(8, 'Analytics', 'spend_by_\w+|top_\w+|daily_spend|aggregate_stats|rollup\w*'),
+	(8, 'Analytics', 'spend_by_\w+|top_\w+|daily_spend|aggregate_stats|books|rollup\w*'),
 	(9, 'Operations', 'sweep|sweep_expired|expire_reservations'),
 	(10, 'Set-up and access', 'setup|grant_access|revoke_access|list_access|my_\w+|uuid'),
 	(11, 'Further functions', '\w+')) AS h (n, title, names);
@@ -58,6 +58,8 @@ WHERE n.nspname <> 'ducto' OR p.proname = 'expr_value';
 \qecho '- Amounts are `numeric` credits. An input is rounded once to four decimals, half away from zero.'
 \qecho '- NULL for an argument that has a default means the default. NULL for one that has none is the error 22004.'
 \qecho '- A text is 1 to 255 bytes. `metadata` is a JSON object. Days and months are UTC.'
+\qecho '- A window includes both ends. A date without a time is its first moment, in the session’s time zone: of `to_time => ''2026-11-28''`'
+\qecho '  the 28th is not a part. For whole UTC days there are the views `ducto.daily_books` and `ducto.daily_usage`.'
 \qecho '- “Takes no lock” functions are STABLE: they work in READ ONLY transactions and on standby servers.'
 \qecho '- “Locks the account” is one row lock, kept until the end of the transaction.'
 \qecho
@@ -169,7 +171,7 @@ GROUP BY t.oid, t.typname ORDER BY t.typname;
 \qecho
 \qecho '## Tables'
 \qecho
-\qecho 'In schema `ducto`. Operators read them; the functions write them.'
+\qecho 'And views. In schema `ducto`. Operators read them; the functions write them.'
 
 SELECT E'\n#### ducto.' || k.relname || E'\n\n' || coalesce(obj_description(k.oid, 'pg_class'), '') || E'\n\n| column | type | |\n|---|---|---|\n'
 	|| string_agg(format('| %s | %s | %s |', c.attname, replace(format_type(c.atttypid, c.atttypmod), 'timestamp with time zone', 'timestamptz'), coalesce(col_description(c.attrelid, c.attnum), '')),
@@ -177,5 +179,5 @@ SELECT E'\n#### ducto.' || k.relname || E'\n\n' || coalesce(obj_description(k.oi
 FROM pg_class k
 	JOIN member m ON m.classid = 'pg_class'::regclass AND m.objid = k.oid
 	JOIN pg_attribute c ON c.attrelid = k.oid AND c.attnum > 0 AND NOT c.attisdropped
-WHERE k.relkind IN ('r', 'p')
+WHERE k.relkind IN ('r', 'p', 'v')
 GROUP BY k.oid, k.relname ORDER BY k.relname;

@@ -40,7 +40,7 @@ CREATE UNIQUE INDEX ledger_idempotency_key ON ducto.ledger (account_id, idempote
 CREATE INDEX ledger_refunds ON ducto.ledger (account_id, reference) WHERE type = 'refund';
 CREATE INDEX ledger_actor ON ducto.ledger (actor, created_at, id) WHERE actor IS NOT NULL AND type = 'usage';
 CREATE INDEX ledger_not_usage ON ducto.ledger (account_id, type, seq) WHERE type <> 'usage';
-CREATE INDEX ledger_usage ON ducto.ledger (xact) WHERE type = 'usage';
+CREATE INDEX ledger_xact ON ducto.ledger (xact);
 ALTER TABLE ducto.ledger ENABLE ROW LEVEL SECURITY;
 SELECT pg_catalog.pg_extension_config_dump('ducto.ledger', '');
 

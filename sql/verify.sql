@@ -411,6 +411,54 @@ REVOKE ALL ON FUNCTION ducto.verify_rollup_cells(bigint, bigint) FROM PUBLIC;
 COMMENT ON FUNCTION ducto.verify_rollup_cells(bigint, bigint) IS
 'For ducto.verify_rollup: the users and models of which the rollup is wrong, where it ends with the transaction before next_xact, and this cluster''s numbers with last_xact.';
 
+CREATE FUNCTION ducto.verify_books(next_xact bigint, last_xact bigint) RETURNS SETOF @extschema@.ducto_discrepancy
+LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS $$
+#variable_conflict use_variable
+BEGIN
+	-- The books of an hour are the entries of each type that the ledger has of it, those of a day are those of its hours, and
+	-- the total is that of all hours: what was in the accounts before a day and its books are what was there after it.
+	RETURN QUERY
+	WITH booked AS (
+		SELECT date_bin('1 hour', created_at, '2000-01-01 00:00:00+00') AS start, type, count(*) AS entries, sum(amount) AS amount,
+			sum(CASE WHEN type = 'expiry' THEN -amount WHEN burned_amounts IS NULL THEN 0
+				ELSE (SELECT sum(b) FROM unnest(burned_amounts) b) * CASE WHEN amount > 0 THEN -1 ELSE 1 END END) AS from_grants,
+			sum(allowance_consumed) AS allowance
+		FROM ducto.ledger
+		WHERE CASE WHEN next_xact <= last_xact THEN xact NOT BETWEEN next_xact AND last_xact
+			ELSE xact > last_xact AND xact < next_xact END
+		GROUP BY 1, 2
+	), cells AS MATERIALIZED (
+		SELECT hours, start, type, sum(c.entries) AS entries, sum(amount) AS amount, sum(from_grants) AS from_grants,
+			sum(allowance) AS allowance
+		FROM (SELECT hours, start, unnest(types) AS type, unnest(type_entries) AS entries, unnest(type_amount) AS amount,
+				unnest(type_from_grants) AS from_grants, unnest(type_allowance) AS allowance FROM ducto.usage_rollup) c
+		GROUP BY hours, start, type
+	), days AS (
+		SELECT 24 AS hours, date_bin('24 hours', start, '2000-01-01 00:00:00+00') AS start, type, sum(c.entries) AS entries,
+			sum(amount) AS amount, sum(from_grants) AS from_grants, sum(allowance) AS allowance
+		FROM cells c WHERE hours = 1 GROUP BY 2, 3
+	), said AS (
+		SELECT 1 AS hours, start, type, b.entries, amount, from_grants, allowance FROM booked b
+		UNION ALL
+		SELECT d.* FROM days d JOIN (SELECT DISTINCT start FROM ducto.usage_rollup WHERE hours = 24) r ON r.start = d.start
+		UNION ALL
+		SELECT 0, '-infinity', type, sum(c.entries), sum(amount), sum(from_grants), sum(allowance) FROM cells c
+		WHERE hours = 1 GROUP BY type
+	)
+	SELECT NULL::uuid, 'books of ' || type || CASE hours WHEN 0 THEN ' in total' ELSE ' of ' || hours || ' hours from ' || start END,
+		format('%s in %s, %s from grants, %s from allowance', coalesce(s.amount, 0), coalesce(s.entries, 0),
+			coalesce(s.from_grants, 0), coalesce(s.allowance, 0)),
+		format('%s in %s, %s from grants, %s from allowance', coalesce(c.amount, 0), coalesce(c.entries, 0),
+			coalesce(c.from_grants, 0), coalesce(c.allowance, 0))
+	FROM said s FULL JOIN cells c USING (hours, start, type)
+	WHERE (s.entries, s.amount, s.from_grants, s.allowance) IS DISTINCT FROM (c.entries, c.amount, c.from_grants, c.allowance);
+END
+$$;
+REVOKE ALL ON FUNCTION ducto.verify_books(bigint, bigint) FROM PUBLIC;
+COMMENT ON FUNCTION ducto.verify_books(bigint, bigint) IS
+'For ducto.verify_rollup: the books of the rollup, where it ends with the transaction before next_xact, and this cluster''s numbers with last_xact.';
+
 CREATE FUNCTION ducto.verify_rollup() RETURNS SETOF @extschema@.ducto_discrepancy
 LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS $$
@@ -471,10 +519,11 @@ BEGIN
 	IF FOUND THEN
 		RETURN QUERY SELECT * FROM ducto.verify_rollup_cells(next, last);
 	END IF;
+	RETURN QUERY SELECT * FROM ducto.verify_books(next, last);
 END
 $$;
 REVOKE ALL ON FUNCTION ducto.verify_rollup() FROM PUBLIC;
-COMMENT ON FUNCTION ducto.verify_rollup() IS 'For ducto_verify: the rollup of usage.';
+COMMENT ON FUNCTION ducto.verify_rollup() IS 'For ducto_verify: the rollup.';
 
 CREATE FUNCTION ducto.verify_one(account_id uuid) RETURNS SETOF @extschema@.ducto_discrepancy
 LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp

@@ -8,6 +8,7 @@
 #include "utils/array.h"
 
 #include "analytics/rollup.h"
+#include "base/period.h"
 #include "base/xact.h"
 
 #define PARTS_MAX	4			/* of a period: one more, and they are merged */
@@ -26,22 +27,28 @@ static KeptQuery state_query = {
 };
 
 static KeptQuery state_insert_query = {
-	.sql = "INSERT INTO ducto.usage_rollup (hours, start, part, cells, first_xact, next_xact)"
-	" VALUES (0, '-infinity', 0, 0, $1, $2) ON CONFLICT DO NOTHING",
+	.sql = "INSERT INTO ducto.usage_rollup (hours, start, part, cells, first_xact, next_xact,"
+	" types, type_entries, type_amount, type_from_grants, type_allowance)"
+	" VALUES (0, '-infinity', 0, 0, $1, $2, '{}', '{}', '{}', '{}', '{}') ON CONFLICT DO NOTHING",
 	.types = {INT8OID, INT8OID}
 };
 
+#define STATE_SELECT \
+	"SELECT first_xact, next_xact, types, type_entries, type_amount, type_from_grants, type_allowance" \
+	" FROM ducto.usage_rollup WHERE " STATE_KEY
+
 static KeptQuery state_lock_query = {
-	.sql = "SELECT first_xact, next_xact FROM ducto.usage_rollup WHERE " STATE_KEY " FOR UPDATE",
+	.sql = STATE_SELECT " FOR UPDATE",
 };
 
 static KeptQuery state_try_lock_query = {
-	.sql = "SELECT first_xact, next_xact FROM ducto.usage_rollup WHERE " STATE_KEY " FOR UPDATE SKIP LOCKED",
+	.sql = STATE_SELECT " FOR UPDATE SKIP LOCKED",
 };
 
 static KeptQuery state_write_query = {
-	.sql = "UPDATE ducto.usage_rollup SET first_xact = $1, next_xact = $2 WHERE " STATE_KEY,
-	.types = {INT8OID, INT8OID}
+	.sql = "UPDATE ducto.usage_rollup SET first_xact = $1, next_xact = $2, types = $3, type_entries = $4,"
+	" type_amount = $5, type_from_grants = $6, type_allowance = $7 WHERE " STATE_KEY,
+	.types = {INT8OID, INT8OID, TEXTARRAYOID, INT8ARRAYOID, NUMERICARRAYOID, NUMERICARRAYOID, NUMERICARRAYOID}
 };
 
 static KeptQuery clear_query = {
@@ -50,7 +57,8 @@ static KeptQuery clear_query = {
 };
 
 static KeptQuery parts_query = {
-	.sql = "SELECT start, first_xact, next_xact, models, model_spend, model_entries, users, user_spend, user_entries"
+	.sql = "SELECT start, first_xact, next_xact, models, model_spend, model_entries, users, user_spend, user_entries,"
+	" types, type_entries, type_amount, type_from_grants, type_allowance"
 	" FROM ducto.usage_rollup WHERE hours = $1 AND start >= $2 AND start < $3 ORDER BY start, part",
 	.types = {INT4OID, TIMESTAMPTZOID, TIMESTAMPTZOID}
 };
@@ -67,11 +75,12 @@ static KeptQuery part_delete_query = {
 
 static KeptQuery part_insert_query = {
 	.sql = "INSERT INTO ducto.usage_rollup (hours, start, part, cells, first_xact, next_xact,"
-	" models, model_spend, model_entries, users, user_spend, user_entries)"
+	" models, model_spend, model_entries, users, user_spend, user_entries,"
+	" types, type_entries, type_amount, type_from_grants, type_allowance)"
 	" VALUES ($1, $2, (SELECT coalesce(max(part), 0) + 1 FROM ducto.usage_rollup WHERE hours = $1 AND start = $2),"
-	" $3, $4, $5, $6, $7, $8, $9, $10, $11)",
+	" $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16)",
 	.types = {INT4OID, TIMESTAMPTZOID, INT8OID, INT8OID, INT8OID, TEXTARRAYOID, INT8ARRAYOID, INT4ARRAYOID,
-		UUIDARRAYOID, INT8ARRAYOID, INT4ARRAYOID}
+		UUIDARRAYOID, INT8ARRAYOID, INT4ARRAYOID, TEXTARRAYOID, INT8ARRAYOID, NUMERICARRAYOID, NUMERICARRAYOID, NUMERICARRAYOID}
 };
 
 /* Periods that are over and have shorter ones, but no row of their own. */
@@ -87,9 +96,17 @@ static KeptQuery exists_query = {
 	.types = {INT4OID, TIMESTAMPTZOID}
 };
 
-static KeptQuery ledger_query = {
-	.sql = "SELECT coalesce(actor, account_id), model, amount, created_at, xact FROM ducto.ledger"
-	" WHERE type = 'usage' AND xact >= $1 AND xact <= $2 AND created_at >= $3 AND created_at <= $4",
+#define ENTRIES_OF_WINDOW \
+	"SELECT type, amount, created_at, xact, burned_amounts, allowance_consumed, coalesce(actor, account_id), model" \
+	" FROM ducto.ledger WHERE xact >= $1 AND xact <= $2 AND created_at >= $3 AND created_at <= $4"
+
+static KeptQuery entries_query = {
+	.sql = ENTRIES_OF_WINDOW,
+	.types = {INT8OID, INT8OID, TIMESTAMPTZOID, TIMESTAMPTZOID}
+};
+
+static KeptQuery usage_entries_query = {
+	.sql = ENTRIES_OF_WINDOW " AND type = 'usage'",
 	.types = {INT8OID, INT8OID, TIMESTAMPTZOID, TIMESTAMPTZOID}
 };
 
@@ -115,6 +132,16 @@ rollup_floor(TimestampTz at, int level)
 }
 
 /*
+ * rollup_sums returns which sums the periods of a level have: books are kept
+ * for hours and days.
+ */
+int
+rollup_sums(int level)
+{
+	return SUM_USERS | SUM_MODELS | (level <= LEVEL_DAY ? SUM_BOOKS : 0);
+}
+
+/*
  * Return where the circle of the numbers begins: after this cluster's last.
  */
 static int64
@@ -137,18 +164,73 @@ rollup_state_read(RollupState *state)
 	args_int8(&args, xact_first_here());
 	state->exists = query_read(&state_query, &args) > 0;
 	state->next = state->exists ? row_int8(0, 1) : circle_start();
+	state->total = NULL;
+}
+
+/*
+ * Return the arrays of books that a row has from a column on; false when it
+ * has none.
+ */
+static bool
+row_books(uint64 row, int column, BookArrays *arrays)
+{
+	ArrayType **array[] = {&arrays->types, &arrays->entries, &arrays->amount, &arrays->from_grants, &arrays->allowance};
+
+	for (int i = 0; i < lengthof(array); i++)
+	{
+		if (row_is_null(row, column + i))
+			return false;
+		*array[i] = DatumGetArrayTypeP(row_datum(row, column + i));
+	}
+	return true;
+}
+
+/*
+ * Append the columns of books, NULL where there are none.
+ */
+static void
+args_books(QueryArgs *args, BookSums *sums)
+{
+	BookArrays	arrays;
+
+	if (sums == NULL)
+	{
+		for (int i = 0; i < 5; i++)
+			args_null(args);
+		return;
+	}
+	book_sums_arrays(sums, &arrays);
+	args_datum(args, PointerGetDatum(arrays.types));
+	args_datum(args, PointerGetDatum(arrays.entries));
+	args_datum(args, PointerGetDatum(arrays.amount));
+	args_datum(args, PointerGetDatum(arrays.from_grants));
+	args_datum(args, PointerGetDatum(arrays.allowance));
+}
+
+/*
+ * Delete all that is rolled up; the state then begins anew.
+ */
+static void
+rollup_clear(RollupState *state)
+{
+	QueryArgs	args = {0};
+
+	query_run(&clear_query, &args, SPI_OK_DELETE);
+	state->next = circle_start();
+	state->total = book_sums_create(CurrentMemoryContext);
 }
 
 /*
  * Make this transaction the only one that rolls up, by a query that locks the
  * row of the state. False: there is none, or another session has it locked. What
- * another cluster left is thrown away.
+ * another cluster left is thrown away, and everything to begin anew.
  */
 static bool
-state_take(KeptQuery *query, RollupState *state)
+state_take(KeptQuery *query, RollupState *state, bool anew)
 {
 	QueryArgs	args = {0};
 	QueryArgs	none = {0};
+	BookArrays	total;
 	int64		first;
 
 	args_int8(&args, xact_first_here());
@@ -159,18 +241,22 @@ state_take(KeptQuery *query, RollupState *state)
 	first = row_int8(0, 1);
 	state->exists = true;
 	state->next = row_int8(0, 2);
-	if (first != xact_first_here())
+	state->total = book_sums_create(CurrentMemoryContext);
+	if (anew || first != xact_first_here())
 		rollup_clear(state);
+	else if (!row_books(0, 3, &total) || !book_sums_add_arrays(state->total, 0, &total))
+		rollup_damaged();
 	return true;
 }
 
 /*
- * rollup_state_lock makes this transaction the only one that rolls up.
+ * rollup_state_lock makes this transaction the only one that rolls up, from
+ * where the last one ended or anew.
  */
 void
-rollup_state_lock(RollupState *state)
+rollup_state_lock(RollupState *state, bool anew)
 {
-	if (!state_take(&state_lock_query, state))
+	if (!state_take(&state_lock_query, state, anew))
 		ereport(ERROR,
 				(errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
 				 errmsg("the rollup of usage was emptied concurrently"),
@@ -184,11 +270,12 @@ rollup_state_lock(RollupState *state)
 bool
 rollup_state_try_lock(RollupState *state)
 {
-	return state_take(&state_try_lock_query, state);
+	return state_take(&state_try_lock_query, state, false);
 }
 
 /*
- * rollup_state_write writes how far the ledger is rolled up.
+ * rollup_state_write writes how far the ledger is rolled up, and the sums of
+ * all that is.
  */
 void
 rollup_state_write(const RollupState *state)
@@ -197,6 +284,7 @@ rollup_state_write(const RollupState *state)
 
 	args_int8(&args, xact_first_here());
 	args_int8(&args, state->next);
+	args_books(&args, state->total);
 	query_run(&state_write_query, &args, SPI_OK_UPDATE);
 }
 
@@ -217,18 +305,6 @@ rollup_rest(const RollupState *state, XactRange ranges[2])
 	ranges[0] = (XactRange) {state->next, PG_INT64_MAX};
 	ranges[1] = (XactRange) {PG_INT64_MIN, last};
 	return 2;
-}
-
-/*
- * rollup_clear deletes all that is rolled up; the state then begins anew.
- */
-void
-rollup_clear(RollupState *state)
-{
-	QueryArgs	args = {0};
-
-	query_run(&clear_query, &args, SPI_OK_DELETE);
-	state->next = circle_start();
 }
 
 /*
@@ -253,7 +329,8 @@ rollup_parts(int level, TimestampTz from, TimestampTz to, bool read_only, Rollup
 		part->start = row_time(i, 1);
 		part->xacts.first = row_int8(i, 2);
 		part->xacts.last = row_int8(i, 3) - 1;
-		for (int column = 0; column < lengthof(part->arrays); column++)
+		part->has_books = level <= LEVEL_DAY;
+		for (int column = 0; column < (part->has_books ? lengthof(part->arrays) : 6); column++)
 			part->arrays[column] = row_datum(i, column + 4);
 	}
 	return (int) n;
@@ -274,6 +351,15 @@ rollup_part_sum(const RollupPart *part, UsageSums *sums, int wanted)
 	if (wanted & SUM_USERS)
 		usage_sums_add_users(sums, DatumGetArrayTypeP(part->arrays[3]),
 							 DatumGetArrayTypeP(part->arrays[4]), DatumGetArrayTypeP(part->arrays[5]));
+	if (wanted & SUM_BOOKS)
+	{
+		BookArrays	books = {
+			DatumGetArrayTypeP(part->arrays[6]), DatumGetArrayTypeP(part->arrays[7]), DatumGetArrayTypeP(part->arrays[8]),
+			DatumGetArrayTypeP(part->arrays[9]), DatumGetArrayTypeP(part->arrays[10])
+		};
+
+		usage_sums_add_books(sums, part->start, &books);
+	}
 	MemoryContextSwitchTo(previous);
 	MemoryContextDelete(context);
 }
@@ -284,7 +370,7 @@ rollup_part_sum(const RollupPart *part, UsageSums *sums, int wanted)
 static UsageSums *
 merge_parts(int level, TimestampTz start, XactRange *xacts, UsageSums *sums)
 {
-	UsageSums  *merged = usage_sums_create(SUM_USERS | SUM_MODELS);
+	UsageSums  *merged = usage_sums_create(rollup_sums(level));
 	RollupPart *parts;
 	int			n = rollup_parts(level, start, start + 1, false, &parts);
 	QueryArgs	args = {0};
@@ -292,7 +378,7 @@ merge_parts(int level, TimestampTz start, XactRange *xacts, UsageSums *sums)
 	usage_sums_add_sums(merged, sums);
 	for (int i = 0; i < n; i++)
 	{
-		rollup_part_sum(&parts[i], merged, SUM_USERS | SUM_MODELS);
+		rollup_part_sum(&parts[i], merged, rollup_sums(level));
 		xacts->first = Min(xacts->first, parts[i].xacts.first);
 		xacts->last = Max(xacts->last, parts[i].xacts.last);
 	}
@@ -329,6 +415,7 @@ rollup_add(int level, TimestampTz start, const XactRange *xacts, UsageSums *sums
 	args_datum(&args, PointerGetDatum(arrays.users));
 	args_datum(&args, PointerGetDatum(arrays.user_spend));
 	args_datum(&args, PointerGetDatum(arrays.user_entries));
+	args_books(&args, rollup_sums(level) & SUM_BOOKS ? usage_sums_books(sums) : NULL);
 	query_run(&part_insert_query, &args, SPI_OK_INSERT);
 	if (merged != NULL)
 		usage_sums_free(merged);
@@ -369,48 +456,109 @@ rollup_unbuilt(int level, TimestampTz until, TimestampTz **starts)
 	return (int) n;
 }
 
-/* What a row of ledger_query goes to. */
+/* What a row of the ledger goes to. */
 typedef struct EntryTarget
 {
-	UsageReader reader;
+	EntryReader reader;
 	void	   *state;
 } EntryTarget;
 
 /*
- * Give a row of ledger_query to its reader.
+ * Tell whether entries are of a type.
+ */
+static bool
+type_is(const BookKey *key, const char *type)
+{
+	return key->length == strlen(type) && memcmp(key->type, type, key->length) == 0;
+}
+
+/*
+ * Return what an entry took from grants: part of a debit, all of what expired;
+ * negative for what it gave back to them.
+ */
+static Spend
+from_grants(const BookKey *key, Money amount, Datum burned, bool burned_is_null)
+{
+	Spend		sum = 0;
+	Datum	   *elements;
+	int			n;
+
+	if (type_is(key, "expiry"))
+		return -amount;
+	if (burned_is_null)
+		return 0;
+	deconstruct_array(DatumGetArrayTypeP(burned), NUMERICOID, -1, false, TYPALIGN_INT, &elements, NULL, &n);
+	for (int i = 0; i < n; i++)
+		sum += money_from_datum(elements[i]);
+	return amount > 0 ? -sum : sum;
+}
+
+/*
+ * Read who used what model into an entry.
+ */
+static void
+read_usage(TupleTableSlot *slot, RolledEntry *entry)
+{
+	entry->user = *DatumGetUUIDP(slot->tts_values[6]);
+	entry->model = DEFAULT_MODEL;
+	entry->model_length = strlen(DEFAULT_MODEL);
+	if (!slot->tts_isnull[7])
+	{
+		text	   *model = DatumGetTextPP(slot->tts_values[7]);
+
+		entry->model = VARDATA_ANY(model);
+		entry->model_length = VARSIZE_ANY_EXHDR(model);
+	}
+}
+
+/*
+ * Give a row of the ledger to its reader.
  */
 static bool
 read_entry(TupleTableSlot *slot, void *state)
 {
 	EntryTarget *target = state;
-	UsageEntry	entry;
+	RolledEntry entry;
+	text	   *type;
+	Money		amount;
 
 	slot_getallattrs(slot);
-	entry.user = *DatumGetUUIDP(slot->tts_values[0]);
-	entry.model = DEFAULT_MODEL;
-	entry.model_length = strlen(DEFAULT_MODEL);
-	if (!slot->tts_isnull[1])
-	{
-		text	   *model = DatumGetTextPP(slot->tts_values[1]);
-
-		entry.model = VARDATA_ANY(model);
-		entry.model_length = VARSIZE_ANY_EXHDR(model);
-	}
-	entry.spend = -money_from_datum(slot->tts_values[2]);
-	entry.created_at = DatumGetTimestampTz(slot->tts_values[3]);
-	entry.xact = DatumGetInt64(slot->tts_values[4]);
+	type = DatumGetTextPP(slot->tts_values[0]);
+	amount = money_from_datum(slot->tts_values[1]);
+	entry.created_at = DatumGetTimestampTz(slot->tts_values[2]);
+	entry.xact = DatumGetInt64(slot->tts_values[3]);
+	entry.book.key = (BookKey) {period_day(entry.created_at), VARSIZE_ANY_EXHDR(type), VARDATA_ANY(type)};
+	entry.book.entries = 1;
+	entry.book.amount = amount;
+	entry.book.from_grants = from_grants(&entry.book.key, amount, slot->tts_values[4], slot->tts_isnull[4]);
+	entry.book.allowance = money_from_datum(slot->tts_values[5]);
+	entry.usage = type_is(&entry.book.key, "usage");
+	read_usage(slot, &entry);
 	target->reader(&entry, target->state);
 	return true;
 }
 
 /*
- * rollup_read_ledger gives a reader the usage entries of transactions and of a
- * time, both ends included, and returns how many they were. They are read by
- * the index of their transactions.
+ * rolled_entry_add adds an entry to the sums that it counts in.
+ */
+void
+rolled_entry_add(const RolledEntry *entry, UsageSums *sums)
+{
+	if (entry->usage)
+		usage_sums_add(sums, entry->created_at, &entry->user, entry->model, entry->model_length,
+					   -(Money) entry->book.amount);
+	if (usage_sums_books(sums) != NULL)
+		book_sums_add(usage_sums_books(sums), &entry->book);
+}
+
+/*
+ * rollup_read_ledger gives a reader the entries of transactions and of a time,
+ * both ends included, all or usage only, and returns how many they were. They
+ * are read by the index of their transactions.
  */
 uint64
-rollup_read_ledger(const XactRange *xacts, TimestampTz from, TimestampTz to, bool read_only,
-				   UsageReader reader, void *state)
+rollup_read_ledger(const XactRange *xacts, TimestampTz from, TimestampTz to, bool usage_only, bool read_only,
+				   EntryReader reader, void *state)
 {
 	EntryTarget target = {reader, state};
 	QueryArgs	args = {0};
@@ -419,5 +567,5 @@ rollup_read_ledger(const XactRange *xacts, TimestampTz from, TimestampTz to, boo
 	args_int8(&args, xacts->last);
 	args_time(&args, from);
 	args_time(&args, to);
-	return query_each(&ledger_query, &args, read_only, read_entry, &target);
+	return query_each(usage_only ? &usage_entries_query : &entries_query, &args, read_only, read_entry, &target);
 }

@@ -1,7 +1,7 @@
 /*
  * rollup.c
  *		Rolling up the ledger: usage by user and by model, for periods of an hour
- *		and more.
+ *		and more, and all entries by type, for hours and days and in total.
  *
  * An entry of the ledger goes into the part of its hour, and into those of the
  * longer periods around it that exist already. Longer periods are made of
@@ -51,6 +51,7 @@ typedef struct Fold
 	MemoryContext context;
 	fold_hours_hash *hours;
 	int64		cells;			/* that all hours take as much memory as */
+	BookSums   *total;			/* of what was written, and all before */
 } Fold;
 
 static KeptQuery horizon_query = {
@@ -58,7 +59,7 @@ static KeptQuery horizon_query = {
 };
 
 static KeptQuery nth_query = {
-	.sql = "SELECT xact FROM ducto.ledger WHERE type = 'usage' AND xact >= $1 AND xact <= $2"
+	.sql = "SELECT xact FROM ducto.ledger WHERE xact >= $1 AND xact <= $2"
 	" ORDER BY xact OFFSET $3 LIMIT 1",
 	.types = {INT8OID, INT8OID, INT8OID}
 };
@@ -87,11 +88,13 @@ fold_compare(const void *a, const void *b)
 }
 
 /*
- * Add an hour to its own period and to the longer ones around it that exist.
+ * Add an hour to its own period, to the longer ones around it that exist, and
+ * to the total.
  */
 static void
-fold_write_hour(const FoldHour *hour)
+fold_write_hour(const FoldHour *hour, BookSums *total)
 {
+	book_sums_add_total(total, usage_sums_books(hour->sums));
 	query_begin();
 	for (int level = LEVEL_HOUR; level < ROLLUP_LEVELS; level++)
 	{
@@ -119,7 +122,7 @@ fold_flush(Fold *fold)
 		list[n++] = hour;
 	qsort(list, n, sizeof(FoldHour *), fold_compare);
 	for (int i = 0; i < n; i++)
-		fold_write_hour(list[i]);
+		fold_write_hour(list[i], fold->total);
 	fold_reset(fold);
 }
 
@@ -127,7 +130,7 @@ fold_flush(Fold *fold)
  * Return the hour of a time in a fold.
  */
 static FoldHour *
-fold_hour(Fold *fold, const UsageEntry *entry)
+fold_hour(Fold *fold, const RolledEntry *entry)
 {
 	MemoryContext previous;
 	bool		found;
@@ -136,7 +139,7 @@ fold_hour(Fold *fold, const UsageEntry *entry)
 	if (!found)
 	{
 		previous = MemoryContextSwitchTo(fold->context);
-		hour->sums = usage_sums_create(SUM_USERS | SUM_MODELS);
+		hour->sums = usage_sums_create(rollup_sums(LEVEL_HOUR));
 		MemoryContextSwitchTo(previous);
 		hour->xacts = (XactRange) {entry->xact, entry->xact};
 		fold->cells += HOUR_CELLS;
@@ -148,7 +151,7 @@ fold_hour(Fold *fold, const UsageEntry *entry)
  * Add an entry to a fold.
  */
 static void
-fold_entry(const UsageEntry *entry, void *state)
+fold_entry(const RolledEntry *entry, void *state)
 {
 	Fold	   *fold = state;
 	FoldHour   *hour;
@@ -157,14 +160,14 @@ fold_entry(const UsageEntry *entry, void *state)
 		fold_flush(fold);
 	hour = fold_hour(fold, entry);
 	fold->cells -= usage_sums_cells(hour->sums);
-	usage_sums_add(hour->sums, entry->created_at, &entry->user, entry->model, entry->model_length, entry->spend);
+	rolled_entry_add(entry, hour->sums);
 	fold->cells += usage_sums_cells(hour->sums);
 	hour->xacts.first = Min(hour->xacts.first, entry->xact);
 	hour->xacts.last = Max(hour->xacts.last, entry->xact);
 }
 
 /*
- * Return the transaction of the nth usage entry of a range, counted from 0;
+ * Return the transaction of the nth entry of a range, counted from 0;
  * false when there are fewer.
  */
 static bool
@@ -208,7 +211,7 @@ fold_next(Fold *fold, RollupState *state, int64 horizon, int64 *left)
 		return false;
 	if (*left < PG_INT64_MAX)
 		range_limit(&range, *left);
-	*left -= (int64) rollup_read_ledger(&range, DT_NOBEGIN, DT_NOEND, false, fold_entry, fold);
+	*left -= (int64) rollup_read_ledger(&range, DT_NOBEGIN, DT_NOEND, false, false, fold_entry, fold);
 	state->next = range.last == PG_INT64_MAX ? PG_INT64_MIN : range.last + 1;
 	return true;
 }
@@ -228,10 +231,10 @@ build_period(int level, TimestampTz start)
 	{
 		if (sums == NULL)
 		{
-			sums = usage_sums_create(SUM_USERS | SUM_MODELS);
+			sums = usage_sums_create(rollup_sums(level));
 			xacts = parts[i].xacts;
 		}
-		rollup_part_sum(&parts[i], sums, SUM_USERS | SUM_MODELS);
+		rollup_part_sum(&parts[i], sums, rollup_sums(level));
 		xacts.first = Min(xacts.first, parts[i].xacts.first);
 		xacts.last = Max(xacts.last, parts[i].xacts.last);
 		if (i == n - 1 || usage_sums_cells(sums) >= CELLS_KEPT)
@@ -275,7 +278,10 @@ build_periods(void)
 static int64
 roll_up(RollupState *state, int64 max_rows)
 {
-	Fold		fold = {.context = AllocSetContextCreate(CurrentMemoryContext, "ducto fold", ALLOCSET_DEFAULT_SIZES)};
+	Fold		fold = {
+		.context = AllocSetContextCreate(CurrentMemoryContext, "ducto fold", ALLOCSET_DEFAULT_SIZES),
+		.total = state->total
+	};
 	QueryArgs	args = {0};
 	int64		left = max_rows;
 	int64		horizon;
@@ -305,7 +311,7 @@ ducto_rollup(PG_FUNCTION_ARGS)
 	if (PG_ARGISNULL(0))
 		max_rows = PG_INT64_MAX;
 	query_begin();
-	rollup_state_lock(&state);
+	rollup_state_lock(&state, false);
 	entries = roll_up(&state, max_rows);
 	query_end();
 	PG_RETURN_INT64(entries);
@@ -334,8 +340,7 @@ ducto_rollup_rebuild(PG_FUNCTION_ARGS)
 	int64		entries;
 
 	query_begin();
-	rollup_state_lock(&state);
-	rollup_clear(&state);
+	rollup_state_lock(&state, true);
 	entries = roll_up(&state, PG_INT64_MAX);
 	query_end();
 	PG_RETURN_INT64(entries);

@@ -32,6 +32,7 @@ typedef struct RollupState
 {
 	bool		exists;			/* otherwise nothing is rolled up */
 	int64		next;
+	BookSums   *total;			/* of all that is rolled up; NULL when it is only read */
 } RollupState;
 
 /* A part of the rollup of a period. */
@@ -39,14 +40,16 @@ typedef struct RollupPart
 {
 	TimestampTz start;
 	XactRange	xacts;			/* those of its entries are within */
-	Datum		arrays[6];		/* as in UsageArrays, perhaps toasted */
+	bool		has_books;
+	Datum		arrays[11];		/* as in UsageArrays and BookArrays, perhaps toasted */
 } RollupPart;
 
 extern TimestampTz rollup_floor(TimestampTz at, int level);
 extern TimestampTz rollup_length(int level);
+extern int	rollup_sums(int level);
 
 extern void rollup_state_read(RollupState *state);
-extern void rollup_state_lock(RollupState *state);
+extern void rollup_state_lock(RollupState *state, bool anew);
 extern bool rollup_state_try_lock(RollupState *state);
 extern void rollup_state_write(const RollupState *state);
 extern int	rollup_rest(const RollupState *state, XactRange ranges[2]);
@@ -54,26 +57,28 @@ extern int	rollup_rest(const RollupState *state, XactRange ranges[2]);
 extern int	rollup_parts(int level, TimestampTz from, TimestampTz to, bool read_only, RollupPart **parts);
 extern void rollup_part_sum(const RollupPart *part, UsageSums *sums, int wanted);
 extern void rollup_add(int level, TimestampTz start, const XactRange *xacts, UsageSums *sums);
-extern void rollup_clear(RollupState *state);
 extern int	rollup_unbuilt(int level, TimestampTz until, TimestampTz **starts);
 extern bool rollup_exists(int level, TimestampTz start);
 
 extern void rollup_advance(int64 max_rows);
 
-/* Receives the usage entries of a range of transactions. */
-typedef struct UsageEntry
+/* An entry of the ledger, as far as it is rolled up. */
+typedef struct RolledEntry
 {
+	bool		usage;			/* of which there is: */
 	pg_uuid_t	user;
 	const char *model;
 	int			model_length;
-	Money		spend;
 	TimestampTz created_at;
 	int64		xact;
-} UsageEntry;
+	BookSum		book;
+} RolledEntry;
 
-typedef void (*UsageReader) (const UsageEntry *entry, void *state);
+/* Receives the entries of a range of transactions. */
+typedef void (*EntryReader) (const RolledEntry *entry, void *state);
 
-extern uint64 rollup_read_ledger(const XactRange *xacts, TimestampTz from, TimestampTz to, bool read_only,
-								 UsageReader reader, void *state);
+extern void rolled_entry_add(const RolledEntry *entry, UsageSums *sums);
+extern uint64 rollup_read_ledger(const XactRange *xacts, TimestampTz from, TimestampTz to, bool usage_only, bool read_only,
+								 EntryReader reader, void *state);
 
 #endif

@@ -1,6 +1,7 @@
 /*
  * sums.c
- *		Sums of usage by user, by model and by day, in memory and as arrays.
+ *		Sums of usage by user, by model and by day, in memory and as arrays, and
+ *		of all entries by day and type.
  */
 #include "postgres.h"
 
@@ -133,6 +134,7 @@ struct UsageSums
 	int64		nsorted;
 	model_sums_hash *models;
 	day_sums_hash *days;
+	BookSums   *books;
 };
 
 /*
@@ -153,6 +155,8 @@ usage_sums_create(int wanted)
 		sums->models = model_sums_create(context, FIRST_SIZE, NULL);
 	if (wanted & SUM_DAYS)
 		sums->days = day_sums_create(context, FIRST_SIZE, NULL);
+	if (wanted & SUM_BOOKS)
+		sums->books = book_sums_create(context);
 	return sums;
 }
 
@@ -163,6 +167,15 @@ void
 usage_sums_free(UsageSums *sums)
 {
 	MemoryContextDelete(sums->context);
+}
+
+/*
+ * usage_sums_books returns the sums by day and type, NULL when not wanted.
+ */
+BookSums *
+usage_sums_books(UsageSums *sums)
+{
+	return sums->books;
 }
 
 /*
@@ -251,7 +264,7 @@ usage_sums_add(UsageSums *sums, TimestampTz at, const pg_uuid_t *user, const cha
 }
 
 /*
- * usage_sums_add_sums adds the users and models of other sums.
+ * usage_sums_add_sums adds the users, models and books of other sums.
  */
 void
 usage_sums_add_sums(UsageSums *sums, UsageSums *others)
@@ -265,13 +278,15 @@ usage_sums_add_sums(UsageSums *sums, UsageSums *others)
 	model_sums_start_iterate(others->models, &it);
 	while ((model = model_sums_iterate(others->models, &it)) != NULL)
 		add_model(sums, model->model.text, model->model.length, model->spend, model->entries);
+	if (sums->books != NULL)
+		book_sums_add_sums(sums->books, others->books);
 }
 
 /*
- * Report a rollup that cannot be what was written.
+ * rollup_damaged reports a rollup that cannot be what was written.
  */
-static void
-report_damage(void)
+void
+rollup_damaged(void)
 {
 	ereport(ERROR,
 			(errcode(ERRCODE_DATA_CORRUPTED),
@@ -288,7 +303,7 @@ array_elements(ArrayType *array, Oid type, int n)
 {
 	if (ARR_ELEMTYPE(array) != type || ARR_HASNULL(array) ||
 		ArrayGetNItems(ARR_NDIM(array), ARR_DIMS(array)) != n)
-		report_damage();
+		rollup_damaged();
 	return ARR_DATA_PTR(array);
 }
 
@@ -382,7 +397,7 @@ usage_sums_add_users(UsageSums *sums, ArrayType *users, ArrayType *spend, ArrayT
 		int			order = user_order(&last->user, &ids[i]);
 
 		if (order > 0)
-			report_damage();
+			rollup_damaged();
 		if (order < 0)
 			*++last = (UserSum) {.user = ids[i], .spend = amounts[i], .entries = counts[i]};
 		else
@@ -420,6 +435,16 @@ usage_sums_add_models(UsageSums *sums, int wanted, TimestampTz at,
 			add_day(sums, at, amounts[i], counts[i]);
 	}
 	pfree(names);
+}
+
+/*
+ * usage_sums_add_books adds the books of a rollup; at is a time of their day.
+ */
+void
+usage_sums_add_books(UsageSums *sums, TimestampTz at, const BookArrays *arrays)
+{
+	if (!book_sums_add_arrays(sums->books, period_day(at), arrays))
+		rollup_damaged();
 }
 
 /*

@@ -7,6 +7,8 @@
 #include "utils/timestamp.h"
 #include "utils/uuid.h"
 
+#include "analytics/books.h"
+#include "base/args.h"
 #include "base/money.h"
 
 /* What a user, a model or a day has used. */
@@ -44,6 +46,7 @@ typedef struct DaySum
 #define SUM_USERS	1
 #define SUM_MODELS	2
 #define SUM_DAYS	4
+#define SUM_BOOKS	8			/* of entries of all types */
 
 typedef struct UsageSums UsageSums;
 
@@ -58,13 +61,16 @@ typedef struct UsageArrays
 	ArrayType  *user_entries;
 } UsageArrays;
 
+pg_noreturn extern void rollup_damaged(void);
 extern UsageSums *usage_sums_create(int wanted);
 extern void usage_sums_free(UsageSums *sums);
+extern BookSums *usage_sums_books(UsageSums *sums);
 extern int64 usage_sums_cells(const UsageSums *sums);
 extern void usage_sums_add(UsageSums *sums, TimestampTz at, const pg_uuid_t *user,
 						   const char *model, int model_length, Money spend);
 extern void usage_sums_add_sums(UsageSums *sums, UsageSums *others);
 extern void usage_sums_add_users(UsageSums *sums, ArrayType *users, ArrayType *spend, ArrayType *entries);
+extern void usage_sums_add_books(UsageSums *sums, TimestampTz at, const BookArrays *arrays);
 extern void usage_sums_add_models(UsageSums *sums, int wanted, TimestampTz at,
 								  ArrayType *models, ArrayType *spend, ArrayType *entries);
 extern void usage_sums_arrays(UsageSums *sums, UsageArrays *arrays);

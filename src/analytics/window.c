@@ -1,6 +1,7 @@
 /*
  * window.c
- *		Who spent what, on which model, on which day.
+ *		Who spent what, on which model, on which day; and what all entries of a
+ *		day were.
  *
  * A window is answered from three sources that never overlap: periods of the
  * rollup that lie whole in the window, the rolled up entries of the hours at
@@ -15,6 +16,7 @@
 #include "analytics/rollup.h"
 #include "base/args.h"
 #include "base/clock.h"
+#include "base/period.h"
 #include "base/result.h"
 
 PG_FUNCTION_INFO_V1(ducto_spend_by_user);
@@ -22,6 +24,7 @@ PG_FUNCTION_INFO_V1(ducto_spend_by_model);
 PG_FUNCTION_INFO_V1(ducto_top_users);
 PG_FUNCTION_INFO_V1(ducto_daily_spend);
 PG_FUNCTION_INFO_V1(ducto_aggregate_stats);
+PG_FUNCTION_INFO_V1(ducto_books);
 
 /* Times of the ledger are far within, and their sums with a period no overflow. */
 #define EARLIEST	(-INT64CONST(9000000000000000000))
@@ -29,6 +32,9 @@ PG_FUNCTION_INFO_V1(ducto_aggregate_stats);
 
 /* How long a window is when nothing is said. */
 #define DEFAULT_DAYS	30
+
+/* How many days ducto_daily_spend fills: a hundred years. */
+#define MAX_FILLED	36600
 
 /* How many users ducto_top_users returns when nothing is said. */
 #define DEFAULT_TOP		10
@@ -52,10 +58,9 @@ typedef struct Window
  * Add an entry of the ledger to the sums of a window.
  */
 static void
-window_entry(const UsageEntry *entry, void *state)
+window_entry(const RolledEntry *entry, void *state)
 {
-	usage_sums_add((UsageSums *) state, entry->created_at, &entry->user,
-				   entry->model, entry->model_length, entry->spend);
+	rolled_entry_add(entry, (UsageSums *) state);
 }
 
 /*
@@ -64,7 +69,7 @@ window_entry(const UsageEntry *entry, void *state)
 static void
 read_range(Window *window, const XactRange *range, TimestampTz from, TimestampTz to)
 {
-	rollup_read_ledger(range, from, to, true, window_entry, window->sums);
+	rollup_read_ledger(range, from, to, usage_sums_books(window->sums) == NULL, true, window_entry, window->sums);
 }
 
 /*
@@ -191,7 +196,7 @@ window_open(FunctionCallInfo fcinfo, int n, int wanted, Window *window)
 }
 
 /*
- * Sum up a window. Days are made of no periods that are longer.
+ * Sum up a window. Days and books are made of no periods that are longer.
  */
 static void
 window_sum(Window *window)
@@ -211,12 +216,10 @@ window_sum(Window *window)
 	}
 	read_piece(window, window->from, first - 1);
 	read_piece(window, end, window->to);
-	if (wanted & SUM_DAYS)
-	{
-		window->wanted = SUM_DAYS;
+	window->wanted = wanted & (SUM_DAYS | SUM_BOOKS);
+	if (window->wanted != 0)
 		read_periods(window, LEVEL_DAY, first, end);
-	}
-	window->wanted = wanted & ~SUM_DAYS;
+	window->wanted = wanted & (SUM_USERS | SUM_MODELS);
 	if (window->wanted != 0)
 		read_periods(window, LEVEL_LONGEST, first, end);
 }
@@ -329,27 +332,93 @@ ducto_spend_by_model(PG_FUNCTION_ARGS)
 }
 
 /*
+ * Put a day into a result.
+ */
+static void
+result_day(FunctionCallInfo fcinfo, const DaySum *day)
+{
+	ReturnSetInfo *result = (ReturnSetInfo *) fcinfo->resultinfo;
+	Datum		values[3] = {DateADTGetDatum(day->day), spend_to_datum(day->spend), Int64GetDatum(day->entries)};
+	bool		nulls[3] = {false};
+
+	tuplestore_putvalues(result->setResult, result->setDesc, values, nulls);
+}
+
+/*
+ * Put days without usage into a result: from one on, before another.
+ */
+static void
+fill_days(FunctionCallInfo fcinfo, DateADT from, DateADT before)
+{
+	for (DateADT day = from; day < before; day++)
+	{
+		DaySum		empty = {.day = day};
+
+		result_day(fcinfo, &empty);
+	}
+}
+
+/*
  * ducto_daily_spend returns what was spent on each day of a window. Arguments
  * and errors: see its COMMENT.
  */
 Datum
 ducto_daily_spend(PG_FUNCTION_ARGS)
 {
+	bool		fill = arg_bool_default(fcinfo, 2, false);
 	Window		window;
-	Tuplestorestate *store;
 	DaySum	  **days;
+	DateADT		next;
+	DateADT		end;
 	int			n;
 
 	window_open(fcinfo, 0, SUM_DAYS, &window);
+	next = period_day(window.from);
+	end = period_day(window.to) + 1;
+	if (fill && end - next > MAX_FILLED)
+		arg_reject("from_time", timestamptz_to_str(window.from),
+				   psprintf("With \"fill\" a window has at most %d days.", MAX_FILLED));
 	window_sum(&window);
-	store = result_set_begin(fcinfo);
+	result_set_begin(fcinfo);
 	days = usage_sums_days(window.sums, &n);
 	for (int i = 0; i < n; i++)
 	{
-		Datum		values[3] = {
-			DateADTGetDatum(days[i]->day), spend_to_datum(days[i]->spend), Int64GetDatum(days[i]->entries)
+		if (fill)
+			fill_days(fcinfo, next, days[i]->day);
+		result_day(fcinfo, days[i]);
+		next = days[i]->day + 1;
+	}
+	if (fill)
+		fill_days(fcinfo, next, end);
+	window_close(&window);
+	return (Datum) 0;
+}
+
+/*
+ * ducto_books returns what was booked in a window, by day and type. Arguments
+ * and errors: see its COMMENT.
+ */
+Datum
+ducto_books(PG_FUNCTION_ARGS)
+{
+	Window		window;
+	Tuplestorestate *store;
+	BookSum   **books;
+	int			n;
+
+	window_open(fcinfo, 0, SUM_BOOKS, &window);
+	window_sum(&window);
+	store = result_set_begin(fcinfo);
+	books = book_sums_list(usage_sums_books(window.sums), &n);
+	for (int i = 0; i < n; i++)
+	{
+		Datum		values[6] = {
+			DateADTGetDatum(books[i]->key.day),
+			PointerGetDatum(cstring_to_text_with_len(books[i]->key.type, books[i]->key.length)),
+			Int64GetDatum(books[i]->entries), spend_to_datum(books[i]->amount),
+			spend_to_datum(books[i]->from_grants), spend_to_datum(books[i]->allowance)
 		};
-		bool		nulls[3] = {false};
+		bool		nulls[6] = {false};
 
 		tuplestore_putvalues(store, ((ReturnSetInfo *) fcinfo->resultinfo)->setDesc, values, nulls);
 	}

@@ -158,7 +158,7 @@ spend_to_datum(Spend spend)
 {
 	Datum		high;
 
-	if (spend <= PG_INT64_MAX)
+	if (spend <= PG_INT64_MAX && spend >= PG_INT64_MIN)
 		return money_to_datum((Money) spend);
 	high = DirectFunctionCall2(numeric_mul, NumericGetDatum(int64_to_numeric((int64) (spend / SPEND_LIMB))),
 							   money_to_datum(SPEND_LIMB));

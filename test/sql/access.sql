@@ -12,11 +12,11 @@ SELECT transaction_id AS tx FROM ducto_charge(:ada, 10) \gset
 SELECT reservation_id AS r FROM ducto_reserve(:ada, 10) \gset
 
 -- What belongs to the extension: functions, the types of their results, tables, and its schema.
-CREATE TEMP VIEW members AS SELECT classid, objid, CASE classid WHEN 'pg_proc'::regclass THEN 'function' WHEN 'pg_type'::regclass THEN 'type' WHEN 'pg_class'::regclass THEN CASE (SELECT relkind FROM pg_class WHERE oid = objid) WHEN 'r' THEN 'table' ELSE 'other relation' END
+CREATE TEMP VIEW members AS SELECT classid, objid, CASE classid WHEN 'pg_proc'::regclass THEN 'function' WHEN 'pg_type'::regclass THEN 'type' WHEN 'pg_class'::regclass THEN CASE (SELECT relkind FROM pg_class WHERE oid = objid) WHEN 'r' THEN 'table' WHEN 'v' THEN 'view' ELSE 'other relation' END
 	WHEN 'pg_namespace'::regclass THEN 'schema' WHEN 'pg_event_trigger'::regclass THEN 'event trigger' ELSE 'something else' END AS kind
 	FROM pg_depend WHERE deptype = 'e' AND refclassid = 'pg_extension'::regclass AND refobjid = (SELECT oid FROM pg_extension WHERE extname = 'ducto')
-	-- Since PostgreSQL 17, what comes with a type or table belongs to the extension too: array types, and the row types of tables.
-	AND NOT (classid = 'pg_type'::regclass AND EXISTS (SELECT FROM pg_type t LEFT JOIN pg_class c ON c.oid = t.typrelid WHERE t.oid = objid AND (c.relkind = 'r' OR EXISTS (SELECT FROM pg_type e WHERE e.typarray = t.oid))));
+	-- Since PostgreSQL 17, what comes with a type or table belongs to the extension too: array types, and the row types of tables and views.
+	AND NOT (classid = 'pg_type'::regclass AND EXISTS (SELECT FROM pg_type t LEFT JOIN pg_class c ON c.oid = t.typrelid WHERE t.oid = objid AND (c.relkind IN ('r', 'v') OR EXISTS (SELECT FROM pg_type e WHERE e.typarray = t.oid))));
 SELECT DISTINCT kind FROM members ORDER BY 1;
 SELECT objid::regclass AS "table" FROM members WHERE kind = 'table' ORDER BY objid::regclass::text COLLATE "C";
 
@@ -65,7 +65,13 @@ SELECT objid::regclass AS "table", problem FROM members JOIN pg_class c ON c.oid
 	(NOT EXISTS (SELECT FROM pg_index WHERE indrelid = objid AND indisprimary), 'has no primary key'),
 	(relacl IS NOT NULL AND EXISTS (SELECT FROM aclexplode(relacl) WHERE grantee <> relowner), 'is open to another than its owner')
 	) p (broken, problem) WHERE kind = 'table' AND broken;
-SELECT attrelid::regclass AS "table", attname AS column_without_comment FROM members JOIN pg_attribute ON attrelid = objid WHERE kind = 'table' AND attnum > 0 AND NOT attisdropped AND col_description(attrelid, attnum) IS NULL;
+-- A view reads with its owner's rights, past row level security.
+SELECT objid::regclass AS view, problem FROM members JOIN pg_class c ON c.oid = objid, LATERAL (VALUES
+	(relnamespace <> 'ducto'::regnamespace, 'is not in the schema ducto'),
+	(obj_description(objid, 'pg_class') IS NULL, 'has no comment'),
+	(relacl IS NOT NULL AND EXISTS (SELECT FROM aclexplode(relacl) WHERE grantee <> relowner), 'is open to another than its owner')
+	) p (broken, problem) WHERE kind = 'view' AND broken;
+SELECT attrelid::regclass AS "table", attname AS column_without_comment FROM members JOIN pg_attribute ON attrelid = objid WHERE kind IN ('table', 'view') AND attnum > 0 AND NOT attisdropped AND col_description(attrelid, attnum) IS NULL;
 SELECT attrelid::regclass AS type, attname AS column_without_comment FROM members JOIN pg_type t ON t.oid = objid JOIN pg_attribute ON attrelid = typrelid WHERE kind = 'type' AND attnum > 0 AND NOT attisdropped AND col_description(attrelid, attnum) IS NULL;
 SELECT objid::regnamespace AS schema FROM members JOIN pg_namespace n ON n.oid = objid WHERE kind = 'schema' AND (obj_description(objid, 'pg_namespace') IS NULL OR has_schema_privilege('regress_ducto_none', objid, 'USAGE') OR has_schema_privilege('regress_ducto_none', objid, 'CREATE'));
 

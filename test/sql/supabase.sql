@@ -233,6 +233,7 @@ INSERT INTO calls (function, args, field, keep) VALUES
 	('ducto_top_users', '{"max_rows": 5, "from_time": "@started", "to_time": "2222-01-01"}', NULL, NULL),
 	('ducto_daily_spend', '{"from_time": "@started", "to_time": "2222-01-01"}', NULL, NULL),
 	('ducto_aggregate_stats', '{"from_time": "@started", "to_time": "2222-01-01"}', NULL, NULL),
+	('ducto_books', '{"from_time": "@started", "to_time": "2222-01-01"}', NULL, NULL),
 	('ducto_sweep_expired', '{"dry_run": true}', NULL, NULL),
 	('ducto_expire_reservations', '{"max_rows": 10}', NULL, NULL),
 	('ducto_uuid', '{"namespace": "clerk.com", "id": "user_1"}', NULL, NULL),

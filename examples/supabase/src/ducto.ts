@@ -124,6 +124,14 @@ export type Results = {
 		available: number;
 		next_expiry: string | null;
 	};
+	ducto_books_day: {
+		date: string;
+		type: string;
+		entries: number;
+		amount: number;
+		from_grants: number;
+		allowance: number;
+	};
 	ducto_cap_check_result: {
 		capped: boolean;
 		current_spend: number;
@@ -402,6 +410,13 @@ export type Functions = {
 		};
 		Returns: number;
 	};
+	ducto_books: {
+		Args: {
+			from_time?: string | null;
+			to_time?: string | null;
+		};
+		Returns: Results['ducto_books_day'][];
+	};
 	ducto_can_afford: {
 		Args: {
 			user_id: string;
@@ -476,6 +491,7 @@ export type Functions = {
 		Args: {
 			from_time?: string | null;
 			to_time?: string | null;
+			fill?: boolean | null;
 		};
 		Returns: Results['ducto_day_spend'][];
 	};
