@@ -8,13 +8,13 @@
 #include "base/money.h"
 
 /* A grant, as far as it matters for time and spending. */
-typedef struct Lot
+typedef struct Grant
 {
 	pg_uuid_t	id;
 	int64		seq;
 	Money		remaining;
 	TimestampTz expires_at;
-} Lot;
+} Grant;
 
 /* What was taken from, or given back to, which grant. */
 typedef struct Burn
@@ -29,16 +29,16 @@ typedef struct BurnList
 	Burn	   *burns;
 } BurnList;
 
-extern int	lots_due(const pg_uuid_t *account, TimestampTz now, bool read_only, Lot **lots);
-extern TimestampTz lots_next_expiry(const pg_uuid_t *account, TimestampTz now);
-extern void lot_insert(const pg_uuid_t *account, const pg_uuid_t *id, int64 seq, const char *type,
-					   Money amount, Money remaining, int priority, TimestampTz expires_at,
-					   TimestampTz created_at);
-extern void lots_burn(const pg_uuid_t *account, Money amount, TimestampTz now, bool late,
-					  BurnList *burned);
-extern void lots_take(const pg_uuid_t *account, const BurnList *list);
-extern void lots_give(const pg_uuid_t *account, const BurnList *list);
-extern void lots_expire(const pg_uuid_t *account, const Lot *last, int n);
-extern TimestampTz *lots_times(const pg_uuid_t *account, const BurnList *list);
+extern int	grants_due(const pg_uuid_t *account, TimestampTz now, bool read_only, Grant **grants);
+extern TimestampTz grants_next_expiry(const pg_uuid_t *account, TimestampTz now);
+extern void grant_insert(const pg_uuid_t *account, const pg_uuid_t *id, int64 seq, const char *type,
+						 Money amount, Money remaining, int priority, TimestampTz expires_at,
+						 TimestampTz created_at);
+extern void grants_burn(const pg_uuid_t *account, Money amount, TimestampTz now, bool late,
+						BurnList *burned);
+extern void grants_take(const pg_uuid_t *account, const BurnList *list);
+extern void grants_give(const pg_uuid_t *account, const BurnList *list);
+extern void grants_expire(const pg_uuid_t *account, const Grant *last, int n);
+extern TimestampTz *grants_times(const pg_uuid_t *account, const BurnList *list);
 
 #endif

@@ -43,9 +43,9 @@ typedef struct Roll
 	PlanAllowance *allowances;
 	int64		nholds;			/* ended so far */
 	TimestampTz last_hold;		/* when the last of them did */
-	int			nlots;
-	Lot		   *lots;			/* remaining is what is left of each */
-	int			first_late;		/* lots from here to nlate are late */
+	int			ngrants;
+	Grant	   *grants;			/* remaining is what is left of each */
+	int			first_late;		/* grants from here to nlate are late */
 	int			nlate;
 	Money		late;			/* their sum */
 	int64		limit;			/* of the expiries */
@@ -75,7 +75,7 @@ roll_is_full(const Roll *roll)
  * Expire an amount of a grant.
  */
 static void
-roll_expire(Roll *roll, Lot *lot, Money amount)
+roll_expire(Roll *roll, Grant *grant, Money amount)
 {
 	Expiry	   *expiry;
 
@@ -85,10 +85,10 @@ roll_expire(Roll *roll, Lot *lot, Money amount)
 		roll->expiries = repalloc_huge(roll->expiries, sizeof(Expiry) * roll->max_expiries);
 	}
 	expiry = &roll->expiries[roll->nexpiries++];
-	expiry->grant = lot->id;
+	expiry->grant = grant->id;
 	expiry->amount = amount;
 	expiry->effective_at = roll->clock;
-	lot->remaining -= amount;
+	grant->remaining -= amount;
 	roll->late -= amount;
 	roll->acc->balance -= amount;
 	roll->acc->expiring -= amount;
@@ -107,11 +107,11 @@ roll_release(Roll *roll, TimestampTz at)
 	roll->clock = at;
 	while (roll->late > kept && !roll_is_full(roll))
 	{
-		Lot		   *lot = &roll->lots[roll->first_late];
+		Grant	   *grant = &roll->grants[roll->first_late];
 
-		if (lot->remaining > 0)
-			roll_expire(roll, lot, Min(lot->remaining, roll->late - kept));
-		if (lot->remaining == 0)
+		if (grant->remaining > 0)
+			roll_expire(roll, grant, Min(grant->remaining, roll->late - kept));
+		if (grant->remaining == 0)
 			roll->first_late++;
 	}
 	allowance_rely(roll->acc, at);
@@ -147,8 +147,8 @@ roll_next(const Roll *roll)
 {
 	TimestampTz at = roll->turn;
 
-	if (roll->nlate < roll->nlots)
-		at = Min(at, roll->lots[roll->nlate].expires_at);
+	if (roll->nlate < roll->ngrants)
+		at = Min(at, roll->grants[roll->nlate].expires_at);
 	if (roll->next_allowance < roll->nallowances)
 		at = Min(at, roll->allowances[roll->next_allowance].since);
 	return at <= roll->acc->now ? at : DT_NOEND;
@@ -170,7 +170,7 @@ roll_play_until(Roll *roll, TimestampTz hold_ends)
 		else if (at == roll->turn)
 			roll->turn = DT_NOEND;
 		else if (at < hold_ends)
-			roll->late += roll->lots[roll->nlate++].remaining;
+			roll->late += roll->grants[roll->nlate++].remaining;
 		else
 			return;
 		roll_release(roll, at);
@@ -207,12 +207,12 @@ roll_load(Roll *roll, Account *acc, int64 limit, bool read_only)
 	roll->acc = acc;
 	roll->limit = limit;
 	roll->turn = roll_month_turn(acc);
-	roll->nlots = lots_due(&acc->id, acc->now, read_only, &roll->lots);
-	roll->max_expiries = roll->nlots + 1;
+	roll->ngrants = grants_due(&acc->id, acc->now, read_only, &roll->grants);
+	roll->max_expiries = roll->ngrants + 1;
 	roll->expiries = MemoryContextAllocHuge(CurrentMemoryContext, sizeof(Expiry) * roll->max_expiries);
-	while (roll->nlate < roll->nlots && roll->lots[roll->nlate].expires_at <= acc->updated_at)
-		roll->late += roll->lots[roll->nlate++].remaining;
-	if (roll->nlots > 0 && acc->plan_id != NULL)
+	while (roll->nlate < roll->ngrants && roll->grants[roll->nlate].expires_at <= acc->updated_at)
+		roll->late += roll->grants[roll->nlate++].remaining;
+	if (roll->ngrants > 0 && acc->plan_id != NULL)
 		roll->nallowances = plan_allowances(acc->plan_id, acc->updated_at, read_only, &roll->allowances);
 }
 
@@ -247,19 +247,19 @@ roll_play(Roll *roll, Account *acc, int64 limit, bool read_only)
  * ones, and a part of the next.
  */
 static void
-roll_take_lots(const Roll *roll)
+roll_take_grants(const Roll *roll)
 {
 	BurnList	part = {.n = 1, .burns = palloc0(sizeof(Burn))};
 
 	if (roll->first_late > 0)
-		lots_expire(&roll->acc->id, &roll->lots[roll->first_late - 1], roll->first_late);
-	if (roll->first_late == roll->nlots)
+		grants_expire(&roll->acc->id, &roll->grants[roll->first_late - 1], roll->first_late);
+	if (roll->first_late == roll->ngrants)
 		return;
-	part.burns->grant = roll->lots[roll->first_late].id;
+	part.burns->grant = roll->grants[roll->first_late].id;
 	for (int i = roll->nexpiries - 1; i >= 0 && memcmp(&roll->expiries[i].grant, &part.burns->grant, UUID_LEN) == 0; i--)
 		part.burns->amount += roll->expiries[i].amount;
 	if (part.burns->amount > 0)
-		lots_take(&roll->acc->id, &part);
+		grants_take(&roll->acc->id, &part);
 }
 
 /*
@@ -279,7 +279,7 @@ roll_book_expiries(const Roll *roll, Account *acc)
 		acc->balance += roll->expiries[i].amount;
 		acc->expiring += roll->expiries[i].amount;
 	}
-	roll_take_lots(roll);
+	roll_take_grants(roll);
 	batch = AllocSetContextCreate(CurrentMemoryContext, "ducto expiries", ALLOCSET_DEFAULT_SIZES);
 	previous = MemoryContextSwitchTo(batch);
 	for (int i = 0; i < roll->nexpiries; i += EXPIRY_BATCH)
@@ -524,8 +524,8 @@ account_store(Account *acc)
 		Roll		roll;
 
 		roll_load(&roll, acc, PG_INT64_MAX, false);
-		while (roll.nlate < roll.nlots)
-			roll.late += roll.lots[roll.nlate++].remaining;
+		while (roll.nlate < roll.ngrants)
+			roll.late += roll.grants[roll.nlate++].remaining;
 		roll_release(&roll, acc->now);
 		acc->late = roll.late > 0;
 		roll_book_expiries(&roll, acc);

@@ -121,7 +121,7 @@ credit_book(Account *acc, const CreditRequest *request, LedgerEntry *entry)
 	entry->type = request->type;
 	entry->idempotency_key = request->key;
 	entry->metadata = request->metadata;
-	lots_burn(&acc->id, burn, acc->now, acc->late, &entry->burned);
+	grants_burn(&acc->id, burn, acc->now, acc->late, &entry->burned);
 	acc->expiring += remaining - burn;
 	if (strcmp(request->type, TYPE_PURCHASE) == 0)
 		acc->lifetime_purchased = spend_add(acc->lifetime_purchased, request->amount, "lifetime_purchased");
@@ -133,8 +133,8 @@ credit_book(Account *acc, const CreditRequest *request, LedgerEntry *entry)
 
 	if (expires)
 	{
-		lot_insert(&acc->id, &entry->id, entry->seq, request->type, request->amount, remaining,
-				   request->priority, request->expires_at, entry->created_at);
+		grant_insert(&acc->id, &entry->id, entry->seq, request->type, request->amount, remaining,
+					 request->priority, request->expires_at, entry->created_at);
 		if (remaining > 0)
 			acc->next_boundary = Min(acc->next_boundary, request->expires_at);
 		if (gone)
@@ -307,7 +307,7 @@ balance_read(FunctionCallInfo fcinfo, const pg_uuid_t *user)
 	result_spend(&row, acc.lifetime_purchased);
 	result_money(&row, acc.held);
 	result_money(&row, account_available(&acc));
-	result_time_or_null(&row, acc.expiring > 0 ? lots_next_expiry(user, acc.now) : DT_NOEND);
+	result_time_or_null(&row, acc.expiring > 0 ? grants_next_expiry(user, acc.now) : DT_NOEND);
 	result = result_end(&row);
 	query_end();
 	return result;

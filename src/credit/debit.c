@@ -18,7 +18,7 @@ account_debit(Account *acc, LedgerEntry *entry, Money amount)
 	Money		burn = Min(acc->expiring, amount);
 
 	entry->amount = -amount;
-	lots_burn(&acc->id, burn, acc->now, acc->late, &entry->burned);
+	grants_burn(&acc->id, burn, acc->now, acc->late, &entry->burned);
 	acc->expiring -= burn;
 	ledger_append(acc, entry);
 }
@@ -33,7 +33,7 @@ debit_try_book(Account *after, const AccountChange *change, LedgerEntry *entry)
 {
 	if (!key_closed_hold(after, entry->idempotency_key))
 	{
-		lots_burn(&after->id, change->expiring, after->now, false, &entry->burned);
+		grants_burn(&after->id, change->expiring, after->now, false, &entry->burned);
 		if (ledger_insert(after, entry))
 		{
 			if (entry->link != NULL && !after->linked)
@@ -41,7 +41,7 @@ debit_try_book(Account *after, const AccountChange *change, LedgerEntry *entry)
 			return true;
 		}
 		if (entry->burned.n > 0)
-			lots_give(&after->id, &entry->burned);
+			grants_give(&after->id, &entry->burned);
 	}
 	account_undo(&after->id, change);
 	return false;

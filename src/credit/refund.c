@@ -124,7 +124,7 @@ static TimestampTz *
 refund_restorable(const Account *acc, Money amount, BurnList *origin)
 {
 	Money		room = Max(acc->balance + amount, 0) - acc->expiring;
-	TimestampTz *times = lots_times(&acc->id, origin);
+	TimestampTz *times = grants_times(&acc->id, origin);
 	int			kept = 0;
 
 	for (int i = 0; i < origin->n; i++)
@@ -150,7 +150,7 @@ refund_restorable(const Account *acc, Money amount, BurnList *origin)
 static void
 refund_restore(Account *acc, const BurnList *list, const TimestampTz *times)
 {
-	lots_give(&acc->id, list);
+	grants_give(&acc->id, list);
 	for (int i = 0; i < list->n; i++)
 	{
 		acc->expiring += list->burns[i].amount;
