@@ -338,6 +338,16 @@ account_write(Account *acc)
 
 	acc->updated_at = acc->now;
 	allowance_rely(acc, acc->now);
+	Assert(acc->exists);
+	Assert(acc->held >= 0);
+	Assert(acc->held_from_credits >= 0 && acc->held_from_credits <= acc->held);
+	Assert(acc->promised >= 0 && acc->promised <= acc->held - acc->held_from_credits);
+	Assert(acc->expiring >= 0 && acc->expiring <= Max(acc->balance, 0));
+	Assert(acc->last_seq >= 0);
+	Assert(acc->caps >= 0);
+	Assert(acc->lifetime_purchased >= 0);
+	Assert(acc->allowance_used >= 0);
+	Assert(!acc->team || acc->plan_id == NULL);
 	args_uuid(&args, &acc->id);
 	args_money(&args, acc->balance);
 	args_money(&args, acc->held);

@@ -62,6 +62,7 @@ allowance_consume(Account *acc, Money amount)
 
 	if (amount == 0)
 		return;
+	Assert(amount > 0);
 	acc->allowance_month = period_month(acc->now);
 	acc->allowance_used = spend_add(used, amount, "the allowance used");
 }
@@ -86,6 +87,8 @@ allowance_take(Account *acc, Money amount, Money ended)
 {
 	Money		unpromised = Max(allowance_left(acc, acc->now) - acc->promised, 0);
 
+	Assert(amount >= 0 && ended >= 0);
+	Assert(amount <= allowance_left(acc, acc->now) + acc->promised);
 	acc->promised = Max(acc->promised - Max(amount - unpromised, ended), 0);
 	acc->promised = Min(acc->promised, held_on_allowance(acc));
 	allowance_consume(acc, amount);
@@ -101,6 +104,7 @@ allowance_rely(Account *acc, TimestampTz at)
 	Money		uncovered = acc->held - acc->balance;
 	Money		relied = Min(allowance_left(acc, at), uncovered);
 
+	Assert(acc->promised >= 0);
 	acc->promised = Min(Max(acc->promised, relied), held_on_allowance(acc));
 }
 
@@ -111,6 +115,8 @@ allowance_rely(Account *acc, TimestampTz at)
 void
 account_free(Account *acc, Money amount, bool skip_allowance, Money promise)
 {
+	Assert(amount >= 0 && promise >= 0);
+	Assert(!skip_allowance || amount <= acc->held_from_credits);
 	acc->held -= amount;
 	if (skip_allowance)
 		acc->held_from_credits -= amount;

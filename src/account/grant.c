@@ -99,6 +99,7 @@ grant_from_slot(TupleTableSlot *slot, Grant *grant)
 	grant->seq = DatumGetInt64(slot->tts_values[1]);
 	grant->remaining = money_from_datum(slot->tts_values[2]);
 	grant->expires_at = DatumGetTimestampTz(slot->tts_values[3]);
+	Assert(grant->remaining >= 0);
 }
 
 /*
@@ -170,6 +171,9 @@ grant_insert(const pg_uuid_t *account, const pg_uuid_t *id, int64 seq, const cha
 	args_int4(&args, priority);
 	args_time(&args, expires_at);
 	args_time(&args, created_at);
+	Assert(amount > 0);
+	Assert(remaining >= 0 && remaining <= amount);
+	Assert(priority >= 0 && priority <= 100);
 	args_bool(&args, remaining > 0);
 	if (query_run(&grant_insert_query, &args, SPI_OK_INSERT) != 1)
 		row_missing("grants");
@@ -224,6 +228,8 @@ burn_grant(TupleTableSlot *slot, void *state)
 	burned->burns[burned->n].grant = grant.id;
 	burned->burns[burned->n].amount = Min(grant.remaining, burning->left);
 	burning->left -= burned->burns[burned->n].amount;
+	Assert(burned->burns[burned->n].amount > 0);
+	Assert(burning->left >= 0);
 	burned->n++;
 	return burning->left > 0;
 }
@@ -239,6 +245,7 @@ grants_burn(const pg_uuid_t *account, Money amount, TimestampTz now, bool late, 
 	Burning		burning = {.left = amount, .after = DT_NOBEGIN, .max = 8, .burned = burned};
 	QueryArgs	args = {0};
 
+	Assert(amount >= 0);
 	burned->n = 0;
 	if (amount == 0 || (!late && grant_burn_first(account, amount, burned)))
 		return;

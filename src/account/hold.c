@@ -326,6 +326,9 @@ hold_update(const pg_uuid_t *account, const Hold *hold, TimestampTz now)
 	QueryArgs	args = {0};
 
 	args_uuid(&args, account);
+	Assert(hold->remaining >= 0);
+	Assert(hold->cap_held >= 0 && hold->cap_held <= hold->remaining);
+	Assert(hold->state == HOLD_OPEN || hold->remaining == 0);
 	args_uuid(&args, &hold->id);
 	args_money(&args, hold->remaining);
 	args_text(&args, hold_states[hold->state]);
@@ -385,6 +388,8 @@ read_due_hold(TupleTableSlot *slot, void *state)
 	hold.expires_at = DatumGetTimestampTz(slot->tts_values[1]);
 	hold.skip_allowance = DatumGetBool(slot->tts_values[2]);
 	hold.cap_held = money_from_datum(slot->tts_values[3]);
+	Assert(hold.remaining >= 0);
+	Assert(hold.cap_held >= 0 && hold.cap_held <= hold.remaining);
 	return target->reader(&hold, target->state);
 }
 

@@ -199,6 +199,13 @@ ledger_insert(Account *acc, LedgerEntry *entry)
 	entry->created_at = ledger_time(acc);
 	entry->seq = acc->last_seq;
 	entry->balance_after = acc->balance;
+	Assert(entry->type != NULL);
+	Assert(entry->seq > 0);
+	Assert(entry->shortfall >= 0);
+	Assert(entry->is_credit || entry->amount <= 0 || strcmp(entry->type, TYPE_REFUND) == 0);
+	Assert(strcmp(entry->type, TYPE_USAGE) != 0 || entry->allowance_consumed >= 0);
+	Assert(strcmp(entry->type, TYPE_REFUND) != 0 || (entry->amount >= 0 && entry->allowance_consumed <= 0));
+	Assert(!acc->linked || (entry->link != NULL && entry->own != NULL));
 	if (entry->link == NULL)
 		uuidv7_make(&entry->id, acc->now);
 
@@ -229,6 +236,8 @@ ledger_insert(Account *acc, LedgerEntry *entry)
 void
 ledger_append(Account *acc, LedgerEntry *entry)
 {
+	Assert(acc->exists);
+	Assert(!acc->linked);
 	acc->balance = money_add(acc->balance, entry->amount, "the balance");
 	acc->last_seq++;
 	if (!ledger_insert(acc, entry))
@@ -280,6 +289,9 @@ ledger_append_expiries(Account *acc, const Expiry *expiries, int n)
 	{
 		LedgerEntry *entry = &entries[i];
 
+		Assert(expiries[i].amount > 0);
+		Assert(expiries[i].amount <= acc->expiring);
+		Assert(expiries[i].effective_at <= acc->now);
 		acc->balance -= expiries[i].amount;
 		acc->expiring -= expiries[i].amount;
 		entry->type = TYPE_EXPIRY;

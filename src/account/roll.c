@@ -88,6 +88,8 @@ roll_expire(Roll *roll, Grant *grant, Money amount)
 	expiry->grant = grant->id;
 	expiry->amount = amount;
 	expiry->effective_at = roll->clock;
+	Assert(amount > 0);
+	Assert(amount <= grant->remaining);
 	grant->remaining -= amount;
 	roll->late -= amount;
 	roll->acc->balance -= amount;
@@ -104,11 +106,13 @@ roll_release(Roll *roll, TimestampTz at)
 	Money		rest = roll->acc->balance - roll->late;
 	Money		kept = Min(roll->late, Max(account_need(roll->acc, at) - rest, 0));
 
+	Assert(kept >= 0 && kept <= roll->late);
 	roll->clock = at;
 	while (roll->late > kept && !roll_is_full(roll))
 	{
 		Grant	   *grant = &roll->grants[roll->first_late];
 
+		Assert(roll->first_late < roll->nlate);
 		if (grant->remaining > 0)
 			roll_expire(roll, grant, Min(grant->remaining, roll->late - kept));
 		if (grant->remaining == 0)
@@ -255,6 +259,7 @@ roll_take_grants(const Roll *roll)
 		grants_expire(&roll->acc->id, &roll->grants[roll->first_late - 1], roll->first_late);
 	if (roll->first_late == roll->ngrants)
 		return;
+	Assert(roll->first_late < roll->ngrants);
 	part.burns->grant = roll->grants[roll->first_late].id;
 	for (int i = roll->nexpiries - 1; i >= 0 && memcmp(&roll->expiries[i].grant, &part.burns->grant, UUID_LEN) == 0; i--)
 		part.burns->amount += roll->expiries[i].amount;
@@ -330,6 +335,9 @@ roll_book_due(Account *acc, int64 limit, RollTotals *totals)
 
 	roll_play(&roll, acc, limit, false);
 	roll_count(&roll, totals);
+	Assert(roll.late >= 0);
+	Assert(roll.first_late <= roll.nlate && roll.nlate <= roll.ngrants);
+	Assert(acc->held >= 0);
 	if (roll.nholds == 0 && roll.nexpiries == 0 && acc->late)
 		return false;
 

@@ -30,6 +30,7 @@ month_start(DateADT day, int ahead)
 	int			month;
 	int			mday;
 
+	Assert(ahead >= 0 && ahead <= 12);
 	j2date(day + POSTGRES_EPOCH_JDATE, &year, &month, &mday);
 	month += ahead;
 	if (month > 12)

@@ -110,6 +110,8 @@ charge_decide(const Account *acc, const ChargeRequest *request, LedgerEntry *ent
 	Money		floor = charge_floor(acc, request);
 
 	entry->allowance_consumed = allowance;
+	Assert(request->amount >= 0);
+	Assert(allowance >= 0 && allowance <= request->amount);
 	if (request->required_feature != NULL && !plan_has_feature(&acc->plan, request->required_feature, &value))
 		return feature_missing(&acc->plan, request->required_feature);
 	if (request->amount > account_headroom(acc, floor, request->skip_allowance))
@@ -163,6 +165,7 @@ charge_in_steps(ChargeRequest *request, Deduction *deduction)
 	rejection = charge_decide(&acc, request, &entry);
 	if (rejection != ACCEPTED || request->amount == 0)
 		return deduction_none(deduction, request->user, request->amount, acc.balance, rejection);
+	Assert(account_headroom(&acc, charge_floor(&acc, request), request->skip_allowance) >= request->amount);
 	allowance_take(&acc, entry.allowance_consumed, 0);
 	account_debit(&acc, &entry, request->amount - entry.allowance_consumed);
 	account_store(&acc);

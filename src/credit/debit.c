@@ -17,6 +17,8 @@ account_debit(Account *acc, LedgerEntry *entry, Money amount)
 {
 	Money		burn = Min(acc->expiring, amount);
 
+	Assert(amount >= 0);
+	Assert(acc->expiring >= 0);
 	entry->amount = -amount;
 	grants_burn(&acc->id, burn, acc->now, acc->late, &entry->burned);
 	acc->expiring -= burn;
@@ -31,6 +33,8 @@ account_debit(Account *acc, LedgerEntry *entry, Money amount)
 bool
 debit_try_book(Account *after, const AccountChange *change, LedgerEntry *entry)
 {
+	Assert(change->balance >= 0);
+	Assert(change->expiring >= 0 && change->expiring <= change->balance);
 	if (!key_closed_hold(after, entry->idempotency_key))
 	{
 		grants_burn(&after->id, change->expiring, after->now, false, &entry->burned);

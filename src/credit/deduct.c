@@ -120,6 +120,10 @@ settle_decide(const Account *acc, const Hold *hold, const SettleRequest *request
 	plan->allowance = plan->skip_allowance ? 0 : settle_allowance(acc, hold, plan->charge);
 	plan->freed = request->final ? own : Min(own, plan->charge);
 	plan->state = request->final ? HOLD_SETTLED : hold->state;
+	Assert(plan->charge >= 0 && plan->charge <= request->amount);
+	Assert(plan->shortfall >= 0);
+	Assert(plan->allowance >= 0 && plan->allowance <= plan->charge);
+	Assert(plan->freed >= 0 && plan->freed <= own);
 	return ACCEPTED;
 }
 
@@ -155,6 +159,7 @@ settle_hold(Account *acc, Hold *hold, const SettlePlan *plan, LedgerEntry *entry
 	hold->state = plan->state;
 	hold->remaining = plan->state == HOLD_OPEN ? hold->remaining - plan->freed : 0;
 	hold->cap_held = Min(hold->cap_held, hold->remaining);
+	Assert(plan->freed <= acc->held);
 	acc->held -= plan->freed;
 	if (hold->skip_allowance)
 		acc->held_from_credits -= plan->freed;
@@ -175,6 +180,7 @@ static void
 settle_book(Account *acc, Hold *hold, const SettleRequest *request, const SettlePlan *plan,
 			LedgerEntry *entry)
 {
+	Assert(hold->state == HOLD_OPEN || hold->state == HOLD_EXPIRED);
 	entry->shortfall = plan->shortfall;
 	entry->allowance_consumed = plan->allowance;
 	settle_hold(acc, hold, plan, entry);

@@ -82,6 +82,8 @@ refund_decide(const RefundRequest *request, const LedgerRecord *debit, const Ref
 		return rejection_because(OVER_REFUND, "Left to refund: %s.", money_to_cstring(left));
 	back->credits = Min(amount, credits);
 	back->allowance = amount - back->credits;
+	Assert(back->credits >= 0 && back->allowance >= 0);
+	Assert(back->credits + back->allowance <= left);
 	return ACCEPTED;
 }
 
@@ -140,6 +142,7 @@ refund_restorable(const Account *acc, Money amount, BurnList *origin)
 		times[kept] = times[i];
 		origin->burns[kept++] = burn;
 	}
+	Assert(room >= 0 || kept == 0);
 	origin->n = kept;
 	return times;
 }
@@ -181,6 +184,7 @@ refund_book(Account *acc, const RefundRequest *request, const LedgerRecord *debi
 	times = refund_restorable(acc, back->credits, &entry->burned);
 	ledger_append(acc, entry);
 	refund_restore(acc, &entry->burned, times);
+	Assert(acc->expiring <= Max(acc->balance, 0));
 	allowance_restore(acc, back->allowance, debit->effective_at);
 	change.model = debit->model;
 	change.spent = back->credits;
