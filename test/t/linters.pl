@@ -30,7 +30,7 @@ twice(int n)
 C
 	'docs/design.md' => "<!-- script/floors -->\n<!-- end -->\n",
 	'src/floors' => "1 base:\n2 account: things.c=things\n2 analytics:\n3 credit:\n4 .:\n",
-	(map { ("src/$_.c" => "#include \"$_.h\"\n", "src/$_.h" => "\n") } 'account/hold', 'analytics/sums'),
+	(map { ("src/$_.c" => "#include \"$_.h\"\n", "src/$_.h" => "\n") } 'account/hold', 'analytics/sums', 'base/clock'),
 	'test/clean.pl' => "use strict;\nuse warnings;\nprint 1;\n");
 
 # Part, a file with a fault, and what is said of it.
@@ -58,7 +58,7 @@ my @faults = (
 		'src/account/a\.c:1: ducto\.things is written by src/account/things\.c' ],
 	[ 'floors', 'src/credit/a.h', "\n", 'src/credit/a\.h:1: a header without its file' ],
 	[ 'floors', 'src/cellar/a.c', "\n", 'src/floors has no folder cellar' ],
-	[ 'floors', 'src/credit/b.c', "\n", 'docs/design\.md:1: the picture is not that of the code' ],
+	[ 'floors', 'src/account/b.c', "#include \"base/clock.h\"\n", 'docs/design\.md:1: the picture is not that of the code' ],
 	[ 'shell', 'script/a.sh', "if true; then\n", 'script/a\.sh: line \d+: syntax error' ],
 	[ 'shell', 'script/a', "#!/usr/bin/env bash\nrm \$1\n", 'script/a line 2:.*Double quote' ],
 	[ 'perl', 'test/a.pl', "use strict;\n\$a1 = 1;\n", 'Global symbol "\$a1"' ],
