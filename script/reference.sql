@@ -89,6 +89,7 @@ WHERE n.nspname <> 'ducto' OR p.proname = 'expr_value';
 \qecho '| no_active_pricing | UC016 | 409 | a price is needed and no pricing is active |'
 \qecho '| model_not_priced | UC017 | 422 | no expression for the model and no `_default`; an unknown fixed job |'
 \qecho '| idempotency_conflict | UC018 | 409 | the key was used for something else |'
+\qecho '| ceiling_reached | UC019 | 402 | more than what is left of a reservation made with `ceiling` |'
 \qecho
 \qecho '## Errors'
 \qecho

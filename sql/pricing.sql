@@ -217,7 +217,7 @@ usage: a JSON object, as for ducto_price.
 reservation_id: the reservation to settle; NULL = charge in one step.
 idempotency_key: 1 to 255 bytes; a retry with it returns the original result.
 metadata: a JSON object, kept with the entry.
-overrun: as in ducto_deduct.
+overrun: as in ducto_deduct; without a reservation as in ducto_charge.
 Locks the account.
 Returns as ducto_charge.
 Rejections: as ducto_charge and ducto_deduct, and no_active_pricing, model_not_priced.

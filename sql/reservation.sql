@@ -21,6 +21,7 @@ CREATE TABLE ducto.reservations (
 	cap_held numeric NOT NULL,
 	pricing_version integer,
 	plan_id text,
+	ceiling numeric,
 	metadata jsonb NOT NULL DEFAULT '{}',
 	created_at timestamptz NOT NULL,
 	expires_at timestamptz NOT NULL,
@@ -57,6 +58,7 @@ COMMENT ON COLUMN ducto.reservations.skip_allowance IS 'Whether it is to be paid
 COMMENT ON COLUMN ducto.reservations.cap_held IS 'What spend caps count while it is open: credits beyond the allowance at admission. What remains beyond it was admitted on the allowance, unless skip_allowance.';
 COMMENT ON COLUMN ducto.reservations.pricing_version IS 'The pricing that it was reserved under; NULL where none was active.';
 COMMENT ON COLUMN ducto.reservations.plan_id IS 'The plan that it was reserved under.';
+COMMENT ON COLUMN ducto.reservations.ceiling IS 'Where no more than the hold may ever be deducted from it: the amount, and from its expiry on what may still be; NULL = there is no such limit.';
 COMMENT ON COLUMN ducto.reservations.metadata IS 'The caller''s JSON object.';
 COMMENT ON COLUMN ducto.reservations.created_at IS 'When it was admitted.';
 COMMENT ON COLUMN ducto.reservations.expires_at IS 'From this time on it is expired.';
@@ -146,14 +148,15 @@ CREATE FUNCTION @extschema@.ducto_reserve(
 	required_feature text DEFAULT NULL,
 	idempotency_key text DEFAULT NULL,
 	team_id uuid DEFAULT NULL,
-	skip_allowance boolean DEFAULT false
+	skip_allowance boolean DEFAULT false,
+	ceiling boolean DEFAULT false
 ) RETURNS @extschema@.ducto_reserve_result
 LANGUAGE c VOLATILE SUPPORT ducto.call_once SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS 'MODULE_PATHNAME', 'ducto_reserve';
 REVOKE ALL ON FUNCTION @extschema@.ducto_reserve(
-	uuid, numeric, text, jsonb, numeric, integer, text, text, numeric, integer, text, text, uuid, boolean) FROM PUBLIC;
+	uuid, numeric, text, jsonb, numeric, integer, text, text, numeric, integer, text, text, uuid, boolean, boolean) FROM PUBLIC;
 COMMENT ON FUNCTION @extschema@.ducto_reserve(
-	uuid, numeric, text, jsonb, numeric, integer, text, text, numeric, integer, text, text, uuid, boolean) IS
+	uuid, numeric, text, jsonb, numeric, integer, text, text, numeric, integer, text, text, uuid, boolean, boolean) IS
 'Holds credits for an operation, when the allowance left this month and what is available cover them down to the floor.
 user_id: the user; with team_id, the member.
 amount: credits, positive.
@@ -173,6 +176,7 @@ required_feature: reject unless the user''s plan has it.
 idempotency_key: 1 to 255 bytes, in a set of its own; a retry with it returns the original result.
 team_id: hold them in this team''s pool: only the pool and the member''s cap count then, and balances are the pool''s.
 skip_allowance: pay from credits alone.
+ceiling: never deduct more from it than it holds, whatever overrun says: a budget for a job.
 Locks the account.
 Returns the reservation and the user''s balance, reserved and available credits with it.
 Rejections: idempotency_conflict, team_not_found, user_not_in_team, feature_not_entitled, concurrency_limit,
@@ -213,8 +217,8 @@ skip_allowance: pay from credits alone; NULL = as reserved.
 Locks the account.
 Returns the ledger entry''s id, the credits taken, the balance after it, what the allowance paid, and the strongest
   action of the spend caps that are exceeded, which never block a deduct.
-Rejections: idempotency_conflict, reservation_not_found, reservation_closed, reservation_expired, insufficient_credits
-  (the floor would be passed).
+Rejections: idempotency_conflict, reservation_not_found, reservation_closed, reservation_expired, ceiling_reached (more
+  than what is left of a reservation made with ceiling), insufficient_credits (the floor would be passed).
 Errors: 22004, 22003, 22023.';
 
 CREATE FUNCTION @extschema@.ducto_release(user_id uuid, reservation_id uuid)
@@ -255,12 +259,13 @@ CREATE FUNCTION @extschema@.ducto_charge(
 	min_balance numeric DEFAULT NULL,
 	operation_type text DEFAULT 'usage',
 	skip_allowance boolean DEFAULT false,
-	required_feature text DEFAULT NULL
+	required_feature text DEFAULT NULL,
+	overrun text DEFAULT 'reject'
 ) RETURNS @extschema@.ducto_deduction_result
 LANGUAGE c VOLATILE SUPPORT ducto.call_once SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS 'MODULE_PATHNAME', 'ducto_charge';
-REVOKE ALL ON FUNCTION @extschema@.ducto_charge(uuid, numeric, text, jsonb, text, numeric, text, boolean, text) FROM PUBLIC;
-COMMENT ON FUNCTION @extschema@.ducto_charge(uuid, numeric, text, jsonb, text, numeric, text, boolean, text) IS
+REVOKE ALL ON FUNCTION @extschema@.ducto_charge(uuid, numeric, text, jsonb, text, numeric, text, boolean, text, text) FROM PUBLIC;
+COMMENT ON FUNCTION @extschema@.ducto_charge(uuid, numeric, text, jsonb, text, numeric, text, boolean, text, text) IS
 'Charges credits in one step, without a reservation, when what is available covers them down to the floor; what open
 reservations hold is never spent. The allowance of the month pays first.
 user_id: the user.
@@ -273,9 +278,11 @@ min_balance: the floor in credits, 0 or more: what stays untouched; NULL = 0, or
 operation_type: stored; 1 to 255 bytes. The user''s plan may have rules for it.
 skip_allowance: pay from credits alone.
 required_feature: reject unless the user''s plan has it.
+overrun: what to do with what is not covered down to the floor: reject, clamp (charge what is, report the rest as
+  shortfall) or full (charge all, even into debt). A new user''s account is made for a clamp or full.
 Locks the account.
-Returns the ledger entry''s id, the credits taken, the balance after it, what the allowance paid, and the strongest
-  action of the soft spend caps that are exceeded.
+Returns the ledger entry''s id, the credits taken, the balance after it, what the allowance paid, the shortfall, and
+  the strongest action of the soft spend caps that are exceeded.
 Rejections: idempotency_conflict, feature_not_entitled, cap_reached, insufficient_credits (the floor would be passed).
 Errors: 22004, 22003, 22023.';
 

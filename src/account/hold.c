@@ -20,11 +20,11 @@ static const char *const hold_states[] = {
 #define HOLD_INSERT_SQL \
 	"INSERT INTO ducto.reservations (account_id, id, amount, remaining, operation_type, model, billing_mode," \
 	" floor, state, idempotency_key, balance_after, reserved_after, first_expires_at, metadata, created_at, expires_at," \
-	" skip_allowance, cap_held, pricing_version, actor, plan_id)" \
-	" VALUES ($1, $2, $3, $3, $4, $5, $6, $7, 'open', $8, $9, $10, $11, $12, $13, $11, $14, $15, $16, $17, $18)"
+	" skip_allowance, cap_held, pricing_version, actor, plan_id, ceiling)" \
+	" VALUES ($1, $2, $3, $3, $4, $5, $6, $7, 'open', $8, $9, $10, $11, $12, $13, $11, $14, $15, $16, $17, $18, $19)"
 #define HOLD_INSERT_TYPES \
 	{UUIDOID, UUIDOID, NUMERICOID, TEXTOID, TEXTOID, TEXTOID, NUMERICOID, TEXTOID, NUMERICOID, NUMERICOID, \
-		TIMESTAMPTZOID, JSONBOID, TIMESTAMPTZOID, BOOLOID, NUMERICOID, INT4OID, UUIDOID, TEXTOID}
+		TIMESTAMPTZOID, JSONBOID, TIMESTAMPTZOID, BOOLOID, NUMERICOID, INT4OID, UUIDOID, TEXTOID, NUMERICOID}
 
 static KeptQuery hold_insert_query = {.sql = HOLD_INSERT_SQL, .types = HOLD_INSERT_TYPES};
 
@@ -37,7 +37,7 @@ static KeptQuery hold_insert_once_query = {
 #define HOLD_COLUMNS \
 	"id, amount, remaining, operation_type, model, billing_mode, floor, state, idempotency_key," \
 	" balance_after, reserved_after, first_expires_at, closing_key, closing_balance, created_at, expires_at," \
-	" skip_allowance, cap_held, actor"
+	" skip_allowance, cap_held, actor, ceiling"
 
 /* Exact under the account's lock, as all that follow. */
 static KeptQuery hold_find_query = {
@@ -68,9 +68,10 @@ static KeptQuery hold_closed_at_query = {
 
 static KeptQuery hold_update_query = {
 	.sql = "UPDATE ducto.reservations SET remaining = $3, state = $4, expires_at = $5, closing_key = $6,"
-	" closing_balance = $7, closed_at = coalesce(closed_at, $8), cap_held = $9 WHERE account_id = $1 AND id = $2",
+	" closing_balance = $7, closed_at = coalesce(closed_at, $8), cap_held = $9, ceiling = $10"
+	" WHERE account_id = $1 AND id = $2",
 	.types = {UUIDOID, UUIDOID, NUMERICOID, TEXTOID, TIMESTAMPTZOID, TEXTOID, NUMERICOID, TIMESTAMPTZOID,
-	NUMERICOID}
+	NUMERICOID, NUMERICOID}
 };
 
 /* As many as matter are counted. */
@@ -93,8 +94,10 @@ static KeptQuery holds_after_query = {
 	.types = {UUIDOID, TIMESTAMPTZOID, INT8OID}
 };
 
+/* Where there is a ceiling, it is what was left. */
 #define EXPIRE_SQL \
-	"UPDATE ducto.reservations SET state = 'expired', remaining = 0.0000, cap_held = 0.0000, closed_at = expires_at" \
+	"UPDATE ducto.reservations SET state = 'expired', ceiling = CASE WHEN ceiling IS NOT NULL THEN remaining END," \
+	" remaining = 0.0000, cap_held = 0.0000, closed_at = expires_at" \
 	" WHERE account_id = $1 AND state = 'open'"
 
 static KeptQuery hold_expire_query = {
@@ -131,6 +134,18 @@ static KeptQuery hold_reopen_query = {
 };
 
 /*
+ * Append the ceiling of a hold.
+ */
+static void
+args_ceiling(QueryArgs *args, const Hold *hold)
+{
+	if (hold->has_ceiling)
+		args_money(args, hold->ceiling);
+	else
+		args_null(args);
+}
+
+/*
  * hold_insert adds an open reservation to a locked account. False: its key is
  * known there, and it did nothing.
  */
@@ -160,6 +175,7 @@ hold_insert(const pg_uuid_t *account, const Hold *hold)
 		args_null(&args);
 	args_uuid(&args, hold->has_actor ? &hold->actor : NULL);
 	args_text(&args, hold->plan_id);
+	args_ceiling(&args, hold);
 	return query_run(hold->idempotency_key == NULL ? &hold_insert_query : &hold_insert_once_query,
 					 &args, SPI_OK_INSERT) == 1;
 }
@@ -224,6 +240,8 @@ hold_find_by(KeptQuery *query, QueryArgs *args, Hold *hold)
 	hold->has_actor = !row_is_null(0, 19);
 	if (hold->has_actor)
 		hold->actor = row_uuid(0, 19);
+	hold->has_ceiling = !row_is_null(0, 20);
+	hold->ceiling = row_money(0, 20);
 	return true;
 }
 
@@ -343,6 +361,7 @@ hold_update(const pg_uuid_t *account, const Hold *hold, TimestampTz now)
 	else
 		args_null(&args);
 	args_money(&args, hold->cap_held);
+	args_ceiling(&args, hold);
 	if (query_run(&hold_update_query, &args, SPI_OK_UPDATE) != 1)
 		row_missing("reservations");
 }
@@ -424,6 +443,7 @@ hold_expire(const pg_uuid_t *account, Hold *hold)
 	if (query_run(&hold_expire_query, &args, SPI_OK_UPDATE) != 1)
 		row_missing("reservations");
 	hold->state = HOLD_EXPIRED;
+	hold->ceiling = hold->remaining;
 	hold->remaining = 0;
 	hold->cap_held = 0;
 }

@@ -38,6 +38,8 @@ typedef struct Hold
 	bool		closed_by_zero; /* a deduct of 0 closed it, at closing_balance */
 	Money		closing_balance;
 	bool		skip_allowance;
+	bool		has_ceiling;
+	Money		ceiling;		/* where there is one: what may be charged, at most, once it has expired */
 	Money		cap_held;		/* what caps count */
 	int			pricing_version;	/* 0 for none; written only */
 	const char *plan_id;		/* NULL for none; written only */

@@ -46,6 +46,7 @@ static const struct
 	[NO_ACTIVE_PRICING] = {"no_active_pricing", UC(16), "409"},
 	[MODEL_NOT_PRICED] = {"model_not_priced", UC(17), "422"},
 	[IDEMPOTENCY_CONFLICT] = {"idempotency_conflict", UC(18), "409"},
+	[CEILING_REACHED] = {"ceiling_reached", UC(19), "402"},
 };
 
 /*

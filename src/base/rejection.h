@@ -24,7 +24,8 @@ typedef enum Rejection
 	PRICING_VERSION_NOT_FOUND,
 	NO_ACTIVE_PRICING,
 	MODEL_NOT_PRICED,
-	IDEMPOTENCY_CONFLICT
+	IDEMPOTENCY_CONFLICT,
+	CEILING_REACHED
 } Rejection;
 
 extern void rejection_define(void);

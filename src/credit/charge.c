@@ -32,6 +32,7 @@ charge_request(FunctionCallInfo fcinfo, ChargeRequest *request)
 	request->operation_type = arg_text_default(fcinfo, 6, "operation_type", "usage");
 	request->skip_allowance = arg_bool_default(fcinfo, 7, false);
 	request->required_feature = arg_text(fcinfo, 8, "required_feature");
+	request->overrun = arg_overrun(fcinfo, 9);
 }
 
 /*
@@ -98,23 +99,30 @@ charge_floor(const Account *acc, const ChargeRequest *request)
 }
 
 /*
- * Decide whether a locked account admits a charge, and let its caps count it.
+ * Decide whether a locked account admits a charge, how much of it by overrun,
+ * and let its caps count that.
  */
 static Rejection
 charge_decide(const Account *acc, const ChargeRequest *request, LedgerEntry *entry)
 {
-	Money		allowance = request->skip_allowance ? 0 : Min(allowance_left(acc, acc->now), request->amount);
-	CapChange	change = {.model = request->model, .spent = request->amount - allowance};
+	Money		floor = charge_floor(acc, request);
+	Money		limit = account_headroom(acc, floor, request->skip_allowance);
+	bool		clamp = request->overrun != NULL && strcmp(request->overrun, "clamp") == 0;
+	bool		full = request->overrun != NULL && strcmp(request->overrun, "full") == 0;
+	Money		charge = clamp ? Min(request->amount, limit) : request->amount;
+	Money		allowance = request->skip_allowance ? 0 : Min(allowance_left(acc, acc->now), charge);
+	CapChange	change = {.model = request->model, .spent = charge - allowance};
 	CapVerdict	verdict;
 	JsonbValue	value;
-	Money		floor = charge_floor(acc, request);
 
+	entry->amount = -change.spent;
 	entry->allowance_consumed = allowance;
+	entry->shortfall = request->amount - charge;
 	Assert(request->amount >= 0);
-	Assert(allowance >= 0 && allowance <= request->amount);
+	Assert(allowance >= 0 && allowance <= charge);
 	if (request->required_feature != NULL && !plan_has_feature(&acc->plan, request->required_feature, &value))
 		return feature_missing(&acc->plan, request->required_feature);
-	if (request->amount > account_headroom(acc, floor, request->skip_allowance))
+	if (charge > limit && !full)
 		return caps_would_deny(acc, &change, false) ? CAP_REACHED : account_lacks(request->amount, account_available(acc), floor);
 	if (!caps_admit(acc, &change, &verdict))
 		return CAP_REACHED;
@@ -123,54 +131,68 @@ charge_decide(const Account *acc, const ChargeRequest *request, LedgerEntry *ent
 }
 
 /*
- * Lock the account of a charge; that of a new user is made where the floor
- * lets the charge be a debt.
+ * Book a charge on a locked account.
  */
 static void
-charge_lock(const ChargeRequest *request, Account *acc)
+charge_book(Account *acc, LedgerEntry *entry)
 {
-	if (account_lock(request->user, acc) || request->floor >= 0 || request->amount > -request->floor)
-		return;
-	account_lock_or_create(request->user, acc);
+	allowance_take(acc, entry->allowance_consumed, 0);
+	account_debit(acc, entry, -entry->amount);
+	account_store(acc);
 }
 
 /*
- * Charge an account step by step.
+ * Charge a locked account, unless the charge is admitted and there is none yet.
  */
 static Rejection
-charge_in_steps(ChargeRequest *request, Deduction *deduction)
+charge_locked(ChargeRequest *request, Account *acc, Deduction *deduction)
 {
-	Account		acc;
 	LedgerEntry entry;
 	LedgerRecord original;
 	KeyState	known = KEY_FREE;
 	Rejection	rejection = ACCEPTED;
 
-	charge_lock(request, &acc);
 	if (request->key != NULL)
-		known = key_find(&acc, request->key, KEY_DEBIT, NULL, NULL, &original);
+		known = key_find(acc, request->key, KEY_DEBIT, NULL, NULL, &original);
 	if (known == KEY_REPLAY)
 	{
 		deduction_replay(deduction, request->user, &original);
 		return ACCEPTED;
 	}
 	if (known == KEY_CONFLICT)
-		return deduction_none(deduction, request->user, request->amount, acc.balance, key_conflict(request->key));
+		return deduction_none(deduction, request->user, request->amount, acc->balance, key_conflict(request->key));
 
 	if (request->priced != NULL)
-		rejection = usage_require(request->priced, &acc, &request->amount);
+		rejection = usage_require(request->priced, acc, &request->amount);
 	if (rejection != ACCEPTED)
-		return deduction_none(deduction, request->user, request->amount, acc.balance, rejection);
+		return deduction_none(deduction, request->user, request->amount, acc->balance, rejection);
 	charge_entry(request, &entry);
-	rejection = charge_decide(&acc, request, &entry);
+	rejection = charge_decide(acc, request, &entry);
 	if (rejection != ACCEPTED || request->amount == 0)
-		return deduction_none(deduction, request->user, request->amount, acc.balance, rejection);
-	Assert(account_headroom(&acc, charge_floor(&acc, request), request->skip_allowance) >= request->amount);
-	allowance_take(&acc, entry.allowance_consumed, 0);
-	account_debit(&acc, &entry, request->amount - entry.allowance_consumed);
-	account_store(&acc);
+		return deduction_none(deduction, request->user, request->amount, acc->balance, rejection);
+	if (!acc->exists)
+		return ACCEPTED;
+	charge_book(acc, &entry);
 	deduction_from_entry(deduction, request->user, &entry);
 	return ACCEPTED;
+}
+
+/*
+ * Charge an account step by step. A new user's, which can only get a shortfall
+ * or a debt, is made when that is what the caller wants.
+ */
+static Rejection
+charge_in_steps(ChargeRequest *request, Deduction *deduction)
+{
+	Account		acc;
+	Rejection	rejection;
+
+	account_lock(request->user, &acc);
+	rejection = charge_locked(request, &acc, deduction);
+	if (acc.exists || rejection != ACCEPTED || request->amount == 0)
+		return rejection;
+	account_lock_or_create(request->user, &acc);
+	return charge_locked(request, &acc, deduction);
 }
 
 /*
@@ -245,7 +267,6 @@ ducto_charge_usage(PG_FUNCTION_ARGS)
 	PricedUsage priced = {0};
 	ChargeRequest request = {.priced = &priced};
 	pg_uuid_t  *reservation = PG_ARGISNULL(2) ? NULL : PG_GETARG_UUID_P(2);
-	const char *overrun;
 	Deduction	deduction;
 	Rejection	rejection;
 	Datum		result;
@@ -254,11 +275,12 @@ ducto_charge_usage(PG_FUNCTION_ARGS)
 	arg_usage(fcinfo, 1, "usage", &priced.usage);
 	request.key = arg_key(fcinfo, 3, "idempotency_key");
 	request.metadata = arg_metadata(fcinfo, 4, "metadata");
-	overrun = arg_overrun(fcinfo, 5);
+	request.overrun = arg_overrun(fcinfo, 5);
 
 	query_begin();
 	if (reservation != NULL)
-		rejection = settle_usage(request.user, reservation, &priced, request.key, request.metadata, overrun, &deduction);
+		rejection = settle_usage(request.user, reservation, &priced, request.key, request.metadata, request.overrun,
+								 &deduction);
 	else
 		rejection = charge_usage(&request, &deduction);
 	result = deduction_result(fcinfo, &deduction, rejection);

@@ -24,6 +24,7 @@ typedef struct ChargeRequest
 	char	   *operation_type;
 	bool		skip_allowance;
 	char	   *required_feature;
+	const char *overrun;		/* NULL = reject */
 	PricedUsage *priced;		/* what amount is the price of; NULL for none */
 } ChargeRequest;
 
@@ -63,6 +64,7 @@ typedef struct ReserveRequest
 	char	   *required_feature;
 	char	   *key;
 	bool		skip_allowance;
+	bool		ceiling;		/* never charge it more than it holds */
 	PricedUsage *priced;		/* what amount is the price of; NULL for none */
 } ReserveRequest;
 

@@ -11,6 +11,7 @@
 #include "base/args.h"
 #include "base/query.h"
 #include "base/setting.h"
+#include "base/uuid.h"
 #include "credit/credit.h"
 
 PG_FUNCTION_INFO_V1(ducto_deduct);
@@ -96,6 +97,21 @@ settle_allowance(const Account *acc, const Hold *hold, Money charge)
 }
 
 /*
+ * Decide whether an amount keeps to the ceiling of a reservation, if it has
+ * one: what is left of it, or was when it expired.
+ */
+static Rejection
+settle_ceiling(const Hold *hold, Money amount)
+{
+	Money		left = hold->state == HOLD_OPEN ? hold->remaining : hold->ceiling;
+
+	if (!hold->has_ceiling || amount <= left)
+		return ACCEPTED;
+	return rejection_because(CEILING_REACHED, "Needed: %s; left of reservation %s: %s.", money_to_cstring(amount),
+							 uuid_to_cstring(&hold->id), money_to_cstring(left));
+}
+
+/*
  * Decide what of an amount is charged: as much as the limit, and the rest by
  * overrun.
  */
@@ -104,12 +120,15 @@ settle_decide(const Account *acc, const Hold *hold, const SettleRequest *request
 {
 	bool		late = hold->state == HOLD_EXPIRED;
 	Money		own = late ? 0 : hold->remaining;
+	Rejection	ceiling = settle_ceiling(hold, request->amount);
 	Money		limit;
 
 	if (hold->state == HOLD_SETTLED || hold->state == HOLD_RELEASED)
 		return hold_rejection(hold);
 	if (late && !request->allow_late)
 		return hold_rejection(hold);
+	if (ceiling != ACCEPTED)
+		return ceiling;
 	plan->skip_allowance = request->skip_is_null ? hold->skip_allowance : request->skip_allowance;
 	limit = settle_limit(acc, hold, plan->skip_allowance);
 	if (request->amount > limit && strcmp(request->overrun, "reject") == 0)
@@ -160,6 +179,8 @@ settle_hold(Account *acc, Hold *hold, const SettlePlan *plan, LedgerEntry *entry
 	hold->remaining = plan->state == HOLD_OPEN ? hold->remaining - plan->freed : 0;
 	hold->cap_held = Min(hold->cap_held, hold->remaining);
 	Assert(plan->freed <= acc->held);
+	if (plan->state == HOLD_EXPIRED)
+		hold->ceiling -= plan->charge;
 	acc->held -= plan->freed;
 	if (hold->skip_allowance)
 		acc->held_from_credits -= plan->freed;

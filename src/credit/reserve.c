@@ -66,6 +66,7 @@ reserve_request(FunctionCallInfo fcinfo, ReserveRequest *request)
 	request->key = arg_text(fcinfo, 11, "idempotency_key");
 	request->team = PG_ARGISNULL(12) ? NULL : PG_GETARG_UUID_P(12);
 	request->skip_allowance = arg_bool_default(fcinfo, 13, false);
+	request->ceiling = arg_bool_default(fcinfo, 14, false);
 	if (request->team != NULL && request->required_feature != NULL)
 		arg_reject("required_feature", psprintf("\"%s\"", request->required_feature),
 				   "\"required_feature\" must be null when \"team_id\" is given: a team has no plan.");
@@ -172,6 +173,8 @@ reserve_book(const ReserveRequest *request, const ReserveTerms *terms, const Acc
 		.balance_after = acc->balance,
 		.reserved_after = acc->held,
 		.skip_allowance = request->skip_allowance,
+		.has_ceiling = request->ceiling,
+		.ceiling = request->amount,
 		.cap_held = terms->cap_held,
 		.pricing_version = request->priced != NULL ? pricing_version(request->priced->pricing) : terms->pricing.version,
 		.plan_id = terms->plan_id,

@@ -13,10 +13,11 @@ SELECT reservation_id AS closed FROM ducto_reserve(:ada, 10) \gset
 SELECT released FROM ducto_release(:ada, :'closed');
 SELECT reservation_id AS expired FROM ducto_reserve(:ada, 10, ttl_seconds => 1) \gset
 SELECT pg_sleep(1.1) \g /dev/null
+SELECT reservation_id AS budget FROM ducto_reserve(:ada, 10, ceiling => true) \gset
 SELECT id AS credit FROM ducto.ledger WHERE account_id = :ada AND seq = 1 \gset
 CREATE TEMP TABLE cases (n serial, call text);
-INSERT INTO cases (call) SELECT replace(replace(replace(replace(replace(replace(replace(replace(call, 'ADA', quote_literal(:ada)), 'NONE', quote_literal(:none)), 'TX2', quote_literal(:'tx2')), 'TX', quote_literal(:'tx')),
-	'CREDIT', quote_literal(:'credit')), 'OPEN', quote_literal(:'open')), 'CLOSED', quote_literal(:'closed')), 'EXPIRED', quote_literal(:'expired'))
+INSERT INTO cases (call) SELECT replace(replace(replace(replace(replace(replace(replace(replace(replace(call, 'ADA', quote_literal(:ada)), 'NONE', quote_literal(:none)), 'TX2', quote_literal(:'tx2')), 'TX', quote_literal(:'tx')),
+	'CREDIT', quote_literal(:'credit')), 'OPEN', quote_literal(:'open')), 'CLOSED', quote_literal(:'closed')), 'EXPIRED', quote_literal(:'expired')), 'BUDGET', quote_literal(:'budget'))
 FROM (VALUES
 	(1, 'ducto_add_credits(ADA, -1000)'),
 	(2, 'ducto_add_credits(ADA, 1, idempotency_key => ''charge'')'),
@@ -37,7 +38,8 @@ FROM (VALUES
 	(17, 'ducto_refund(CREDIT)'),
 	(18, 'ducto_refund(TX2)'),
 	(19, 'ducto_refund(TX, 11)'),
-	(20, 'ducto_refund(TX, 1, idempotency_key => ''credit'')')
+	(20, 'ducto_refund(TX, 1, idempotency_key => ''credit'')'),
+	(21, 'ducto_deduct(ADA, BUDGET, 11)')
 	) c (n, call) ORDER BY n;
 
 -- These functions have a column error and no case here: the rejections of plans, caps, pricing and teams are in their own tests.

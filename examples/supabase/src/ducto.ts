@@ -30,7 +30,8 @@ export type Rejection =
 	| 'pricing_version_not_found'
 	| 'no_active_pricing'
 	| 'model_not_priced'
-	| 'idempotency_conflict';
+	| 'idempotency_conflict'
+	| 'ceiling_reached';
 
 export type CreditType = 'adjustment' | 'purchase' | 'subscription' | 'signup_bonus' | 'promo';
 export type EntryType = CreditType | 'usage' | 'refund' | 'expiry';
@@ -444,6 +445,7 @@ export type Functions = {
 			operation_type?: string | null;
 			skip_allowance?: boolean | null;
 			required_feature?: string | null;
+			overrun?: Overrun | null;
 		};
 		Returns: Results['ducto_deduction_result'];
 	};
@@ -710,6 +712,7 @@ export type Functions = {
 			idempotency_key?: string | null;
 			team_id?: string | null;
 			skip_allowance?: boolean | null;
+			ceiling?: boolean | null;
 		};
 		Returns: Results['ducto_reserve_result'];
 	};
