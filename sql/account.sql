@@ -35,7 +35,7 @@ COMMENT ON COLUMN ducto.accounts.kind IS 'user or team';
 COMMENT ON COLUMN ducto.accounts.balance IS 'Credits: the sum of the ledger''s amounts.';
 COMMENT ON COLUMN ducto.accounts.held IS 'Credits held: the sum of what is left of the open reservations.';
 COMMENT ON COLUMN ducto.accounts.expiring IS 'The part of the balance that can expire: the sum of what remains of the grants.';
-COMMENT ON COLUMN ducto.accounts.lifetime_purchased IS 'Credits ever purchased.';
+COMMENT ON COLUMN ducto.accounts.lifetime_purchased IS 'Credits ever purchased, less those of purchases that were taken back.';
 COMMENT ON COLUMN ducto.accounts.next_boundary IS 'Nothing of this account expires before this time; -infinity while an open reservation keeps credit past its expiry.';
 COMMENT ON COLUMN ducto.accounts.last_seq IS 'seq of the last ledger entry.';
 COMMENT ON COLUMN ducto.accounts.closing_keys IS 'Whether a reservation of this account was closed by a deduct of 0 with an idempotency key.';

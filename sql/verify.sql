@@ -40,13 +40,17 @@ BEGIN
 	RETURN QUERY
 	WITH sums AS MATERIALIZED (
 		SELECT coalesce(a.id, l.account_id) AS account_id, a.balance, a.last_seq, a.lifetime_purchased,
-			coalesce(l.amount, 0) AS amount, coalesce(l.last, 0) AS last, coalesce(l.purchased, 0) AS purchased,
+			coalesce(l.amount, 0) AS amount, coalesce(l.last, 0) AS last, coalesce(l.purchased, 0) + coalesce(r.purchased, 0) AS purchased,
 			l.digests, l.last - l.chained + 1 AS expected_digests
 		FROM (SELECT * FROM ducto.accounts WHERE id BETWEEN lowest AND highest) a
 		FULL JOIN (SELECT account_id, sum(amount) AS amount, max(seq) AS last,
 				sum(amount) FILTER (WHERE type = 'purchase') AS purchased,
 				count(digest) AS digests, min(seq) FILTER (WHERE digest IS NOT NULL) AS chained
 			FROM ducto.ledger WHERE account_id BETWEEN lowest AND highest GROUP BY account_id) l ON l.account_id = a.id
+		LEFT JOIN (SELECT r.account_id, sum(r.amount) AS purchased
+			FROM ducto.ledger r JOIN ducto.ledger p ON p.id = r.reference AND p.account_id = r.account_id
+			WHERE r.type = 'reversal' AND p.type = 'purchase' AND r.account_id BETWEEN lowest AND highest
+			GROUP BY r.account_id) r ON r.account_id = l.account_id
 	)
 	SELECT account_id, 'balance', amount::text, balance::text FROM sums WHERE balance IS DISTINCT FROM amount
 	UNION ALL
@@ -115,6 +119,14 @@ BEGIN
 		WHERE type = 'refund' AND account_id BETWEEN lowest AND highest GROUP BY account_id, reference) r
 	LEFT JOIN ducto.ledger d ON d.id = r.reference AND d.account_id = r.account_id
 	WHERE d.type IS DISTINCT FROM 'usage' OR r.refunded > -d.amount;
+
+	-- No more is taken back of a credit than it added.
+	RETURN QUERY
+	SELECT r.account_id, 'reversals of ' || r.reference, 'at most ' || coalesce(greatest(c.amount, 0), 0), r.reversed::text
+	FROM (SELECT account_id, reference, -sum(amount) AS reversed FROM ducto.ledger
+		WHERE type = 'reversal' AND account_id BETWEEN lowest AND highest GROUP BY account_id, reference) r
+	LEFT JOIN ducto.ledger c ON c.id = r.reference AND c.account_id = r.account_id
+	WHERE (c.type IN ('purchase', 'subscription', 'signup_bonus', 'adjustment', 'promo')) IS NOT TRUE OR r.reversed > c.amount;
 
 	-- A key books once.
 	RETURN QUERY

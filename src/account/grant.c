@@ -30,6 +30,11 @@ static KeptQuery grant_insert_query = {
 	.types = {UUIDOID, UUIDOID, INT8OID, TEXTOID, NUMERICOID, NUMERICOID, INT4OID, TIMESTAMPTZOID, TIMESTAMPTZOID, BOOLOID}
 };
 
+static KeptQuery grant_left_query = {
+	.sql = "SELECT remaining FROM ducto.grants WHERE account_id = $1 AND id = $2",
+	.types = {UUIDOID, UUIDOID}
+};
+
 /* The first grant in burn order, when it covers the amount and none is past its time. */
 static KeptQuery grant_burn_query = {
 	.sql = "UPDATE ducto.grants SET remaining = remaining - $2, live = remaining > $2"
@@ -177,6 +182,21 @@ grant_insert(const pg_uuid_t *account, const pg_uuid_t *id, int64 seq, const cha
 	args_bool(&args, remaining > 0);
 	if (query_run(&grant_insert_query, &args, SPI_OK_INSERT) != 1)
 		row_missing("grants");
+}
+
+/*
+ * grant_left returns what remains of a grant of a locked account, 0 when it
+ * has none of that id.
+ */
+Money
+grant_left(const pg_uuid_t *account, const pg_uuid_t *id, bool *exists)
+{
+	QueryArgs	args = {0};
+
+	args_uuid(&args, account);
+	args_uuid(&args, id);
+	*exists = query_run(&grant_left_query, &args, SPI_OK_SELECT) == 1;
+	return *exists ? row_money(0, 1) : 0;
 }
 
 /*

@@ -36,6 +36,7 @@ extern void grant_insert(const pg_uuid_t *account, const pg_uuid_t *id, int64 se
 						 TimestampTz created_at);
 extern void grants_burn(const pg_uuid_t *account, Money amount, TimestampTz now, bool late,
 						BurnList *burned);
+extern Money grant_left(const pg_uuid_t *account, const pg_uuid_t *id, bool *exists);
 extern void grants_take(const pg_uuid_t *account, const BurnList *list);
 extern void grants_give(const pg_uuid_t *account, const BurnList *list);
 extern void grants_expire(const pg_uuid_t *account, const Grant *last, int n);

@@ -1,6 +1,6 @@
 /*
  * key.c
- *		Idempotency keys of credits, debits and refunds.
+ *		Idempotency keys of everything that books.
  */
 #include "postgres.h"
 
@@ -45,6 +45,8 @@ key_kind(const char *type)
 		return KEY_DEBIT;
 	if (strcmp(type, TYPE_REFUND) == 0)
 		return KEY_REFUND;
+	if (strcmp(type, TYPE_REVERSAL) == 0)
+		return KEY_REVERSAL;
 	return KEY_CREDIT;
 }
 
@@ -62,8 +64,8 @@ target_equal(const pg_uuid_t *a, const pg_uuid_t *b)
 /*
  * key_find looks up a key of a locked account: it is free, or a replay of the
  * same kind of operation on the same target (the reservation of a deduct, the
- * transaction of a refund) by the same member (of a team's debit), or a
- * conflict.
+ * transaction of a refund or a reversal) by the same member (of a team's
+ * debit), or a conflict.
  */
 KeyState
 key_find(const Account *acc, const char *key, KeyKind kind, const pg_uuid_t *target,

@@ -14,7 +14,8 @@ typedef enum KeyKind
 {
 	KEY_CREDIT,
 	KEY_DEBIT,
-	KEY_REFUND
+	KEY_REFUND,
+	KEY_REVERSAL
 } KeyKind;
 
 typedef enum KeyState

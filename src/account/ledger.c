@@ -13,6 +13,7 @@
 #include "base/clock.h"
 #include "base/query.h"
 #include "base/setting.h"
+#include "base/uuid.h"
 #include "base/uuidv7.h"
 #include "base/xact.h"
 
@@ -68,6 +69,12 @@ static KeptQuery ledger_settlement_query = {
 static KeptQuery ledger_refunded_query = {
 	.sql = "SELECT coalesce(sum(amount), 0), coalesce(-sum(allowance_consumed), 0), coalesce(max(amount), 0)"
 	" FROM ducto.ledger WHERE account_id = $1 AND reference = $2 AND type = 'refund'",
+	.types = {UUIDOID, UUIDOID}
+};
+
+/* Exact under the account's lock. */
+static KeptQuery ledger_reversed_query = {
+	.sql = "SELECT coalesce(-sum(amount), 0) FROM ducto.ledger WHERE account_id = $1 AND reference = $2 AND type = 'reversal'",
 	.types = {UUIDOID, UUIDOID}
 };
 
@@ -403,6 +410,16 @@ ledger_find_id(const pg_uuid_t *id, LedgerRecord *record)
 }
 
 /*
+ * transaction_missing returns the rejection of a transaction that is not
+ * there, and tells which.
+ */
+Rejection
+transaction_missing(const pg_uuid_t *id)
+{
+	return rejection_because(TRANSACTION_NOT_FOUND, "There is no transaction %s.", uuid_to_cstring(id));
+}
+
+/*
  * ledger_refunded sums what a locked account was refunded of an entry, and
  * how much of its allowance came back, and tells the largest refund of credits.
  */
@@ -417,6 +434,20 @@ ledger_refunded(const pg_uuid_t *account, const pg_uuid_t *reference, Money *cre
 	*credits = row_money(0, 1);
 	*allowance = row_money(0, 2);
 	*largest = row_money(0, 3);
+}
+
+/*
+ * ledger_reversed sums what a locked account was taken back of an entry.
+ */
+Money
+ledger_reversed(const pg_uuid_t *account, const pg_uuid_t *reference)
+{
+	QueryArgs	args = {0};
+
+	args_uuid(&args, account);
+	args_uuid(&args, reference);
+	query_run(&ledger_reversed_query, &args, SPI_OK_SELECT);
+	return row_money(0, 1);
 }
 
 /*
@@ -507,6 +538,6 @@ ducto_ledger_refuse_change(PG_FUNCTION_ARGS)
 			(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 			 errmsg("the ledger is append-only"),
 			 errdetail("Its entries are never updated, deleted or truncated."),
-			 errhint("Book a correction with ducto_add_credits or ducto_refund.")));
+			 errhint("Book a correction with ducto_add_credits, ducto_refund or ducto_reverse_credits.")));
 	return (Datum) 0;
 }

@@ -9,10 +9,12 @@
 #include "account/account.h"
 #include "account/chain.h"
 #include "account/grant.h"
+#include "base/rejection.h"
 
 #define TYPE_USAGE	"usage"
 #define TYPE_REFUND	"refund"
 #define TYPE_EXPIRY	"expiry"
+#define TYPE_REVERSAL	"reversal"
 #define TYPE_ADJUSTMENT	"adjustment"
 #define TYPE_PURCHASE	"purchase"
 #define TYPE_SIGNUP_BONUS	"signup_bonus"
@@ -45,7 +47,7 @@ typedef struct LedgerEntry
 	ChainLink  *link;			/* and with what */
 } LedgerEntry;
 
-/* What the ledger knows of an entry, for replays and refunds. */
+/* What the ledger knows of an entry, for replays, refunds and reversals. */
 typedef struct LedgerRecord
 {
 	pg_uuid_t	account_id;
@@ -81,6 +83,8 @@ extern bool ledger_insert(Account *acc, LedgerEntry *entry);
 extern void ledger_append_expiries(Account *acc, const Expiry *expiries, int n);
 extern bool ledger_find_key(const pg_uuid_t *account, const char *key, LedgerRecord *record);
 extern bool ledger_find_id(const pg_uuid_t *id, LedgerRecord *record);
+extern Rejection transaction_missing(const pg_uuid_t *id);
+extern Money ledger_reversed(const pg_uuid_t *account, const pg_uuid_t *reference);
 extern void ledger_refunded(const pg_uuid_t *account, const pg_uuid_t *reference, Money *credits,
 							Money *allowance, Money *largest);
 extern bool ledger_find_settlement(const Account *acc, const pg_uuid_t *reservation, TimestampTz closed_at,

@@ -8,8 +8,10 @@
 #include "lib/stringinfo.h"
 #include "mb/pg_wchar.h"
 #include "utils/builtins.h"
+#include "utils/fmgrprotos.h"
 
 #include "base/args.h"
+#include "base/json.h"
 
 #define TEXT_MAX_BYTES	255
 #define SHOWN_BYTES		100
@@ -215,6 +217,28 @@ arg_metadata(FunctionCallInfo fcinfo, int n, const char *name)
 		arg_reject(name, text_shortened(JsonbToCString(NULL, &value->root, VARSIZE(value))),
 				   psprintf("\"%s\" must be a JSON object.", name));
 	return value;
+}
+
+/*
+ * arg_metadata_and_reason returns a JSON object with the reason, a text, that
+ * another argument gives; NULL for neither.
+ */
+Jsonb *
+arg_metadata_and_reason(FunctionCallInfo fcinfo, int n, const char *name, int reason)
+{
+	Jsonb	   *object = arg_metadata(fcinfo, n, name);
+	JsonOut		out = {0};
+	Jsonb	   *with_reason;
+
+	if (PG_ARGISNULL(reason))
+		return object;
+	jsonout_push(&out, WJB_BEGIN_OBJECT, NULL);
+	jsonout_key(&out, "reason");
+	jsonout_text(&out, text_to_cstring(PG_GETARG_TEXT_PP(reason)));
+	with_reason = jsonout_end(&out);
+	if (object == NULL)
+		return with_reason;
+	return DatumGetJsonbP(DirectFunctionCall2(jsonb_concat, JsonbPGetDatum(object), JsonbPGetDatum(with_reason)));
 }
 
 /*

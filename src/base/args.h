@@ -36,6 +36,7 @@ extern char *arg_text(FunctionCallInfo fcinfo, int n, const char *name);
 extern char *arg_text_default(FunctionCallInfo fcinfo, int n, const char *name, const char *fallback);
 extern const char *arg_word(FunctionCallInfo fcinfo, int n, const char *name, const char *const *words);
 extern Jsonb *arg_metadata(FunctionCallInfo fcinfo, int n, const char *name);
+extern Jsonb *arg_metadata_and_reason(FunctionCallInfo fcinfo, int n, const char *name, int reason);
 extern bool arg_bool_default(FunctionCallInfo fcinfo, int n, bool fallback);
 extern int	arg_int_between(FunctionCallInfo fcinfo, int n, const char *name, int low, int high, int fallback);
 extern TimestampTz arg_time(FunctionCallInfo fcinfo, int n, const char *name);

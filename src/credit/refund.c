@@ -4,17 +4,13 @@
  */
 #include "postgres.h"
 
-#include "utils/builtins.h"
-
 #include "account/cap.h"
 #include "account/funds.h"
 #include "account/key.h"
 #include "account/roll.h"
 #include "base/args.h"
-#include "base/json.h"
 #include "base/query.h"
 #include "base/result.h"
-#include "base/uuid.h"
 #include "credit/refund.h"
 
 PG_FUNCTION_INFO_V1(ducto_refund);
@@ -27,26 +23,6 @@ typedef struct RefundParts
 } RefundParts;
 
 /*
- * Return metadata with the reason in it.
- */
-static Jsonb *
-metadata_with_reason(Jsonb *metadata, const char *reason)
-{
-	JsonOut		out = {0};
-	Jsonb	   *with_reason;
-
-	if (reason == NULL)
-		return metadata;
-	jsonout_push(&out, WJB_BEGIN_OBJECT, NULL);
-	jsonout_key(&out, "reason");
-	jsonout_text(&out, reason);
-	with_reason = jsonout_end(&out);
-	if (metadata == NULL)
-		return with_reason;
-	return DatumGetJsonbP(DirectFunctionCall2(jsonb_concat, JsonbPGetDatum(metadata), JsonbPGetDatum(with_reason)));
-}
-
-/*
  * Door of ducto_refund.
  */
 static void
@@ -55,8 +31,7 @@ refund_request(FunctionCallInfo fcinfo, RefundRequest *request)
 	request->transaction = arg_uuid(fcinfo, 0, "transaction_id");
 	request->everything = PG_ARGISNULL(1);
 	request->amount = request->everything ? 0 : arg_money(fcinfo, 1, "amount", MONEY_POSITIVE);
-	request->reason = PG_ARGISNULL(2) ? NULL : text_to_cstring(PG_GETARG_TEXT_PP(2));
-	request->metadata = arg_metadata(fcinfo, 3, "metadata");
+	request->metadata = arg_metadata_and_reason(fcinfo, 3, "metadata", 2);
 	request->key = arg_key(fcinfo, 4, "idempotency_key");
 	request->restore_allowance = arg_bool_default(fcinfo, 5, true);
 }
@@ -179,7 +154,7 @@ refund_book(Account *acc, const RefundRequest *request, const LedgerRecord *debi
 	entry->type = TYPE_REFUND;
 	entry->idempotency_key = request->key;
 	entry->reference = request->transaction;
-	entry->metadata = metadata_with_reason(request->metadata, request->reason);
+	entry->metadata = request->metadata;
 	refund_origin(debit, refunded->credits, back->credits, &entry->burned);
 	times = refund_restorable(acc, back->credits, &entry->burned);
 	ledger_append(acc, entry);
@@ -255,15 +230,6 @@ refund_entry(const RefundRequest *request, const LedgerRecord *debit, RefundOutc
 	refund_book(&acc, request, debit, &refunded, &back, &entry);
 	refund_booked(&entry.id, back.credits, entry.balance_after, back.allowance, outcome);
 	return ACCEPTED;
-}
-
-/*
- * Return the rejection of a transaction that is not there, and tell which.
- */
-static Rejection
-transaction_missing(const pg_uuid_t *id)
-{
-	return rejection_because(TRANSACTION_NOT_FOUND, "There is no transaction %s.", uuid_to_cstring(id));
 }
 
 /*

@@ -14,8 +14,7 @@ typedef struct RefundRequest
 	pg_uuid_t  *transaction;
 	bool		everything;		/* all that is left */
 	Money		amount;
-	char	   *reason;			/* NULL for none */
-	Jsonb	   *metadata;		/* NULL for an empty object */
+	Jsonb	   *metadata;		/* with the reason; NULL for an empty object */
 	char	   *key;			/* NULL for none */
 	bool		restore_allowance;
 } RefundRequest;

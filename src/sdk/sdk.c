@@ -195,8 +195,7 @@ ducto_sdk_refund_credits(PG_FUNCTION_ARGS)
 	request.transaction = arg_uuid(fcinfo, 0, "p_transaction_id");
 	if (!request.everything && !sdk_amount(fcinfo, 1, SDK_POSITIVE, &request.amount, &answer))
 		PG_RETURN_DATUM(answer);
-	request.reason = PG_ARGISNULL(2) ? NULL : text_to_cstring(PG_GETARG_TEXT_PP(2));
-	request.metadata = arg_metadata(fcinfo, 3, "p_metadata");
+	request.metadata = arg_metadata_and_reason(fcinfo, 3, "p_metadata", 2);
 	request.key = key_checked(sdk_member(request.metadata, "idempotency_key"), "p_metadata.idempotency_key");
 	query_begin();
 	refund_make(&request, &outcome);

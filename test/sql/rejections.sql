@@ -39,7 +39,12 @@ FROM (VALUES
 	(18, 'ducto_refund(TX2)'),
 	(19, 'ducto_refund(TX, 11)'),
 	(20, 'ducto_refund(TX, 1, idempotency_key => ''credit'')'),
-	(21, 'ducto_deduct(ADA, BUDGET, 11)')
+	(21, 'ducto_deduct(ADA, BUDGET, 11)'),
+	(22, 'ducto_reverse_credits(NONE)'),
+	(23, 'ducto_reverse_credits(TX)'),
+	(24, 'ducto_reverse_credits(CREDIT, 101)'),
+	(25, 'ducto_reverse_credits(CREDIT, 100, ''reject'')'),
+	(26, 'ducto_reverse_credits(CREDIT, 1, idempotency_key => ''charge'')')
 	) c (n, call) ORDER BY n;
 
 -- These functions have a column error and no case here: the rejections of plans, caps, pricing and teams are in their own tests.
