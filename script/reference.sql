@@ -9,7 +9,7 @@ LOAD 'ducto';
 CREATE TEMPORARY TABLE heading AS
 SELECT * FROM (VALUES
 	(1, 'Balances', 'add_credits|get_balance|list_grants|balance_at'),
-	(2, 'The credit lifecycle', 'reserve|deduct|release|renew|charge|can_afford|refund'),
+	(2, 'The credit lifecycle', 'reserve|deduct|release|renew|charge|can_afford|refund|reverse_credits'),
 	(3, 'History and audit', 'list_transactions|list_usage_events|verify|repair|chain_head'),
 	(4, 'Plans, allowances, features', 'set_user_plan|get_user_plan|check_allowance|increment_usage_window|check_feature'),
 	(5, 'Spend caps', 'set_spend_cap|remove_spend_cap|list_spend_caps|check_spend_cap'),
@@ -79,9 +79,9 @@ WHERE n.nspname <> 'ducto' OR p.proname = 'expr_value';
 \qecho '| reservation_expired | UC006 | 410 | it expired, and a late charge is not allowed or does not fit |'
 \qecho '| reservation_closed | UC007 | 409 | it was settled or released |'
 \qecho '| transaction_not_found | UC008 | 404 | no such transaction |'
-\qecho '| not_refundable | UC009 | 409 | it is not a usage debit |'
-\qecho '| already_refunded | UC010 | 409 | nothing is left to refund |'
-\qecho '| over_refund | UC011 | 409 | more than what is left to refund |'
+\qecho '| not_refundable | UC009 | 409 | it is not a usage debit (reversal: not an addition of credit) |'
+\qecho '| already_refunded | UC010 | 409 | nothing is left to refund, or to take back |'
+\qecho '| over_refund | UC011 | 409 | more than what is left to refund, or to take back |'
 \qecho '| team_not_found | UC012 | 404 | no such team |'
 \qecho '| user_not_in_team | UC013 | 403 | the user is no member, or has left |'
 \qecho '| plan_not_found | UC014 | 404 | no such plan, or retired |'

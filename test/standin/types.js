@@ -72,6 +72,7 @@ const words = {
 	billing_mode: 'BillingMode',
 	default_billing_mode: 'BillingMode',
 	overrun: 'Overrun',
+	'ducto_reverse_credits.overrun': 'ReverseOverrun',
 	cap_type: 'CapType',
 	action: 'CapAction',
 	cap_warning: 'CapAction',

@@ -34,9 +34,10 @@ export type Rejection =
 	| 'ceiling_reached';
 
 export type CreditType = 'adjustment' | 'purchase' | 'subscription' | 'signup_bonus' | 'promo';
-export type EntryType = CreditType | 'usage' | 'refund' | 'expiry';
+export type EntryType = CreditType | 'usage' | 'refund' | 'reversal' | 'expiry';
 export type BillingMode = 'strict' | 'overdraft';
 export type Overrun = 'reject' | 'clamp' | 'full';
+export type ReverseOverrun = Overrun | 'unspent';
 export type CapType = 'daily' | 'monthly';
 export type CapAction = 'deny' | 'warn' | 'notify';
 export type ReleaseReason = 'released' | 'already_released' | 'already_settled' | 'expired' | 'not_found';
@@ -251,6 +252,18 @@ export type Results = {
 		available: number;
 		billing_mode: BillingMode | null;
 		expires_at: string | null;
+		idempotent: boolean;
+		error: Rejection | null;
+	};
+	ducto_reversal_result: {
+		reversal_transaction_id: string | null;
+		original_transaction_id: string;
+		user_id: string | null;
+		team_id: string | null;
+		amount: number;
+		shortfall: number;
+		new_balance: number;
+		lifetime_purchased: number;
 		idempotent: boolean;
 		error: Rejection | null;
 	};
@@ -727,6 +740,17 @@ export type Functions = {
 			team_id?: string | null;
 		};
 		Returns: Results['ducto_reserve_result'];
+	};
+	ducto_reverse_credits: {
+		Args: {
+			transaction_id: string;
+			amount?: Amount | null;
+			overrun?: ReverseOverrun | null;
+			reason?: string | null;
+			metadata?: Json | null;
+			idempotency_key?: string | null;
+		};
+		Returns: Results['ducto_reversal_result'];
 	};
 	ducto_rollup: {
 		Args: {
