@@ -538,6 +538,6 @@ ducto_ledger_refuse_change(PG_FUNCTION_ARGS)
 			(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 			 errmsg("the ledger is append-only"),
 			 errdetail("Its entries are never updated, deleted or truncated."),
-			 errhint("Book a correction with ducto_add_credits, ducto_refund or ducto_reverse_credits.")));
+			 errhint("Book a correction with ducto_add_credits or ducto_refund.")));
 	return (Datum) 0;
 }

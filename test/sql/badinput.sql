@@ -8,7 +8,7 @@
 SET TimeZone = 'UTC';
 SET DateStyle = 'ISO, YMD';
 CREATE ROLE regress_ducto_badinput;
-SELECT new_balance FROM ducto_add_credits(:ada, 1000, 'purchase');
+SELECT transaction_id AS credit, new_balance FROM ducto_add_credits(:ada, 1000, 'purchase') \gset
 SELECT transaction_id AS tx FROM ducto_charge(:ada, 100, 'remembered') \gset
 SELECT reservation_id AS hold FROM ducto_reserve(:ada, 100) \gset
 
@@ -16,6 +16,7 @@ SELECT reservation_id AS hold FROM ducto_reserve(:ada, 100) \gset
 CREATE TEMP TABLE arguments (n serial, function text, argument text, kind text, valid text);
 \set hold '\'' :hold '\''
 \set tx '\'' :tx '\''
+\set credit '\'' :credit '\''
 INSERT INTO arguments (function, argument, kind, valid) VALUES
 	('ducto_add_credits', 'user_id', 'required', quote_literal(:ada)), ('ducto_add_credits', 'amount', 'any amount', '10'), ('ducto_add_credits', 'type', 'credit type', NULL), ('ducto_add_credits', 'metadata', 'metadata', NULL),
 	('ducto_add_credits', 'expires_at', 'future', NULL), ('ducto_add_credits', 'idempotency_key', 'text', NULL), ('ducto_add_credits', 'priority', 'priority', NULL),
@@ -23,15 +24,16 @@ INSERT INTO arguments (function, argument, kind, valid) VALUES
 	('ducto_list_grants', 'user_id', 'required', quote_literal(:ada)),
 	('ducto_reserve', 'user_id', 'required', quote_literal(:ada)), ('ducto_reserve', 'amount', 'positive', '10'), ('ducto_reserve', 'operation_type', 'text', NULL), ('ducto_reserve', 'metadata', 'metadata', NULL),
 	('ducto_reserve', 'min_balance', 'floor', NULL), ('ducto_reserve', 'ttl_seconds', 'ttl', NULL), ('ducto_reserve', 'model', 'text', NULL), ('ducto_reserve', 'billing_mode', 'billing mode', NULL),
-	('ducto_reserve', 'overdraft_floor', 'overdraft floor', NULL), ('ducto_reserve', 'max_concurrent', 'count', NULL), ('ducto_reserve', 'required_feature', 'feature', NULL), ('ducto_reserve', 'idempotency_key', 'text', NULL), ('ducto_reserve', 'team_id', 'team', NULL), ('ducto_reserve', 'skip_allowance', 'boolean', NULL),
+	('ducto_reserve', 'overdraft_floor', 'overdraft floor', NULL), ('ducto_reserve', 'max_concurrent', 'count', NULL), ('ducto_reserve', 'required_feature', 'feature', NULL), ('ducto_reserve', 'idempotency_key', 'text', NULL), ('ducto_reserve', 'team_id', 'team', NULL), ('ducto_reserve', 'skip_allowance', 'boolean', NULL), ('ducto_reserve', 'ceiling', 'boolean', NULL),
 	('ducto_deduct', 'user_id', 'required', quote_literal(:ada)), ('ducto_deduct', 'reservation_id', 'required', quote_literal(:hold)), ('ducto_deduct', 'amount', 'not negative', '10'), ('ducto_deduct', 'idempotency_key', 'text', NULL),
 	('ducto_deduct', 'metadata', 'metadata', NULL), ('ducto_deduct', 'model', 'text', NULL), ('ducto_deduct', 'overrun', 'overrun', NULL), ('ducto_deduct', 'final', 'boolean', NULL), ('ducto_deduct', 'allow_late', 'boolean', NULL), ('ducto_deduct', 'skip_allowance', 'boolean', NULL),
 	('ducto_release', 'user_id', 'required', quote_literal(:ada)), ('ducto_release', 'reservation_id', 'required', quote_literal(:hold)),
 	('ducto_renew', 'user_id', 'required', quote_literal(:ada)), ('ducto_renew', 'reservation_id', 'required', quote_literal(:hold)), ('ducto_renew', 'ttl_seconds', 'ttl', NULL),
 	('ducto_charge', 'user_id', 'required', quote_literal(:ada)), ('ducto_charge', 'amount', 'not negative', '10'), ('ducto_charge', 'idempotency_key', 'text', NULL), ('ducto_charge', 'metadata', 'metadata', NULL),
-	('ducto_charge', 'model', 'text', NULL), ('ducto_charge', 'min_balance', 'floor', NULL), ('ducto_charge', 'operation_type', 'text', NULL), ('ducto_charge', 'skip_allowance', 'boolean', NULL), ('ducto_charge', 'required_feature', 'feature', NULL),
+	('ducto_charge', 'model', 'text', NULL), ('ducto_charge', 'min_balance', 'floor', NULL), ('ducto_charge', 'operation_type', 'text', NULL), ('ducto_charge', 'skip_allowance', 'boolean', NULL), ('ducto_charge', 'required_feature', 'feature', NULL), ('ducto_charge', 'overrun', 'overrun', NULL),
 	('ducto_can_afford', 'user_id', 'required', quote_literal(:ada)), ('ducto_can_afford', 'amount', 'positive', '10'), ('ducto_can_afford', 'model', 'text', NULL), ('ducto_can_afford', 'operation_type', 'text', NULL),
 	('ducto_refund', 'transaction_id', 'required', quote_literal(:tx)), ('ducto_refund', 'amount', 'positive or all', NULL), ('ducto_refund', 'reason', 'reason', NULL), ('ducto_refund', 'metadata', 'metadata', NULL), ('ducto_refund', 'idempotency_key', 'text', NULL), ('ducto_refund', 'restore_allowance', 'boolean', NULL),
+	('ducto_reverse_credits', 'transaction_id', 'required', quote_literal(:credit)), ('ducto_reverse_credits', 'amount', 'positive or all', '1'), ('ducto_reverse_credits', 'overrun', 'reversal overrun', NULL), ('ducto_reverse_credits', 'reason', 'reason', NULL), ('ducto_reverse_credits', 'metadata', 'metadata', NULL), ('ducto_reverse_credits', 'idempotency_key', 'text', NULL),
 	('ducto_sweep_expired', 'dry_run', 'boolean', NULL), ('ducto_sweep_expired', 'max_accounts', 'count', NULL),
 	('ducto_expire_reservations', 'max_rows', 'count', NULL),
 	('ducto_sweep', 'batch_size', 'count', NULL),
@@ -72,6 +74,7 @@ SELECT kind, value FROM (VALUES
 	('reason', ARRAY['NULL', '''''', 'repeat(''k'', 1000)']),
 	('metadata', ARRAY['NULL', '''[]''', '''[{"a": 1}]''', '''"text"''', '''1''', '''true''', '''null''', '''{}''', '''{"a": [1, null]}''']),
 	('credit type', ARRAY['NULL', '''''', '''usage''', '''refund''', '''expiry''', '''Purchase''', '''purchase ''', 'repeat(''k'', 256)', '''purchase''', '''subscription''', '''signup_bonus''', '''adjustment''', '''promo''']),
+	('reversal overrun', ARRAY['NULL', '''''', '''Clamp''', '''all''', '''clamp''', '''unspent''', '''reject''', '''full''']),
 	('billing mode', ARRAY['NULL', '''''', '''Strict''', '''credit''', '''overdraft''', '''strict''']),
 	('overrun', ARRAY['NULL', '''''', '''Reject''', '''ignore''', '''reject''', '''clamp''', '''full''']),
 	('access', ARRAY['NULL', '''''', '''write''', '''ALL''', '''all''', '''read''']),

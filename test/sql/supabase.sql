@@ -72,7 +72,7 @@ DROP FUNCTION ducto_later();
 -- What was granted by mistake while the guard was off goes, on tables and their schema too, and with what was granted on.
 CREATE ROLE regress_ducto_admin;
 ALTER EVENT TRIGGER ducto_guard DISABLE;
-GRANT EXECUTE ON FUNCTION ducto_charge(uuid, numeric, text, jsonb, text, numeric, text, boolean, text), ducto_setup() TO PUBLIC;
+GRANT EXECUTE ON FUNCTION ducto_charge(uuid, numeric, text, jsonb, text, numeric, text, boolean, text, text), ducto_setup() TO PUBLIC;
 GRANT EXECUTE ON FUNCTION ducto.due_accounts() TO service_role;
 GRANT USAGE ON SCHEMA ducto TO anon, PUBLIC;
 GRANT SELECT ON ducto.ledger TO authenticated, anon;
@@ -191,6 +191,8 @@ INSERT INTO calls (function, args, field, keep) VALUES
 	('ducto_price', '{"usage": {"model": "m", "input_tokens": 250}}', NULL, NULL),
 	('ducto_add_credits', '{"user_id": "@ada", "amount": 100, "type": "purchase", "metadata": {"order": 7}, "idempotency_key": "order 1"}', NULL, NULL),
 	('ducto_add_credits', '{"user_id": "@ada", "amount": 10, "type": "promo", "expires_at": "2222-02-02T00:00:00Z", "priority": 10}', NULL, NULL),
+	('ducto_add_credits', '{"user_id": "@ada", "amount": 5, "type": "promo"}', 'transaction_id', 'mistake'),
+	('ducto_reverse_credits', '{"transaction_id": "@mistake", "overrun": "unspent", "reason": "twice"}', NULL, NULL),
 	('ducto_get_balance', '{"user_id": "@ada"}', NULL, NULL),
 	('ducto_list_grants', '{"user_id": "@ada"}', NULL, NULL),
 	('ducto_can_afford', '{"user_id": "@ada", "amount": 40}', NULL, NULL),

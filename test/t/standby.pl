@@ -57,6 +57,7 @@ my %writes = (
 	'ducto_release'             => "ducto_release($alice, :reservation)",
 	'ducto_renew'               => "ducto_renew($alice, :reservation)",
 	'ducto_refund'              => "ducto_refund(:transaction)",
+	'ducto_reverse_credits'     => "ducto_reverse_credits(:transaction)",
 	'ducto_set_user_plan'       => "ducto_set_user_plan($alice, 'free')",
 	'... and the same again'    => "ducto_set_user_plan($alice, 'pro')",
 	'ducto_set_spend_cap'       => "ducto_set_spend_cap($alice, 'daily', 10)",
