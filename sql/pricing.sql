@@ -240,3 +240,29 @@ Returns model, input_tokens, output_tokens, cache_read_tokens, cache_write_token
   has those of prompt and tools, of whatever kind, that were neither read from the cache nor written to it, output_tokens
   all that the model made, reasoning included. tool_calls are the calls that the model asked the application for.
 Errors: 22004; 22023 for an answer of another form, with what was found and its JSON Pointer.';
+
+CREATE FUNCTION @extschema@.ducto_import_prices(
+	catalogue jsonb,
+	format text,
+	markup numeric DEFAULT 0,
+	credits_per_unit numeric DEFAULT 1,
+	models text[] DEFAULT NULL
+) RETURNS jsonb
+LANGUAGE c IMMUTABLE PARALLEL SAFE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS 'MODULE_PATHNAME', 'ducto_import_prices';
+REVOKE ALL ON FUNCTION @extschema@.ducto_import_prices(jsonb, text, numeric, numeric, text[]) FROM PUBLIC;
+COMMENT ON FUNCTION @extschema@.ducto_import_prices(jsonb, text, numeric, numeric, text[]) IS
+'Returns a pricing configuration made of a public price list, to publish it with ducto_set_active_pricing.
+catalogue: the list as it was fetched: a JSON object of models (litellm) or of providers with models (models.dev).
+format: litellm (model_prices_and_context_window.json) or models.dev (api.json).
+markup: what is added to the prices, as a fraction: 0.2 is 20 percent.
+credits_per_unit: credits for a unit of the currency of the list, a dollar in both.
+models: the names of those to take; NULL = all that have prices per token.
+Takes no lock, reads nothing.
+Returns an object with models: for each its price as an expression of input_tokens, output_tokens, cache_read_tokens and
+  cache_write_tokens, in exact decimals. Prices for long prompts decide by the sum of all tokens but the output; tokens from
+  and to the cache cost as much as input where the list has no price for them. A model of models.dev is under its short name
+  where all providers that have it ask the same for it, else under provider/model, which models may have too. There is no
+  _default: what is not in the list is model_not_priced. Prices for batches, priority, audio, reasoning and the like, which
+  differ from these, are not taken.
+Errors: 22004; 22023 for a list of another form, with its JSON Pointer, and a name that it does not have or not clearly.';

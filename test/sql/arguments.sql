@@ -13,7 +13,7 @@ SELECT reservation_id AS pool_hold FROM ducto_reserve(:ada, 1, team_id => :'team
 -- A value that each argument takes: by its name, else by its type.
 CREATE TEMP TABLE good (what text, value text);
 INSERT INTO good VALUES ('user_id', quote_literal(:ada)), ('team_id', quote_literal(:'team')), ('account_id', quote_literal(:ada)), ('transaction_id', quote_literal(:'tx')), ('reservation_id', quote_literal(:'hold')),
-	('plan_id', '''p'''), ('type', '''purchase'''), ('cap_type', '''daily'''), ('action', '''deny'''), ('usage', '''{"model": "m", "input_tokens": 1}'''), ('provider', '''openai'''), ('response', '''{"usage": {"prompt_tokens": 1}}'''), ('config', '''{"models": {"_default": "1"}}'''),
+	('plan_id', '''p'''), ('type', '''purchase'''), ('cap_type', '''daily'''), ('action', '''deny'''), ('usage', '''{"model": "m", "input_tokens": 1}'''), ('provider', '''openai'''), ('response', '''{"usage": {"prompt_tokens": 1}}'''), ('catalogue', '''{"m": {"input_cost_per_token": 1, "output_cost_per_token": 1}}'''), ('format', '''litellm'''), ('config', '''{"models": {"_default": "1"}}'''),
 	('from_time', 'now() - interval ''1 day'''), ('at', 'now()'), ('role', 'current_user::regrole'),
 	('uuid', quote_literal(:ada)), ('numeric', '1'), ('integer', '1'), ('text', '''x'''), ('jsonb', '''{}'''), ('boolean', 'true'), ('timestamp with time zone', 'now()');
 CREATE TEMP TABLE arguments AS SELECT p.oid, p.proname AS function, n, p.proargnames[n] AS name, format_type(t, NULL) AS type, n > p.pronargs - p.pronargdefaults AS has_default, p.provolatile <> 'v' AS reads

@@ -580,6 +580,16 @@ export type Functions = {
 		};
 		Returns: Results['ducto_user_plan_result'];
 	};
+	ducto_import_prices: {
+		Args: {
+			catalogue: Json;
+			format: string;
+			markup?: Amount | null;
+			credits_per_unit?: Amount | null;
+			models?: string[] | null;
+		};
+		Returns: Json;
+	};
 	ducto_increment_usage_window: {
 		Args: {
 			user_id: string;
