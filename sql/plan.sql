@@ -10,6 +10,7 @@ CREATE TABLE ducto.plans (
 	max_concurrent integer,
 	overdraft_floor numeric,
 	retired boolean NOT NULL DEFAULT false,
+	imported boolean NOT NULL DEFAULT false,
 	CONSTRAINT plans_pkey PRIMARY KEY (id)
 );
 
@@ -42,6 +43,7 @@ COMMENT ON COLUMN ducto.plans.per_operation IS 'Operation type to billing_mode, 
 COMMENT ON COLUMN ducto.plans.max_concurrent IS 'Open reservations of one operation type; NULL = unlimited.';
 COMMENT ON COLUMN ducto.plans.overdraft_floor IS 'How far overdraft may go, in credits, 0 or less.';
 COMMENT ON COLUMN ducto.plans.retired IS 'The active pricing lacks it: users keep it, but it cannot be assigned.';
+COMMENT ON COLUMN ducto.plans.imported IS 'Its terms are those that ducto_sdk_import found, and not the active pricing''s, until a version is published or activated.';
 
 CREATE TYPE @extschema@.ducto_set_user_plan_result AS (
 	user_id uuid,

@@ -33,7 +33,7 @@ BEGIN
 	END IF;
 	CASE
 		WHEN found.check_name IN ('balance', 'last_seq', 'lifetime_purchased', 'held', 'held_from_credits', 'expiring',
-			'allowance_used', 'caps', 'next_boundary', 'plain', 'closing_keys') THEN
+			'allowance_month', 'allowance_used', 'caps', 'next_boundary', 'plain', 'closing_keys') THEN
 			EXECUTE format('UPDATE ducto.accounts SET %1$I = CAST($2 AS %2$s) WHERE id = $1 RETURNING %1$I::text', words[1],
 				(SELECT format_type(a.atttypid, a.atttypmod) FROM pg_attribute a
 					WHERE a.attrelid = 'ducto.accounts'::regclass AND a.attname = words[1]))
@@ -53,12 +53,35 @@ BEGIN
 			UPDATE ducto.grants SET live = remaining > 0
 			WHERE account_id = account AND id = words[2]::uuid AND remaining BETWEEN 0 AND amount
 			RETURNING remaining::text INTO made;
+		WHEN found.check_name LIKE '% of grant %' THEN
+			UPDATE ducto.grants g SET seq = l.seq, type = l.type, amount = l.amount, priority = coalesce(l.priority, 50),
+				expires_at = l.expires_at, created_at = l.created_at
+			FROM ducto.ledger l WHERE g.account_id = account AND g.id = words[4]::uuid AND l.account_id = account AND l.id = g.id
+			RETURNING expected INTO made;
 		WHEN found.check_name LIKE 'reservation %' THEN
 			UPDATE ducto.reservations SET remaining = 0.0000, cap_held = 0.0000
 			WHERE account_id = account AND id = words[2]::uuid AND state <> 'open' RETURNING remaining::text INTO made;
 		WHEN found.check_name LIKE 'cap_held of reservation %' THEN
 			UPDATE ducto.reservations SET cap_held = least(greatest(cap_held, 0.0000), remaining)
 			WHERE account_id = account AND id = words[4]::uuid RETURNING cap_held::text INTO made;
+		WHEN found.check_name LIKE 'remaining of reservation %' THEN
+			UPDATE ducto.reservations SET remaining = expected::numeric, cap_held = least(cap_held, expected::numeric)
+			WHERE account_id = account AND id = words[4]::uuid RETURNING remaining::text INTO made;
+		WHEN found.check_name LIKE 'closed_at of reservation %' THEN
+			UPDATE ducto.reservations SET closed_at = CASE state WHEN 'expired' THEN expires_at END
+			WHERE account_id = account AND id = words[4]::uuid AND state IN ('open', 'expired') RETURNING state INTO made;
+		WHEN found.check_name LIKE 'period of cap %' THEN
+			UPDATE ducto.spend_caps SET period = expected::date
+			WHERE account_id = account AND found.check_name = 'period of cap ' || cap_type || ' ' || model
+			RETURNING period::text INTO made;
+		WHEN found.check_name LIKE 'month of member %' THEN
+			UPDATE ducto.team_members SET month = expected::date
+			WHERE team_id = account AND user_id = words[4]::uuid RETURNING month::text INTO made;
+		-- Role and cap are lost; who is to spend again is added again.
+		WHEN found.check_name LIKE 'member %' AND found.actual IS NULL AND words[2] <> 'unknown' THEN
+			INSERT INTO ducto.team_members (team_id, user_id, role, month, joined_at, left_at)
+			SELECT id, words[2]::uuid, 'member', (date_trunc('month', ducto.clock() AT TIME ZONE 'UTC'))::date, created_at, ducto.clock()
+			FROM ducto.accounts WHERE id = account AND kind = 'team' RETURNING role INTO made;
 		WHEN found.check_name LIKE 'spent of cap %' THEN
 			UPDATE ducto.spend_caps SET spent = expected::numeric
 			WHERE account_id = account AND found.check_name = 'spent of cap ' || cap_type || ' ' || model

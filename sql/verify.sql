@@ -68,7 +68,9 @@ BEGIN
 	RETURN QUERY
 	WITH broken AS MATERIALIZED (
 		SELECT * FROM (
-			SELECT account_id, seq, balance_after, amount, created_at, effective_at,
+			SELECT account_id, seq, balance_after, amount, created_at, effective_at, lifetime_purchased,
+				coalesce(sum(amount) FILTER (WHERE type = 'purchase') OVER before, 0) AS purchased,
+				coalesce(bool_or(type = 'reversal') OVER before, false) AS was_reversed,
 				coalesce(lag(balance_after) OVER before, 0) AS balance_before,
 				coalesce(lag(seq) OVER before, 0) AS seq_before,
 				coalesce(lag(created_at) OVER before, '-infinity') AS created_before,
@@ -77,11 +79,15 @@ BEGIN
 			WINDOW before AS (PARTITION BY account_id ORDER BY seq)) e
 		WHERE seq <> seq_before + 1 OR balance_after <> balance_before + amount
 			OR created_at < created_before OR effective_at < effective_before
+			OR lifetime_purchased <> purchased AND NOT was_reversed
 	)
 	SELECT account_id, 'seq ' || seq, (seq_before + 1)::text, seq::text FROM broken WHERE seq <> seq_before + 1
 	UNION ALL
 	SELECT account_id, 'balance_after ' || seq, (balance_before + amount)::text, balance_after::text
 	FROM broken WHERE balance_after <> balance_before + amount
+	UNION ALL
+	SELECT account_id, 'lifetime_purchased ' || seq, purchased::text, lifetime_purchased::text
+	FROM broken WHERE lifetime_purchased <> purchased AND NOT was_reversed
 	UNION ALL
 	SELECT account_id, 'created_at ' || seq, 'not before ' || created_before, created_at::text
 	FROM broken WHERE created_at < created_before
@@ -112,13 +118,20 @@ BEGIN
 	FULL JOIN (SELECT account_id, digest FROM links WHERE is_last) l ON l.account_id = a.id
 	WHERE a.chain_head IS DISTINCT FROM l.digest;
 
-	-- No more is refunded of a debit than it took.
+	-- No more is refunded of a debit than it took, of credits and of the allowance.
 	RETURN QUERY
-	SELECT r.account_id, 'refunds of ' || r.reference, 'at most ' || coalesce(-d.amount, 0), r.refunded::text
-	FROM (SELECT account_id, reference, sum(amount) AS refunded FROM ducto.ledger
-		WHERE type = 'refund' AND account_id BETWEEN lowest AND highest GROUP BY account_id, reference) r
-	LEFT JOIN ducto.ledger d ON d.id = r.reference AND d.account_id = r.account_id
-	WHERE d.type IS DISTINCT FROM 'usage' OR r.refunded > -d.amount;
+	WITH refunds AS MATERIALIZED (
+		SELECT r.account_id, r.reference, r.refunded, r.allowance, d.type, -d.amount AS debit, d.allowance_consumed
+		FROM (SELECT account_id, reference, sum(amount) AS refunded, -sum(ledger.allowance_consumed) AS allowance FROM ducto.ledger
+			WHERE type = 'refund' AND account_id BETWEEN lowest AND highest GROUP BY account_id, reference) r
+		LEFT JOIN ducto.ledger d ON d.id = r.reference AND d.account_id = r.account_id
+		WHERE d.type IS DISTINCT FROM 'usage' OR r.refunded > -d.amount OR r.allowance > d.allowance_consumed
+	)
+	SELECT account_id, 'refunds of ' || reference, 'at most ' || coalesce(debit, 0), refunded::text
+	FROM refunds WHERE type IS DISTINCT FROM 'usage' OR refunded > debit
+	UNION ALL
+	SELECT account_id, 'allowance refunds of ' || reference, 'at most ' || allowance_consumed, allowance::text
+	FROM refunds WHERE allowance > allowance_consumed;
 
 	-- No more is taken back of a credit than it added.
 	RETURN QUERY
@@ -368,6 +381,11 @@ BEGIN
 	RETURN QUERY SELECT * FROM ducto.verify_holds(lowest, highest);
 	RETURN QUERY SELECT * FROM ducto.verify_spending(lowest, highest);
 	RETURN QUERY SELECT * FROM ducto.verify_flags(lowest, highest);
+	RETURN QUERY SELECT * FROM ducto.verify_entry_rows(lowest, highest);
+	RETURN QUERY SELECT * FROM ducto.verify_grant_rows(lowest, highest);
+	RETURN QUERY SELECT * FROM ducto.verify_hold_rows(lowest, highest);
+	RETURN QUERY SELECT * FROM ducto.verify_account_rows(lowest, highest);
+	RETURN QUERY SELECT * FROM ducto.verify_team_rows(lowest, highest);
 END
 $$;
 REVOKE ALL ON FUNCTION ducto.verify_accounts(uuid, uuid) FROM PUBLIC;
@@ -458,7 +476,7 @@ BEGIN
 		SELECT 0, '-infinity', type, sum(c.entries), sum(amount), sum(from_grants), sum(allowance) FROM cells c
 		WHERE hours = 1 GROUP BY type
 	)
-	SELECT NULL::uuid, 'books of ' || type || CASE hours WHEN 0 THEN ' in total' ELSE ' of ' || hours || ' hours from ' || start END,
+	SELECT NULL::uuid, 'books of ' || coalesce(type, 'no type') || CASE hours WHEN 0 THEN ' in total' ELSE ' of ' || hours || ' hours from ' || start END,
 		format('%s in %s, %s from grants, %s from allowance', coalesce(s.amount, 0), coalesce(s.entries, 0),
 			coalesce(s.from_grants, 0), coalesce(s.allowance, 0)),
 		format('%s in %s, %s from grants, %s from allowance', coalesce(c.amount, 0), coalesce(c.entries, 0),
@@ -544,6 +562,12 @@ SET enable_seqscan = off SET enable_bitmapscan = off
 AS $$
 BEGIN
 	RETURN QUERY SELECT * FROM ducto.verify_accounts(verify_one.account_id, verify_one.account_id);
+
+	-- No other entry has the id of an entry.
+	RETURN QUERY
+	SELECT l.account_id, 'id ' || l.seq, 'of no other entry', l.id::text
+	FROM ducto.ledger l WHERE l.account_id = verify_one.account_id
+		AND EXISTS (SELECT FROM ducto.ledger o WHERE o.id = l.id AND (o.account_id <> l.account_id OR o.seq <> l.seq) OFFSET 0);
 END
 $$;
 REVOKE ALL ON FUNCTION ducto.verify_one(uuid) FROM PUBLIC;
@@ -564,6 +588,12 @@ BEGIN
 		(SELECT coalesce(sum(balance), 0) AS sum FROM ducto.accounts) a
 	WHERE l.sum <> a.sum;
 
+	-- No other entry has the id of an entry.
+	RETURN QUERY
+	SELECT l.account_id, 'id ' || l.seq, 'of no other entry', l.id::text
+	FROM ducto.ledger l JOIN (SELECT id FROM ducto.ledger GROUP BY id HAVING count(*) > 1) d ON d.id = l.id;
+
+	RETURN QUERY SELECT * FROM ducto.verify_prices();
 	RETURN QUERY SELECT * FROM ducto.verify_rollup();
 END
 $$;

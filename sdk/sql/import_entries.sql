@@ -26,7 +26,8 @@ BEGIN
 		AND (a.kind = 'team') = (t.theirs = 'team_usage')
 	)
 	SELECT t.place, row_number() OVER history AS seq, t.id, t.amount, sum(t.amount) OVER history AS balance_after, t.type,
-		CASE t.type WHEN 'usage' THEN coalesce(r.operation_type, ducto.sdk_import_name(t.reference_type), 'usage') END
+		CASE t.type WHEN 'usage' THEN CASE WHEN r.id IS NOT NULL THEN coalesce(r.operation_type, 'usage')
+			ELSE coalesce(ducto.sdk_import_name(t.reference_type), 'usage') END END
 			AS operation_type,
 		CASE WHEN t.kind = 'team' AND t.type = 'usage' THEN t.user_id END AS actor,
 		ducto.sdk_import_name(t.metadata ->> 'model') AS model,

@@ -123,7 +123,6 @@ BEGIN
 			AS floor,
 		CASE WHEN r.status <> 'active' THEN r.status WHEN r.expires_at > ducto.clock() THEN 'open' ELSE 'expired' END
 			AS state,
-		r.status = 'settled' AND r.settle_tx_id IS NULL AS settled_zero,
 		CASE jsonb_typeof(r.metadata) WHEN 'object' THEN r.metadata ELSE '{}' END AS metadata,
 		coalesce(r.created_at, r.expires_at) AS created_at, r.expires_at, t.created_at AS settled_at
 	FROM (

@@ -91,10 +91,16 @@ BEGIN
 		balance_after, reserved_after, first_expires_at, closing_balance, skip_allowance, cap_held, metadata, created_at,
 		expires_at, closed_at)
 	SELECT s.id, l.id, l.amount, CASE l.state WHEN 'open' THEN l.amount ELSE 0.0000 END, l.operation_type, l.model,
-		l.billing_mode, l.floor, l.state, s.balance, 0.0000, l.expires_at, CASE WHEN l.settled_zero THEN s.balance END, false,
+		l.billing_mode, l.floor, l.state, s.balance, 0.0000, l.expires_at,
+		CASE WHEN l.state = 'settled' AND e.reference IS NULL THEN s.balance END, false,
 		CASE l.state WHEN 'open' THEN l.amount ELSE 0.0000 END, l.metadata, l.created_at, l.expires_at,
 		CASE WHEN l.state <> 'open' THEN coalesce(l.settled_at, least(l.expires_at, moment)) END
-	FROM pg_temp.sdk_leases l JOIN pg_temp.sdk_accounts s ON s.place = l.place
+	FROM pg_temp.sdk_leases l
+	JOIN pg_temp.sdk_accounts s ON s.place = l.place
+	LEFT JOIN (
+		SELECT DISTINCT place, reference FROM pg_temp.sdk_entries
+		WHERE type = 'usage' AND reference IS NOT NULL AND place BETWEEN first AND last
+	) e ON e.place = l.place AND e.reference = l.id
 	WHERE l.place BETWEEN first AND last;
 
 	PERFORM ducto.sdk_import_move_caps(first, last, moment);
@@ -169,7 +175,17 @@ LEFT JOIN (
 	WHERE e.actor IS NOT NULL AND e.place BETWEEN first AND last
 	AND date_trunc('month', e.created_at AT TIME ZONE 'UTC') = this_month GROUP BY e.place, e.actor
 ) u ON u.place = s.place AND u.actor = m.user_id
-WHERE s.place BETWEEN first AND last
+WHERE s.place BETWEEN first AND last;
+
+-- Who spent and is no member any more has left.
+INSERT INTO ducto.team_members (team_id, user_id, role, month, spent, joined_at, left_at)
+SELECT s.id, e.actor, 'member', this_month,
+	coalesce(sum(-e.amount) FILTER (WHERE date_trunc('month', e.created_at AT TIME ZONE 'UTC') = this_month), 0.0000),
+	min(e.created_at), max(e.created_at)
+FROM pg_temp.sdk_entries e JOIN pg_temp.sdk_accounts s ON s.place = e.place
+WHERE e.actor IS NOT NULL AND e.place BETWEEN first AND last
+GROUP BY s.id, e.actor
+ON CONFLICT (team_id, user_id) DO NOTHING
 $$;
 REVOKE ALL ON FUNCTION ducto.sdk_import_move_teams(bigint, bigint, date) FROM PUBLIC;
 COMMENT ON FUNCTION ducto.sdk_import_move_teams(bigint, bigint, date) IS

@@ -45,6 +45,7 @@ BEGIN
 		PERFORM @extschema@.activate_pricing_config(activate);
 	ELSE
 		UPDATE ducto.pricing SET active = false WHERE ducto.pricing.active;
+		UPDATE ducto.plans SET imported = true WHERE NOT retired;
 	END IF;
 END
 $$;
@@ -64,7 +65,17 @@ FROM ducto.sdk_import_their_plans() p WHERE p.problem IS NULL AND p.plan_key <> 
 ON CONFLICT (id) DO UPDATE SET name = excluded.name, free_allowance = excluded.free_allowance,
 	features = excluded.features, default_billing_mode = excluded.default_billing_mode,
 	per_operation = excluded.per_operation, max_concurrent = excluded.max_concurrent,
-	overdraft_floor = excluded.overdraft_floor
+	overdraft_floor = excluded.overdraft_floor, retired = false;
+
+UPDATE ducto.plans p SET imported = true
+WHERE p.id <> ALL (known) AND NOT p.retired AND NOT EXISTS (SELECT FROM ducto.pricing v
+	WHERE v.active AND ducto.plan_terms(v.config -> 'plans' -> p.id) = ducto.plan_terms(to_jsonb(p)));
+
+INSERT INTO ducto.plan_allowances (plan_id, number, since, free_allowance)
+SELECT p.id, coalesce(l.number, 0) + 1, coalesce(l.since, '-infinity'), p.free_allowance
+FROM ducto.plans p
+LEFT JOIN (SELECT DISTINCT ON (plan_id) * FROM ducto.plan_allowances ORDER BY plan_id, number DESC) l ON l.plan_id = p.id
+WHERE l.free_allowance IS DISTINCT FROM p.free_allowance
 $$;
 REVOKE ALL ON FUNCTION ducto.sdk_import_plans(text[]) FROM PUBLIC;
 COMMENT ON FUNCTION ducto.sdk_import_plans(text[]) IS

@@ -30,7 +30,8 @@ static KeptQuery sync_plans_query = {
 	" ON CONFLICT (id) DO UPDATE SET name = excluded.name, free_allowance = excluded.free_allowance,"
 	"  features = excluded.features,"
 	"  default_billing_mode = excluded.default_billing_mode, per_operation = excluded.per_operation,"
-	"  max_concurrent = excluded.max_concurrent, overdraft_floor = excluded.overdraft_floor, retired = false",
+	"  max_concurrent = excluded.max_concurrent, overdraft_floor = excluded.overdraft_floor, retired = false,"
+	"  imported = false",
 	.types = {JSONBOID}
 };
 

@@ -197,7 +197,7 @@ SET TIME ZONE 'UTC';
 SELECT pg_temp.tell(1001, 1, 0, '2024-01-29', '2024-01-30');
 WITH big AS (SELECT n, 99999999999999.9999 * CASE n % 2 WHEN 1 THEN 1 ELSE -1 END AS amount, '2024-01-29'::timestamptz + n * interval '1 second' AS at FROM generate_series(1, 40) n)
 INSERT INTO ducto.ledger (account_id, seq, id, amount, balance_after, type, operation_type, model, lifetime_purchased, created_at, effective_at)
-SELECT '00000000-0000-4000-a000-000000001001', n, gen_random_uuid(), amount, sum(amount) OVER (ORDER BY n), CASE n % 2 WHEN 1 THEN 'adjustment' ELSE 'usage' END, 'usage', 'huge', CASE n % 2 WHEN 1 THEN 0 END, at, at FROM big;
+SELECT '00000000-0000-4000-a000-000000001001', n, gen_random_uuid(), amount, sum(amount) OVER (ORDER BY n), CASE n % 2 WHEN 1 THEN 'adjustment' ELSE 'usage' END, CASE n % 2 WHEN 0 THEN 'usage' END, 'huge', CASE n % 2 WHEN 1 THEN 0 END, at, at FROM big;
 UPDATE ducto.accounts SET last_seq = 40 WHERE id = '00000000-0000-4000-a000-000000001001';
 SELECT * FROM ducto_spend_by_model('2024-01-29', '2024-01-30');
 CALL pg_temp.roll_up();

@@ -124,8 +124,8 @@ SELECT count(ended_until) FROM ducto.accounts;
 -- The clock was set back: what is held now ends before those that have ended did, and is none of them. They are closed first.
 SELECT pg_temp.hold(:fay, 2500, now() - interval '1 hour', '1 ms') FROM ducto_add_credits(:fay, 3000);
 SELECT balance_after FROM ducto_charge(:fay, 1);
-UPDATE ducto.reservations SET expires_at = expires_at + interval '60 days' WHERE account_id = :fay AND state = 'open';
-UPDATE ducto.accounts SET ended_until = ended_until + interval '60 days' WHERE id = :fay;
+UPDATE ducto.reservations SET expires_at = expires_at + interval '20 days' WHERE account_id = :fay AND state = 'open';
+UPDATE ducto.accounts SET ended_until = ended_until + interval '20 days' WHERE id = :fay;
 SELECT amount, reserved, available, error FROM ducto_reserve(:fay, 1000);
 SELECT * FROM pg_temp.states(:fay);
 SELECT held, ended_until, next_boundary < clock_timestamp() + interval '1 hour' AS soon FROM ducto.accounts WHERE id = :fay;
@@ -133,9 +133,9 @@ SELECT reservation_id AS r FROM ducto_reserve(:fay, 200) \gset
 SELECT * FROM ducto_verify(:fay);
 SELECT pg_temp.hold(:fay, 2000, now() - interval '1 hour', '1 ms');
 SELECT balance_after FROM ducto_charge(:fay, 1);
-UPDATE ducto.reservations SET expires_at = expires_at + interval '60 days' WHERE account_id = :fay AND state = 'open' AND id <> :'r';
-UPDATE ducto.reservations SET expires_at = expires_at + interval '70 days' WHERE id = :'r';
-UPDATE ducto.accounts SET ended_until = ended_until + interval '60 days' WHERE id = :fay;
+UPDATE ducto.reservations SET expires_at = expires_at + interval '20 days' WHERE account_id = :fay AND state = 'open' AND id <> :'r';
+UPDATE ducto.reservations SET expires_at = expires_at + interval '25 days' WHERE id = :'r';
+UPDATE ducto.accounts SET ended_until = ended_until + interval '20 days' WHERE id = :fay;
 SELECT reserved, expires_at < clock_timestamp() + interval '1 day' AS tomorrow, error FROM ducto_renew(:fay, :'r', 3600);
 SELECT balance, reserved FROM ducto_get_balance(:fay);
 SELECT amount, balance_after, error FROM ducto_deduct(:fay, :'r', 200);

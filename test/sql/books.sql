@@ -1,5 +1,11 @@
 -- books: what was booked on each day, by type of entry – from the ledger and from its rollup
-
+-- In a database of its own: its ledger of the past is not one that ducto writes.
+SET client_min_messages = warning;
+DROP DATABASE IF EXISTS regress_ducto_books;
+CREATE DATABASE regress_ducto_books TEMPLATE template0;
+\set regression :DBNAME
+\c regress_ducto_books
+CREATE EXTENSION ducto;
 \set ada '\'b0000000-0000-4000-8000-000000000001\''
 \set bob '\'b0000000-0000-4000-8000-000000000002\''
 SET TIME ZONE 'UTC';
@@ -165,16 +171,17 @@ SELECT (SELECT count(*) FROM ducto_books()) = (SELECT count(*) FROM ducto_books(
 	(SELECT count(*) FROM ducto_books(NULL, '2020-03-02')) = (SELECT count(*) FROM ducto_books('2020-02-01', '2020-03-02')) AS before;
 
 -- The auditor finds a figure of the rollup that is not the ledger's: of an hour, a day, or in total.
-SELECT * FROM ducto_verify();
+SELECT * FROM ducto_verify() WHERE check_name ~ '^(books|rollup) ';
 BEGIN;
 UPDATE ducto.usage_rollup r SET type_from_grants[array_position(r.types, 'usage')] = 0.5 FROM (SELECT hours, start, part FROM ducto.usage_rollup
 	WHERE hours = 1 AND start >= '2020-02-28' AND types @> '{usage}' ORDER BY start, part LIMIT 1) w WHERE (r.hours, r.start, r.part) = (w.hours, w.start, w.part);
 UPDATE ducto.usage_rollup r SET type_allowance[array_position(r.types, 'promo')] = 0.5 FROM (SELECT hours, start, part FROM ducto.usage_rollup
 	WHERE hours = 24 AND start >= '2020-03-01' AND types @> '{promo}' ORDER BY start, part LIMIT 1) w WHERE (r.hours, r.start, r.part) = (w.hours, w.start, w.part);
 UPDATE ducto.usage_rollup SET type_amount[array_position(types, 'subscription')] = 1 WHERE hours = 0;
-SELECT regexp_replace(check_name, ' from .*', '') AS check, expected = actual AS same, count(*) FROM ducto_verify() GROUP BY 1, 2 ORDER BY 1;
+SELECT regexp_replace(check_name, ' from .*', '') AS check, expected = actual AS same, count(*) FROM ducto_verify()
+WHERE check_name ~ '^(books|rollup) ' GROUP BY 1, 2 ORDER BY 1;
 SELECT ducto_rollup_rebuild() > 2000 AS whole;
-SELECT * FROM ducto_verify();
+SELECT * FROM ducto_verify() WHERE check_name ~ '^(books|rollup) ';
 SELECT * FROM pg_temp.wrong_windows(10);
 COMMIT;
 -- Damage is an error, not a wrong figure.
@@ -189,5 +196,8 @@ ROLLBACK;
 BEGIN;
 UPDATE ducto.usage_rollup SET type_amount = NULL WHERE hours = 0;
 SELECT ducto_rollup_rebuild() > 2000 AS whole;
-SELECT * FROM ducto_verify();
+SELECT * FROM ducto_verify() WHERE check_name ~ '^(books|rollup) ';
 COMMIT;
+
+\c :regression
+DROP DATABASE regress_ducto_books;

