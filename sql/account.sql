@@ -15,6 +15,7 @@ CREATE TABLE ducto.accounts (
 	allowance_used numeric NOT NULL DEFAULT 0.0000,
 	held_from_credits numeric NOT NULL DEFAULT 0.0000,
 	promised numeric NOT NULL DEFAULT 0.0000,
+	carry numeric NOT NULL DEFAULT 0.0000,
 	caps integer NOT NULL DEFAULT 0,
 	plain boolean NOT NULL DEFAULT true,
 	ended_until timestamptz,
@@ -44,6 +45,7 @@ COMMENT ON COLUMN ducto.accounts.allowance_month IS 'First day of the UTC month 
 COMMENT ON COLUMN ducto.accounts.allowance_used IS 'Credits of usage that the allowance of that month paid.';
 COMMENT ON COLUMN ducto.accounts.held_from_credits IS 'The part of held whose reservations skip the allowance.';
 COMMENT ON COLUMN ducto.accounts.promised IS 'The part of held that the allowance pays whatever becomes of plan, pricing, month and usage elsewhere: what open reservations were admitted on of it.';
+COMMENT ON COLUMN ducto.accounts.carry IS 'What rounding has left of exact prices, at least -0.00005 and less than 0.00005 credits: the sum of the prices that are not charged yet. The next price that is not exact in four decimals takes it along.';
 COMMENT ON COLUMN ducto.accounts.caps IS 'How many spend caps there are.';
 COMMENT ON COLUMN ducto.accounts.plain IS 'Whether it is a user''s account without plan and caps, whose reservations credits alone pay, and whose ledger is not ahead of the clock.';
 COMMENT ON COLUMN ducto.accounts.ended_until IS 'Reservations that are still open and expire no later than this have ended: held, caps and members do not count them any more, and they are being closed. NULL = there are none.';

@@ -26,6 +26,7 @@ CREATE TABLE ducto.ledger (
 	lifetime_purchased numeric,
 	expires_at timestamptz,
 	priority integer,
+	exact_price numeric,
 	pricing jsonb,
 	metadata jsonb NOT NULL DEFAULT '{}',
 	created_at timestamptz NOT NULL,
@@ -64,6 +65,7 @@ COMMENT ON COLUMN ducto.ledger.burned_amounts IS 'How much of each of burned_gra
 COMMENT ON COLUMN ducto.ledger.lifetime_purchased IS 'For credit that was added or taken back: the account''s lifetime_purchased with it.';
 COMMENT ON COLUMN ducto.ledger.expires_at IS 'For added credit: when it expires.';
 COMMENT ON COLUMN ducto.ledger.priority IS 'For credit that expires: its grant''s priority.';
+COMMENT ON COLUMN ducto.ledger.exact_price IS 'The price of the usage, to 20 decimals, where four are not enough: what amount, allowance_consumed and shortfall together make of it depends on what was carried over. NULL = they are exact.';
 COMMENT ON COLUMN ducto.ledger.pricing IS 'How the amount was priced: version, plan_id, usage and the parts of the price.';
 COMMENT ON COLUMN ducto.ledger.metadata IS 'The caller''s JSON object.';
 COMMENT ON COLUMN ducto.ledger.created_at IS 'When it was booked; never decreases in seq, so it is later than the clock was where that had been set back.';

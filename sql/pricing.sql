@@ -71,16 +71,18 @@ CREATE TYPE @extschema@.ducto_price_result AS (
 	search_credits numeric,
 	cache_savings numeric,
 	fixed_credits numeric,
+	exact_price numeric,
 	version integer,
 	error text
 );
 COMMENT ON TYPE @extschema@.ducto_price_result IS 'What a usage costs, in credits, and its parts.';
-COMMENT ON COLUMN @extschema@.ducto_price_result.total IS 'Credits: the sum of the parts, 0 or more.';
+COMMENT ON COLUMN @extschema@.ducto_price_result.total IS 'Credits: the sum of the parts, 0 or more, rounded to four decimals; NULL, as the other figures, where there is no price.';
 COMMENT ON COLUMN @extschema@.ducto_price_result.model_credits IS 'Credits for the model.';
 COMMENT ON COLUMN @extschema@.ducto_price_result.tool_credits IS 'Credits for tools.';
 COMMENT ON COLUMN @extschema@.ducto_price_result.search_credits IS 'Credits for searches.';
 COMMENT ON COLUMN @extschema@.ducto_price_result.cache_savings IS 'Credits for the cache, normally negative.';
 COMMENT ON COLUMN @extschema@.ducto_price_result.fixed_credits IS 'Credits for the fixed job.';
+COMMENT ON COLUMN @extschema@.ducto_price_result.exact_price IS 'Credits: the same sum to 20 decimals. What four decimals cannot say of it is carried over from charge to charge.';
 COMMENT ON COLUMN @extschema@.ducto_price_result.version IS 'Version of the pricing: 1, 2, 3 and so on';
 COMMENT ON COLUMN @extschema@.ducto_price_result.error IS 'The code of the rejection; NULL on success.';
 

@@ -25,15 +25,19 @@ DECLARE
 	made text;
 BEGIN
 	-- Where the entries do not follow from each other, what follows from them is left to a person.
-	IF found.check_name IN ('balance', 'last_seq', 'lifetime_purchased') AND (
+	IF found.check_name IN ('balance', 'last_seq', 'lifetime_purchased', 'carry') AND (
 			SELECT (sum(l.amount), count(*)) IS DISTINCT FROM
 				((SELECT e.balance_after FROM ducto.ledger e WHERE e.account_id = account ORDER BY e.seq DESC LIMIT 1), max(l.seq))
 			FROM ducto.ledger l WHERE l.account_id = account HAVING count(*) > 0) THEN
 		RETURN NULL;
 	END IF;
+	-- A carry that no rounding leaves is not carried over.
+	IF found.check_name = 'carry' AND (expected::numeric < -0.00005 OR expected::numeric >= 0.00005) THEN
+		RETURN NULL;
+	END IF;
 	CASE
 		WHEN found.check_name IN ('balance', 'last_seq', 'lifetime_purchased', 'held', 'held_from_credits', 'expiring',
-			'allowance_month', 'allowance_used', 'caps', 'next_boundary', 'plain', 'closing_keys') THEN
+			'allowance_month', 'allowance_used', 'caps', 'next_boundary', 'plain', 'closing_keys', 'carry') THEN
 			EXECUTE format('UPDATE ducto.accounts SET %1$I = CAST($2 AS %2$s) WHERE id = $1 RETURNING %1$I::text', words[1],
 				(SELECT format_type(a.atttypid, a.atttypmod) FROM pg_attribute a
 					WHERE a.attrelid = 'ducto.accounts'::regclass AND a.attname = words[1]))

@@ -39,12 +39,14 @@ BEGIN
 	-- What the account's row says of its ledger is what the ledger says. An entry needs an account.
 	RETURN QUERY
 	WITH sums AS MATERIALIZED (
-		SELECT coalesce(a.id, l.account_id) AS account_id, a.balance, a.last_seq, a.lifetime_purchased,
-			coalesce(l.amount, 0) AS amount, coalesce(l.last, 0) AS last, coalesce(l.purchased, 0) + coalesce(r.purchased, 0) AS purchased,
+		SELECT coalesce(a.id, l.account_id) AS account_id, a.balance, a.last_seq, a.lifetime_purchased, a.carry,
+			coalesce(l.amount, 0) AS amount, coalesce(l.last, 0) AS last, coalesce(l.uncharged, 0) AS uncharged,
+			coalesce(l.purchased, 0) + coalesce(r.purchased, 0) AS purchased,
 			l.digests, l.last - l.chained + 1 AS expected_digests
 		FROM (SELECT * FROM ducto.accounts WHERE id BETWEEN lowest AND highest) a
 		FULL JOIN (SELECT account_id, sum(amount) AS amount, max(seq) AS last,
 				sum(amount) FILTER (WHERE type = 'purchase') AS purchased,
+				sum(exact_price + amount - allowance_consumed - coalesce(shortfall, 0)) AS uncharged,
 				count(digest) AS digests, min(seq) FILTER (WHERE digest IS NOT NULL) AS chained
 			FROM ducto.ledger WHERE account_id BETWEEN lowest AND highest GROUP BY account_id) l ON l.account_id = a.id
 		LEFT JOIN (SELECT r.account_id, sum(r.amount) AS purchased
@@ -58,6 +60,9 @@ BEGIN
 	UNION ALL
 	SELECT account_id, 'lifetime_purchased', purchased::text, lifetime_purchased::text
 	FROM sums WHERE lifetime_purchased IS DISTINCT FROM purchased
+	UNION ALL
+	-- Exact prices sum to what was charged for them and what is carried over.
+	SELECT account_id, 'carry', uncharged::text, carry::text FROM sums WHERE carry <> uncharged
 	UNION ALL
 	-- Where digests are on, every entry after the first that has one has one, too.
 	SELECT account_id, 'digests', expected_digests::text, digests::text

@@ -12,6 +12,7 @@
 #include "account/ahead.h"
 #include "account/claim.h"
 #include "account/funds.h"
+#include "account/guarded.h"
 #include "base/clock.h"
 #include "base/period.h"
 #include "base/query.h"
@@ -24,11 +25,11 @@
 	"SELECT a.kind, a.balance, a.held, a.expiring, a.lifetime_purchased, a.next_boundary, a.last_seq," \
 	" a.closing_keys, a.updated_at, a.plan_id, coalesce(a.allowance_month, '-infinity'), a.allowance_used," \
 	" a.held_from_credits, a.promised, a.caps, coalesce(a.ended_until, '-infinity'), a.chain_head," \
-	" coalesce(a.ahead_from, 'infinity'), coalesce(a.ahead_until, '-infinity'), " PLAN_COLUMNS \
+	" coalesce(a.ahead_from, 'infinity'), coalesce(a.ahead_until, '-infinity'), a.carry, " PLAN_COLUMNS \
 	" FROM ducto.accounts a LEFT JOIN ducto.plans p ON p.id = a.plan_id WHERE a.id = $1"
 
 #define CHAIN_COLUMN		17
-#define FIRST_PLAN_COLUMN	20
+#define FIRST_PLAN_COLUMN	21
 
 static KeptQuery account_read_query = {
 	.sql = ACCOUNT_SELECT,
@@ -63,9 +64,10 @@ static KeptQuery account_write_query = {
 	" allowance_month = $11, allowance_used = $12, held_from_credits = $13, promised = $14,"
 	" caps = $15, plain = kind = 'user' AND $10 IS NULL AND $14 = 0 AND $15 = 0 AND $19 <= $9,"
 	" ended_until = nullif($16, '-infinity'), chain_head = $17,"
-	" ahead_from = nullif($18, 'infinity'), ahead_until = nullif($19, '-infinity') WHERE id = $1",
+	" ahead_from = nullif($18, 'infinity'), ahead_until = nullif($19, '-infinity'), carry = $20 WHERE id = $1",
 	.types = {UUIDOID, NUMERICOID, NUMERICOID, NUMERICOID, NUMERICOID, TIMESTAMPTZOID, INT8OID, BOOLOID, TIMESTAMPTZOID,
-	TEXTOID, DATEOID, NUMERICOID, NUMERICOID, NUMERICOID, INT4OID, TIMESTAMPTZOID, BYTEAOID, TIMESTAMPTZOID, TIMESTAMPTZOID}
+	TEXTOID, DATEOID, NUMERICOID, NUMERICOID, NUMERICOID, INT4OID, TIMESTAMPTZOID, BYTEAOID, TIMESTAMPTZOID, TIMESTAMPTZOID,
+	NUMERICOID}
 };
 
 /* The caller has the row's lock. */
@@ -74,67 +76,31 @@ static KeptQuery account_write_head_query = {
 	.types = {UUIDOID, BYTEAOID}
 };
 
-/*
- * How a guarded update that goes by the time $4 moves the head of
- * the chain to the entry to come, whose ChainLink is a parameter: as
- * chain_digest does. Where grants are burned, the entry is not known yet.
- */
-#define CHAIN_HEAD(link) \
-	", chain_head = CASE WHEN expiring = 0 THEN sha256(chain_head || " link " || int8send(last_seq + 1)" \
-	" || timestamptz_send(greatest(updated_at, $4))) ELSE chain_head END"
-
-/* It leaves alone an account that has no digest yet. */
-#define IS_CHAINED	" AND chain_head IS NOT NULL"
-
-/*
- * The guarded updates are lock, decision and booking at once. They look only
- * at the account's own row, which is read anew after waiting for its lock, and
- * go by the time $4; account_after judges whether it still holds after that.
- * They leave alone an account where something is to be rolled forward, one
- * with a plan or caps, one that is ahead of the clock, and one whose grants do
- * not cover the amount alone; what concerns holds leaves alone one where some
- * have ended and are still open. The floor is never below 0, so that no figure
- * can leave the bounds of money.
- */
-#define HELD_COLUMN			7
-#define AFTER_HEAD_COLUMN	7
-#define AFTER_COLUMNS	"balance, expiring, next_boundary, last_seq, closing_keys, updated_at"
-
-#define GUARD(whose) \
-	" WHERE id = $1 AND " whose " AND next_boundary > $4 AND balance - held - $2 >= $3"
-
-#define CHARGE_SQL(head, whose) \
-	"UPDATE ducto.accounts SET balance = balance - $2," \
-	" expiring = CASE WHEN expiring = 0 THEN expiring ELSE expiring - $2 END," \
-	" last_seq = last_seq + 1, updated_at = greatest(updated_at, $4)" head \
-	GUARD(whose) " AND (expiring = 0 OR expiring > $2)" \
-	" RETURNING " AFTER_COLUMNS
-
-#define PLAIN	"plain"
-#define PLAIN_AND_PRICED	"plain AND (SELECT p.id FROM ducto.pricing p WHERE p.active) = $5"
-#define POOL_OF_MEMBER \
-	"kind = 'team' AND (ahead_until <= updated_at) IS NOT FALSE" \
-	" AND EXISTS (SELECT FROM ducto.team_members m WHERE m.team_id = $1 AND m.user_id = $5" \
-	" AND m.left_at IS NULL AND (m.spend_cap IS NULL" \
-	" OR CASE WHEN m.month = $6 THEN m.spent ELSE 0.0000 END + m.held + $2 <= m.spend_cap))"
-
-static KeptQuery account_charge_query = {
-	.sql = CHARGE_SQL("", PLAIN),
-	.types = {UUIDOID, NUMERICOID, NUMERICOID, TIMESTAMPTZOID}
-};
+static KeptQuery account_charge_query = {.sql = CHARGE_SQL("$2", "$2", "", "", PLAIN), .types = {CHARGE_TYPES}};
 static KeptQuery account_charge_chained_query = {
-	.sql = CHARGE_SQL(CHAIN_HEAD("$5"), PLAIN IS_CHAINED) ", chain_head",
-	.types = {UUIDOID, NUMERICOID, NUMERICOID, TIMESTAMPTZOID, BYTEAOID}
+	.sql = CHARGE_SQL("$2", "$2", "", CHAIN_HEAD("$5"), PLAIN IS_CHAINED) AFTER_HEAD,
+	.types = {CHARGE_TYPES, BYTEAOID}
 };
 
 /* Does nothing when another version is active: the amount is no price then. */
 static KeptQuery account_charge_priced_query = {
-	.sql = CHARGE_SQL("", PLAIN_AND_PRICED),
-	.types = {UUIDOID, NUMERICOID, NUMERICOID, TIMESTAMPTZOID, UUIDOID}
+	.sql = CHARGE_SQL("$2", "$2", "", "", PLAIN_AND_PRICED),
+	.types = {CHARGE_TYPES, UUIDOID}
 };
 static KeptQuery account_charge_priced_chained_query = {
-	.sql = CHARGE_SQL(CHAIN_HEAD("$6"), PLAIN_AND_PRICED IS_CHAINED) ", chain_head",
-	.types = {UUIDOID, NUMERICOID, NUMERICOID, TIMESTAMPTZOID, UUIDOID, BYTEAOID}
+	.sql = CHARGE_SQL("$2", "$2", "", CHAIN_HEAD("$6"), PLAIN_AND_PRICED IS_CHAINED) AFTER_HEAD,
+	.types = {CHARGE_TYPES, UUIDOID, BYTEAOID}
+};
+
+/* As these, of a price that leaves a rest. */
+static KeptQuery account_charge_carry_query = {
+	.sql = CHARGE_CARRY_SQL("", PLAIN_AND_PRICED CARRY_IS_SOUND) AFTER_CARRY,
+	.types = {CHARGE_TYPES, UUIDOID, CARRY_TYPES}
+};
+static KeptQuery account_charge_carry_chained_query = {
+	.sql = CHARGE_CARRY_SQL(CHAIN_HEAD(CARRY_LINK("$6", "$10", "$11")), PLAIN_AND_PRICED CARRY_IS_SOUND IS_CHAINED)
+	AFTER_CARRY AFTER_HEAD,
+	.types = {CHARGE_TYPES, UUIDOID, CARRY_TYPES, BYTEAOID, BYTEAOID}
 };
 
 /*
@@ -142,40 +108,30 @@ static KeptQuery account_charge_priced_chained_query = {
  * is to be rejected writes nothing. The caller decides by the member's row.
  */
 static KeptQuery account_charge_team_query = {
-	.sql = CHARGE_SQL("", POOL_OF_MEMBER),
-	.types = {UUIDOID, NUMERICOID, NUMERICOID, TIMESTAMPTZOID, UUIDOID, DATEOID}
+	.sql = CHARGE_SQL("$2", "$2", "", "", POOL_OF_MEMBER),
+	.types = {CHARGE_TYPES, UUIDOID, DATEOID}
 };
 static KeptQuery account_charge_team_chained_query = {
-	.sql = CHARGE_SQL(CHAIN_HEAD("$7"), POOL_OF_MEMBER IS_CHAINED) ", chain_head",
-	.types = {UUIDOID, NUMERICOID, NUMERICOID, TIMESTAMPTZOID, UUIDOID, DATEOID, BYTEAOID}
+	.sql = CHARGE_SQL("$2", "$2", "", CHAIN_HEAD("$7"), POOL_OF_MEMBER IS_CHAINED) AFTER_HEAD,
+	.types = {CHARGE_TYPES, UUIDOID, DATEOID, BYTEAOID}
 };
 
-/*
- * Lock, decision and booking of a deduct within its hold: $2 is charged, $3 no
- * longer held.
- */
-#define SETTLE_SQL(head, chained) \
-	"UPDATE ducto.accounts SET balance = balance - $2," \
-	" expiring = CASE WHEN expiring = 0 THEN expiring ELSE expiring - $2 END," \
-	" held = held - $3, last_seq = last_seq + 1, updated_at = greatest(updated_at, $4)" head \
-	" WHERE id = $1 AND plain AND ended_until IS NULL AND next_boundary > $4" \
-	" AND (expiring = 0 OR expiring > $2) AND balance >= $2" chained \
-	" RETURNING " AFTER_COLUMNS
-
-static KeptQuery account_settle_query = {
-	.sql = SETTLE_SQL("", ""),
-	.types = {UUIDOID, NUMERICOID, NUMERICOID, TIMESTAMPTZOID}
-};
+static KeptQuery account_settle_query = {.sql = SETTLE_SQL("$2", "$2", "", "", ""), .types = {CHARGE_TYPES}};
 static KeptQuery account_settle_chained_query = {
-	.sql = SETTLE_SQL(CHAIN_HEAD("$5"), IS_CHAINED) ", chain_head",
-	.types = {UUIDOID, NUMERICOID, NUMERICOID, TIMESTAMPTZOID, BYTEAOID}
+	.sql = SETTLE_SQL("$2", "$2", "", CHAIN_HEAD("$5"), IS_CHAINED) AFTER_HEAD,
+	.types = {CHARGE_TYPES, BYTEAOID}
+};
+static KeptQuery account_settle_carry_query = {.sql = SETTLE_CARRY_SQL("", "") AFTER_CARRY, .types = {CHARGE_TYPES, CARRY_TYPES}};
+static KeptQuery account_settle_carry_chained_query = {
+	.sql = SETTLE_CARRY_SQL(CHAIN_HEAD(CARRY_LINK("$5", "$9", "$10")), IS_CHAINED) AFTER_CARRY AFTER_HEAD,
+	.types = {CHARGE_TYPES, CARRY_TYPES, BYTEAOID, BYTEAOID}
 };
 
 /* Tells the active pricing's terms too; the caller looks whether its floor was kept. */
 static KeptQuery account_hold_query = {
 	.sql = "UPDATE ducto.accounts SET held = held + $2, next_boundary = least(next_boundary, $5),"
 	" updated_at = greatest(updated_at, $4)"
-	GUARD("plain AND ended_until IS NULL") " RETURNING " AFTER_COLUMNS ", held,"
+	GUARD("$2", "plain AND ended_until IS NULL") " RETURNING " AFTER_COLUMNS ", held,"
 	" (SELECT ARRAY[p.version, p.min_balance] FROM ducto.pricing p WHERE p.active)",
 	.types = {UUIDOID, NUMERICOID, NUMERICOID, TIMESTAMPTZOID, TIMESTAMPTZOID}
 };
@@ -183,8 +139,8 @@ static KeptQuery account_hold_query = {
 /* The caller has the row's lock by the guarded update that it takes back. */
 static KeptQuery account_undo_query = {
 	.sql = "UPDATE ducto.accounts SET balance = balance + $2, expiring = expiring + $3, held = held - $4,"
-	" last_seq = last_seq - $5 WHERE id = $1",
-	.types = {UUIDOID, NUMERICOID, NUMERICOID, NUMERICOID, INT8OID}
+	" last_seq = last_seq - $5, carry = carry - $6 WHERE id = $1",
+	.types = {UUIDOID, NUMERICOID, NUMERICOID, NUMERICOID, INT8OID, NUMERICOID}
 };
 
 /* The head of the chain is again that of the last entry that has a digest. */
@@ -268,6 +224,7 @@ account_load(const pg_uuid_t *id, Account *acc, AccountLock lock)
 	head_from_row(acc, CHAIN_COLUMN);
 	acc->ahead_from = row_time(0, CHAIN_COLUMN + 1);
 	acc->ahead_until = row_time(0, CHAIN_COLUMN + 2);
+	acc->carry = rest_from_datum(row_datum(0, CHAIN_COLUMN + 3));
 	plan_from_row(&acc->plan, FIRST_PLAN_COLUMN);
 	acc->late = TIMESTAMP_IS_NOBEGIN(acc->next_boundary);
 	if (acc->plan_id != NULL && acc->plan.id == NULL)
@@ -373,6 +330,7 @@ account_write(Account *acc)
 		args_null(&args);
 	args_time(&args, acc->ahead_from);
 	args_time(&args, acc->ahead_until);
+	args_datum(&args, rest_to_datum(acc->carry));
 	if (query_run(&account_write_query, &args, SPI_OK_UPDATE) != 1)
 		row_missing("accounts");
 }
@@ -406,14 +364,13 @@ account_write_head(const Account *acc)
 }
 
 /*
- * account_after takes the row that a guarded update returned, and what it took
- * from it; with a link the head of its chain too. The update went by the time
- * from before it: False means that it waited for the lock meanwhile, so that
+ * Take the row that a guarded update returned. The update went by the time from
+ * before it: False means that it waited for the lock meanwhile, so that
  * something may have expired, that the time is too old to be the operation's,
  * or that the clock was set back. It must be undone then.
  */
 static bool
-account_after(const pg_uuid_t *id, Money debit, const ChainLink *link, Account *after, AccountChange *change)
+account_after(const pg_uuid_t *id, Account *after, AccountChange *change)
 {
 	TimestampTz clock = clock_now();
 
@@ -428,27 +385,73 @@ account_after(const pg_uuid_t *id, Money debit, const ChainLink *link, Account *
 	after->updated_at = row_time(0, 6);
 	after->ahead_until = DT_NOBEGIN;
 	after->now = after->updated_at;
-
 	memset(change, 0, sizeof(AccountChange));
-	change->balance = debit;
-	change->expiring = after->expiring > 0 ? debit : 0;
-	change->entries = debit > 0 ? 1 : 0;
-	if (link != NULL)
-	{
-		head_from_row(after, AFTER_HEAD_COLUMN);
-		after->linked = change->linked = after->expiring == 0;
-	}
 	return clock < after->next_boundary && clock >= after->updated_at && clock - after->updated_at < STALE_CLOCK_USECS;
 }
 
 /*
- * Append a link to a chain; nothing for none.
+ * Return how much a guarded update has taken by the carry of before, which that
+ * of after tells: a raised amount leaves less than any that was not.
+ */
+static Money
+charge_taken(const Charge *charge, Rest after)
+{
+	return charge->rest != 0 && after < charge->rest - REST_HALF ? charge->amount + 1 : charge->amount;
+}
+
+/*
+ * Take the row that a guarded update returned after it took a charge, how much
+ * that was, and with a link the head of the account's chain. False: the update
+ * must be undone, as it went by a time that is over.
+ */
+static bool
+account_charged(const pg_uuid_t *id, const Charge *charge, Account *after, AccountChange *change)
+{
+	int			column = AFTER_COLUMN_COUNT;
+	bool		valid = account_after(id, after, change);
+
+	if (charge->rest != 0)
+		after->carry = rest_from_datum(row_datum(0, ++column));
+	change->balance = charge_taken(charge, after->carry);
+	change->carry = charge->rest - (change->balance - charge->amount) * REST_UNIT;
+	change->expiring = after->expiring > 0 ? change->balance : 0;
+	change->entries = 1;
+	if (charge->link != NULL)
+	{
+		head_from_row(after, ++column);
+		after->linked = change->linked = after->expiring == 0;
+	}
+	return valid;
+}
+
+/*
+ * Append what CARRY_AMOUNT and CARRY_SET need of a charge: from
+ * which carry on it takes more, and how much that is; by how much the carry
+ * grows, and how much otherwise. Nothing where there is no rest.
  */
 static void
-args_link(QueryArgs *args, const ChainLink *link)
+args_carry(QueryArgs *args, const Charge *charge)
 {
-	if (link != NULL)
-		args_datum(args, PointerGetDatum(link));
+	if (charge->rest == 0)
+		return;
+	args_datum(args, rest_to_datum(REST_HALF - charge->rest));
+	args_money(args, charge->amount + 1);
+	args_datum(args, rest_to_datum(charge->rest));
+	args_datum(args, rest_to_datum(charge->rest - REST_UNIT));
+}
+
+/*
+ * Append the links of the entry that a charge may become; nothing
+ * where the chain is off.
+ */
+static void
+args_links(QueryArgs *args, const Charge *charge)
+{
+	if (charge->link == NULL)
+		return;
+	args_datum(args, PointerGetDatum(charge->link));
+	if (charge->rest != 0)
+		args_datum(args, PointerGetDatum(charge->raised_link));
 }
 
 /*
@@ -456,71 +459,77 @@ args_link(QueryArgs *args, const ChainLink *link)
  * what is freed.
  */
 static void
-args_charge(QueryArgs *args, const pg_uuid_t *id, Money amount, Money limit, TimestampTz now)
+args_charge(QueryArgs *args, const pg_uuid_t *id, const Charge *charge, Money limit, TimestampTz now)
 {
 	args_uuid(args, id);
-	args_money(args, amount);
+	args_money(args, charge->amount);
 	args_money(args, limit);
 	args_time(args, now);
 }
 
 /*
- * Take an amount from an account by a guarded update.
+ * Take a charge from an account by a guarded update.
  */
 static bool
-try_charge(KeptQuery *query, QueryArgs *args, const pg_uuid_t *id, Money amount, const ChainLink *link, Account *after,
-		   AccountChange *change)
+try_charge(KeptQuery *query, QueryArgs *args, const pg_uuid_t *id, const Charge *charge, Account *after, AccountChange *change)
 {
-	args_link(args, link);
+	args_carry(args, charge);
+	args_links(args, charge);
 	if (!account_update(query, id, args))
 		return false;
-	if (account_after(id, amount, link, after, change))
+	if (account_charged(id, charge, after, change))
 		return true;
 	account_undo(id, change);
 	return false;
 }
 
 /*
- * account_try_charge takes an amount from a user's account in one statement
+ * account_try_charge takes a charge from a user's account in one statement
  * when that is all there is to do: nothing is due, and balance - held stays at
- * the floor or above, and pricing, unless it is NULL, is the active one. change
- * tells what it took, of which change->expiring from grants. With a link it
- * moves the head of the account's chain, unless it took from grants. False: it
- * did nothing.
+ * the floor or above, and pricing, unless it is NULL, is the active one: it is
+ * not where the charge has a rest. change tells what it took, of which
+ * change->expiring from grants. With a link it moves the head of the account's
+ * chain, unless it took from grants. False: it did nothing.
  */
 bool
-account_try_charge(const pg_uuid_t *id, Money amount, Money floor, const pg_uuid_t *pricing,
-				   const ChainLink *link, Account *after, AccountChange *change)
+account_try_charge(const pg_uuid_t *id, const Charge *charge, Money floor, const pg_uuid_t *pricing,
+				   Account *after, AccountChange *change)
 {
-	static KeptQuery *const queries[2][2] = {
+	static KeptQuery *const queries[3][2] = {
 		{&account_charge_query, &account_charge_chained_query},
-		{&account_charge_priced_query, &account_charge_priced_chained_query}
+		{&account_charge_priced_query, &account_charge_priced_chained_query},
+		{&account_charge_carry_query, &account_charge_carry_chained_query}
 	};
+	int			kind = charge->rest != 0 ? 2 : pricing != NULL ? 1 : 0;
 	QueryArgs	args = {0};
 
-	args_charge(&args, id, amount, floor, clock_now());
+	args_charge(&args, id, charge, floor, clock_now());
 	if (pricing != NULL)
 		args_uuid(&args, pricing);
-	return try_charge(queries[pricing != NULL][link != NULL], &args, id, amount, link, after, change);
+	return try_charge(queries[kind][charge->link != NULL], &args, id, charge, after, change);
 }
 
 /*
- * account_try_settle takes an amount from a user's account, and frees what a
+ * account_try_settle takes a charge from a user's account, and frees what a
  * hold held for it, under the conditions of account_try_charge. False: it did
  * nothing.
  */
 bool
-account_try_settle(const pg_uuid_t *id, Money amount, Money freed, const ChainLink *link, Account *after,
-				   AccountChange *change)
+account_try_settle(const pg_uuid_t *id, const Charge *charge, Money freed, Account *after, AccountChange *change)
 {
+	static KeptQuery *const queries[2][2] = {
+		{&account_settle_query, &account_settle_chained_query},
+		{&account_settle_carry_query, &account_settle_carry_chained_query}
+	};
 	QueryArgs	args = {0};
 	bool		valid;
 
-	args_charge(&args, id, amount, freed, clock_now());
-	args_link(&args, link);
-	if (!account_update(link != NULL ? &account_settle_chained_query : &account_settle_query, id, &args))
+	args_charge(&args, id, charge, freed, clock_now());
+	args_carry(&args, charge);
+	args_links(&args, charge);
+	if (!account_update(queries[charge->rest != 0][charge->link != NULL], id, &args))
 		return false;
-	valid = account_after(id, amount, link, after, change);
+	valid = account_charged(id, charge, after, change);
 	change->held = -freed;
 	if (!valid)
 		account_undo(id, change);
@@ -528,22 +537,22 @@ account_try_settle(const pg_uuid_t *id, Money amount, Money freed, const ChainLi
 }
 
 /*
- * account_try_charge_team takes an amount from a team's pool under the same
- * conditions as account_try_charge, with the floor 0, for a member who may
- * spend it as far as the snapshot tells.
+ * account_try_charge_team takes a charge, without a rest, from a team's pool
+ * under the same conditions as account_try_charge, with the floor 0, for a
+ * member who may spend it as far as the snapshot tells.
  */
 bool
-account_try_charge_team(const pg_uuid_t *id, const pg_uuid_t *member, Money amount, const ChainLink *link,
+account_try_charge_team(const pg_uuid_t *id, const pg_uuid_t *member, const Charge *charge,
 						Account *after, AccountChange *change)
 {
 	QueryArgs	args = {0};
 	TimestampTz now = clock_now();
 
-	args_charge(&args, id, amount, 0, now);
+	args_charge(&args, id, charge, 0, now);
 	args_uuid(&args, member);
 	args_datum(&args, DateADTGetDatum(period_month(now)));
-	if (!try_charge(link != NULL ? &account_charge_team_chained_query : &account_charge_team_query,
-					&args, id, amount, link, after, change))
+	if (!try_charge(charge->link != NULL ? &account_charge_team_chained_query : &account_charge_team_query,
+					&args, id, charge, after, change))
 		return false;
 	after->team = true;
 	return true;
@@ -587,7 +596,7 @@ account_try_hold(const pg_uuid_t *id, Money amount, const Money *floor, int ttl_
 	args_time(&args, now + ttl_seconds * USECS_PER_SEC);
 	if (!account_update(&account_hold_query, id, &args))
 		return false;
-	valid = account_after(id, 0, NULL, after, change);
+	valid = account_after(id, after, change);
 	after->held = row_money(0, HELD_COLUMN);
 	change->held = amount;
 	terms_from_row(terms, HELD_COLUMN + 1);
@@ -610,6 +619,7 @@ account_undo(const pg_uuid_t *id, const AccountChange *change)
 	args_money(&args, change->expiring);
 	args_money(&args, change->held);
 	args_int8(&args, change->entries);
+	args_datum(&args, rest_to_datum(change->carry));
 	if (query_run(&account_undo_query, &args, SPI_OK_UPDATE) != 1)
 		row_missing("accounts");
 	if (!change->linked)

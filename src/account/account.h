@@ -30,6 +30,7 @@ typedef struct Account
 	Spend		allowance_used;
 	Money		held_from_credits;	/* the part of held that skips the allowance */
 	Money		promised;		/* the part of held that the allowance pays in any case */
+	Rest		carry;			/* of exact prices, what no amount has charged yet */
 	int			caps;			/* how many there are */
 	TimestampTz ended_until;	/* open holds that expire no later have ended; -infinity for none */
 	TimestampTz updated_at;		/* the clock at its last operation */
@@ -61,12 +62,26 @@ typedef struct PricingTerms
 	Money		min_balance;
 } PricingTerms;
 
+/*
+ * What a guarded update is to take. Where an exact price leaves a rest, the
+ * account's carry decides whether 1/10000 credits more are taken, and becomes
+ * another one.
+ */
+typedef struct Charge
+{
+	Money		amount;
+	Rest		rest;			/* 0 for none */
+	const ChainLink *link;		/* NULL where the chain is off */
+	const ChainLink *raised_link;	/* that of the entry of 1/10000 more */
+} Charge;
+
 /* What a guarded update took, so that it can be undone. */
 typedef struct AccountChange
 {
 	Money		balance;
 	Money		expiring;
 	Money		held;
+	Rest		carry;			/* it has gained that */
 	int			entries;
 	bool		linked;
 } AccountChange;
@@ -79,12 +94,11 @@ extern void account_create(const pg_uuid_t *id, const char *kind);
 extern void account_write(Account *acc);
 extern void account_write_head(const Account *acc);
 
-extern bool account_try_charge(const pg_uuid_t *id, Money amount, Money floor, const pg_uuid_t *pricing,
-							   const ChainLink *link, Account *after, AccountChange *change);
-extern bool account_try_charge_team(const pg_uuid_t *id, const pg_uuid_t *member, Money amount, const ChainLink *link,
+extern bool account_try_charge(const pg_uuid_t *id, const Charge *charge, Money floor, const pg_uuid_t *pricing,
+							   Account *after, AccountChange *change);
+extern bool account_try_charge_team(const pg_uuid_t *id, const pg_uuid_t *member, const Charge *charge,
 									Account *after, AccountChange *change);
-extern bool account_try_settle(const pg_uuid_t *id, Money amount, Money freed, const ChainLink *link, Account *after,
-							   AccountChange *change);
+extern bool account_try_settle(const pg_uuid_t *id, const Charge *charge, Money freed, Account *after, AccountChange *change);
 extern bool account_try_hold(const pg_uuid_t *id, Money amount, const Money *floor, int ttl_seconds,
 							 Account *after, AccountChange *change, PricingTerms *terms);
 extern void account_undo(const pg_uuid_t *id, const AccountChange *change);

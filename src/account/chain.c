@@ -323,6 +323,7 @@ static const ChainColumn columns[CHAIN_COLUMNS] = {
 	{"cap_warning", image_text},
 	{"pricing", image_jsonb},
 	{"actor", image_uuid},
+	{"exact_price", image_numeric},
 };
 
 /*

@@ -8,7 +8,7 @@
 #define DIGEST_LENGTH	32
 
 /* The columns that an entry's own digest is made of. */
-#define CHAIN_COLUMNS	18
+#define CHAIN_COLUMNS	19
 
 /* What of an entry is known before its account is locked: its own digest and its id, as a bytea. */
 typedef struct ChainLink

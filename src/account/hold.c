@@ -526,18 +526,18 @@ hold_peek(const pg_uuid_t *user, const pg_uuid_t *id, Money amount, Hold *hold)
 }
 
 /*
- * hold_try_settle charges an amount to a reservation, as hold_peek saw it, when
- * that is all there is to do. The account is then locked and as in after. With
- * a link it moves the head of the account's chain, unless it took from grants.
- * False: it did nothing.
+ * hold_try_settle takes a charge, which has a rest only where it is final, for
+ * a reservation, as hold_peek saw it, when that is all there is to do. The
+ * account is then locked and as in after. With a link it moves the head of the
+ * account's chain, unless it took from grants. False: it did nothing.
  */
 bool
-hold_try_settle(const pg_uuid_t *user, const Hold *hold, Money amount, bool final, const ChainLink *link,
+hold_try_settle(const pg_uuid_t *user, const Hold *hold, const Charge *charge, bool final,
 				Account *after, AccountChange *change)
 {
-	Money		freed = final ? hold->remaining : amount;
+	Money		freed = final ? hold->remaining : charge->amount;
 
-	if (!account_try_settle(user, amount, freed, link, after, change))
+	if (!account_try_settle(user, charge, freed, after, change))
 		return false;
 	if (hold_try_close(user, hold, freed, final, after->now))
 		return true;

@@ -20,11 +20,12 @@
 #define LEDGER_INSERT_SQL \
 	"INSERT INTO ducto.ledger (account_id, amount, type, operation_type, model, idempotency_key, reference, shortfall," \
 	" burned_grants, burned_amounts, lifetime_purchased, expires_at, priority, metadata, allowance_consumed, cap_warning," \
-	" pricing, actor, id, seq, balance_after, created_at, effective_at, xact, digest)" \
-	" VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22, $23, $24, $25)"
+	" pricing, actor, exact_price, id, seq, balance_after, created_at, effective_at, xact, digest)" \
+	" VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22, $23, $24," \
+	" $25, $26)"
 #define LEDGER_INSERT_TYPES \
 	{UUIDOID, NUMERICOID, TEXTOID, TEXTOID, TEXTOID, TEXTOID, UUIDOID, NUMERICOID, UUIDARRAYOID, NUMERICARRAYOID, \
-		NUMERICOID, TIMESTAMPTZOID, INT4OID, JSONBOID, NUMERICOID, TEXTOID, JSONBOID, UUIDOID, UUIDOID, INT8OID, \
+		NUMERICOID, TIMESTAMPTZOID, INT4OID, JSONBOID, NUMERICOID, TEXTOID, JSONBOID, UUIDOID, NUMERICOID, UUIDOID, INT8OID, \
 		NUMERICOID, TIMESTAMPTZOID, TIMESTAMPTZOID, INT8OID, BYTEAOID}
 
 /* The account's lock orders the entries; seq comes from its row. */
@@ -35,6 +36,9 @@ static KeptQuery ledger_insert_once_query = {
 	.sql = LEDGER_INSERT_SQL " ON CONFLICT (account_id, idempotency_key) WHERE idempotency_key IS NOT NULL DO NOTHING",
 	.types = LEDGER_INSERT_TYPES
 };
+
+/* Where args_own has the amount. */
+#define OWN_AMOUNT	1
 
 static KeptQuery ledger_expiries_query = {
 	.sql = "INSERT INTO ducto.ledger (account_id, seq, id, amount, balance_after, type, reference, created_at, effective_at,"
@@ -148,22 +152,40 @@ args_own(QueryArgs *args, const pg_uuid_t *account, const LedgerEntry *entry)
 	args_text(args, entry->cap_warning);
 	args_jsonb(args, entry->pricing);
 	args_uuid(args, entry->actor);
+	if (entry->exact_price != NULL)
+		args_datum(args, NumericGetDatum(entry->exact_price));
+	else
+		args_null(args);
 	Assert(args->n == CHAIN_COLUMNS);
 }
 
 /*
- * ledger_link gives an entry its id, and makes what a guarded update of the
- * account needs to chain it. What it burns is not known yet.
+ * Make the link of an entry of an amount, with the columns that are known.
+ */
+static ChainLink *
+ledger_link_of(LedgerEntry *entry, Money amount)
+{
+	ChainLink  *link = palloc(sizeof(ChainLink));
+
+	link->id = entry->id;
+	entry->own->values[OWN_AMOUNT] = money_to_datum(amount);
+	chain_own(entry->own->values, entry->own->nulls, link);
+	return link;
+}
+
+/*
+ * ledger_link gives the entry of a charge its id, and makes what a guarded
+ * update of the account needs to chain it. What it burns is not known yet.
  */
 void
-ledger_link(const pg_uuid_t *account, LedgerEntry *entry)
+ledger_link(const pg_uuid_t *account, LedgerEntry *entry, Charge *charge)
 {
 	entry->own = palloc0(sizeof(QueryArgs));
-	entry->link = palloc(sizeof(ChainLink));
 	uuidv7_make(&entry->id, clock_now());
-	entry->link->id = entry->id;
 	args_own(entry->own, account, entry);
-	chain_own(entry->own->values, entry->own->nulls, entry->link);
+	charge->link = ledger_link_of(entry, -charge->amount);
+	if (charge->rest != 0)
+		charge->raised_link = ledger_link_of(entry, -charge->amount - 1);
 }
 
 /*
@@ -212,12 +234,15 @@ ledger_insert(Account *acc, LedgerEntry *entry)
 	Assert(entry->is_credit || entry->amount <= 0 || strcmp(entry->type, TYPE_REFUND) == 0);
 	Assert(strcmp(entry->type, TYPE_USAGE) != 0 || entry->allowance_consumed >= 0);
 	Assert(strcmp(entry->type, TYPE_REFUND) != 0 || (entry->amount >= 0 && entry->allowance_consumed <= 0));
-	Assert(!acc->linked || (entry->link != NULL && entry->own != NULL));
-	if (entry->link == NULL)
+	Assert(!acc->linked || entry->own != NULL);
+	if (entry->own == NULL)
 		uuidv7_make(&entry->id, acc->now);
 
 	if (acc->linked)
+	{
 		args = *entry->own;
+		args.values[OWN_AMOUNT] = money_to_datum(entry->amount);
+	}
 	else
 		args_own(&args, &acc->id, entry);
 	if (setting_chain() && !acc->linked)

@@ -40,11 +40,11 @@ typedef struct LedgerEntry
 	Spend		lifetime_purchased;
 	TimestampTz expires_at;		/* infinity for none */
 	int			priority;		/* of what expires */
+	Numeric		exact_price;	/* where the amount is a rounded one; NULL for none */
 	Jsonb	   *pricing;		/* how it was priced */
 	Jsonb	   *metadata;
 	TimestampTz created_at;
-	struct KeptQueryArgs *own;	/* where a guarded update chained it: its columns, */
-	ChainLink  *link;			/* and with what */
+	struct KeptQueryArgs *own;	/* its columns, where a guarded update is to chain it */
 } LedgerEntry;
 
 /* What the ledger knows of an entry, for replays, refunds and reversals. */
@@ -78,7 +78,7 @@ typedef struct Expiry
 } Expiry;
 
 extern void ledger_append(Account *acc, LedgerEntry *entry);
-extern void ledger_link(const pg_uuid_t *account, LedgerEntry *entry);
+extern void ledger_link(const pg_uuid_t *account, LedgerEntry *entry, Charge *charge);
 extern bool ledger_insert(Account *acc, LedgerEntry *entry);
 extern void ledger_append_expiries(Account *acc, const Expiry *expiries, int n);
 extern bool ledger_find_key(const pg_uuid_t *account, const char *key, LedgerRecord *record);

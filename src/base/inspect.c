@@ -125,11 +125,10 @@ value_money(Inspection *in, const char *path, const JsonbValue *value, int sign,
 
 	if (!value_number(in, path, value, &number))
 		return false;
-	if (!money_is_bounded(number))
+	if (!money_round(number, amount))
 		problem_add(in, path, "must be at most 99999999999999.9999 in magnitude");
 	else
 	{
-		*amount = money_from_numeric(number, path);
 		if (*amount * sign < 0)
 			problem_add(in, path, sign > 0 ? "must be 0 or greater" : "must be 0 or less");
 		else if (*amount == 0 && !DatumGetBool(DirectFunctionCall2(numeric_eq, NumericGetDatum(number), money_to_datum(0))))

@@ -20,45 +20,99 @@
 #define NUMERIC_SENT_POSITIVE	0x0000
 #define NUMERIC_SENT_NEGATIVE	0x4000
 
+/* A numeric as it is sent. */
+typedef struct SentNumeric
+{
+	int			ndigits;
+	int			last;			/* the digit of the fourth decimal */
+	int			sign;
+	const uint16 *digits;
+} SentNumeric;
+
+/*
+ * Take a numeric apart. The form in which it is sent is stable: the number of
+ * its digits, which are of base 10000, the exponent of the first, the sign, the
+ * scale, and the digits.
+ */
+static void
+numeric_sent(Datum value, SentNumeric *sent)
+{
+	const uint16 *words = (uint16 *) VARDATA_ANY(DatumGetByteaPP(DirectFunctionCall1(numeric_send, value)));
+
+	sent->ndigits = pg_ntoh16(words[0]);
+	sent->last = (int16) pg_ntoh16(words[1]) + 1;
+	sent->sign = pg_ntoh16(words[2]);
+	sent->digits = words + 4;
+}
+
+/*
+ * Return a digit, 0 where there is none.
+ */
+static inline int
+sent_digit(const SentNumeric *sent, int i)
+{
+	return i >= 0 && i < sent->ndigits ? pg_ntoh16(sent->digits[i]) : 0;
+}
+
+/*
+ * Sum up the digits of a numeric to the fourth decimal; false when it is not
+ * finite or out of the bounds of money.
+ */
+static bool
+sent_units(const SentNumeric *sent, Money *units)
+{
+	int64		sum = 0;
+
+	if (sent->sign != NUMERIC_SENT_POSITIVE && sent->sign != NUMERIC_SENT_NEGATIVE)
+		return false;
+	if (sent->ndigits > 0 && (sent->last > 4 || (sent->last == 4 && sent_digit(sent, 0) > 99)))
+		return false;
+	for (int i = 0; i <= sent->last; i++)
+		sum = sum * MONEY_UNIT + sent_digit(sent, i);
+	*units = sum;
+	return true;
+}
+
 /*
  * Round a numeric to 1/10000 credits, half away from zero; false when it is
- * not finite or out of the bounds of money. The form in which a numeric is
- * sent is stable: the number of its digits, which are of base 10000, the
- * exponent of the first, the sign, the scale, and the digits.
+ * not finite or out of the bounds of money.
  */
 static bool
 numeric_to_units(Datum value, Money *units)
 {
-	bytea	   *sent = DatumGetByteaPP(DirectFunctionCall1(numeric_send, value));
-	uint16	   *words = (uint16 *) VARDATA_ANY(sent);
-	int			ndigits = pg_ntoh16(words[0]);
-	int			last = (int16) pg_ntoh16(words[1]) + 1; /* the digit of the fourth decimal */
-	int			sign = pg_ntoh16(words[2]);
-	uint16	   *digits = words + 4;
-	int64		sum = 0;
+	SentNumeric sent;
+	Money		sum;
 
-	if (sign != NUMERIC_SENT_POSITIVE && sign != NUMERIC_SENT_NEGATIVE)
+	numeric_sent(value, &sent);
+	if (!sent_units(&sent, &sum))
 		return false;
-	if (ndigits > 0 && (last > 4 || (last == 4 && pg_ntoh16(digits[0]) > 99)))
-		return false;
-	for (int i = 0; i <= last; i++)
-		sum = sum * MONEY_UNIT + (i < ndigits ? pg_ntoh16(digits[i]) : 0);
-	if (last + 1 >= 0 && last + 1 < ndigits && pg_ntoh16(digits[last + 1]) >= MONEY_UNIT / 2)
+	if (sent_digit(&sent, sent.last + 1) >= MONEY_UNIT / 2)
 		sum++;
-	*units = sign == NUMERIC_SENT_NEGATIVE ? -sum : sum;
+	*units = sent.sign == NUMERIC_SENT_NEGATIVE ? -sum : sum;
 	return sum <= MONEY_MAX;
 }
 
 /*
- * money_is_bounded tells whether a numeric is finite and, once rounded to four
- * decimals, within the bounds of money.
+ * Sum up the digits of a numeric behind the fourth decimal, as many as count.
+ */
+static Rest
+sent_rest(const SentNumeric *sent)
+{
+	Rest		rest = 0;
+
+	for (int i = 1; i <= (REST_DECIMALS - MONEY_DECIMALS) / 4; i++)
+		rest = rest * MONEY_UNIT + sent_digit(sent, sent->last + i);
+	return rest;
+}
+
+/*
+ * money_round rounds a numeric to four decimals, half away from zero. False: it
+ * is not finite, or out of the bounds of money.
  */
 bool
-money_is_bounded(Numeric value)
+money_round(Numeric value, Money *amount)
 {
-	Money		units;
-
-	return numeric_to_units(NumericGetDatum(value), &units);
+	return numeric_to_units(NumericGetDatum(value), amount);
 }
 
 /*
@@ -92,6 +146,65 @@ money_from_datum(Datum value)
 	if (!numeric_to_units(value, &units))
 		elog(ERROR, "an amount is out of bounds");
 	return units;
+}
+
+/*
+ * money_split takes a numeric apart: what of it is money, rounded down, and the
+ * rest, cut off behind 20 decimals; both are 0 where it is negative. False: it
+ * is not finite, or rounded to four decimals out of the bounds of money.
+ */
+bool
+money_split(Numeric value, Money *lower, Rest *rest)
+{
+	SentNumeric sent;
+	bool		bounded;
+
+	numeric_sent(NumericGetDatum(value), &sent);
+	if (!sent_units(&sent, lower))
+		return false;
+	*rest = sent_rest(&sent);
+	bounded = *lower + (*rest >= REST_HALF ? 1 : 0) <= MONEY_MAX;
+	if (sent.sign == NUMERIC_SENT_NEGATIVE)
+		*lower = *rest = 0;
+	return bounded;
+}
+
+/*
+ * rest_from_datum reads a numeric column that this extension wrote: a rest.
+ */
+Rest
+rest_from_datum(Datum value)
+{
+	SentNumeric sent;
+	Money		units;
+	Rest		rest;
+
+	numeric_sent(value, &sent);
+	if (!sent_units(&sent, &units) || units > 100)
+		elog(ERROR, "a carry is out of bounds");
+	rest = units * REST_UNIT + sent_rest(&sent);
+	return sent.sign == NUMERIC_SENT_NEGATIVE ? -rest : rest;
+}
+
+/*
+ * rest_to_datum makes a numeric with as many decimals as it needs.
+ */
+Datum
+rest_to_datum(Rest rest)
+{
+	int			decimals = REST_DECIMALS;
+
+	while (decimals > MONEY_DECIMALS && rest % MONEY_UNIT == 0)
+	{
+		rest /= MONEY_UNIT;
+		decimals -= 4;
+	}
+	while (decimals > MONEY_DECIMALS && rest % 10 == 0)
+	{
+		rest /= 10;
+		decimals--;
+	}
+	return NumericGetDatum(int64_div_fast_to_numeric(rest, decimals));
 }
 
 /*

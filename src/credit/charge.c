@@ -36,6 +36,16 @@ charge_request(FunctionCallInfo fcinfo, ChargeRequest *request)
 }
 
 /*
+ * Tell whether a charge books an entry: it charges something, or a price that
+ * is too small to charge anything yet.
+ */
+static bool
+charge_books(const ChargeRequest *request)
+{
+	return request->amount > 0 || (request->priced != NULL && request->priced->price.rest > 0);
+}
+
+/*
  * Make the ledger entry of a charge.
  */
 static void
@@ -48,7 +58,10 @@ charge_entry(const ChargeRequest *request, LedgerEntry *entry)
 	entry->model = request->model;
 	entry->idempotency_key = request->key;
 	entry->metadata = request->metadata;
-	entry->pricing = request->priced != NULL ? usage_explain(request->priced) : NULL;
+	if (request->priced == NULL)
+		return;
+	entry->pricing = usage_explain(request->priced);
+	entry->exact_price = request->priced->price.exact;
 }
 
 /*
@@ -61,19 +74,25 @@ static bool
 charge_at_once(const ChargeRequest *request, Deduction *deduction)
 {
 	const pg_uuid_t *pricing = request->priced != NULL ? pricing_id(request->priced->pricing) : NULL;
+	Charge		charge = {.amount = request->amount};
 	bool		chain = setting_chain();
 	Account		after;
 	AccountChange change;
 	LedgerEntry entry = {0};
 
-	if (request->amount == 0 || request->floor < 0 || request->required_feature != NULL)
+	if (!charge_books(request) || request->floor < 0 || request->required_feature != NULL)
 		return false;
+	if (request->priced != NULL)
+	{
+		charge.amount = request->priced->price.lower;
+		charge.rest = request->priced->price.rest;
+	}
 	if (chain)
 	{
 		charge_entry(request, &entry);
-		ledger_link(request->user, &entry);
+		ledger_link(request->user, &entry, &charge);
 	}
-	if (!account_try_charge(request->user, request->amount, request->floor, pricing, entry.link, &after, &change))
+	if (!account_try_charge(request->user, &charge, request->floor, pricing, &after, &change))
 		return false;
 	if (!chain)
 		charge_entry(request, &entry);
@@ -151,6 +170,7 @@ charge_locked(ChargeRequest *request, Account *acc, Deduction *deduction)
 	LedgerRecord original;
 	KeyState	known = KEY_FREE;
 	Rejection	rejection = ACCEPTED;
+	Rest		carry = acc->carry;
 
 	if (request->key != NULL)
 		known = key_find(acc, request->key, KEY_DEBIT, NULL, NULL, &original);
@@ -163,23 +183,27 @@ charge_locked(ChargeRequest *request, Account *acc, Deduction *deduction)
 		return deduction_none(deduction, request->user, request->amount, acc->balance, key_conflict(request->key));
 
 	if (request->priced != NULL)
-		rejection = usage_require(request->priced, acc, &request->amount);
+		rejection = usage_require(request->priced, acc);
 	if (rejection != ACCEPTED)
 		return deduction_none(deduction, request->user, request->amount, acc->balance, rejection);
+	if (request->priced != NULL)
+		request->amount = price_charge(&request->priced->price, &carry);
 	charge_entry(request, &entry);
 	rejection = charge_decide(acc, request, &entry);
-	if (rejection != ACCEPTED || request->amount == 0)
+	if (rejection != ACCEPTED || !charge_books(request))
 		return deduction_none(deduction, request->user, request->amount, acc->balance, rejection);
 	if (!acc->exists)
 		return ACCEPTED;
+	acc->carry = carry;
 	charge_book(acc, &entry);
 	deduction_from_entry(deduction, request->user, &entry);
 	return ACCEPTED;
 }
 
 /*
- * Charge an account step by step. A new user's, which can only get a shortfall
- * or a debt, is made when that is what the caller wants.
+ * Charge an account step by step. A new user's, which can only get a shortfall,
+ * a debt or a price that charges nothing yet, is made when that is what the
+ * caller wants.
  */
 static Rejection
 charge_in_steps(ChargeRequest *request, Deduction *deduction)
@@ -189,7 +213,7 @@ charge_in_steps(ChargeRequest *request, Deduction *deduction)
 
 	account_lock(request->user, &acc);
 	rejection = charge_locked(request, &acc, deduction);
-	if (acc.exists || rejection != ACCEPTED || request->amount == 0)
+	if (acc.exists || rejection != ACCEPTED || !charge_books(request))
 		return rejection;
 	account_lock_or_create(request->user, &acc);
 	return charge_locked(request, &acc, deduction);

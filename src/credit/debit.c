@@ -27,8 +27,8 @@ account_debit(Account *acc, LedgerEntry *entry, Money amount)
 
 /*
  * debit_try_book books the entry of a debit that a guarded update took from
- * an account: grants are burned, the entry is written. False: its key is
- * known, and the debit is undone.
+ * an account: grants are burned, the entry is written, of the amount that it
+ * took. False: its key is known, and the debit is undone.
  */
 bool
 debit_try_book(Account *after, const AccountChange *change, LedgerEntry *entry)
@@ -37,10 +37,11 @@ debit_try_book(Account *after, const AccountChange *change, LedgerEntry *entry)
 	Assert(change->expiring >= 0 && change->expiring <= change->balance);
 	if (!key_closed_hold(after, entry->idempotency_key))
 	{
+		entry->amount = -change->balance;
 		grants_burn(&after->id, change->expiring, after->now, false, &entry->burned);
 		if (ledger_insert(after, entry))
 		{
-			if (entry->link != NULL && !after->linked)
+			if (entry->own != NULL && !after->linked)
 				account_write_head(after);
 			return true;
 		}

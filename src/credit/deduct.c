@@ -161,7 +161,20 @@ settle_entry(const SettleRequest *request, const Hold *hold, LedgerEntry *entry)
 	entry->actor = hold->has_actor ? request->user : NULL;
 	entry->reference = request->reservation;
 	entry->metadata = request->metadata;
-	entry->pricing = request->priced != NULL ? usage_explain(request->priced) : NULL;
+	if (request->priced == NULL)
+		return;
+	entry->pricing = usage_explain(request->priced);
+	entry->exact_price = request->priced->price.exact;
+}
+
+/*
+ * Tell whether a deduct books an entry: it charges something, or a price that
+ * is too small to charge anything yet.
+ */
+static bool
+settle_books(const SettleRequest *request)
+{
+	return request->amount > 0 || (request->priced != NULL && request->priced->price.rest > 0);
 }
 
 /*
@@ -205,12 +218,12 @@ settle_book(Account *acc, Hold *hold, const SettleRequest *request, const Settle
 	entry->shortfall = plan->shortfall;
 	entry->allowance_consumed = plan->allowance;
 	settle_hold(acc, hold, plan, entry);
-	if (request->amount > 0)
+	if (settle_books(request))
 		account_debit(acc, entry, plan->charge - plan->allowance);
 	else
 		acc->closing_keys |= request->key != NULL;
 	account_store(acc);
-	if (request->amount == 0)
+	if (!settle_books(request))
 	{
 		entry->balance_after = acc->balance;
 		hold->closing_key = request->key;
@@ -227,7 +240,7 @@ static void
 settle_made(const SettleRequest *request, const LedgerEntry *entry, Deduction *deduction)
 {
 	deduction_from_entry(deduction, request->user, entry);
-	deduction->booked = request->amount > 0;
+	deduction->booked = settle_books(request);
 }
 
 /*
@@ -253,17 +266,23 @@ settle_at_once(const SettleRequest *request, Deduction *deduction)
 	AccountChange change;
 	Hold		hold;
 	bool		chain = setting_chain();
+	Charge		charge = {.amount = request->amount};
 	LedgerEntry entry = {0};
 
-	if (request->amount == 0 || request->skip_allowance ||
-		!hold_peek(request->user, request->reservation, request->amount, &hold))
+	if (request->priced != NULL)
+	{
+		charge.amount = request->priced->price.lower;
+		charge.rest = request->priced->price.rest;
+	}
+	if (!settle_books(request) || request->skip_allowance ||
+		!hold_peek(request->user, request->reservation, charge.amount + (charge.rest > 0 ? 1 : 0), &hold))
 		return false;
 	if (chain)
 	{
 		settle_entry(request, &hold, &entry);
-		ledger_link(request->user, &entry);
+		ledger_link(request->user, &entry, &charge);
 	}
-	if (!hold_try_settle(request->user, &hold, request->amount, request->final, entry.link, &after, &change))
+	if (!hold_try_settle(request->user, &hold, &charge, request->final, &after, &change))
 		return false;
 	if (!chain)
 		settle_entry(request, &hold, &entry);
@@ -289,6 +308,7 @@ settle_in_steps(SettleRequest *request, Deduction *deduction)
 	LedgerRecord original;
 	KeyState	known = KEY_FREE;
 	Rejection	rejection;
+	Rest		carry;
 	bool		found;
 
 	found = reservation_lock(request->user, request->reservation, &acc, &hold);
@@ -311,12 +331,15 @@ settle_in_steps(SettleRequest *request, Deduction *deduction)
 		return ACCEPTED;
 	}
 
-	rejection = request->priced == NULL ? ACCEPTED :
-		usage_require(request->priced, &acc, &request->amount);
+	rejection = request->priced == NULL ? ACCEPTED : usage_require(request->priced, &acc);
+	carry = acc.carry;
+	if (rejection == ACCEPTED && request->priced != NULL)
+		request->amount = price_charge(&request->priced->price, &carry);
 	if (rejection == ACCEPTED)
 		rejection = settle_decide(&acc, &hold, request, &plan);
 	if (rejection != ACCEPTED)
 		return deduction_none(deduction, request->user, request->amount, acc.balance, rejection);
+	acc.carry = carry;
 	settle_entry(request, &hold, &entry);
 	settle_book(&acc, &hold, request, &plan, &entry);
 	settle_made(request, &entry, deduction);

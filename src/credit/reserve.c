@@ -304,8 +304,9 @@ reserve_is_same(const ReserveRequest *request, const Hold *hold)
 static Rejection
 reserve_price(ReserveRequest *request, Account *acc)
 {
-	Rejection	rejection = usage_require(request->priced, acc, &request->amount);
+	Rejection	rejection = usage_require(request->priced, acc);
 
+	request->amount = price_hold(&request->priced->price);
 	if (request->priced->pricing != NULL)
 		request->min_balance = pricing_floor(request->priced->pricing);
 	return rejection;
@@ -438,7 +439,7 @@ ducto_reserve_usage(PG_FUNCTION_ARGS)
 	query_begin();
 	pricing = pricing_get_active(false);
 	usage_price(&priced, pricing, NULL);
-	request.amount = priced.price.total;
+	request.amount = price_hold(&priced.price);
 	request.has_min_balance = pricing != NULL;
 	request.min_balance = pricing != NULL ? pricing_floor(pricing) : 0;
 	rejection = reserve_make(&request, &reserved);

@@ -426,13 +426,13 @@ team_deduct_at_once(FunctionCallInfo fcinfo, const TeamDeduction *request, Datum
 {
 	Account		after;
 	AccountChange change;
+	Charge		charge = {.amount = request->amount};
 	LedgerEntry entry;
 
 	team_entry(request, &entry);
-	entry.amount = -request->amount;
 	if (setting_chain())
-		ledger_link(request->team, &entry);
-	if (!account_try_charge_team(request->team, request->user, request->amount, entry.link, &after, &change))
+		ledger_link(request->team, &entry, &charge);
+	if (!account_try_charge_team(request->team, request->user, &charge, &after, &change))
 		return false;
 	if (!member_try_apply(&after, request->user, request->amount, 0))
 	{

@@ -12,6 +12,7 @@
 #include "pricing/pricing.h"
 
 #define DEFAULT_NAME	"_default"
+#define PRICE_PARTS		5
 
 /* A place in a usage: a member, and what is in it. */
 typedef struct UsagePlace
@@ -182,6 +183,18 @@ arg_usage(FunctionCallInfo fcinfo, int n, const char *name, Usage *usage)
 }
 
 /*
+ * Add a number to a sum, which is NULL before the first.
+ */
+static void
+sum_add(Numeric *sum, Numeric value)
+{
+	if (*sum == NULL)
+		*sum = value;
+	else
+		*sum = DatumGetNumeric(DirectFunctionCall2(numeric_add, NumericGetDatum(*sum), NumericGetDatum(value)));
+}
+
+/*
  * Add the value of an expression, NULL standing for 0, to a sum. False: it
  * has none, and error tells why.
  */
@@ -194,7 +207,7 @@ add_value(const ExprProgram *program, const Numeric *variables, Numeric *sum, Ex
 		return true;
 	if (!expr_eval(program, variables, &value, error))
 		return false;
-	*sum = DatumGetNumeric(DirectFunctionCall2(numeric_add, NumericGetDatum(*sum), NumericGetDatum(value)));
+	sum_add(sum, value);
 	return true;
 }
 
@@ -211,7 +224,7 @@ add_tool(MemoryContext each, const ExprProgram *program, const Numeric *variable
 
 	MemoryContextSwitchTo(previous);
 	if (valid)
-		*sum = DatumGetNumeric(DirectFunctionCall2(numeric_add, NumericGetDatum(*sum), NumericGetDatum(value)));
+		sum_add(sum, DatumGetNumeric(DirectFunctionCall1(numeric_uplus, NumericGetDatum(value))));
 	MemoryContextReset(each);
 	return valid;
 }
@@ -306,18 +319,17 @@ price_tools(PricedUsage *priced, Numeric *sum)
 }
 
 /*
- * Price a usage into exact parts. False: an expression has no value, or the
- * usage has no price, as priced tells.
+ * Price a usage into exact parts, NULL where there is nothing to price. False:
+ * an expression has no value, or the usage has no price, as priced tells.
  */
 static bool
-price_parts(PricedUsage *priced, Numeric parts[5])
+price_parts(PricedUsage *priced, Numeric parts[PRICE_PARTS])
 {
 	const Usage *usage = &priced->usage;
 	bool		has_model = usage->model != NULL || usage->has_tokens;
 	ExprProgram *model = has_model ? model_program(priced) : NULL;
 
-	for (int i = 0; i < 5; i++)
-		parts[i] = int64_to_numeric(0);
+	memset(parts, 0, sizeof(Numeric) * PRICE_PARTS);
 	if ((has_model && model == NULL) ||
 		(usage->fixed_job != NULL && !pricing_fixed(priced->pricing, usage->fixed_job, &parts[4])))
 	{
@@ -332,35 +344,48 @@ price_parts(PricedUsage *priced, Numeric parts[5])
 }
 
 /*
- * Tell whether the parts of a price and their sum are within the bounds of
- * money; error tells when not.
+ * Take the sum of a price's parts to money, not below 0. False: it is out of
+ * bounds.
  */
 static bool
-parts_are_bounded(const Numeric parts[5], Numeric sum, ExprError *error)
+price_set_total(Price *price, Numeric sum)
 {
-	bool		bounded = money_is_bounded(sum);
-
-	for (int i = 0; i < 5; i++)
-		bounded = bounded && money_is_bounded(parts[i]);
-	if (!bounded)
-	{
-		error->sqlstate = ERRCODE_NUMERIC_VALUE_OUT_OF_RANGE;
-		error->position = 0;
-		strlcpy(error->message, "the price is beyond 99999999999999.9999 in magnitude", sizeof(error->message));
-	}
-	return bounded;
+	if (!money_split(sum, &price->lower, &price->rest))
+		return false;
+	price->total = price->lower + (price->rest >= REST_HALF ? 1 : 0);
+	if (price->rest != 0)
+		price->exact = DatumGetNumeric(DirectFunctionCall2(numeric_add, money_to_datum(price->lower), rest_to_datum(price->rest)));
+	return true;
 }
 
 /*
- * Price a usage for a plan: the exact sum of the parts, not below 0, rounded
- * once.
+ * Take the parts of a price and their sum to money. False: one of them is out
+ * of bounds.
+ */
+static bool
+price_set(Price *price, const Numeric parts[PRICE_PARTS])
+{
+	Money	   *amounts[PRICE_PARTS] = {&price->model, &price->tools, &price->search, &price->cache, &price->fixed};
+	Numeric		sum = NULL;
+
+	for (int i = 0; i < PRICE_PARTS; i++)
+	{
+		if (parts[i] == NULL)
+			continue;
+		if (!money_round(parts[i], amounts[i]))
+			return false;
+		sum_add(&sum, parts[i]);
+	}
+	return sum == NULL || price_set_total(price, sum);
+}
+
+/*
+ * Price a usage for a plan: the exact sum of the parts, not below 0.
  */
 static void
 usage_price_for(PricedUsage *priced, const char *plan_id)
 {
-	Numeric		parts[5];
-	Numeric		sum = int64_to_numeric(0);
-	Money		rounded[5];
+	Numeric		parts[PRICE_PARTS];
 
 	priced->plan_id = plan_id;
 	priced->failed = false;
@@ -368,21 +393,13 @@ usage_price_for(PricedUsage *priced, const char *plan_id)
 	memset(&priced->price, 0, sizeof(Price));
 	if (priced->pricing == NULL)
 		priced->rejection = pricing_missing();
-	if (priced->pricing == NULL || !price_parts(priced, parts))
+	if (priced->pricing == NULL || !price_parts(priced, parts) || price_set(&priced->price, parts))
 		return;
-	for (int i = 0; i < 5; i++)
-		sum = DatumGetNumeric(DirectFunctionCall2(numeric_add, NumericGetDatum(sum), NumericGetDatum(parts[i])));
-	priced->failed = !parts_are_bounded(parts, sum, &priced->error);
-	if (priced->failed)
-		return;
-	for (int i = 0; i < 5; i++)
-		rounded[i] = money_from_numeric(parts[i], "usage");
-	priced->price.total = Max(money_from_numeric(sum, "usage"), 0);
-	priced->price.model = rounded[0];
-	priced->price.tools = rounded[1];
-	priced->price.search = rounded[2];
-	priced->price.cache = rounded[3];
-	priced->price.fixed = rounded[4];
+	memset(&priced->price, 0, sizeof(Price));
+	priced->failed = true;
+	priced->error.sqlstate = ERRCODE_NUMERIC_VALUE_OUT_OF_RANGE;
+	priced->error.position = 0;
+	strlcpy(priced->error.message, "the price is beyond 99999999999999.9999 in magnitude", sizeof(priced->error.message));
 }
 
 /*
@@ -397,11 +414,11 @@ usage_price(PricedUsage *priced, Pricing *pricing, const char *plan_id)
 }
 
 /*
- * usage_outcome returns the price of a usage or its rejection. It raises the
- * error of an expression that has no value.
+ * usage_outcome returns the rejection of a usage that has no price. It raises
+ * the error of an expression that has no value.
  */
 Rejection
-usage_outcome(const PricedUsage *priced, Money *amount)
+usage_outcome(const PricedUsage *priced)
 {
 	if (priced->failed)
 		ereport(ERROR,
@@ -411,24 +428,23 @@ usage_outcome(const PricedUsage *priced, Money *amount)
 				 errdetail("It is at position %d of an expression of pricing version %d.",
 						   priced->error.position, pricing_version(priced->pricing)) :
 				 errdetail("It is the price under pricing version %d.", pricing_version(priced->pricing))));
-	*amount = priced->price.total;
 	return priced->rejection;
 }
 
 /*
- * usage_require returns the price of a usage for a locked account, or its
+ * usage_require lets a usage be priced for a locked account, or returns its
  * rejection. It was priced without a plan; for one it is priced anew, by the
  * version that the plan's row belongs to, unless a reservation says by what.
  */
 Rejection
-usage_require(PricedUsage *priced, Account *acc, Money *amount)
+usage_require(PricedUsage *priced, Account *acc)
 {
 	if (acc->plan_id != NULL && !priced->pinned)
 	{
 		priced->pricing = pricing_with_plan(acc->plan_id, &acc->plan);
 		usage_price_for(priced, acc->plan_id);
 	}
-	return usage_outcome(priced, amount);
+	return usage_outcome(priced);
 }
 
 /*
@@ -439,6 +455,15 @@ push_money(JsonOut *out, const char *name, Money amount)
 {
 	jsonout_key(out, name);
 	jsonout_numeric(out, DatumGetNumeric(money_to_datum(amount)));
+}
+
+/*
+ * price_to_datum returns the exact price.
+ */
+Datum
+price_to_datum(const Price *price)
+{
+	return price->exact != NULL ? NumericGetDatum(price->exact) : money_to_datum(price->total);
 }
 
 /*
@@ -465,7 +490,8 @@ usage_explain(const PricedUsage *priced)
 	value.val.binary.data = &priced->usage.json->root;
 	value.val.binary.len = VARSIZE(priced->usage.json) - VARHDRSZ;
 	jsonout_push(&out, WJB_VALUE, &value);
-	push_money(&out, "total", priced->price.total);
+	jsonout_key(&out, "total");
+	jsonout_numeric(&out, DatumGetNumeric(price_to_datum(&priced->price)));
 	push_money(&out, "model_credits", priced->price.model);
 	push_money(&out, "tool_credits", priced->price.tools);
 	push_money(&out, "search_credits", priced->price.search);

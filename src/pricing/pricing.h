@@ -27,10 +27,13 @@ typedef struct Usage
 	Numeric		variables[EXPR_VARIABLE_COUNT];
 } Usage;
 
-/* What it costs: the parts, and their sum. */
+/* What it costs: the parts, and their sum, to 20 decimals. */
 typedef struct Price
 {
-	Money		total;
+	Money		total;			/* rounded to the nearest, */
+	Money		lower;			/* rounded down, */
+	Rest		rest;			/* and what that leaves; */
+	Numeric		exact;			/* NULL where it leaves nothing */
 	Money		model;
 	Money		tools;
 	Money		search;
@@ -79,8 +82,34 @@ extern bool pricing_fixed(const Pricing *pricing, const char *job, Numeric *pric
 extern void arg_usage(FunctionCallInfo fcinfo, int n, const char *name, Usage *usage);
 extern void usage_price(PricedUsage *priced, Pricing *pricing, const char *plan_id);
 extern Rejection pricing_missing(void);
-extern Rejection usage_outcome(const PricedUsage *priced, Money *amount);
-extern Rejection usage_require(PricedUsage *priced, Account *acc, Money *amount);
+extern Rejection usage_outcome(const PricedUsage *priced);
+extern Rejection usage_require(PricedUsage *priced, Account *acc);
+extern Datum price_to_datum(const Price *price);
 extern Jsonb *usage_explain(const PricedUsage *priced);
+
+/*
+ * What a hold has to cover of a price: any amount that is charged for it.
+ */
+static inline Money
+price_hold(const Price *price)
+{
+	return price->lower + (price->rest > 0 ? 1 : 0);
+}
+
+/*
+ * What a price charges to an account with a carry: both to the nearest 1/10000
+ * credits, half up. What that leaves is the carry afterwards, from -1/20000 to
+ * less than 1/20000.
+ */
+static inline Money
+price_charge(const Price *price, Rest *carry)
+{
+	Rest		sum = *carry + price->rest;
+	Rest		up = sum + REST_HALF;
+	Money		amount = Max(price->lower + up / REST_UNIT - (up % REST_UNIT < 0 ? 1 : 0), 0);
+
+	*carry = sum - (amount - price->lower) * REST_UNIT;
+	return amount;
+}
 
 #endif

@@ -322,6 +322,10 @@ price_result(FunctionCallInfo fcinfo, const PricedUsage *priced, int version, Re
 		else
 			result_null(&row);
 	}
+	if (rejection == ACCEPTED)
+		result_datum(&row, price_to_datum(price));
+	else
+		result_null(&row);
 	if (version != 0)
 		result_datum(&row, Int32GetDatum(version));
 	else
@@ -341,7 +345,6 @@ ducto_price(PG_FUNCTION_ARGS)
 	bool		active = PG_ARGISNULL(2);
 	Pricing    *pricing;
 	Rejection	rejection;
-	Money		total;
 	Datum		result;
 
 	arg_usage(fcinfo, 0, "usage", &priced.usage);
@@ -357,7 +360,7 @@ ducto_price(PG_FUNCTION_ARGS)
 	else
 	{
 		usage_price(&priced, pricing, plan_id);
-		rejection = usage_outcome(&priced, &total);
+		rejection = usage_outcome(&priced);
 	}
 	result = price_result(fcinfo, &priced, pricing != NULL ? pricing_version(pricing) :
 						  active ? 0 : PG_GETARG_INT32(2), rejection);

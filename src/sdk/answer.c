@@ -146,9 +146,8 @@ sdk_amount(FunctionCallInfo fcinfo, int n, SdkSign sign, Money *amount, Datum *a
 {
 	JsonOut		out = {0};
 
-	if (!PG_ARGISNULL(n) && money_is_bounded(PG_GETARG_NUMERIC(n)))
+	if (!PG_ARGISNULL(n) && money_round(PG_GETARG_NUMERIC(n), amount))
 	{
-		*amount = money_from_numeric(PG_GETARG_NUMERIC(n), "p_amount");
 		if (*amount > 0 || (*amount < 0 && sign == SDK_ANY))
 			return true;
 		/* what is rounded to 0 is none */

@@ -214,11 +214,12 @@ SELECT amount, balance_after, error FROM ducto_charge_usage(:cyd, '{"model": "cl
 SELECT reservation_id AS r FROM ducto_reserve_usage(:cyd, '{}') \gset
 SELECT amount, balance_after, shortfall, error FROM ducto_charge_usage(:cyd, '{"model": "claude", "input_tokens": 100}', :'r', overrun => 'full');
 
--- A price of 0 is a success: no entry, or a hold of 0, also for one who has nothing.
+-- A price of 0 is a success: no entry, or a hold of 0, also for one who has nothing. One that only charges 0 has an entry.
 SELECT transaction_id, amount, balance_after, idempotent, error FROM ducto_charge_usage(:dan, '{}', idempotency_key => 'zero');
-SELECT transaction_id, amount, error FROM ducto_charge_usage(:dan, '{"model": "dust", "input_tokens": 4}');
 SELECT transaction_id, amount, error FROM ducto_charge_usage(:dan, '{"model": "back", "input_tokens": 4}');
 SELECT count(*) FROM ducto.ledger WHERE account_id = :dan;
+SELECT transaction_id IS NOT NULL AS booked, amount, error FROM ducto_charge_usage(:dan, '{"model": "dust", "input_tokens": 4}');
+SELECT amount, exact_price FROM ducto.ledger WHERE account_id = :dan;
 SELECT reservation_id IS NOT NULL AS held, amount, reserved, error FROM ducto_reserve_usage(:dan, '{"fixed_job": "gift"}', idempotency_key => 'gift');
 SELECT reservation_id AS r, idempotent FROM ducto_reserve_usage(:dan, '{"fixed_job": "gift"}', idempotency_key => 'gift') \gset
 SELECT transaction_id, amount, error FROM ducto_charge_usage(:dan, '{"fixed_job": "gift"}', :'r', 'closing');

@@ -196,6 +196,7 @@ export type Results = {
 		search_credits: number | null;
 		cache_savings: number | null;
 		fixed_credits: number | null;
+		exact_price: number | null;
 		version: number | null;
 		error: Rejection | null;
 	};
