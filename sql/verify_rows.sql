@@ -37,9 +37,11 @@ BEGIN
 			CASE WHEN priority IS NOT NULL AND (expires_at IS NULL OR priority NOT BETWEEN 0 AND 100) THEN 'priority' END,
 			CASE WHEN pricing IS NOT NULL AND (type <> 'usage' OR jsonb_typeof(pricing -> 'total') IS DISTINCT FROM 'number'
 				OR pricing ->> 'version' IS NULL OR pricing ->> 'version' NOT IN (SELECT p.version::text FROM ducto.pricing p)
-				OR CASE jsonb_typeof(pricing -> 'total') WHEN 'number' THEN 0.0001 <
-					abs((pricing ->> 'total')::numeric + amount - allowance_consumed - coalesce(shortfall, 0)) END)
+				OR CASE jsonb_typeof(pricing -> 'total') WHEN 'number' THEN (pricing ->> 'total')::numeric <>
+					coalesce(exact_price, allowance_consumed + coalesce(shortfall, 0) - amount) END)
 				THEN 'pricing' END,
+			CASE WHEN exact_price IS NOT NULL AND (pricing IS NULL OR exact_price <= 0 OR exact_price = round(exact_price, 4)
+				OR abs(exact_price + amount - allowance_consumed - coalesce(shortfall, 0)) >= 0.0001) THEN 'exact_price' END,
 			CASE WHEN jsonb_typeof(metadata) <> 'object' THEN 'metadata' END,
 			CASE WHEN effective_at > l.created_at OR effective_at <> l.created_at AND type <> 'expiry'
 				AND (effective_at >= a.ahead_from AND l.created_at <= a.ahead_until) IS NOT TRUE THEN 'effective_at' END) AS names
@@ -56,6 +58,7 @@ BEGIN
 		('cap_warning', 'none, or an action for usage'), ('burned_amounts', 'as many as burned_grants, no more than the amount'),
 		('lifetime_purchased', 'none, but for credit'), ('expires_at', 'none, but for credit'),
 		('priority', 'none, or 0 to 100 with expires_at'), ('pricing', 'of a version that there is, the total that was charged'),
+		('exact_price', 'none, or a price with pricing that is not exact in four decimals and less than 0.0001 from what was charged'),
 		('metadata', 'an object'), ('effective_at', 'created_at, or earlier for an expiry and where the clock was set back')) n(name, expected)
 		ON n.name = ANY (string_to_array(o.names, ' '));
 

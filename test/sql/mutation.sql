@@ -13,6 +13,7 @@ CREATE DATABASE regress_ducto_mutation TEMPLATE template0;
 \set cat '\'ada70000-0000-4000-8000-000000000003\''
 \set dan '\'ada70000-0000-4000-8000-000000000004\''
 \set eve '\'ada70000-0000-4000-8000-000000000005\''
+\set fay '\'ada70000-0000-4000-8000-000000000006\''
 CREATE EXTENSION ducto;
 SET datestyle = 'ISO, YMD';
 
@@ -62,6 +63,9 @@ SELECT ducto_remove_team_member(:'team_id', :dan);
 SELECT reservation_id AS id FROM ducto_reserve(:cat, 4, team_id => :'team_id', ttl_seconds => 86400) \gset teams_
 SELECT pg_sleep(1.1);
 SELECT amount FROM ducto_charge(:bob, 1);
+-- Fay: a price that four decimals cannot say.
+SELECT new_balance FROM ducto_add_credits(:fay, 10);
+SELECT transaction_id AS id FROM ducto_charge_usage(:fay, '{"model": "small", "input_tokens": 0.25003}') \gset cheap_
 -- What runs elsewhere, autovacuum say, makes the rollup wait.
 CREATE PROCEDURE roll_up() LANGUAGE plpgsql AS $$
 BEGIN
@@ -90,7 +94,7 @@ BEGIN
 	END LOOP;
 END $$;
 CREATE TABLE word (word text, means text);
-INSERT INTO word VALUES ('ADA', :ada), ('BOB', :bob), ('CAT', :cat), ('DAN', :dan), ('EVE', :eve), ('TEAM', :'team_id'), ('OTHER', :'other_id'),
+INSERT INTO word VALUES ('ADA', :ada), ('BOB', :bob), ('CAT', :cat), ('DAN', :dan), ('EVE', :eve), ('FAY', :fay), ('CHEAP', :'cheap_id'), ('TEAM', :'team_id'), ('OTHER', :'other_id'),
 	('PRICED', :'priced_id'), ('EIGHT', :'eight_id'), ('SETTLED', :'settled_id'), ('ZERO', :'zero_id'), ('RELEASED', :'released_id'),
 	('OPEN', :'open_id'), ('SKIPS', :'skips_id'), ('EXPIRED', :'expired_id'), ('TEAMS', :'teams_id'), ('NOBODY', 'ada70000-0000-4000-8000-0000000000ff');
 
@@ -139,6 +143,8 @@ INSERT INTO seen VALUES
 ('accounts', 'held_from_credits', '0', 'id = ADA'),
 ('accounts', 'promised', '-1', 'id = ADA'),
 ('accounts', 'promised', '100', 'id = ADA'),
+('accounts', 'carry', '0', 'id = FAY'),
+('accounts', 'carry', '0.00001', 'id = BOB'),
 ('accounts', 'caps', '0', 'id = ADA'),
 ('accounts', 'plain', 'NOT plain', 'id IN (ADA, BOB)'),
 ('accounts', 'ended_until', 'now() + interval ''30 days''', 'id = ADA'),
@@ -198,6 +204,12 @@ INSERT INTO seen VALUES
 ('ledger', 'expires_at', '''2222-02-02''', 'account_id = ADA AND type = ''purchase'' AND amount = 100'),
 ('ledger', 'priority', '8', 'account_id = ADA AND priority = 7'),
 ('ledger', 'priority', '8', 'account_id = ADA AND type = ''purchase'' AND amount = 100'),
+('ledger', 'exact_price', '0.25', 'id = CHEAP'),
+('ledger', 'exact_price', 'exact_price + 0.00001', 'id = CHEAP'),
+('ledger', 'exact_price', 'NULL', 'id = CHEAP'),
+('ledger', 'exact_price', '40.00001', 'id = PRICED'),
+('ledger', 'exact_price', '1.00001', 'id = EIGHT'),
+('ledger', 'pricing', 'jsonb_set(pricing, ''{total}'', ''0.25001'')', 'id = CHEAP'),
 ('ledger', 'pricing', 'jsonb_set(pricing, ''{total}'', ''1'')', 'id = PRICED'),
 ('ledger', 'pricing', 'jsonb_set(pricing, ''{version}'', ''9'')', 'id = PRICED'),
 ('ledger', 'pricing', '''[]''', 'id = PRICED'),
