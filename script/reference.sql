@@ -13,7 +13,7 @@ SELECT * FROM (VALUES
 	(3, 'History and audit', 'list_transactions|list_usage_events|verify|repair|chain_head'),
 	(4, 'Plans, allowances, features', 'set_user_plan|get_user_plan|check_allowance|increment_usage_window|check_feature'),
 	(5, 'Spend caps', 'set_spend_cap|remove_spend_cap|list_spend_caps|check_spend_cap'),
-	(6, 'Pricing', '\w*pricing\w*|price|usage_from|import_prices|reserve_usage|charge_usage|expr_value'),
+	(6, 'Pricing', '\w*pricing\w*|price|usage_from|import_prices|reprice|reserve_usage|charge_usage|expr_value'),
 	(7, 'Teams', '\w*team\w*'),
 	(8, 'Analytics', 'spend_by_\w+|top_\w+|daily_spend|aggregate_stats|books|rollup\w*'),
 	(9, 'Operations', 'sweep|sweep_expired|expire_reservations'),

@@ -268,3 +268,39 @@ Returns an object with models: for each its price as an expression of input_toke
   _default: what is not in the list is model_not_priced. Prices for batches, priority, audio, reasoning and the like, which
   differ from these, are not taken.
 Errors: 22004; 22023 for a list of another form, with its JSON Pointer, and a name that it does not have or not clearly.';
+
+CREATE TYPE @extschema@.ducto_reprice_row AS (
+	model text,
+	entries bigint,
+	charged numeric,
+	repriced numeric,
+	difference numeric
+);
+COMMENT ON TYPE @extschema@.ducto_reprice_row IS 'What the usage of a model has cost, and what it would have cost at other prices.';
+COMMENT ON COLUMN @extschema@.ducto_reprice_row.model IS 'The model; unknown where none was named.';
+COMMENT ON COLUMN @extschema@.ducto_reprice_row.entries IS 'How many entries of the ledger.';
+COMMENT ON COLUMN @extschema@.ducto_reprice_row.charged IS 'Credits: their prices, whatever paid them.';
+COMMENT ON COLUMN @extschema@.ducto_reprice_row.repriced IS 'Credits: the other prices; NULL where there are none.';
+COMMENT ON COLUMN @extschema@.ducto_reprice_row.difference IS 'Credits: repriced less charged.';
+
+CREATE FUNCTION @extschema@.ducto_reprice(
+	from_time timestamptz,
+	to_time timestamptz,
+	version integer DEFAULT NULL,
+	config jsonb DEFAULT NULL
+) RETURNS SETOF @extschema@.ducto_reprice_row
+LANGUAGE c STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS 'MODULE_PATHNAME', 'ducto_reprice';
+REVOKE ALL ON FUNCTION @extschema@.ducto_reprice(timestamptz, timestamptz, integer, jsonb) FROM PUBLIC;
+COMMENT ON FUNCTION @extschema@.ducto_reprice(timestamptz, timestamptz, integer, jsonb) IS
+'Returns what the usage of a window would have cost under another version of the pricing or a draft. Changes nothing.
+from_time: the start, included.
+to_time: the end, included.
+version: a published version; NULL = the active one.
+config: a draft, as for ducto_set_active_pricing, instead of a version.
+Takes no lock, works on a standby. Reads the whole ledger once.
+Returns a row for each model, the largest charge first, of the usage entries of users and teams that were priced. charged are
+  their prices then, paid by credits or allowance or left as shortfall, repriced those of the other pricing, with its rates for
+  the plan of then; refunds are not subtracted. Entries that have no other price have a row of their own, in which repriced and
+  difference are NULL: they were charged by amount, so that they keep no usage, or the pricing has no price for it.
+Errors: 22004; 22023, for a draft with the JSON Pointer of its first problem; 22012, 22003, naming the entry.';

@@ -152,19 +152,18 @@ variable_is_zero(const Usage *usage, ExprVariable variable)
 }
 
 /*
- * arg_usage returns a required usage.
+ * usage_read reads a usage, a JSON object.
  */
 void
-arg_usage(FunctionCallInfo fcinfo, int n, const char *name, Usage *usage)
+usage_read(Jsonb *json, Usage *usage)
 {
 	Numeric		zero = int64_to_numeric(0);
 	JsonbIterator *it;
 	JsonbValue	key;
 	JsonbValue	value;
 
-	arg_require(fcinfo, n, name);
 	memset(usage, 0, sizeof(Usage));
-	usage->json = arg_metadata(fcinfo, n, name);
+	usage->json = json;
 	for (int i = 0; i < EXPR_VARIABLE_COUNT; i++)
 		usage->variables[i] = zero;
 
@@ -180,6 +179,16 @@ arg_usage(FunctionCallInfo fcinfo, int n, const char *name, Usage *usage)
 		!variable_is_zero(usage, EXPR_OUTPUT_TOKENS) ||
 		!variable_is_zero(usage, EXPR_CACHE_READ_TOKENS) ||
 		!variable_is_zero(usage, EXPR_CACHE_WRITE_TOKENS);
+}
+
+/*
+ * arg_usage returns a required usage.
+ */
+void
+arg_usage(FunctionCallInfo fcinfo, int n, const char *name, Usage *usage)
+{
+	arg_require(fcinfo, n, name);
+	usage_read(arg_metadata(fcinfo, n, name), usage);
 }
 
 /*

@@ -64,6 +64,8 @@ typedef struct PricedUsage
 
 extern List *pricing_validate(Jsonb *config, Jsonb **normal, Money *min_balance);
 
+extern Jsonb *pricing_normal(Jsonb *config, Money *min_balance);
+extern Pricing *pricing_draft(Jsonb *config);
 extern Pricing *pricing_get(int version);
 extern Pricing *pricing_get_active(bool read_only);
 extern Pricing *pricing_assume_active(void);
@@ -79,6 +81,7 @@ extern ExprProgram *pricing_expression(Pricing *pricing, const char *section, co
 extern ExprProgram *pricing_override(Pricing *pricing, const char *plan_id, const char *model);
 extern bool pricing_fixed(const Pricing *pricing, const char *job, Numeric *price);
 
+extern void usage_read(Jsonb *json, Usage *usage);
 extern void arg_usage(FunctionCallInfo fcinfo, int n, const char *name, Usage *usage);
 extern void usage_price(PricedUsage *priced, Pricing *pricing, const char *plan_id);
 extern Rejection pricing_missing(void);

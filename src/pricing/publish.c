@@ -144,6 +144,21 @@ problem_raise(const List *problems)
 }
 
 /*
+ * pricing_normal returns the normal form of a configuration and its default
+ * floor. It raises the first problem.
+ */
+Jsonb *
+pricing_normal(Jsonb *config, Money *min_balance)
+{
+	Jsonb	   *normal;
+	List	   *problems = pricing_validate(config, &normal, min_balance);
+
+	if (problems != NIL)
+		problem_raise(problems);
+	return normal;
+}
+
+/*
  * Return a required configuration.
  */
 static Jsonb *
@@ -164,16 +179,13 @@ ducto_set_active_pricing(PG_FUNCTION_ARGS)
 	Jsonb	   *config = arg_config(fcinfo, 0);
 	char	   *label = arg_text(fcinfo, 1, "label");
 	TimestampTz now = clock_now();
-	Jsonb	   *normal;
 	Money		min_balance;
-	List	   *problems = pricing_validate(config, &normal, &min_balance);
+	Jsonb	   *normal = pricing_normal(config, &min_balance);
 	pg_uuid_t	id;
 	int			version;
 	QueryArgs	args = {0};
 	Datum		result;
 
-	if (problems != NIL)
-		problem_raise(problems);
 	query_begin();
 	pricing_lock();
 	uuidv7_make(&id, now);

@@ -99,6 +99,17 @@ kept_place(const pg_uuid_t *id)
 }
 
 /*
+ * Make an empty table of expressions.
+ */
+static HTAB *
+programs_create(MemoryContext context)
+{
+	HASHCTL		control = {.keysize = PROGRAM_KEY_SIZE, .entrysize = sizeof(KeptProgram), .hcxt = context};
+
+	return hash_create("ducto expressions", 64, &control, HASH_ELEM | HASH_STRINGS | HASH_CONTEXT);
+}
+
+/*
  * Read a configuration into a free place. It never changes, so any snapshot
  * that has it will do.
  */
@@ -106,7 +117,6 @@ static void
 kept_load(Pricing *pricing, const pg_uuid_t *id, int version)
 {
 	QueryArgs	args = {0};
-	HASHCTL		control = {.keysize = PROGRAM_KEY_SIZE, .entrysize = sizeof(KeptProgram)};
 	MemoryContext context = AllocSetContextCreate(CurrentMemoryContext, "ducto pricing", ALLOCSET_DEFAULT_SIZES);
 	MemoryContext previous;
 
@@ -114,11 +124,10 @@ kept_load(Pricing *pricing, const pg_uuid_t *id, int version)
 	args_int4(&args, version);
 	if (query_run(&config_query, &args, SPI_OK_SELECT) != 1)
 		elog(ERROR, "pricing version %d is gone", version);
-	control.hcxt = context;
 	previous = MemoryContextSwitchTo(context);
 	pricing->config = DatumGetJsonbPCopy(row_datum(0, 1));
 	pricing->min_balance = row_money(0, 2);
-	pricing->programs = hash_create("ducto expressions", 64, &control, HASH_ELEM | HASH_STRINGS | HASH_CONTEXT);
+	pricing->programs = programs_create(context);
 	MemoryContextSwitchTo(previous);
 	pricing->id = *id;
 	pricing->version = version;
@@ -139,6 +148,21 @@ pricing_from_row(void)
 	if (pricing->context == NULL)
 		kept_load(pricing, &id, version);
 	pricing->last_used = ++uses;
+	return pricing;
+}
+
+/*
+ * pricing_draft makes a pricing of a normal configuration that is no version,
+ * for the current memory context.
+ */
+Pricing *
+pricing_draft(Jsonb *config)
+{
+	Pricing    *pricing = palloc0(sizeof(Pricing));
+
+	pricing->context = CurrentMemoryContext;
+	pricing->config = config;
+	pricing->programs = programs_create(CurrentMemoryContext);
 	return pricing;
 }
 

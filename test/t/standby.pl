@@ -36,7 +36,7 @@ my @reads = (
 			"ducto_list_spend_caps($_)", "ducto_check_spend_cap($_, amount => 100000)") } ($alice, $bob, $nobody)),
 	'ducto_verify()', "ducto_verify(:team)", "ducto_get_team_balance(:team)", "ducto_get_team_members(:team)",
 	'ducto_get_active_pricing()', 'ducto_get_pricing_config(1)', 'ducto_get_pricing_history()',
-	q(ducto_validate_pricing('{"models": {"_default": "1 +"}}')), "ducto_price($usage)", "ducto_price($usage, 'pro')",
+	q(ducto_validate_pricing('{"models": {"_default": "1 +"}}')), "ducto_price($usage)", "ducto_price($usage, 'pro')", "ducto_reprice($window)",
 	"ducto_spend_by_user($window)", "ducto_spend_by_model($window)", "ducto_top_users(3, $window)",
 	"ducto_daily_spend($window)", "ducto_aggregate_stats($window)",
 	'ducto_my_balance()', 'ducto_my_grants()', 'ducto_my_transactions(3)', 'ducto_my_plan()',

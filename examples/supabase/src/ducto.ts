@@ -244,6 +244,13 @@ export type Results = {
 		becomes: string | null;
 		mended: boolean | null;
 	};
+	ducto_reprice_row: {
+		model: string;
+		entries: number;
+		charged: number;
+		repriced: number | null;
+		difference: number | null;
+	};
 	ducto_reserve_result: {
 		reservation_id: string | null;
 		user_id: string;
@@ -719,6 +726,15 @@ export type Functions = {
 			dry_run?: boolean | null;
 		};
 		Returns: Results['ducto_repair_step'][];
+	};
+	ducto_reprice: {
+		Args: {
+			from_time: string;
+			to_time: string;
+			version?: number | null;
+			config?: Json | null;
+		};
+		Returns: Results['ducto_reprice_row'][];
 	};
 	ducto_reserve: {
 		Args: {
