@@ -504,6 +504,26 @@ account_project(const pg_uuid_t *id, Account *acc, TimestampTz until, RollTotals
 }
 
 /*
+ * account_project_expiries reads an account as account_project does, and returns
+ * how many expiries the ledger does not have yet. Of one grant there may be
+ * several.
+ */
+int
+account_project_expiries(const pg_uuid_t *id, Account *acc, TimestampTz until, Expiry **expiries)
+{
+	Roll		roll;
+
+	if (!account_load(id, acc, ACCOUNT_READ))
+		return 0;
+	acc->now = Min(acc->now, until);
+	if (acc->next_boundary > acc->now)
+		return 0;
+	roll_play(&roll, acc, PG_INT64_MAX, true);
+	*expiries = roll.expiries;
+	return roll.nexpiries;
+}
+
+/*
  * account_expect lets a locked account know of a hold that is going to expire
  * at a time. Where that is no later than those that have ended did, they are
  * all closed first: it is none of them. The clock was set back then.

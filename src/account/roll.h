@@ -2,6 +2,7 @@
 #define DUCTO_ACCOUNT_ROLL_H
 
 #include "account/account.h"
+#include "account/ledger.h"
 #include "base/rejection.h"
 
 /* How much a roll-forward may book; PG_INT64_MAX for any number. */
@@ -28,6 +29,7 @@ extern bool account_lock_any(const pg_uuid_t *id, Account *acc);
 extern void account_lock_or_create(const pg_uuid_t *id, Account *acc);
 extern bool account_sweep(const pg_uuid_t *id, const RollLimits *limits, RollTotals *totals);
 extern bool account_project(const pg_uuid_t *id, Account *acc, TimestampTz until, RollTotals *totals);
+extern int	account_project_expiries(const pg_uuid_t *id, Account *acc, TimestampTz until, Expiry **expiries);
 extern void account_expect(Account *acc, TimestampTz expires_at);
 extern void account_store(Account *acc);
 

@@ -362,20 +362,23 @@ helper_function(Oid schema, const char *name, Oid argtype)
 }
 
 /*
- * Roll up the ledger and commit after every batch.
+ * Roll up the ledger and commit after every batch, with a notice where there
+ * are several.
  */
 static void
 roll_up_in_batches(Oid schema)
 {
 	Oid			function = helper_function(schema, "ducto_rollup", INT4OID);
 	int64		entries;
+	int64		done = 0;
 
 	do
 	{
 		entries = DatumGetInt64(OidFunctionCall1(function, Int32GetDatum(ROLLUP_BATCH)));
 		SPI_commit();
-		if (entries > 0)
-			ereport(NOTICE, (errmsg("rolled up " INT64_FORMAT " entries", entries)));
+		done += entries;
+		if (done >= ROLLUP_BATCH)
+			ereport(NOTICE, (errmsg("rolled up " INT64_FORMAT " entries", done)));
 	} while (entries >= ROLLUP_BATCH);
 }
 

@@ -141,15 +141,6 @@ SELECT * FROM ducto_verify(:gus);
 
 SELECT new_balance FROM ducto_add_credits(:fay, 21000);
 SELECT pg_temp.dead(:fay, 21000, now() - interval '25 minutes', '1 ms');
--- The ledger is rolled up already: a transaction that runs elsewhere, of autovacuum say, makes that wait.
-DO $$
-BEGIN
-	WHILE EXISTS (SELECT FROM ducto.ledger l, ducto.usage_rollup r WHERE r.hours = 0 AND l.xact >= r.next_xact) LOOP
-		PERFORM ducto_rollup();
-		COMMIT;
-	END LOOP;
-END
-$$;
 CALL ducto_sweep();
 SELECT state, count(*) FROM ducto.reservations WHERE account_id = :fay GROUP BY state;
 SELECT ducto.sweep_accounts(ARRAY[NULL]::uuid[]);

@@ -86,6 +86,18 @@ export type Results = {
 		granted_to: string;
 		granted_by: string;
 	};
+	ducto_account: {
+		account_id: string;
+		kind: string;
+		name: string | null;
+		plan_id: string | null;
+		balance: number;
+		reserved: number;
+		available: number;
+		lifetime_purchased: number;
+		created_at: string;
+		updated_at: string;
+	};
 	ducto_add_credits_result: {
 		transaction_id: string | null;
 		user_id: string | null;
@@ -169,6 +181,12 @@ export type Results = {
 		expected: string;
 		actual: string;
 	};
+	ducto_expiring_day: {
+		date: string;
+		type: string;
+		amount: number;
+		grants: number;
+	};
 	ducto_feature_result: {
 		user_id: string;
 		feature: string;
@@ -183,6 +201,14 @@ export type Results = {
 		priority: number;
 		expires_at: string;
 		created_at: string;
+	};
+	ducto_liability_result: {
+		paid: number;
+		granted: number;
+		in_debt: number;
+		held: number;
+		accounts: number;
+		other: number;
 	};
 	ducto_model_spend: {
 		model: string;
@@ -550,6 +576,12 @@ export type Functions = {
 		};
 		Returns: number;
 	};
+	ducto_expiring: {
+		Args: {
+			until: string;
+		};
+		Returns: Results['ducto_expiring_day'][];
+	};
 	ducto_get_active_pricing: {
 		Args: Record<PropertyKey, never>;
 		Returns: Results['ducto_pricing_result'];
@@ -606,9 +638,24 @@ export type Functions = {
 		};
 		Returns: Results['ducto_allowance_result'];
 	};
+	ducto_liability: {
+		Args: {
+			at?: string | null;
+		};
+		Returns: Results['ducto_liability_result'];
+	};
 	ducto_list_access: {
 		Args: Record<PropertyKey, never>;
 		Returns: Results['ducto_access'][];
+	};
+	ducto_list_accounts: {
+		Args: {
+			kind?: string | null;
+			order_by?: string | null;
+			max_rows?: number | null;
+			after?: string | null;
+		};
+		Returns: Results['ducto_account'][];
 	};
 	ducto_list_grants: {
 		Args: {

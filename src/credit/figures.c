@@ -1,0 +1,252 @@
+/*
+ * figures.c
+ *		What all accounts have: a list of them, what expires when, and what the
+ *		ledger does not have yet.
+ */
+#include "postgres.h"
+
+#include "utils/tuplestore.h"
+
+#include "account/roll.h"
+#include "base/args.h"
+#include "base/clock.h"
+#include "base/json.h"
+#include "base/query.h"
+#include "base/uuid.h"
+#include "credit/read.h"
+
+PG_FUNCTION_INFO_V1(ducto_list_accounts);
+PG_FUNCTION_INFO_V1(ducto_expiring);
+PG_FUNCTION_INFO_V1(ducto_unbooked);
+
+#define LISTED "SELECT a.id, a.kind, t.name, a.plan_id, a.lifetime_purchased, a.created_at, a.updated_at" \
+	" FROM ducto.accounts a LEFT JOIN ducto.teams t ON t.id = a.id WHERE coalesce(a.kind = $1, true)"
+
+/* Accounts in the order of a column, then by id; those that come after one. */
+#define LISTED_BY(column, after, direction) { \
+	.sql = LISTED " AND ($3 IS NULL OR a." column " " after " (SELECT b." column " FROM ducto.accounts b WHERE b.id = $3)" \
+	" OR a." column " = (SELECT b." column " FROM ducto.accounts b WHERE b.id = $3) AND a.id > $3)" \
+	" ORDER BY a." column " " direction ", a.id LIMIT $2", \
+	.types = {TEXTOID, INT4OID, UUIDOID}, .whole = true}
+
+/* By id a page is read from the primary key. */
+static KeptQuery by_id_query = {
+	.sql = LISTED " AND a.id > coalesce($3, '00000000-0000-0000-0000-000000000000') ORDER BY a.id LIMIT $2",
+	.types = {TEXTOID, INT4OID, UUIDOID}
+};
+
+static const char *const orders[] = {"id", "balance", "debt", "held", "created_at", "updated_at", NULL};
+
+static KeptQuery ordered_queries[] = {
+	LISTED_BY("balance", "<", "DESC"),
+	LISTED_BY("balance", ">", "ASC"),
+	LISTED_BY("held", "<", "DESC"),
+	LISTED_BY("created_at", "<", "DESC"),
+	LISTED_BY("updated_at", "<", "DESC")
+};
+
+static KeptQuery exists_query = {
+	.sql = "SELECT FROM ducto.accounts WHERE id = $1",
+	.types = {UUIDOID}
+};
+
+/* As the index grants_due has it. */
+static KeptQuery expiring_query = {
+	.sql = "SELECT (expires_at AT TIME ZONE 'UTC')::date, type, sum(remaining), count(*) FROM ducto.grants"
+	" WHERE live AND expires_at AT TIME ZONE 'UTC' > $1 AT TIME ZONE 'UTC'"
+	" AND expires_at AT TIME ZONE 'UTC' <= $2 AT TIME ZONE 'UTC' GROUP BY 1, 2 ORDER BY 1, type COLLATE \"C\"",
+	.types = {TIMESTAMPTZOID, TIMESTAMPTZOID}
+};
+
+/* An account of a page. */
+typedef struct ListedAccount
+{
+	pg_uuid_t	id;
+	char	   *kind;
+	char	   *name;			/* of a team; NULL for a user */
+	char	   *plan_id;
+	Datum		lifetime_purchased;
+	TimestampTz created_at;
+	TimestampTz updated_at;
+} ListedAccount;
+
+/*
+ * Choose the query of an order.
+ */
+static KeptQuery *
+query_of(const char *order)
+{
+	for (int i = 1; orders[i] != NULL; i++)
+		if (strcmp(order, orders[i]) == 0)
+			return &ordered_queries[i - 1];
+	return &by_id_query;
+}
+
+/*
+ * Reject an account to begin after that is not there: it has no place in an
+ * order but that of ids.
+ */
+static void
+check_after(const pg_uuid_t *after, const KeptQuery *query)
+{
+	QueryArgs	args = {0};
+
+	if (after == NULL || query == &by_id_query)
+		return;
+	args_uuid(&args, after);
+	if (query_read(&exists_query, &args) == 0)
+		arg_reject("after", uuid_to_cstring(after), "\"after\" must be the id of an account.");
+}
+
+/*
+ * Read a page of accounts and return its length.
+ */
+static uint64
+accounts_page(KeptQuery *query, const char *kind, int max_rows, const pg_uuid_t *after, ListedAccount **accounts)
+{
+	QueryArgs	args = {0};
+	uint64		n;
+
+	args_text(&args, kind);
+	args_int4(&args, max_rows);
+	args_uuid(&args, after);
+	n = query_read(query, &args);
+	*accounts = MemoryContextAllocHuge(CurrentMemoryContext, sizeof(ListedAccount) * Max(n, 1));
+	for (uint64 i = 0; i < n; i++)
+	{
+		ListedAccount *account = *accounts + i;
+
+		account->id = row_uuid(i, 1);
+		account->kind = row_text(i, 2);
+		account->name = row_text(i, 3);
+		account->plan_id = row_text(i, 4);
+		account->lifetime_purchased = row_datum(i, 5);
+		account->created_at = row_time(i, 6);
+		account->updated_at = row_time(i, 7);
+	}
+	return n;
+}
+
+/*
+ * Append an account to the result of ducto_list_accounts, in memory of its own.
+ */
+static void
+account_put(const ListedAccount *listed, Tuplestorestate *store, TupleDesc desc)
+{
+	Account		acc;
+	RollTotals	totals;
+	Datum		values[10];
+	bool		nulls[10] = {false};
+
+	query_begin();
+	account_project(&listed->id, &acc, DT_NOEND, &totals);
+	values[0] = UUIDPGetDatum(&listed->id);
+	values[1] = CStringGetTextDatum(listed->kind);
+	nulls[2] = listed->name == NULL;
+	values[2] = nulls[2] ? (Datum) 0 : CStringGetTextDatum(listed->name);
+	nulls[3] = listed->plan_id == NULL;
+	values[3] = nulls[3] ? (Datum) 0 : CStringGetTextDatum(listed->plan_id);
+	values[4] = money_to_datum(acc.balance);
+	values[5] = money_to_datum(acc.held);
+	values[6] = money_to_datum(account_available(&acc));
+	values[7] = listed->lifetime_purchased;
+	values[8] = TimestampTzGetDatum(listed->created_at);
+	values[9] = TimestampTzGetDatum(listed->updated_at);
+	tuplestore_putvalues(store, desc, values, nulls);
+	query_end();
+}
+
+/*
+ * ducto_list_accounts returns accounts in an order, page by page. It takes no
+ * lock. Arguments and errors: see its COMMENT.
+ */
+Datum
+ducto_list_accounts(PG_FUNCTION_ARGS)
+{
+	static const char *const kinds[] = {"user", "team", NULL};
+	const char *kind = PG_ARGISNULL(0) ? NULL : arg_word(fcinfo, 0, "kind", kinds);
+	KeptQuery  *query = query_of(arg_word(fcinfo, 1, "order_by", orders));
+	int			max_rows = arg_int_between(fcinfo, 2, "max_rows", 1, PG_INT32_MAX, DEFAULT_PAGE);
+	pg_uuid_t  *after = PG_ARGISNULL(3) ? NULL : PG_GETARG_UUID_P(3);
+	Tuplestorestate *store = result_set_begin(fcinfo);
+	ListedAccount *accounts;
+	uint64		n;
+
+	query_begin();
+	check_after(after, query);
+	n = accounts_page(query, kind, max_rows, after, &accounts);
+	for (uint64 i = 0; i < n; i++)
+		account_put(&accounts[i], store, ((ReturnSetInfo *) fcinfo->resultinfo)->setDesc);
+	query_end();
+	return (Datum) 0;
+}
+
+/*
+ * ducto_expiring returns what of the credit that can expire does so by when.
+ * It takes no lock. Arguments and errors: see its COMMENT.
+ */
+Datum
+ducto_expiring(PG_FUNCTION_ARGS)
+{
+	TimestampTz until = arg_time(fcinfo, 0, "until");
+	QueryArgs	args = {0};
+
+	query_begin();
+	args_time(&args, clock_now());
+	args_time(&args, until);
+	query_read_into(fcinfo, &expiring_query, &args);
+	query_end();
+	return (Datum) 0;
+}
+
+/*
+ * Add what has expired of grants, by their ids, to a jsonb. Of one grant the
+ * expiries follow each other.
+ */
+static void
+out_expired(JsonOut *out, const Expiry *expiries, int n)
+{
+	for (int i = 0; i < n;)
+	{
+		const Expiry *first = &expiries[i];
+		Money		amount = 0;
+
+		for (; i < n && memcmp(&expiries[i].grant, &first->grant, UUID_LEN) == 0; i++)
+			amount += expiries[i].amount;
+		jsonout_key(out, uuid_to_cstring(&first->grant));
+		jsonout_numeric(out, DatumGetNumeric(money_to_datum(amount)));
+	}
+}
+
+/*
+ * ducto.unbooked returns what an account has at a time, and what of its grants
+ * has expired by then that the ledger does not have.
+ */
+Datum
+ducto_unbooked(PG_FUNCTION_ARGS)
+{
+	pg_uuid_t  *account = arg_uuid(fcinfo, 0, "account_id");
+	TimestampTz at = arg_time(fcinfo, 1, "at");
+	MemoryContext caller = CurrentMemoryContext;
+	JsonOut		out = {0};
+	Account		acc;
+	Expiry	   *expiries = NULL;
+	int			n;
+	Jsonb	   *result;
+
+	query_begin();
+	n = account_project_expiries(account, &acc, at, &expiries);
+	MemoryContextSwitchTo(caller);
+	jsonout_push(&out, WJB_BEGIN_OBJECT, NULL);
+	jsonout_key(&out, "balance");
+	jsonout_numeric(&out, DatumGetNumeric(money_to_datum(acc.balance)));
+	jsonout_key(&out, "held");
+	jsonout_numeric(&out, DatumGetNumeric(money_to_datum(acc.held)));
+	jsonout_key(&out, "expired");
+	jsonout_push(&out, WJB_BEGIN_OBJECT, NULL);
+	out_expired(&out, expiries, n);
+	jsonout_push(&out, WJB_END_OBJECT, NULL);
+	result = jsonout_end(&out);
+	query_end();
+	PG_RETURN_JSONB_P(result);
+}
