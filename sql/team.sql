@@ -161,7 +161,7 @@ COMMENT ON FUNCTION @extschema@.ducto_create_team(text, numeric, text) IS
 name: 1 to 255 bytes.
 initial_balance: credits, 0 or more, booked as an adjustment.
 idempotency_key: 1 to 255 bytes, in a set of its own for all teams; again, the same team comes back, with the name
-  that it has, and nothing is booked.
+  that it has, and nothing is booked. Required for an initial balance where ducto.require_idempotency_key is on.
 With a key, waits for another call with it.
 Returns the team''s id.
 Errors: 22004, 22003, 22023.';

@@ -9,7 +9,7 @@ BEGIN ATOMIC
 END;
 REVOKE ALL ON FUNCTION @extschema@.create_team(text, numeric) FROM PUBLIC;
 COMMENT ON FUNCTION @extschema@.create_team(text, numeric) IS
-'ducto_create_team for the SDKs: team_id, name. Errors in the answer: invalid_amount. SQL errors: 22004, 22023.';
+'ducto_create_team for the SDKs: team_id, name. Errors in the answer: invalid_amount. SQL errors: 22004 (also for an initial balance where ducto.require_idempotency_key is on: there is no key), 22023.';
 
 CREATE FUNCTION @extschema@.get_team_balance(p_team_id uuid) RETURNS jsonb
 LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp

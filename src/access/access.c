@@ -9,6 +9,7 @@
 #include "catalog/pg_proc.h"
 #include "commands/extension.h"
 #include "miscadmin.h"
+#include "parser/scansup.h"
 #include "storage/lmgr.h"
 #include "tcop/utility.h"
 #include "utils/acl.h"
@@ -348,7 +349,7 @@ arg_what(FunctionCallInfo fcinfo)
 	char	   *end = what;
 
 	for (const char *p = what; *p != '\0'; p++)
-		if (!isspace((unsigned char) *p))
+		if (!scanner_isspace(*p))
 			*end++ = *p;
 	*end = '\0';
 	return what;

@@ -40,11 +40,14 @@ static KeptQuery caps_admit_query = {
 	.types = CAPS_APPLY_TYPES
 };
 
+/* Of the deny caps that would be exceeded the one that resets last. */
 static KeptQuery caps_deny_query = {
 	.sql = "WITH due AS MATERIALIZED (" CAPS_DUE("$1", "$6", "$7") ")"
-	" SELECT EXISTS (SELECT FROM ducto.spend_caps c LEFT JOIN due d ON d.model = c.model"
-	" WHERE c.account_id = $1 AND c.action = 'deny' AND (c.model = '' OR c.model = $4)"
-	" AND " CAP_SPENT("c", "$2", "$3", "$8", "$9") " + c.held - coalesce(d.held, 0.0000) + $5 > c.cap_limit)",
+	" SELECT cap_type, model, cap_limit, counted FROM (SELECT c.cap_type, c.model, c.cap_limit,"
+	" " CAP_SPENT("c", "$2", "$3", "$8", "$9") " + c.held - coalesce(d.held, 0.0000) AS counted"
+	" FROM ducto.spend_caps c LEFT JOIN due d ON d.model = c.model"
+	" WHERE c.account_id = $1 AND c.action = 'deny' AND (c.model = '' OR c.model = $4)) c"
+	" WHERE counted + $5 > cap_limit ORDER BY cap_type DESC, model LIMIT 1",
 	.types = {UUIDOID, DATEOID, DATEOID, TEXTOID, NUMERICOID, TIMESTAMPTZOID, TIMESTAMPTZOID, BOOLOID, INT8OID}
 };
 
@@ -258,19 +261,46 @@ caps_admit(const Account *acc, const CapChange *change, CapVerdict *verdict)
 	if (change->spent == 0 && change->held == 0)
 		return true;
 	if (acc->team)
-		return member_try_apply(acc, change->actor, change->spent, change->held);
+		return member_admit(acc, change->actor, change->spent, change->held);
 	return acc->caps == 0 || caps_move(&caps_admit_query, acc, change, verdict) || !caps_would_deny(acc, change, false);
 }
 
 /*
+ * cap_exceeded keeps the reason of a rejection by a cap: what was needed, the
+ * cap, what counts against it, and when that is 0 again.
+ */
+void
+cap_exceeded(Money needed, const char *cap, Money limit, Spend counted, TimestampTz resets_at)
+{
+	(void) rejection_because(CAP_REACHED, "Needed: %s; %s: %s; spent and held: %s; it resets at %s.", money_to_cstring(needed),
+							 cap, money_to_cstring(limit), spend_to_cstring(counted), timestamptz_to_str(resets_at));
+}
+
+/*
+ * Keep the reason of a rejection by the cap that caps_deny_query found.
+ */
+static void
+cap_explain(const Account *acc, Money needed)
+{
+	char	   *cap_type = row_text(0, 1);
+	char	   *model = row_text(0, 2);
+	bool		daily = strcmp(cap_type, "daily") == 0;
+	DateADT		next = daily ? period_day(acc->now) + 1 : period_next_month(period_month(acc->now));
+	char	   *cap = model[0] == '\0' ? psprintf("%s cap", cap_type) : psprintf("%s cap of model \"%s\"", cap_type, model);
+
+	cap_exceeded(needed, cap, row_money(0, 3), row_spend(0, 4), period_start(next));
+}
+
+/*
  * caps_would_deny tells whether a change would exceed a deny cap: of a locked
- * account, or in the snapshot of the calling statement.
+ * account, or in the snapshot of the calling statement. It keeps the reason.
  */
 bool
 caps_would_deny(const Account *acc, const CapChange *change, bool read_only)
 {
 	QueryArgs	args = {0};
 	Money		amount = change->spent + change->held;
+	uint64		found;
 
 	if (amount == 0)
 		return false;
@@ -284,11 +314,10 @@ caps_would_deny(const Account *acc, const CapChange *change, bool read_only)
 	args_time(&args, acc->ended_until);
 	args_time(&args, acc->now);
 	args_moved(&args, acc, read_only);
-	if (read_only)
-		query_read(&caps_deny_query, &args);
-	else
-		query_run(&caps_deny_query, &args, SPI_OK_SELECT);
-	return row_bool(0, 1);
+	found = read_only ? query_read(&caps_deny_query, &args) : query_run(&caps_deny_query, &args, SPI_OK_SELECT);
+	if (found > 0)
+		cap_explain(acc, amount);
+	return found > 0;
 }
 
 /*

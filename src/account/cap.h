@@ -67,6 +67,7 @@ extern bool cap_remove(Account *acc, const Cap *cap);
 extern void caps_apply(const Account *acc, const CapChange *change, CapVerdict *verdict);
 extern bool caps_admit(const Account *acc, const CapChange *change, CapVerdict *verdict);
 extern bool caps_would_deny(const Account *acc, const CapChange *change, bool read_only);
+extern void cap_exceeded(Money needed, const char *cap, Money limit, Spend counted, TimestampTz resets_at);
 extern void caps_refund(const Account *acc, const CapChange *refunded, TimestampTz debited_at);
 extern void caps_end_holds(Account *acc, TimestampTz until);
 extern void caps_make(const Account *acc);

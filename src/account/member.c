@@ -6,6 +6,7 @@
 #include "postgres.h"
 
 #include "account/ahead.h"
+#include "account/cap.h"
 #include "account/claim.h"
 #include "account/member.h"
 #include "base/period.h"
@@ -16,8 +17,8 @@
 #define SPENT_NOW "CASE WHEN month = $3 THEN spent ELSE 0.0000 END"
 
 static KeptQuery member_state_query = {
-	.sql = "SELECT spend_cap IS NOT NULL AND " SPENT_NOW " + held + $4 > spend_cap FROM ducto.team_members"
-	" WHERE team_id = $1 AND user_id = $2 AND left_at IS NULL",
+	.sql = "SELECT spend_cap IS NOT NULL AND " SPENT_NOW " + held + $4 > spend_cap, spend_cap, " SPENT_NOW " + held"
+	" FROM ducto.team_members WHERE team_id = $1 AND user_id = $2 AND left_at IS NULL",
 	.types = {UUIDOID, UUIDOID, DATEOID, NUMERICOID}
 };
 
@@ -105,7 +106,8 @@ member_missing(const pg_uuid_t *team, const pg_uuid_t *user)
 
 /*
  * member_state tells whether a user may spend an amount from a pool: a locked
- * one, or in the snapshot of the calling statement.
+ * one, or in the snapshot of the calling statement. Where a cap is in the way
+ * it keeps the reason.
  */
 MemberState
 member_state(const Account *pool, const pg_uuid_t *user, Money amount, bool read_only)
@@ -119,7 +121,11 @@ member_state(const Account *pool, const pg_uuid_t *user, Money amount, bool read
 		query_run(&member_state_query, &args, SPI_OK_SELECT);
 	if (found == 0)
 		return MEMBER_ABSENT;
-	return row_bool(0, 1) ? MEMBER_CAPPED : MEMBER_FREE;
+	if (!row_bool(0, 1))
+		return MEMBER_FREE;
+	cap_exceeded(amount, "monthly cap of the member", row_money(0, 2), row_spend(0, 3),
+				 period_start(period_next_month(period_month(pool->now))));
+	return MEMBER_CAPPED;
 }
 
 /*
@@ -136,6 +142,19 @@ member_try_apply(const Account *pool, const pg_uuid_t *user, Money spent, Money 
 	args_money(&args, spent);
 	args_money(&args, held);
 	return query_run(&member_try_query, &args, SPI_OK_UPDATE) > 0;
+}
+
+/*
+ * member_admit does what member_try_apply does, and keeps the reason where a
+ * cap is in the way.
+ */
+bool
+member_admit(const Account *pool, const pg_uuid_t *user, Money spent, Money held)
+{
+	if (member_try_apply(pool, user, spent, held))
+		return true;
+	(void) member_state(pool, user, spent + held, false);
+	return false;
 }
 
 /*

@@ -37,6 +37,7 @@ typedef struct MemberTerms
 extern Rejection member_missing(const pg_uuid_t *team, const pg_uuid_t *user);
 extern MemberState member_state(const Account *pool, const pg_uuid_t *user, Money amount, bool read_only);
 extern bool member_try_apply(const Account *pool, const pg_uuid_t *user, Money spent, Money held);
+extern bool member_admit(const Account *pool, const pg_uuid_t *user, Money spent, Money held);
 extern bool member_apply(const Account *pool, const pg_uuid_t *user, Money spent, Money held);
 extern void member_refund(const Account *pool, const pg_uuid_t *user, Money amount, TimestampTz debited_at);
 extern void members_make(const Account *pool);

@@ -158,7 +158,7 @@ ducto_create_team(PG_FUNCTION_ARGS)
 	arg_require(fcinfo, 0, "name");
 	request.name = arg_text(fcinfo, 0, "name");
 	request.amount = PG_ARGISNULL(1) ? 0 : arg_money(fcinfo, 1, "initial_balance", MONEY_NOT_NEGATIVE);
-	request.key = arg_text(fcinfo, 2, "idempotency_key");
+	request.key = request.amount > 0 ? arg_key(fcinfo, 2, "idempotency_key") : arg_text(fcinfo, 2, "idempotency_key");
 	query_begin();
 	uuidv7_make(&request.id, request.now);
 	idempotent = team_replay(&request);

@@ -390,10 +390,26 @@ BEGIN READ ONLY;
 SELECT count(*) FROM ducto_list_spend_caps(:eve);
 SELECT capped FROM ducto_check_spend_cap(:eve, 'gpt', 1000);
 COMMIT;
--- A rejection raises where that is wanted.
+-- A rejection raises where that is wanted, and tells which cap it was: the one that resets last, of a model, or a member's.
 BEGIN;
 SET LOCAL ducto.rejections = 'raise';
-SELECT pg_temp.raised(format('SELECT ducto_charge(%L, 1)', :ada));
+SELECT regexp_replace(pg_temp.raised(format('SELECT ducto_charge(%L, 1)', :ada)), ' at .*', ' at TIME') AS raised;
+SELECT new_balance FROM ducto_add_credits('ca900000-0000-4000-8000-0000000000ff', 1000) \gset
+SELECT cap_limit FROM ducto_set_spend_cap('ca900000-0000-4000-8000-0000000000ff', 'daily', 8);
+SELECT cap_limit FROM ducto_set_spend_cap('ca900000-0000-4000-8000-0000000000ff', 'monthly', 9, model => 'gpt');
+SELECT error FROM ducto_reserve('ca900000-0000-4000-8000-0000000000ff', 5, model => 'gpt', min_balance => 0);
+SELECT error FROM ducto_add_team_member(:'team', 'ca900000-0000-4000-8000-0000000000ff', spend_cap => 3);
+SELECT error FROM ducto_add_team_credits(:'team', 100);
+SELECT error FROM ducto_deduct_team(:'team', 'ca900000-0000-4000-8000-0000000000ff', 2);
+SELECT regexp_replace(pg_temp.raised(format(call, 'ca900000-0000-4000-8000-0000000000ff', :'team')), ' at .*', ' at TIME') AS raised FROM unnest(ARRAY[
+	'SELECT ducto_charge(%L, 4)', 'SELECT ducto_charge(%L, 5, model => ''gpt'')', 'SELECT ducto_reserve(%L, 3.5, min_balance => 0)',
+	'SELECT ducto_deduct_team(team_id => %2$L, user_id => %1$L, amount => 2)', 'SELECT ducto_reserve(%L, 2, team_id => %L, min_balance => 0)',
+	'SELECT ducto_reserve(%L, 2000, min_balance => 0)']) AS call;
+-- It resets when the day, or the month, is over.
+SELECT regexp_replace(pg_temp.raised(format('SELECT ducto_charge(%L, 4)', 'ca900000-0000-4000-8000-0000000000ff')), '.* at (.*)\.', '\1')::timestamptz
+	= (date_trunc('day', clock_timestamp() AT TIME ZONE 'UTC') + interval '1 day') AT TIME ZONE 'UTC' AS tomorrow,
+	regexp_replace(pg_temp.raised(format('SELECT ducto_charge(%L, 5, model => ''gpt'')', 'ca900000-0000-4000-8000-0000000000ff')), '.* at (.*)\.', '\1')::timestamptz
+	= (date_trunc('month', clock_timestamp() AT TIME ZONE 'UTC') + interval '1 month') AT TIME ZONE 'UTC' AS next_month;
 COMMIT;
 
 -- Neutral pricing for who comes next: no plans, a floor of 5.

@@ -188,6 +188,10 @@ SET ROLE regress_ducto_backend;
 SELECT n, split_part(call, '(', 1) AS function, public.setting_told(replace(call, 'KEY', '')) AS without_a_key FROM keyed ORDER BY n;
 SELECT n, split_part(call, '(', 1) AS function, public.setting_told(replace(call, 'KEY', format(', idempotency_key => ''key-%s''', n))) AS with_one FROM keyed ORDER BY n;
 SELECT * FROM ducto_charge(:ada, 1);
+-- A team with credits is one of them, one without is not.
+SELECT name FROM ducto_create_team('new', 1);
+SELECT name FROM ducto_create_team('new', 1, 'new');
+SELECT name FROM ducto_create_team('empty');
 SELECT round(extract(epoch FROM expires_at - clock_timestamp()) / 60) AS minutes, error FROM ducto_reserve(:ada, 1);
 SELECT round(extract(epoch FROM expires_at - clock_timestamp()) / 60) AS minutes, error FROM ducto_reserve_usage(:ada, '{}');
 SET ducto.require_idempotency_key = off;

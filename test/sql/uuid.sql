@@ -36,8 +36,12 @@ SELECT getdatabaseencoding(), ducto_uuid('shop.example.com', U&'\00c4rger'), duc
 \set database :DBNAME
 CREATE DATABASE regress_ducto_latin1 TEMPLATE template0 ENCODING 'LATIN1' LOCALE 'C';
 \c regress_ducto_latin1
-SET client_min_messages = error;
+-- Where there is no PL/pgSQL, the extension says that it needs it, and takes it along.
+DROP EXTENSION plpgsql;
 CREATE EXTENSION ducto;
+SET client_min_messages = error;
+CREATE EXTENSION ducto CASCADE;
+DROP EXTENSION plpgsql;
 SELECT getdatabaseencoding(), ducto_uuid('shop.example.com', convert_from('\xc472676572', 'LATIN1')), ducto_uuid(convert_from('\xc4', 'LATIN1'), 'x');
 \c :database
 DROP DATABASE regress_ducto_latin1;

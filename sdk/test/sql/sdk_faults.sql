@@ -70,6 +70,9 @@ SELECT shown(a) FROM refund_credits(:'tx2', 1) a;
 SELECT amount, metadata FROM ducto.ledger WHERE account_id = '00000000-0000-4000-8000-000000000006' AND type = 'refund' ORDER BY seq;
 SET ducto.require_idempotency_key = on;
 SELECT refund_credits(:'tx2', 1);
+-- there is no key for a team: none with credits then
+SELECT create_team('rich', 5);
+SELECT create_team('poor') ->> 'name' AS name;
 SELECT shown(a) FROM refund_credits(:'tx2', 1, NULL, '{"idempotency_key": "back-4"}') a;
 RESET ducto.require_idempotency_key;
 
