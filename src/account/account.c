@@ -37,6 +37,22 @@ static KeptQuery account_read_query = {
 };
 
 /*
+ * The credits of an account on which nothing is due at the time $2, by a clock
+ * that was not set back.
+ */
+static KeptQuery account_glance_query = {
+	.sql = "SELECT kind, balance, held, expiring, lifetime_purchased FROM ducto.accounts"
+	" WHERE id = $1 AND next_boundary > $2 AND updated_at <= $2 AND (ahead_until IS NULL OR ahead_until <= updated_at)",
+	.types = {UUIDOID, TIMESTAMPTZOID}
+};
+
+static KeptQuery account_plan_query = {
+	.sql = "SELECT a.kind, a.plan_id, " PLAN_COLUMNS " FROM ducto.accounts a LEFT JOIN ducto.plans p ON p.id = a.plan_id"
+	" WHERE a.id = $1",
+	.types = {UUIDOID}
+};
+
+/*
  * Waits for the holder of the row and then reads what that one committed; when
  * it was another plan, the join finds none.
  */
@@ -235,6 +251,32 @@ account_load(const pg_uuid_t *id, Account *acc, AccountLock lock)
 }
 
 /*
+ * account_glance reads the credits of an account in the snapshot of the calling
+ * statement, and nothing else of it. False: there is no account, or they have to
+ * be computed.
+ */
+bool
+account_glance(const pg_uuid_t *id, Account *acc)
+{
+	QueryArgs	args = {0};
+
+	memset(acc, 0, sizeof(Account));
+	acc->now = clock_now();
+	args_uuid(&args, id);
+	args_time(&args, acc->now);
+	if (query_read(&account_glance_query, &args) == 0)
+		return false;
+	acc->id = *id;
+	acc->exists = true;
+	acc->team = strcmp(row_text(0, 1), "team") == 0;
+	acc->balance = row_money(0, 2);
+	acc->held = row_money(0, 3);
+	acc->expiring = row_money(0, 4);
+	acc->lifetime_purchased = row_spend(0, 5);
+	return true;
+}
+
+/*
  * account_require_user rejects a team's id where a user's is wanted.
  */
 void
@@ -258,6 +300,29 @@ account_read_user(const pg_uuid_t *user, Account *acc)
 {
 	account_load(user, acc, ACCOUNT_READ);
 	account_require_user(acc);
+}
+
+/*
+ * account_read_plan reads the plan of a user in the snapshot of the calling
+ * statement; its id is NULL for none. A team's id is an error.
+ */
+void
+account_read_plan(const pg_uuid_t *user, UserPlan *plan)
+{
+	Account		acc = {.id = *user};
+	QueryArgs	args = {0};
+	char	   *plan_id;
+
+	memset(plan, 0, sizeof(UserPlan));
+	args_uuid(&args, user);
+	if (query_read(&account_plan_query, &args) == 0)
+		return;
+	acc.team = strcmp(row_text(0, 1), "team") == 0;
+	account_require_user(&acc);
+	plan_id = row_text(0, 2);
+	plan_from_row(plan, 3);
+	if (plan_id != NULL && plan->id == NULL)
+		plan_find(plan_id, plan, true);
 }
 
 /*

@@ -86,9 +86,11 @@ typedef struct AccountChange
 	bool		linked;
 } AccountChange;
 
+extern bool account_glance(const pg_uuid_t *id, Account *acc);
 extern bool account_load(const pg_uuid_t *id, Account *acc, AccountLock lock);
 extern void account_require_user(const Account *acc);
 extern void account_read_user(const pg_uuid_t *user, Account *acc);
+extern void account_read_plan(const pg_uuid_t *user, UserPlan *plan);
 extern void account_check_user(const pg_uuid_t *user);
 extern void account_create(const pg_uuid_t *id, const char *kind);
 extern void account_write(Account *acc);

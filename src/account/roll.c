@@ -524,6 +524,19 @@ account_project_expiries(const pg_uuid_t *id, Account *acc, TimestampTz until, E
 }
 
 /*
+ * account_show reads the credits of an account as they are now, booked or not,
+ * in the snapshot of the calling statement, and not what else the row has.
+ */
+void
+account_show(const pg_uuid_t *id, Account *acc)
+{
+	RollTotals	totals;
+
+	if (!account_glance(id, acc))
+		(void) account_project(id, acc, DT_NOEND, &totals);
+}
+
+/*
  * account_expect lets a locked account know of a hold that is going to expire
  * at a time. Where that is no later than those that have ended did, they are
  * all closed first: it is none of them. The clock was set back then.

@@ -30,6 +30,7 @@ extern void account_lock_or_create(const pg_uuid_t *id, Account *acc);
 extern bool account_sweep(const pg_uuid_t *id, const RollLimits *limits, RollTotals *totals);
 extern bool account_project(const pg_uuid_t *id, Account *acc, TimestampTz until, RollTotals *totals);
 extern int	account_project_expiries(const pg_uuid_t *id, Account *acc, TimestampTz until, Expiry **expiries);
+extern void account_show(const pg_uuid_t *id, Account *acc);
 extern void account_expect(Account *acc, TimestampTz expires_at);
 extern void account_store(Account *acc);
 

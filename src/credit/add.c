@@ -295,12 +295,11 @@ Datum
 balance_read(FunctionCallInfo fcinfo, const pg_uuid_t *user)
 {
 	Account		acc;
-	RollTotals	totals;
 	ResultRow	row;
 	Datum		result;
 
 	query_begin();
-	account_project(user, &acc, DT_NOEND, &totals);
+	account_show(user, &acc);
 	result_begin(&row, fcinfo);
 	result_uuid(&row, user);
 	result_money(&row, acc.balance);

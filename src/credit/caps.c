@@ -11,6 +11,7 @@
 #include "base/period.h"
 #include "base/query.h"
 #include "base/result.h"
+#include "credit/caps.h"
 
 PG_FUNCTION_INFO_V1(ducto_set_spend_cap);
 PG_FUNCTION_INFO_V1(ducto_remove_spend_cap);
@@ -38,12 +39,23 @@ static KeptQuery caps_list_query = {
 	.types = {UUIDOID, DATEOID, DATEOID, TIMESTAMPTZOID, TIMESTAMPTZOID, BOOLOID, INT8OID}
 };
 
-/* The cap that matters comes first. */
+/* Of the caps of a model the one that matters comes first. */
+#define CAP_THAT_MATTERS(caps, model_param, amount) \
+	" SELECT model, cap_limit, action, current_spend, exceeded AND action = 'deny' FROM" \
+	" (SELECT *, current_spend + " amount " > cap_limit AS exceeded FROM " caps \
+	"  WHERE model = '' OR model = " model_param ") c" \
+	" ORDER BY exceeded AND action = 'deny' DESC, exceeded DESC," \
+	"  CASE WHEN NOT exceeded THEN cap_limit - current_spend END, cap_type, model LIMIT 1"
+
+/* Where nothing is due, and by a clock that was not set back, the counters say it all. */
+static KeptQuery caps_check_plain_query = {
+	.sql = CAP_THAT_MATTERS("(SELECT *, CASE WHEN period = CASE cap_type WHEN 'daily' THEN $2 ELSE $3 END THEN spent"
+							" ELSE 0.0000 END + held AS current_spend FROM ducto.spend_caps WHERE account_id = $1) s", "$4", "$5"),
+	.types = {UUIDOID, DATEOID, DATEOID, TEXTOID, NUMERICOID}
+};
+
 static KeptQuery caps_check_query = {
-	.sql = CAPS_NOW " SELECT model, cap_limit, action, current_spend, exceeded AND action = 'deny' FROM"
-	" (SELECT *, current_spend + $9 > cap_limit AS exceeded FROM caps WHERE model = '' OR model = $8) c"
-	" ORDER BY exceeded AND action = 'deny' DESC, exceeded DESC,"
-	"  CASE WHEN NOT exceeded THEN cap_limit - current_spend END, cap_type, model LIMIT 1",
+	.sql = CAPS_NOW CAP_THAT_MATTERS("caps", "$8", "$9"),
 	.types = {UUIDOID, DATEOID, DATEOID, TIMESTAMPTZOID, TIMESTAMPTZOID, BOOLOID, INT8OID, TEXTOID, NUMERICOID}
 };
 
@@ -178,6 +190,51 @@ ducto_list_spend_caps(PG_FUNCTION_ARGS)
 }
 
 /*
+ * Find the cap that matters most for an amount.
+ */
+static bool
+cap_find(const pg_uuid_t *user, const char *model, Money amount)
+{
+	Account		acc;
+	QueryArgs	args = {0};
+
+	if (account_glance(user, &acc))
+	{
+		args_uuid(&args, user);
+		args_datum(&args, DateADTGetDatum(period_day(acc.now)));
+		args_datum(&args, DateADTGetDatum(period_month(acc.now)));
+		args_text(&args, model);
+		args_money(&args, amount);
+		return query_read(&caps_check_plain_query, &args) > 0;
+	}
+	if (!account_load(user, &acc, ACCOUNT_READ))
+		return false;
+	args_now(&args, &acc, true);
+	args_text(&args, model);
+	args_money(&args, amount);
+	return query_read(&caps_check_query, &args) > 0;
+}
+
+/*
+ * cap_check tells which spend cap matters most for an amount, in the snapshot of
+ * the calling statement; model is empty for none. The caller has connected to
+ * SPI.
+ */
+void
+cap_check(const pg_uuid_t *user, const char *model, Money amount, CapCheck *check)
+{
+	memset(check, 0, sizeof(CapCheck));
+	check->applies = cap_find(user, model, amount);
+	if (!check->applies)
+		return;
+	check->model = row_text(0, 1)[0] != '\0' ? row_text(0, 1) : NULL;
+	check->limit = row_money(0, 2);
+	check->action = row_text(0, 3);
+	check->current_spend = row_spend(0, 4);
+	check->capped = row_bool(0, 5);
+}
+
+/*
  * ducto_check_spend_cap tells whether an amount would exceed a deny cap. It
  * takes no lock. Arguments and errors: see its COMMENT.
  */
@@ -187,33 +244,21 @@ ducto_check_spend_cap(PG_FUNCTION_ARGS)
 	pg_uuid_t  *user = arg_uuid(fcinfo, 0, "user_id");
 	const char *model = arg_cap_model(fcinfo, 1);
 	Money		amount = PG_ARGISNULL(2) ? 0 : arg_money(fcinfo, 2, "amount", MONEY_NOT_NEGATIVE);
-	Account		acc;
-	QueryArgs	args = {0};
+	CapCheck	check;
 	ResultRow	row;
 	Datum		result;
 
 	query_begin();
-	account_load(user, &acc, ACCOUNT_READ);
-	args_now(&args, &acc, true);
-	args_text(&args, model);
-	args_money(&args, amount);
+	cap_check(user, model, amount, &check);
 	result_begin(&row, fcinfo);
-	if (query_read(&caps_check_query, &args) > 0)
-	{
-		result_bool(&row, row_bool(0, 5));
-		result_datum(&row, row_datum(0, 4));
-		result_money(&row, row_money(0, 2));
-		result_text(&row, row_text(0, 3));
-		result_text(&row, row_text(0, 1)[0] != '\0' ? row_text(0, 1) : NULL);
-	}
+	result_bool(&row, check.capped);
+	result_spend(&row, check.current_spend);
+	if (check.applies)
+		result_money(&row, check.limit);
 	else
-	{
-		result_bool(&row, false);
-		result_money(&row, 0);
 		result_null(&row);
-		result_null(&row);
-		result_null(&row);
-	}
+	result_text(&row, check.action);
+	result_text(&row, check.model);
 	result = result_end(&row);
 	query_end();
 	PG_RETURN_DATUM(result);

@@ -113,6 +113,7 @@ extern Rejection settle_usage(pg_uuid_t *user, pg_uuid_t *reservation, PricedUsa
 							  Jsonb *metadata, const char *overrun, Deduction *deduction);
 extern Rejection reserve_make(ReserveRequest *request, Reserved *reserved);
 extern Rejection reserve_refuse(ReserveRequest *request, Rejection rejection, Reserved *reserved);
+extern const char *release_make(pg_uuid_t *user, pg_uuid_t *reservation);
 extern Rejection renew_make(pg_uuid_t *user, pg_uuid_t *reservation, int ttl_seconds, Reserved *reserved);
 
 #endif

@@ -11,6 +11,7 @@
 #include "base/period.h"
 #include "base/query.h"
 #include "base/result.h"
+#include "credit/plans.h"
 #include "credit/read.h"
 
 PG_FUNCTION_INFO_V1(ducto_set_user_plan);
@@ -18,6 +19,29 @@ PG_FUNCTION_INFO_V1(ducto_get_user_plan);
 PG_FUNCTION_INFO_V1(ducto_check_allowance);
 PG_FUNCTION_INFO_V1(ducto_increment_usage_window);
 PG_FUNCTION_INFO_V1(ducto_check_feature);
+
+/*
+ * plan_assign gives a user a plan or, for NULL, takes it away. It locks the
+ * account. The caller has connected to SPI.
+ */
+Rejection
+plan_assign(const pg_uuid_t *user, char *plan_id)
+{
+	Account		acc;
+
+	if (plan_id != NULL && !plan_is_assignable(plan_id))
+	{
+		account_check_user(user);
+		return plan_missing(plan_id);
+	}
+	account_lock_or_create(user, &acc);
+	acc.plan_id = plan_id;
+	memset(&acc.plan, 0, sizeof(UserPlan));
+	if (plan_id != NULL)
+		plan_find(plan_id, &acc.plan, false);
+	account_store(&acc);
+	return ACCEPTED;
+}
 
 /*
  * ducto_set_user_plan gives a user a plan or takes it away. It locks the
@@ -28,26 +52,12 @@ ducto_set_user_plan(PG_FUNCTION_ARGS)
 {
 	pg_uuid_t  *user = arg_uuid(fcinfo, 0, "user_id");
 	char	   *plan_id = arg_text(fcinfo, 1, "plan_id");
-	Rejection	rejection = ACCEPTED;
-	Account		acc;
+	Rejection	rejection;
 	ResultRow	row;
 	Datum		result;
 
 	query_begin();
-	if (plan_id != NULL && !plan_is_assignable(plan_id))
-	{
-		account_check_user(user);
-		rejection = plan_missing(plan_id);
-	}
-	else
-	{
-		account_lock_or_create(user, &acc);
-		acc.plan_id = plan_id;
-		memset(&acc.plan, 0, sizeof(UserPlan));
-		if (plan_id != NULL)
-			plan_find(plan_id, &acc.plan, false);
-		account_store(&acc);
-	}
+	rejection = plan_assign(user, plan_id);
 	result_begin(&row, fcinfo);
 	result_uuid(&row, user);
 	result_text(&row, plan_id);
@@ -72,27 +82,26 @@ result_object(ResultRow *row, Jsonb *object)
 Datum
 user_plan_read(FunctionCallInfo fcinfo, const pg_uuid_t *user)
 {
-	Account		acc;
-	UserPlan   *plan = &acc.plan;
+	UserPlan	plan;
 	ResultRow	row;
 	Datum		result;
 
 	query_begin();
-	account_read_user(user, &acc);
+	account_read_plan(user, &plan);
 	result_begin(&row, fcinfo);
 	result_uuid(&row, user);
-	result_text(&row, plan->id);
-	result_text(&row, plan->name);
-	result_money(&row, plan->free_allowance);
-	result_object(&row, plan->features);
-	result_text(&row, plan->billing_mode != NULL ? plan->billing_mode : "strict");
-	result_object(&row, plan->per_operation);
-	if (plan->max_concurrent > 0)
-		result_datum(&row, Int32GetDatum(plan->max_concurrent));
+	result_text(&row, plan.id);
+	result_text(&row, plan.name);
+	result_money(&row, plan.free_allowance);
+	result_object(&row, plan.features);
+	result_text(&row, plan.billing_mode != NULL ? plan.billing_mode : "strict");
+	result_object(&row, plan.per_operation);
+	if (plan.max_concurrent > 0)
+		result_datum(&row, Int32GetDatum(plan.max_concurrent));
 	else
 		result_null(&row);
-	if (plan->has_floor)
-		result_money(&row, plan->overdraft_floor);
+	if (plan.has_floor)
+		result_money(&row, plan.overdraft_floor);
 	else
 		result_null(&row);
 	result = result_end(&row);
@@ -165,6 +174,23 @@ window_book(Account *acc, Money amount)
 }
 
 /*
+ * usage_increment counts usage that was metered elsewhere on the allowance of a
+ * plan. It locks the account. The caller has connected to SPI.
+ */
+Rejection
+usage_increment(const pg_uuid_t *user, const char *plan_id, Money amount, Account *acc, UserPlan *plan)
+{
+	if (!plan_find(plan_id, plan, false))
+	{
+		account_read_user(user, acc);
+		return plan_missing(plan_id);
+	}
+	account_lock_or_create(user, acc);
+	window_book(acc, amount);
+	return ACCEPTED;
+}
+
+/*
  * ducto_increment_usage_window counts usage that was metered elsewhere. It
  * locks the account. Arguments, rejections and errors: see its COMMENT.
  */
@@ -176,22 +202,14 @@ ducto_increment_usage_window(PG_FUNCTION_ARGS)
 	Money		amount = arg_money(fcinfo, 2, "amount", MONEY_NOT_NEGATIVE);
 	Account		acc;
 	UserPlan	plan;
+	Rejection	rejection;
 	Datum		result;
 
 	arg_require(fcinfo, 1, "plan_id");
 	plan_id = arg_text(fcinfo, 1, "plan_id");
 	query_begin();
-	if (plan_find(plan_id, &plan, false))
-	{
-		account_lock_or_create(user, &acc);
-		window_book(&acc, amount);
-		result = allowance_result(fcinfo, &acc, plan.id, plan.free_allowance, ACCEPTED);
-	}
-	else
-	{
-		account_read_user(user, &acc);
-		result = allowance_result(fcinfo, &acc, NULL, 0, plan_missing(plan_id));
-	}
+	rejection = usage_increment(user, plan_id, amount, &acc, &plan);
+	result = allowance_result(fcinfo, &acc, plan.id, plan.free_allowance, rejection);
 	query_end();
 	PG_RETURN_DATUM(result);
 }

@@ -565,6 +565,19 @@ release_book(Account *acc, Hold *hold)
 }
 
 /*
+ * release_make frees what a reservation holds, and returns what became of it.
+ * It locks the account. The caller has connected to SPI.
+ */
+const char *
+release_make(pg_uuid_t *user, pg_uuid_t *reservation)
+{
+	Account		acc;
+	Hold		hold;
+
+	return reservation_lock(user, reservation, &acc, &hold) ? release_book(&acc, &hold) : "not_found";
+}
+
+/*
  * ducto_release frees what a reservation holds. It locks the account.
  * Arguments, reasons and errors: see its COMMENT.
  */
@@ -573,15 +586,12 @@ ducto_release(PG_FUNCTION_ARGS)
 {
 	pg_uuid_t  *user = arg_uuid(fcinfo, 0, "user_id");
 	pg_uuid_t  *reservation = arg_uuid(fcinfo, 1, "reservation_id");
-	Account		acc;
-	Hold		hold;
-	const char *reason = "not_found";
+	const char *reason;
 	ResultRow	row;
 	Datum		result;
 
 	query_begin();
-	if (reservation_lock(user, reservation, &acc, &hold))
-		reason = release_book(&acc, &hold);
+	reason = release_make(user, reservation);
 	result_begin(&row, fcinfo);
 	result_uuid(&row, reservation);
 	result_uuid(&row, user);

@@ -20,8 +20,9 @@
 #include "base/result.h"
 #include "base/setting.h"
 #include "base/uuidv7.h"
-#include "credit/read.h"
 #include "credit/credit.h"
+#include "credit/read.h"
+#include "credit/teams.h"
 
 PG_FUNCTION_INFO_V1(ducto_create_team);
 PG_FUNCTION_INFO_V1(ducto_list_teams);
@@ -63,8 +64,16 @@ static KeptQuery teams_of_user_query = {
 };
 
 static KeptQuery team_name_query = {
-	.sql = "SELECT name FROM ducto.teams WHERE id = $1",
+	.sql = "SELECT name, (SELECT count(*)::integer FROM ducto.team_members m WHERE m.team_id = t.id AND m.left_at IS NULL)"
+	" FROM ducto.teams t WHERE id = $1",
 	.types = {UUIDOID}
+};
+
+/* By a clock that was not set back the counters say it all. */
+static KeptQuery members_plain_query = {
+	.sql = "SELECT user_id, role, spend_cap, CASE WHEN month = $2 THEN spent ELSE 0.0000 END, joined_at"
+	" FROM ducto.team_members WHERE team_id = $1 AND left_at IS NULL ORDER BY joined_at, user_id",
+	.types = {UUIDOID, DATEOID}
 };
 
 static KeptQuery members_query = {
@@ -74,27 +83,6 @@ static KeptQuery members_query = {
 	" WHERE m.team_id = $1 AND m.left_at IS NULL ORDER BY m.joined_at, m.user_id",
 	.types = {UUIDOID, DATEOID, TIMESTAMPTZOID, TIMESTAMPTZOID, BOOLOID, INT8OID}
 };
-
-/* What ducto_deduct_team is asked for. */
-typedef struct TeamDeduction
-{
-	pg_uuid_t  *team;
-	pg_uuid_t  *user;
-	Money		amount;
-	Jsonb	   *metadata;
-	char	   *key;
-	char	   *model;
-} TeamDeduction;
-
-/* What ducto_create_team is asked for, and the team that it makes. */
-typedef struct TeamRequest
-{
-	pg_uuid_t	id;
-	char	   *name;
-	Money		amount;
-	char	   *key;
-	TimestampTz now;
-} TeamRequest;
 
 /*
  * Find the team that the key of a request has made, or take the key. True: it
@@ -144,6 +132,22 @@ team_book(const TeamRequest *request)
 }
 
 /*
+ * team_make makes a team with a pool of its own, once for a key. True: it was
+ * made before. The caller has connected to SPI.
+ */
+bool
+team_make(TeamRequest *request)
+{
+	bool		idempotent;
+
+	uuidv7_make(&request->id, request->now);
+	idempotent = team_replay(request);
+	if (!idempotent)
+		team_book(request);
+	return idempotent;
+}
+
+/*
  * ducto_create_team makes a team with a pool of its own, once for a key.
  * Arguments and errors: see its COMMENT.
  */
@@ -160,10 +164,7 @@ ducto_create_team(PG_FUNCTION_ARGS)
 	request.amount = PG_ARGISNULL(1) ? 0 : arg_money(fcinfo, 1, "initial_balance", MONEY_NOT_NEGATIVE);
 	request.key = request.amount > 0 ? arg_key(fcinfo, 2, "idempotency_key") : arg_text(fcinfo, 2, "idempotency_key");
 	query_begin();
-	uuidv7_make(&request.id, request.now);
-	idempotent = team_replay(&request);
-	if (!idempotent)
-		team_book(&request);
+	idempotent = team_make(&request);
 	result_begin(&row, fcinfo);
 	result_uuid(&row, &request.id);
 	result_text(&row, request.name);
@@ -260,6 +261,28 @@ ducto_list_teams(PG_FUNCTION_ARGS)
 }
 
 /*
+ * team_read reads a team and its pool, exact at the moment of the call. The
+ * caller has connected to SPI.
+ */
+Rejection
+team_read(const pg_uuid_t *team, TeamBalance *balance)
+{
+	QueryArgs	args = {0};
+	Account		pool;
+
+	memset(balance, 0, sizeof(TeamBalance));
+	args_uuid(&args, team);
+	if (query_read(&team_name_query, &args) == 0)
+		return team_missing(team);
+	balance->name = row_text(0, 1);
+	balance->members = DatumGetInt32(row_datum(0, 2));
+	account_show(team, &pool);
+	balance->balance = pool.balance;
+	balance->held = pool.held;
+	return ACCEPTED;
+}
+
+/*
  * ducto_get_team_balance returns a pool's credits, exact at the moment of the
  * call. It takes no lock.
  */
@@ -267,30 +290,40 @@ Datum
 ducto_get_team_balance(PG_FUNCTION_ARGS)
 {
 	pg_uuid_t  *team = arg_uuid(fcinfo, 0, "team_id");
-	QueryArgs	args = {0};
-	char	   *name = NULL;
-	Account		pool;
-	RollTotals	totals;
+	TeamBalance balance;
+	Rejection	rejection;
 	ResultRow	row;
 	Datum		result;
 
 	query_begin();
-	args_uuid(&args, team);
-	if (query_read(&team_name_query, &args) > 0)
-		name = row_text(0, 1);
-	account_project(team, &pool, DT_NOEND, &totals);
-	if (name == NULL)
-		memset(&pool, 0, sizeof(pool));
+	rejection = team_read(team, &balance);
 	result_begin(&row, fcinfo);
 	result_uuid(&row, team);
-	result_text(&row, name);
-	result_money(&row, pool.balance);
-	result_money(&row, pool.held);
-	result_money(&row, account_available(&pool));
-	result_datum(&row, Int32GetDatum(name != NULL ? members_count(team) : 0));
-	result = result_end_with_error(&row, name != NULL ? ACCEPTED : team_missing(team));
+	result_text(&row, balance.name);
+	result_money(&row, balance.balance);
+	result_money(&row, balance.held);
+	result_money(&row, balance.balance - balance.held);
+	result_datum(&row, Int32GetDatum(balance.members));
+	result = result_end_with_error(&row, rejection);
 	query_end();
 	PG_RETURN_DATUM(result);
+}
+
+/*
+ * team_add_member adds a user to a team or updates a member, and tells what the
+ * member is then. It locks the pool. The caller has connected to SPI.
+ */
+Rejection
+team_add_member(const pg_uuid_t *team, const pg_uuid_t *user, MemberTerms *terms)
+{
+	Account		pool;
+
+	account_check_user(user);
+	if (!account_lock_team(team, &pool))
+		return team_missing(team);
+	member_join(&pool, user, terms);
+	account_store(&pool);
+	return ACCEPTED;
 }
 
 /*
@@ -303,8 +336,7 @@ ducto_add_team_member(PG_FUNCTION_ARGS)
 	pg_uuid_t  *team = arg_uuid(fcinfo, 0, "team_id");
 	pg_uuid_t  *user = arg_uuid(fcinfo, 1, "user_id");
 	MemberTerms terms = {.role = arg_text(fcinfo, 2, "role")};
-	Rejection	rejection = ACCEPTED;
-	Account		pool;
+	Rejection	rejection;
 	ResultRow	row;
 	Datum		result;
 
@@ -315,14 +347,7 @@ ducto_add_team_member(PG_FUNCTION_ARGS)
 		terms.cap = arg_money(fcinfo, 3, "spend_cap", MONEY_NOT_NEGATIVE);
 
 	query_begin();
-	account_check_user(user);
-	if (!account_lock_team(team, &pool))
-		rejection = team_missing(team);
-	else
-	{
-		member_join(&pool, user, &terms);
-		account_store(&pool);
-	}
+	rejection = team_add_member(team, user, &terms);
 	result_begin(&row, fcinfo);
 	result_uuid(&row, team);
 	result_uuid(&row, user);
@@ -359,46 +384,71 @@ ducto_remove_team_member(PG_FUNCTION_ARGS)
 }
 
 /*
+ * Find the query that lists the members of a team, and its parameters.
+ */
+static KeptQuery *
+members_listed(const pg_uuid_t *team, QueryArgs *args)
+{
+	Account		pool;
+	DateADT		month;
+	bool		plain = account_glance(team, &pool);
+
+	if (!plain)
+		account_load(team, &pool, ACCOUNT_READ);
+	month = period_month(pool.now);
+	args_uuid(args, team);
+	args_datum(args, DateADTGetDatum(month));
+	if (plain)
+		return &members_plain_query;
+	args_time(args, period_start(month));
+	args_time(args, period_start(period_next_month(month)));
+	args_moved(args, &pool, true);
+	return &members_query;
+}
+
+/*
+ * team_members calls a function with each member of a team: user_id, role,
+ * spend_cap, what was spent this month, joined_at. The caller has connected to
+ * SPI.
+ */
+void
+team_members(const pg_uuid_t *team, RowReader reader, void *state)
+{
+	QueryArgs	args = {0};
+	KeptQuery  *query = members_listed(team, &args);
+
+	(void) query_each(query, &args, true, reader, state);
+}
+
+/*
  * ducto_get_team_members returns the members of a team. It takes no lock.
  */
 Datum
 ducto_get_team_members(PG_FUNCTION_ARGS)
 {
 	pg_uuid_t  *team = arg_uuid(fcinfo, 0, "team_id");
-	Account		pool;
-	DateADT		month;
 	QueryArgs	args = {0};
+	KeptQuery  *query;
 
 	query_begin();
-	account_load(team, &pool, ACCOUNT_READ);
-	month = period_month(pool.now);
-	args_uuid(&args, team);
-	args_datum(&args, DateADTGetDatum(month));
-	args_time(&args, period_start(month));
-	args_time(&args, period_start(period_next_month(month)));
-	args_moved(&args, &pool, true);
-	query_read_into(fcinfo, &members_query, &args);
+	query = members_listed(team, &args);
+	query_read_into(fcinfo, query, &args);
 	query_end();
 	return (Datum) 0;
 }
 
 /*
- * Answer of ducto_deduct_team.
+ * Tell of a charge to a pool that an entry, booked now or before, is.
  */
-static Datum
-team_result(FunctionCallInfo fcinfo, const TeamDeduction *request, const pg_uuid_t *transaction,
-			Money amount, Money balance, bool idempotent, Rejection rejection)
+static Rejection
+team_deducted(Deduction *deduction, const pg_uuid_t *transaction, Money amount, Money balance, bool idempotent)
 {
-	ResultRow	row;
-
-	result_begin(&row, fcinfo);
-	result_uuid(&row, transaction);
-	result_uuid(&row, request->team);
-	result_uuid(&row, request->user);
-	result_money(&row, amount);
-	result_money(&row, balance);
-	result_bool(&row, idempotent);
-	return result_end_with_error(&row, rejection);
+	deduction->booked = true;
+	deduction->transaction = *transaction;
+	deduction->amount = amount;
+	deduction->balance_after = balance;
+	deduction->idempotent = idempotent;
+	return ACCEPTED;
 }
 
 /*
@@ -422,7 +472,7 @@ team_entry(const TeamDeduction *request, LedgerEntry *entry)
  * be made step by step.
  */
 static bool
-team_deduct_at_once(FunctionCallInfo fcinfo, const TeamDeduction *request, Datum *result)
+team_deduct_at_once(const TeamDeduction *request, Deduction *deduction)
 {
 	Account		after;
 	AccountChange change;
@@ -444,7 +494,7 @@ team_deduct_at_once(FunctionCallInfo fcinfo, const TeamDeduction *request, Datum
 		member_apply(&after, request->user, -request->amount, 0);
 		return false;
 	}
-	*result = team_result(fcinfo, request, &entry.id, request->amount, entry.balance_after, false, ACCEPTED);
+	(void) team_deducted(deduction, &entry.id, request->amount, entry.balance_after, false);
 	return true;
 }
 
@@ -474,8 +524,8 @@ team_decide(const Account *pool, const TeamDeduction *request)
 /*
  * Charge a pool step by step.
  */
-static Datum
-team_deduct_in_steps(FunctionCallInfo fcinfo, const TeamDeduction *request)
+static Rejection
+team_deduct_in_steps(const TeamDeduction *request, Deduction *deduction)
 {
 	Account		pool;
 	LedgerEntry entry;
@@ -486,19 +536,33 @@ team_deduct_in_steps(FunctionCallInfo fcinfo, const TeamDeduction *request)
 	if (!account_lock_team(request->team, &pool))
 	{
 		account_check_user(request->user);
-		return team_result(fcinfo, request, NULL, request->amount, 0, false, team_missing(request->team));
+		return team_missing(request->team);
 	}
+	deduction->balance_after = pool.balance;
 	if (request->key != NULL)
 		known = key_find(&pool, request->key, KEY_DEBIT, NULL, request->user, &original);
 	if (known == KEY_REPLAY)
-		return team_result(fcinfo, request, &original.id, -original.amount, original.balance_after, true, ACCEPTED);
+		return team_deducted(deduction, &original.id, -original.amount, original.balance_after, true);
 	rejection = known == KEY_CONFLICT ? key_conflict(request->key) : team_decide(&pool, request);
 	if (rejection != ACCEPTED)
-		return team_result(fcinfo, request, NULL, request->amount, pool.balance, false, rejection);
+		return rejection;
 	team_entry(request, &entry);
 	account_debit(&pool, &entry, request->amount);
 	account_store(&pool);
-	return team_result(fcinfo, request, &entry.id, request->amount, entry.balance_after, false, ACCEPTED);
+	return team_deducted(deduction, &entry.id, request->amount, entry.balance_after, false);
+}
+
+/*
+ * team_deduct charges credits to a pool on behalf of a member. It locks the
+ * pool. The caller has connected to SPI.
+ */
+Rejection
+team_deduct(const TeamDeduction *request, Deduction *deduction)
+{
+	memset(deduction, 0, sizeof(Deduction));
+	deduction->user = request->user;
+	deduction->amount = request->amount;
+	return team_deduct_at_once(request, deduction) ? ACCEPTED : team_deduct_in_steps(request, deduction);
 }
 
 /*
@@ -509,6 +573,9 @@ Datum
 ducto_deduct_team(PG_FUNCTION_ARGS)
 {
 	TeamDeduction request;
+	Deduction	deduction;
+	Rejection	rejection;
+	ResultRow	row;
 	Datum		result;
 
 	request.team = arg_uuid(fcinfo, 0, "team_id");
@@ -518,8 +585,15 @@ ducto_deduct_team(PG_FUNCTION_ARGS)
 	request.key = arg_key(fcinfo, 4, "idempotency_key");
 	request.model = arg_text(fcinfo, 5, "model");
 	query_begin();
-	if (!team_deduct_at_once(fcinfo, &request, &result))
-		result = team_deduct_in_steps(fcinfo, &request);
+	rejection = team_deduct(&request, &deduction);
+	result_begin(&row, fcinfo);
+	result_uuid(&row, deduction.booked ? &deduction.transaction : NULL);
+	result_uuid(&row, request.team);
+	result_uuid(&row, request.user);
+	result_money(&row, deduction.amount);
+	result_money(&row, deduction.balance_after);
+	result_bool(&row, deduction.idempotent);
+	result = result_end_with_error(&row, rejection);
 	query_end();
 	PG_RETURN_DATUM(result);
 }

@@ -64,6 +64,8 @@ typedef struct PricedUsage
 
 extern List *pricing_validate(Jsonb *config, Jsonb **normal, Money *min_balance);
 
+extern int	pricing_publish(Jsonb *config, char *label);
+extern bool pricing_activate(int version);
 extern Jsonb *pricing_normal(Jsonb *config, Money *min_balance);
 extern Pricing *pricing_draft(Jsonb *config);
 extern Pricing *pricing_get(int version);

@@ -169,24 +169,20 @@ arg_config(FunctionCallInfo fcinfo, int n)
 }
 
 /*
- * ducto_set_active_pricing publishes a configuration and activates it. It
- * locks the pricing against other publishers. Arguments and errors: see its
- * COMMENT.
+ * pricing_publish publishes a configuration, activates it and returns its
+ * version. It locks the pricing against other publishers. The caller has
+ * connected to SPI.
  */
-Datum
-ducto_set_active_pricing(PG_FUNCTION_ARGS)
+int
+pricing_publish(Jsonb *config, char *label)
 {
-	Jsonb	   *config = arg_config(fcinfo, 0);
-	char	   *label = arg_text(fcinfo, 1, "label");
 	TimestampTz now = clock_now();
 	Money		min_balance;
 	Jsonb	   *normal = pricing_normal(config, &min_balance);
 	pg_uuid_t	id;
 	int			version;
 	QueryArgs	args = {0};
-	Datum		result;
 
-	query_begin();
 	pricing_lock();
 	uuidv7_make(&id, now);
 	args_uuid(&args, &id);
@@ -200,7 +196,43 @@ ducto_set_active_pricing(PG_FUNCTION_ARGS)
 				 errmsg("could not serialize access due to concurrent publishing")));
 	version = DatumGetInt32(row_datum(0, 1));
 	sync_plans(normal);
-	result = pricing_result_of(fcinfo, version);
+	return version;
+}
+
+/*
+ * pricing_activate activates a published version. It locks the pricing against
+ * other publishers. False: there is no such version. The caller has connected
+ * to SPI.
+ */
+bool
+pricing_activate(int version)
+{
+	QueryArgs	args = {0};
+
+	args_int4(&args, version);
+	if (query_run(&read_query, &args, SPI_OK_SELECT) == 0)
+		return false;
+	pricing_lock();
+	if (query_run(&activate_query, &args, SPI_OK_UPDATE_RETURNING) != 1)
+		elog(ERROR, "pricing version %d is gone", version);
+	sync_plans(DatumGetJsonbPCopy(row_datum(0, 1)));
+	return true;
+}
+
+/*
+ * ducto_set_active_pricing publishes a configuration and activates it. It
+ * locks the pricing against other publishers. Arguments and errors: see its
+ * COMMENT.
+ */
+Datum
+ducto_set_active_pricing(PG_FUNCTION_ARGS)
+{
+	Jsonb	   *config = arg_config(fcinfo, 0);
+	char	   *label = arg_text(fcinfo, 1, "label");
+	Datum		result;
+
+	query_begin();
+	result = pricing_result_of(fcinfo, pricing_publish(config, label));
 	query_end();
 	PG_RETURN_DATUM(result);
 }
@@ -213,20 +245,12 @@ Datum
 ducto_activate_pricing(PG_FUNCTION_ARGS)
 {
 	int			version;
-	QueryArgs	args = {0};
 	Datum		result;
 
 	arg_require(fcinfo, 0, "version");
 	version = PG_GETARG_INT32(0);
 	query_begin();
-	args_int4(&args, version);
-	if (query_run(&read_query, &args, SPI_OK_SELECT) > 0)
-	{
-		pricing_lock();
-		if (query_run(&activate_query, &args, SPI_OK_UPDATE_RETURNING) != 1)
-			elog(ERROR, "pricing version %d is gone", version);
-		sync_plans(DatumGetJsonbPCopy(row_datum(0, 1)));
-	}
+	(void) pricing_activate(version);
 	result = pricing_result_of(fcinfo, version);
 	query_end();
 	PG_RETURN_DATUM(result);
