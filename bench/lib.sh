@@ -190,20 +190,22 @@ memory_at() {
 		END { n = int(at / 100 * NR); printf "%.1f\n", (at == "max" ? max : kb[n < 1 ? 1 : n]) / 1024 }' "$T/memory"
 }
 
-# pgbench_run SCRIPT[@VALUE] CLIENTS OPERATIONS runs a script of bench/pgbench and
-# sets cpu, and rate to the operations per second. The script has the variables
+# pgbench_run SCRIPT[@VALUE] CLIENTS OPERATIONS runs a script of bench/pgbench, or of
+# $place, with prepared statements, or by $protocol, and sets cpu, and rate to the
+# operations per second. The script has the variables
 # accounts, i = 0, value, and run, a new number each time.
 pgbench_run() {
 	runs=$((runs + 1))
-	cpu_of "$BIN/pgbench" -n -M prepared -c "$2" -j "$2" -t $(($3 / $2)) \
+	cpu_of "$BIN/pgbench" -n -M "${protocol:-prepared}" -c "$2" -j "$2" -t $(($3 / $2)) \
 		-D "accounts=$ACCOUNTS" -D i=0 -D "run=$runs" -D "value=${1#*@}" \
-		-f "$BENCH/pgbench/${1%@*}.sql" >"$T/pgbench.log" 2>&1 || die "$1:
+		-f "${place:-$BENCH/pgbench}/${1%@*}.sql" >"$T/pgbench.log" 2>&1 || die "$1:
 $(tail -n 20 "$T/pgbench.log")"
 	rate=$(sed -n 's/^tps = \([0-9.]*\).*/\1/p' "$T/pgbench.log")
 }
 
 # race TITLE CLIENTS SPEC… runs scripts in turns and prints a table. A spec is
-# SCRIPT/BASE, with <=TARGET where there is one.
+# SCRIPT/BASE, with <=TARGET where there is one. $operations and $rounds are for
+# scripts that take long.
 race() {
 	local title=$1 clients=$2 spec name
 	local -a scripts=()
@@ -224,17 +226,16 @@ race() {
 
 # race_scripts CLIENTS SCRIPT… runs scripts in turns, A B B A A B …
 race_scripts() {
-	local clients=$1 operations rounds round name i
-	local -a scripts=("${@:2}")
+	local clients=$1 round name i
+	local operations=${operations:-$(by_size 10000 4000)} rounds=${rounds:-$(by_size 9 3)}
+	local -a raced=("${@:2}")
 
-	operations=$(by_size 10000 4000)
-	rounds=$(by_size 9 3)
-	for name in "${scripts[@]}"; do
+	for name in "${raced[@]}"; do
 		pgbench_run "$name" "$clients" "$operations"
 	done
 	for ((round = 1; round <= rounds; round++)); do
-		for ((i = 0; i < ${#scripts[@]}; i++)); do
-			name=${scripts[round % 2 ? i : ${#scripts[@]} - 1 - i]}
+		for ((i = 0; i < ${#raced[@]}; i++)); do
+			name=${raced[round % 2 ? i : ${#raced[@]} - 1 - i]}
 			pgbench_run "$name" "$clients" "$operations"
 			echo "$round $name $cpu $operations $rate"
 		done

@@ -81,56 +81,6 @@ REVOKE ALL ON FUNCTION ducto.sdk_uuid(text) FROM PUBLIC;
 COMMENT ON FUNCTION ducto.sdk_uuid(text) IS
 'For ducto_sdk: reads a uuid; NULL when it is none.';
 
-CREATE FUNCTION ducto.sdk_user(p_user_id uuid) RETURNS uuid
-LANGUAGE c STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
-AS 'MODULE_PATHNAME', 'ducto_sdk_user';
-REVOKE ALL ON FUNCTION ducto.sdk_user(uuid) FROM PUBLIC;
-COMMENT ON FUNCTION ducto.sdk_user(uuid) IS
-'For the lists of the SDKs: the id, unless it is NULL or a team''s. Errors: 22004, 22023.';
-
-CREATE FUNCTION ducto.sdk_entries(
-	p_user_id uuid,
-	p_types text[],
-	p_from timestamptz,
-	p_to timestamptz,
-	p_limit integer,
-	p_offset integer
-)
-RETURNS TABLE (id uuid, user_id uuid, amount numeric, type text, reference_type text, reference_id uuid, metadata jsonb,
-	created_at timestamptz, total_count bigint)
-LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp SET row_security = off
-BEGIN ATOMIC
-	WITH own AS (
-		SELECT l.seq, l.id, NULL::uuid AS team_id, CASE l.type WHEN 'expiry' THEN 'adjustment' ELSE l.type END AS type
-		FROM ducto.ledger l
-		WHERE l.account_id = p_user_id AND (p_types IS NULL OR CASE l.type WHEN 'expiry' THEN 'adjustment' ELSE l.type END = ANY (p_types))
-		AND (p_from IS NULL OR l.created_at >= p_from) AND (p_to IS NULL OR l.created_at <= p_to)
-	), of_teams AS (
-		SELECT l.account_id, l.seq, l.id, l.created_at FROM ducto.ledger l
-		WHERE l.actor = p_user_id AND l.type = 'usage' AND (p_types IS NULL OR 'team_usage' = ANY (p_types))
-		AND (p_from IS NULL OR l.created_at >= p_from) AND (p_to IS NULL OR l.created_at <= p_to)
-	), page AS (
-		(SELECT p_user_id AS account_id, o.seq, o.type, NULL::uuid AS team_id FROM own o ORDER BY o.seq DESC
-			LIMIT greatest(p_limit, 0)::bigint + greatest(p_offset, 0))
-		UNION ALL
-		(SELECT t.account_id, t.seq, 'team_usage', t.account_id FROM of_teams t ORDER BY t.created_at DESC, t.id DESC
-			LIMIT greatest(p_limit, 0)::bigint + greatest(p_offset, 0))
-	)
-	SELECT l.id, p_user_id, l.amount, p.type, coalesce(l.metadata ->> 'reference_type', l.operation_type),
-		coalesce(l.reference, ducto.sdk_uuid(l.metadata ->> 'reference_id')),
-		l.metadata || jsonb_strip_nulls(jsonb_build_object('model', l.model, 'idempotency_key', l.idempotency_key,
-			'allowance_consumed', CASE WHEN l.type IN ('usage', 'refund') THEN l.allowance_consumed::text END,
-			'team_id', p.team_id, 'balance_after', l.balance_after::text, 'expires_at', l.expires_at,
-			'reason', CASE l.type WHEN 'expiry' THEN 'credit_expired' END)),
-		l.created_at, (SELECT count(*) FROM own) + (SELECT count(*) FROM of_teams)
-	FROM page p JOIN ducto.ledger l ON l.account_id = p.account_id AND l.seq = p.seq
-	ORDER BY l.created_at DESC, l.seq DESC, l.id DESC
-	LIMIT greatest(p_limit, 0) OFFSET greatest(p_offset, 0);
-END;
-REVOKE ALL ON FUNCTION ducto.sdk_entries(uuid, text[], timestamptz, timestamptz, integer, integer) FROM PUBLIC;
-COMMENT ON FUNCTION ducto.sdk_entries(uuid, text[], timestamptz, timestamptz, integer, integer) IS
-'For the lists of the SDKs: entries of a user, personal and in teams, newest first. p_limit, p_offset: the page, in rows.';
-
 CREATE FUNCTION @extschema@.list_user_transactions(
 	p_user_id uuid,
 	p_types text[] DEFAULT NULL,
@@ -141,11 +91,8 @@ CREATE FUNCTION @extschema@.list_user_transactions(
 )
 RETURNS TABLE (id uuid, user_id uuid, amount numeric, type text, reference_type text, reference_id uuid, metadata jsonb,
 	created_at timestamptz, total_count bigint)
-LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
-BEGIN ATOMIC
-	SELECT e.id, e.user_id, e.amount, e.type, e.reference_type, e.reference_id, e.metadata, e.created_at, e.total_count
-	FROM ducto.sdk_entries(ducto.sdk_user(p_user_id), p_types, p_from_date, p_to_date, coalesce(p_limit, 50), coalesce(p_offset, 0)) e;
-END;
+LANGUAGE c STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS 'MODULE_PATHNAME', 'ducto_sdk_list_user_transactions';
 REVOKE ALL ON FUNCTION @extschema@.list_user_transactions(uuid, text[], timestamptz, timestamptz, integer, integer) FROM PUBLIC;
 COMMENT ON FUNCTION @extschema@.list_user_transactions(uuid, text[], timestamptz, timestamptz, integer, integer) IS
 'The ledger of a user for the SDKs, newest first; what the user spent from a team''s pool is team_usage, an expiry an adjustment with metadata.reason credit_expired. metadata has model, idempotency_key, allowance_consumed, team_id and balance_after too.
@@ -160,12 +107,8 @@ CREATE FUNCTION @extschema@.list_usage_events(
 )
 RETURNS TABLE (id uuid, user_id uuid, amount numeric, type text, reference_type text, reference_id uuid, metadata jsonb,
 	created_at timestamptz, total_count bigint)
-LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
-BEGIN ATOMIC
-	SELECT e.id, e.user_id, e.amount, e.type, e.reference_type, e.reference_id, e.metadata, e.created_at, e.total_count
-	FROM ducto.sdk_entries(ducto.sdk_user(p_user_id), ARRAY['usage', 'team_usage'], p_from_date, p_to_date, coalesce(p_limit, 50),
-		coalesce(p_offset, 0)) e;
-END;
+LANGUAGE c STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS 'MODULE_PATHNAME', 'ducto_sdk_list_usage_events';
 REVOKE ALL ON FUNCTION @extschema@.list_usage_events(uuid, timestamptz, timestamptz, integer, integer) FROM PUBLIC;
 COMMENT ON FUNCTION @extschema@.list_usage_events(uuid, timestamptz, timestamptz, integer, integer) IS
 'What a user used, personal and in teams, for the SDKs: as list_user_transactions, of the types usage and team_usage. Takes no lock. SQL errors: 22004, 22023.';

@@ -1,22 +1,15 @@
 -- balance: credits of a user.
 
 CREATE FUNCTION @extschema@.get_credits_balance(p_user_id uuid) RETURNS jsonb
-LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
-BEGIN ATOMIC
-	SELECT jsonb_build_object('user_id', b.user_id, 'balance', b.balance::text, 'lifetime_purchased', b.lifetime_purchased::text)
-	FROM ducto_get_balance(user_id => p_user_id) b;
-END;
+LANGUAGE c STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS 'MODULE_PATHNAME', 'ducto_sdk_get_credits_balance';
 REVOKE ALL ON FUNCTION @extschema@.get_credits_balance(uuid) FROM PUBLIC;
 COMMENT ON FUNCTION @extschema@.get_credits_balance(uuid) IS
 'ducto_get_balance for the SDKs: user_id, balance, lifetime_purchased. Takes no lock. Errors: 22004.';
 
 CREATE FUNCTION @extschema@.get_available_credits(p_user_id uuid) RETURNS jsonb
-LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
-BEGIN ATOMIC
-	SELECT jsonb_build_object('user_id', b.user_id, 'balance', b.balance::text, 'reserved', b.reserved::text,
-		'available', b.available::text)
-	FROM ducto_get_balance(user_id => p_user_id) b;
-END;
+LANGUAGE c STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS 'MODULE_PATHNAME', 'ducto_sdk_get_available_credits';
 REVOKE ALL ON FUNCTION @extschema@.get_available_credits(uuid) FROM PUBLIC;
 COMMENT ON FUNCTION @extschema@.get_available_credits(uuid) IS
 'ducto_get_balance for the SDKs: user_id, balance, reserved, available (credits only). Takes no lock. Errors: 22004.';

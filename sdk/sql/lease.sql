@@ -42,11 +42,8 @@ p_amount: credits, 0 or more. p_min_balance is not used: the floor is that of th
 Locks the account. Returns transaction_id (not for an amount of 0), user_id, amount (credits taken, positive), allowance_consumed, balance_after, idempotent, cap_warning. Errors in the answer, with balance_after: lease_not_found (also when released), lease_expired, idempotency_conflict; invalid_amount. SQL errors: 22004, 22023.';
 
 CREATE FUNCTION @extschema@.release_lease(p_user_id uuid, p_lease_id uuid) RETURNS jsonb
-LANGUAGE sql VOLATILE SUPPORT ducto.call_once SECURITY DEFINER SET search_path = pg_catalog, pg_temp
-BEGIN ATOMIC
-	SELECT jsonb_build_object('released', r.released, 'reason', CASE r.reason WHEN 'expired' THEN 'already_released' ELSE r.reason END)
-	FROM ducto_release(user_id => p_user_id, reservation_id => p_lease_id) r;
-END;
+LANGUAGE c VOLATILE SUPPORT ducto.call_once SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS 'MODULE_PATHNAME', 'ducto_sdk_release_lease';
 REVOKE ALL ON FUNCTION @extschema@.release_lease(uuid, uuid) FROM PUBLIC;
 COMMENT ON FUNCTION @extschema@.release_lease(uuid, uuid) IS
 'ducto_release for the SDKs: released, reason (released, already_released, also when it expired, already_settled, not_found). Locks the account. SQL errors: 22004.';

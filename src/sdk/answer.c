@@ -8,6 +8,8 @@
  */
 #include "postgres.h"
 
+#include <ctype.h>
+
 #include "executor/spi.h"
 #include "miscadmin.h"
 #include "utils/builtins.h"
@@ -64,6 +66,15 @@ put_money(JsonOut *out, const char *key, Money amount)
 }
 
 /*
+ * put_figure appends a numeric, as text too.
+ */
+void
+put_figure(JsonOut *out, const char *key, Datum value)
+{
+	put_text(out, key, DatumGetCString(DirectFunctionCall1(numeric_out, value)));
+}
+
+/*
  * put_uuid appends an id, null for NULL.
  */
 void
@@ -101,6 +112,49 @@ void
 put_time(JsonOut *out, const char *key, TimestampTz time)
 {
 	put_text(out, key, JsonEncodeDateTime(palloc(MAXDATELEN + 1), TimestampTzGetDatum(time), TIMESTAMPTZOID, NULL));
+}
+
+/*
+ * put_date appends a date, as jsonb has dates.
+ */
+void
+put_date(JsonOut *out, const char *key, DateADT date)
+{
+	put_text(out, key, JsonEncodeDateTime(palloc(MAXDATELEN + 1), DateADTGetDatum(date), DATEOID, NULL));
+}
+
+/*
+ * put_object appends an object, empty for NULL.
+ */
+void
+put_object(JsonOut *out, const char *key, Jsonb *object)
+{
+	JsonbValue	value;
+
+	jsonout_key(out, key);
+	if (object == NULL)
+	{
+		jsonout_push(out, WJB_BEGIN_OBJECT, NULL);
+		jsonout_push(out, WJB_END_OBJECT, NULL);
+		return;
+	}
+	value.type = jbvBinary;
+	value.val.binary.data = &object->root;
+	value.val.binary.len = VARSIZE(object) - VARHDRSZ;
+	jsonout_push(out, WJB_VALUE, &value);
+}
+
+/*
+ * put_plan appends the id by which the SDKs know a plan, null for none.
+ */
+void
+put_plan(JsonOut *out, const char *plan_id)
+{
+	pg_uuid_t	id;
+
+	if (plan_id != NULL)
+		sdk_plan_id(plan_id, &id);
+	put_uuid(out, "plan_id", plan_id != NULL ? &id : NULL);
 }
 
 /*
@@ -179,4 +233,19 @@ sdk_member(Jsonb *object, const char *name)
 		return pnstrdup(value.val.string.val, value.val.string.len);
 	member = JsonbValueToJsonb(&value);
 	return JsonbToCString(NULL, &member->root, VARSIZE(member));
+}
+
+/*
+ * sdk_uuid reads a uuid; false when it is none, or NULL.
+ */
+bool
+sdk_uuid(const char *text, Datum *id)
+{
+	if (text == NULL || strlen(text) != strlen("00000000-0000-0000-0000-000000000000"))
+		return false;
+	for (int i = 0; text[i] != '\0'; i++)
+		if ((i == 8 || i == 13 || i == 18 || i == 23) ? text[i] != '-' : !isxdigit((unsigned char) text[i]))
+			return false;
+	*id = DirectFunctionCall1(uuid_in, CStringGetDatum(text));
+	return true;
 }

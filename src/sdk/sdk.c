@@ -1,14 +1,11 @@
 /*
  * sdk.c
  *		The doors and answers that the SDKs know, in front of the same engine:
- *		what they call for every operation. The rest of ducto_sdk is SQL.
+ *		what moves credits.
  */
 #include "postgres.h"
 
-#include "common/cryptohash.h"
-#include "common/sha1.h"
 #include "utils/builtins.h"
-#include "utils/uuid.h"
 
 #include "account/key.h"
 #include "account/roll.h"
@@ -27,18 +24,12 @@ PG_FUNCTION_INFO_V1(ducto_sdk_deduct_with_allowance);
 PG_FUNCTION_INFO_V1(ducto_sdk_refund_credits);
 PG_FUNCTION_INFO_V1(ducto_sdk_create_lease);
 PG_FUNCTION_INFO_V1(ducto_sdk_settle_lease);
+PG_FUNCTION_INFO_V1(ducto_sdk_release_lease);
 PG_FUNCTION_INFO_V1(ducto_sdk_renew_lease);
-PG_FUNCTION_INFO_V1(ducto_sdk_plan_uuid);
-PG_FUNCTION_INFO_V1(ducto_sdk_user);
 PG_FUNCTION_INFO_V1(ducto_sdk_expire_credits);
 PG_FUNCTION_INFO_V1(ducto_sdk_expire_due_leases);
 
 #define DEFAULT_TTL_SECONDS	600
-
-/* The namespace of the plans' ids. */
-static const unsigned char plan_namespace[UUID_LEN] = {
-	0x6d, 0x1f, 0x0c, 0x52, 0x3b, 0x7e, 0x4a, 0x1d, 0x9c, 0x40, 0x8e, 0x55, 0xd2, 0x71, 0xa6, 0x0b
-};
 
 static KeptQuery time_query = {
 	.sql = "SELECT ducto.sdk_time($1)",
@@ -360,6 +351,28 @@ ducto_sdk_settle_lease(PG_FUNCTION_ARGS)
 }
 
 /*
+ * ducto_sdk_release_lease is ducto_release for the SDKs.
+ */
+Datum
+ducto_sdk_release_lease(PG_FUNCTION_ARGS)
+{
+	pg_uuid_t  *user = arg_uuid(fcinfo, 0, "p_user_id");
+	pg_uuid_t  *lease = arg_uuid(fcinfo, 1, "p_lease_id");
+	JsonOut		out = {0};
+	const char *reason;
+	Datum		answer;
+
+	query_begin();
+	reason = release_make(user, lease);
+	sdk_begin(&out, ACCEPTED);
+	put_bool(&out, "released", strcmp(reason, "released") == 0);
+	put_text(&out, "reason", strcmp(reason, "expired") == 0 ? "already_released" : reason);
+	answer = sdk_answer(&out);
+	query_end();
+	PG_RETURN_DATUM(answer);
+}
+
+/*
  * ducto_sdk_renew_lease is ducto_renew for the SDKs.
  */
 Datum
@@ -377,21 +390,6 @@ ducto_sdk_renew_lease(PG_FUNCTION_ARGS)
 	answer = lease_answer(&reserved, rejection);
 	query_end();
 	PG_RETURN_DATUM(answer);
-}
-
-/*
- * ducto.sdk_user returns the id of a user, which is neither NULL nor that of a
- * team.
- */
-Datum
-ducto_sdk_user(PG_FUNCTION_ARGS)
-{
-	pg_uuid_t  *user = arg_uuid(fcinfo, 0, "p_user_id");
-
-	query_begin();
-	account_check_user(user);
-	query_end();
-	PG_RETURN_UUID_P(user);
 }
 
 /*
@@ -439,32 +437,4 @@ ducto_sdk_expire_due_leases(PG_FUNCTION_ARGS)
 	answer = sdk_answer(&out);
 	query_end();
 	PG_RETURN_DATUM(answer);
-}
-
-/*
- * ducto_sdk_plan_uuid makes the id by which the SDKs know a plan: that of its
- * key (RFC 9562, version 5).
- */
-Datum
-ducto_sdk_plan_uuid(PG_FUNCTION_ARGS)
-{
-	text	   *key = PG_ARGISNULL(0) ? NULL : PG_GETARG_TEXT_PP(0);
-	pg_cryptohash_ctx *hash;
-	unsigned char digest[SHA1_DIGEST_LENGTH];
-	pg_uuid_t  *id;
-
-	if (key == NULL)
-		PG_RETURN_NULL();
-	hash = pg_cryptohash_create(PG_SHA1);
-	if (pg_cryptohash_init(hash) < 0 ||
-		pg_cryptohash_update(hash, plan_namespace, UUID_LEN) < 0 ||
-		pg_cryptohash_update(hash, (unsigned char *) VARDATA_ANY(key), VARSIZE_ANY_EXHDR(key)) < 0 ||
-		pg_cryptohash_final(hash, digest, sizeof(digest)) < 0)
-		elog(ERROR, "could not compute a SHA1 hash");
-	pg_cryptohash_free(hash);
-	id = palloc(sizeof(pg_uuid_t));
-	memcpy(id->data, digest, UUID_LEN);
-	id->data[6] = (id->data[6] & 0x0f) | 0x50;
-	id->data[8] = (id->data[8] & 0x3f) | 0x80;
-	PG_RETURN_UUID_P(id);
 }
