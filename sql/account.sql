@@ -35,7 +35,7 @@ COMMENT ON COLUMN ducto.accounts.id IS 'The user''s id, as the application has i
 COMMENT ON COLUMN ducto.accounts.kind IS 'user or team';
 COMMENT ON COLUMN ducto.accounts.balance IS 'Credits: the sum of the ledger''s amounts.';
 COMMENT ON COLUMN ducto.accounts.held IS 'Credits held: the sum of what is left of the open reservations.';
-COMMENT ON COLUMN ducto.accounts.expiring IS 'The part of the balance that can expire: the sum of what remains of the grants.';
+COMMENT ON COLUMN ducto.accounts.expiring IS 'The part of the balance that is in grants, and is spent first: the sum of what remains of them.';
 COMMENT ON COLUMN ducto.accounts.lifetime_purchased IS 'Credits ever purchased, less those of purchases that were taken back.';
 COMMENT ON COLUMN ducto.accounts.next_boundary IS 'Nothing of this account expires before this time; -infinity while an open reservation keeps credit past its expiry.';
 COMMENT ON COLUMN ducto.accounts.last_seq IS 'seq of the last ledger entry.';
@@ -112,7 +112,8 @@ type: purchase, subscription, signup_bonus, adjustment or promo.
 metadata: a JSON object, kept with the entry.
 expires_at: when the credit expires, in the future; NULL = never.
 idempotency_key: 1 to 255 bytes; a retry with it returns the original result.
-priority: 0 to 100, lower is spent first, only with expires_at; NULL = 50.
+priority: 0 to 100, lower is spent first; without expires_at it makes a grant that never expires, so that its place in
+  the order is known; NULL = 50 with expires_at, and no grant without: such credit is spent last.
 Locks the account.
 Returns the ledger entry''s id, the new balance and lifetime_purchased.
 Rejections: insufficient_credits (a negative adjustment that does not fit), idempotency_conflict.

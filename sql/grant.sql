@@ -1,4 +1,4 @@
--- grant: credit lots that expire.
+-- grant: credit lots, those that expire and those that have a place in the order.
 
 CREATE TABLE ducto.grants (
 	account_id uuid NOT NULL,
@@ -21,7 +21,7 @@ CREATE INDEX grants_due ON ducto.grants ((expires_at AT TIME ZONE 'UTC'), accoun
 ALTER TABLE ducto.grants ENABLE ROW LEVEL SECURITY;
 SELECT pg_catalog.pg_extension_config_dump('ducto.grants', '');
 
-COMMENT ON TABLE ducto.grants IS 'Credit that can expire, with what remains of it.';
+COMMENT ON TABLE ducto.grants IS 'Credit that can expire, or was given a priority, with what remains of it.';
 COMMENT ON COLUMN ducto.grants.account_id IS 'Whose credit it is.';
 COMMENT ON COLUMN ducto.grants.id IS 'The ledger entry that added it.';
 COMMENT ON COLUMN ducto.grants.seq IS 'seq of that entry: the older is spent first.';
@@ -29,7 +29,7 @@ COMMENT ON COLUMN ducto.grants.type IS 'The type of that entry.';
 COMMENT ON COLUMN ducto.grants.amount IS 'Credits added.';
 COMMENT ON COLUMN ducto.grants.remaining IS 'Credits neither spent nor expired.';
 COMMENT ON COLUMN ducto.grants.priority IS '0 to 100, lower is spent first.';
-COMMENT ON COLUMN ducto.grants.expires_at IS 'From this time on it is expired.';
+COMMENT ON COLUMN ducto.grants.expires_at IS 'From this time on it is expired; infinity = never.';
 COMMENT ON COLUMN ducto.grants.created_at IS 'When it was added.';
 COMMENT ON COLUMN ducto.grants.live IS 'Whether anything remains; the indexes have only these.';
 
@@ -42,13 +42,13 @@ CREATE TYPE @extschema@.ducto_grant AS (
 	expires_at timestamptz,
 	created_at timestamptz
 );
-COMMENT ON TYPE @extschema@.ducto_grant IS 'Credit that can expire.';
+COMMENT ON TYPE @extschema@.ducto_grant IS 'Credit that can expire, or was given a priority.';
 COMMENT ON COLUMN @extschema@.ducto_grant.grant_id IS 'The ledger entry that added it.';
-COMMENT ON COLUMN @extschema@.ducto_grant.type IS 'purchase, subscription, signup_bonus or promo.';
+COMMENT ON COLUMN @extschema@.ducto_grant.type IS 'purchase, subscription, signup_bonus, promo or adjustment.';
 COMMENT ON COLUMN @extschema@.ducto_grant.amount IS 'Credits added.';
 COMMENT ON COLUMN @extschema@.ducto_grant.remaining IS 'Credits neither spent nor expired.';
 COMMENT ON COLUMN @extschema@.ducto_grant.priority IS '0 to 100, lower is spent first.';
-COMMENT ON COLUMN @extschema@.ducto_grant.expires_at IS 'From this time on it is expired.';
+COMMENT ON COLUMN @extschema@.ducto_grant.expires_at IS 'From this time on it is expired; NULL = never.';
 COMMENT ON COLUMN @extschema@.ducto_grant.created_at IS 'When it was added.';
 
 CREATE TYPE @extschema@.ducto_sweep_result AS (
@@ -67,7 +67,7 @@ AS 'MODULE_PATHNAME', 'ducto_list_grants';
 REVOKE ALL ON FUNCTION @extschema@.ducto_list_grants(uuid) FROM PUBLIC;
 COMMENT ON FUNCTION @extschema@.ducto_list_grants(uuid) IS
 'Returns the live grants of a user (something remains and it has not expired) in the order in which they are spent:
-lower priority, sooner expiry, older.
+lower priority, sooner expiry, older. Credit without expiry and priority is in none: it is spent after them.
 user_id: the user.
 Takes no lock, works on a standby.
 Errors: 22004.';

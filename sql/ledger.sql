@@ -64,7 +64,7 @@ COMMENT ON COLUMN ducto.ledger.burned_grants IS 'The grants that a debit or a re
 COMMENT ON COLUMN ducto.ledger.burned_amounts IS 'How much of each of burned_grants.';
 COMMENT ON COLUMN ducto.ledger.lifetime_purchased IS 'For credit that was added or taken back: the account''s lifetime_purchased with it.';
 COMMENT ON COLUMN ducto.ledger.expires_at IS 'For added credit: when it expires.';
-COMMENT ON COLUMN ducto.ledger.priority IS 'For credit that expires: its grant''s priority.';
+COMMENT ON COLUMN ducto.ledger.priority IS 'For added credit that is in a grant: the grant''s priority.';
 COMMENT ON COLUMN ducto.ledger.exact_price IS 'The price of the usage, to 20 decimals, where four are not enough: what amount, allowance_consumed and shortfall together make of it depends on what was carried over. NULL = they are exact.';
 COMMENT ON COLUMN ducto.ledger.pricing IS 'How the amount was priced: version, plan_id, usage and the parts of the price.';
 COMMENT ON COLUMN ducto.ledger.metadata IS 'The caller''s JSON object.';

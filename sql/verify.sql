@@ -160,7 +160,7 @@ CREATE FUNCTION ducto.verify_grants(lowest uuid, highest uuid) RETURNS SETOF @ex
 LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
-	-- The part of a balance that can expire is what remains of its grants, and no more than there is.
+	-- The part of a balance that is in grants is what remains of them, and no more than there is.
 	RETURN QUERY
 	WITH sums AS MATERIALIZED (
 		SELECT coalesce(a.id, g.account_id) AS account_id, a.balance, a.expiring, coalesce(g.remaining, 0) AS remaining

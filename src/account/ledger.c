@@ -119,8 +119,6 @@ args_burned(QueryArgs *args, const BurnList *burned)
 static void
 args_own(QueryArgs *args, const pg_uuid_t *account, const LedgerEntry *entry)
 {
-	bool		makes_grant = entry->is_credit && !TIMESTAMP_NOT_FINITE(entry->expires_at);
-
 	args_uuid(args, account);
 	args_money(args, entry->amount);
 	args_text(args, entry->type);
@@ -137,16 +135,14 @@ args_own(QueryArgs *args, const pg_uuid_t *account, const LedgerEntry *entry)
 		args_spend(args, entry->lifetime_purchased);
 	else
 		args_null(args);
-	if (makes_grant)
-	{
+	if (entry->makes_grant && !TIMESTAMP_NOT_FINITE(entry->expires_at))
 		args_time(args, entry->expires_at);
-		args_int4(args, entry->priority);
-	}
 	else
-	{
 		args_null(args);
+	if (entry->makes_grant)
+		args_int4(args, entry->priority);
+	else
 		args_null(args);
-	}
 	args_metadata(args, entry->metadata);
 	args_money(args, entry->allowance_consumed);
 	args_text(args, entry->cap_warning);

@@ -36,10 +36,11 @@ typedef struct LedgerEntry
 	Money		shortfall;
 	const char *cap_warning;
 	BurnList	burned;
-	bool		is_credit;		/* lifetime_purchased, expires_at and priority are kept */
+	bool		is_credit;		/* lifetime_purchased is kept */
 	Spend		lifetime_purchased;
-	TimestampTz expires_at;		/* infinity for none */
-	int			priority;		/* of what expires */
+	bool		makes_grant;	/* expires_at and priority are kept */
+	TimestampTz expires_at;		/* infinity for never */
+	int			priority;
 	Numeric		exact_price;	/* where the amount is a rounded one; NULL for none */
 	Jsonb	   *pricing;		/* how it was priced */
 	Jsonb	   *metadata;

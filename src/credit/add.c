@@ -39,9 +39,9 @@ credit_check(const CreditRequest *request)
 	if (request->amount <= 0 && expires)
 		arg_reject("expires_at", timestamptz_to_str(request->expires_at),
 				   "\"expires_at\" must be null unless \"amount\" is greater than 0.");
-	if (request->priority != DEFAULT_PRIORITY && !expires)
+	if (request->amount <= 0 && request->has_priority)
 		arg_reject("priority", psprintf("%d", request->priority),
-				   "\"priority\" must be null unless \"expires_at\" is given.");
+				   "\"priority\" must be null unless \"amount\" is greater than 0.");
 }
 
 /*
@@ -59,6 +59,7 @@ credit_request(FunctionCallInfo fcinfo, bool team, CreditRequest *request)
 	request->may_be_past = false;
 	request->book_zero = false;
 	request->key = arg_key(fcinfo, 5, "idempotency_key");
+	request->has_priority = !PG_ARGISNULL(6);
 	request->priority = arg_int_between(fcinfo, 6, "priority", 0, 100, DEFAULT_PRIORITY);
 	credit_check(request);
 }
@@ -111,9 +112,9 @@ credit_expire(Account *acc, const LedgerEntry *entry)
 static void
 credit_book(Account *acc, const CreditRequest *request, LedgerEntry *entry)
 {
-	bool		expires = !TIMESTAMP_NOT_FINITE(request->expires_at);
+	bool		makes_grant = request->has_priority || !TIMESTAMP_NOT_FINITE(request->expires_at);
 	bool		gone = expires_at_once(acc, request->expires_at);
-	Money		remaining = expires && !gone ? grant_remaining(acc, request->amount) : 0;
+	Money		remaining = makes_grant && !gone ? grant_remaining(acc, request->amount) : 0;
 	Money		burn = request->amount < 0 ? Min(acc->expiring, -request->amount) : 0;
 
 	memset(entry, 0, sizeof(LedgerEntry));
@@ -127,11 +128,12 @@ credit_book(Account *acc, const CreditRequest *request, LedgerEntry *entry)
 		acc->lifetime_purchased = spend_add(acc->lifetime_purchased, request->amount, "lifetime_purchased");
 	entry->is_credit = true;
 	entry->lifetime_purchased = acc->lifetime_purchased;
+	entry->makes_grant = makes_grant;
 	entry->expires_at = request->expires_at;
 	entry->priority = request->priority;
 	ledger_append(acc, entry);
 
-	if (expires)
+	if (makes_grant)
 	{
 		grant_insert(&acc->id, &entry->id, entry->seq, request->type, request->amount, remaining,
 					 request->priority, request->expires_at, entry->created_at);

@@ -1,6 +1,6 @@
 /*
  * grants.c
- *		Listing the credit that can expire.
+ *		Listing the credit that is in grants.
  */
 #include "postgres.h"
 
@@ -12,7 +12,8 @@
 PG_FUNCTION_INFO_V1(ducto_list_grants);
 
 static KeptQuery list_grants_query = {
-	.sql = "SELECT id, type, amount::numeric, remaining::numeric, priority, expires_at, created_at FROM ducto.grants"
+	.sql = "SELECT id, type, amount::numeric, remaining::numeric, priority, nullif(expires_at, 'infinity'), created_at"
+	" FROM ducto.grants"
 	" WHERE account_id = $1 AND live AND expires_at > $2"
 	" ORDER BY priority, expires_at, seq LIMIT $3",
 	.types = {UUIDOID, TIMESTAMPTZOID, INT8OID}

@@ -183,7 +183,6 @@ reverse_book(Account *acc, const ReverseRequest *request, const LedgerRecord *cr
 		acc->lifetime_purchased = spend_add(acc->lifetime_purchased, entry->amount, "lifetime_purchased");
 	entry->is_credit = true;
 	entry->lifetime_purchased = acc->lifetime_purchased;
-	entry->expires_at = DT_NOEND;
 	ledger_append(acc, entry);
 	account_store(acc);
 }
