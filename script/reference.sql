@@ -8,7 +8,7 @@ LOAD 'ducto';
 -- last.
 CREATE TEMPORARY TABLE heading AS
 SELECT * FROM (VALUES
-	(1, 'Balances', 'add_credits|get_balance|list_grants|balance_at'),
+	(1, 'Balances', 'add_credits|transfer|get_balance|list_grants|balance_at'),
 	(2, 'The credit lifecycle', 'reserve|deduct|release|renew|charge|can_afford|refund|reverse_credits'),
 	(3, 'History and audit', 'list_transactions|list_usage_events|verify|repair|chain_head'),
 	(4, 'Plans, allowances, features', 'set_user_plan|get_user_plan|check_allowance|increment_usage_window|check_feature'),

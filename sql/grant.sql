@@ -14,8 +14,8 @@ CREATE TABLE ducto.grants (
 	CONSTRAINT grants_pkey PRIMARY KEY (account_id, id)
 ) WITH (fillfactor = 80);
 
-CREATE INDEX grants_burn_order ON ducto.grants (account_id, priority, expires_at, seq) WHERE live;
-CREATE INDEX grants_expiry ON ducto.grants (account_id, expires_at, seq) WHERE live;
+CREATE INDEX grants_burn_order ON ducto.grants (account_id, priority, expires_at, seq, id) WHERE live;
+CREATE INDEX grants_expiry ON ducto.grants (account_id, expires_at, seq, id) WHERE live;
 -- An expression, so that it serves the sweep alone: it has the grants of all accounts.
 CREATE INDEX grants_due ON ducto.grants ((expires_at AT TIME ZONE 'UTC'), account_id) WHERE live;
 ALTER TABLE ducto.grants ENABLE ROW LEVEL SECURITY;
@@ -23,14 +23,14 @@ SELECT pg_catalog.pg_extension_config_dump('ducto.grants', '');
 
 COMMENT ON TABLE ducto.grants IS 'Credit that can expire, or was given a priority, with what remains of it.';
 COMMENT ON COLUMN ducto.grants.account_id IS 'Whose credit it is.';
-COMMENT ON COLUMN ducto.grants.id IS 'The ledger entry that added it.';
-COMMENT ON COLUMN ducto.grants.seq IS 'seq of that entry: the older is spent first.';
-COMMENT ON COLUMN ducto.grants.type IS 'The type of that entry.';
-COMMENT ON COLUMN ducto.grants.amount IS 'Credits added.';
+COMMENT ON COLUMN ducto.grants.id IS 'The ledger entry that added it, here or to the account that it was moved from.';
+COMMENT ON COLUMN ducto.grants.seq IS 'seq of the entry that brought it here: the older is spent first, of one entry by id.';
+COMMENT ON COLUMN ducto.grants.type IS 'The type of the entry that added it.';
+COMMENT ON COLUMN ducto.grants.amount IS 'Credits added, less those that were moved to another account; 0 when the last of them were, so that nothing comes back to it.';
 COMMENT ON COLUMN ducto.grants.remaining IS 'Credits neither spent nor expired.';
 COMMENT ON COLUMN ducto.grants.priority IS '0 to 100, lower is spent first.';
 COMMENT ON COLUMN ducto.grants.expires_at IS 'From this time on it is expired; infinity = never.';
-COMMENT ON COLUMN ducto.grants.created_at IS 'When it was added.';
+COMMENT ON COLUMN ducto.grants.created_at IS 'When it came to this account.';
 COMMENT ON COLUMN ducto.grants.live IS 'Whether anything remains; the indexes have only these.';
 
 CREATE TYPE @extschema@.ducto_grant AS (
@@ -43,13 +43,13 @@ CREATE TYPE @extschema@.ducto_grant AS (
 	created_at timestamptz
 );
 COMMENT ON TYPE @extschema@.ducto_grant IS 'Credit that can expire, or was given a priority.';
-COMMENT ON COLUMN @extschema@.ducto_grant.grant_id IS 'The ledger entry that added it.';
+COMMENT ON COLUMN @extschema@.ducto_grant.grant_id IS 'The ledger entry that added it, here or to the account that it was moved from.';
 COMMENT ON COLUMN @extschema@.ducto_grant.type IS 'purchase, subscription, signup_bonus, promo or adjustment.';
-COMMENT ON COLUMN @extschema@.ducto_grant.amount IS 'Credits added.';
+COMMENT ON COLUMN @extschema@.ducto_grant.amount IS 'Credits added, less those that were moved to another account.';
 COMMENT ON COLUMN @extschema@.ducto_grant.remaining IS 'Credits neither spent nor expired.';
 COMMENT ON COLUMN @extschema@.ducto_grant.priority IS '0 to 100, lower is spent first.';
 COMMENT ON COLUMN @extschema@.ducto_grant.expires_at IS 'From this time on it is expired; NULL = never.';
-COMMENT ON COLUMN @extschema@.ducto_grant.created_at IS 'When it was added.';
+COMMENT ON COLUMN @extschema@.ducto_grant.created_at IS 'When it came to this account.';
 
 CREATE TYPE @extschema@.ducto_sweep_result AS (
 	expired_count bigint,

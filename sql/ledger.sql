@@ -51,16 +51,16 @@ COMMENT ON COLUMN ducto.ledger.seq IS '1, 2, 3 and so on per account, without ga
 COMMENT ON COLUMN ducto.ledger.id IS 'The transaction id (UUIDv7).';
 COMMENT ON COLUMN ducto.ledger.amount IS 'Credits, negative for a debit.';
 COMMENT ON COLUMN ducto.ledger.balance_after IS 'The balance with this entry.';
-COMMENT ON COLUMN ducto.ledger.type IS 'purchase, subscription, signup_bonus, adjustment, promo, usage, refund, reversal or expiry.';
+COMMENT ON COLUMN ducto.ledger.type IS 'purchase, subscription, signup_bonus, adjustment, promo, usage, refund, reversal, transfer_out, transfer_in or expiry.';
 COMMENT ON COLUMN ducto.ledger.operation_type IS 'The kind of operation that was charged.';
 COMMENT ON COLUMN ducto.ledger.actor IS 'The member who spent from a team''s pool.';
 COMMENT ON COLUMN ducto.ledger.model IS 'The model that was used.';
 COMMENT ON COLUMN ducto.ledger.idempotency_key IS 'The caller''s key, unique per account.';
-COMMENT ON COLUMN ducto.ledger.reference IS 'The debit that a refund refunds, the credit that a reversal takes back, the reservation that a debit settles, the grant that expired.';
+COMMENT ON COLUMN ducto.ledger.reference IS 'The debit that a refund refunds, the credit that a reversal takes back, the reservation that a debit settles, a transfer''s other entry, the grant that expired.';
 COMMENT ON COLUMN ducto.ledger.allowance_consumed IS 'What the plan''s allowance paid.';
 COMMENT ON COLUMN ducto.ledger.shortfall IS 'What could not be charged.';
 COMMENT ON COLUMN ducto.ledger.cap_warning IS 'The strongest action of a spend cap that was exceeded.';
-COMMENT ON COLUMN ducto.ledger.burned_grants IS 'The grants that a debit or a reversal took credit from, in that order; for a refund, those that it gave back to.';
+COMMENT ON COLUMN ducto.ledger.burned_grants IS 'The grants that a debit or a reversal took credit from, in that order; for a refund, those that it gave back to, for a transfer_in, those that came.';
 COMMENT ON COLUMN ducto.ledger.burned_amounts IS 'How much of each of burned_grants.';
 COMMENT ON COLUMN ducto.ledger.lifetime_purchased IS 'For credit that was added or taken back: the account''s lifetime_purchased with it.';
 COMMENT ON COLUMN ducto.ledger.expires_at IS 'For added credit: when it expires.';
@@ -113,10 +113,10 @@ COMMENT ON COLUMN @extschema@.ducto_transaction.id IS 'The transaction id (UUIDv
 COMMENT ON COLUMN @extschema@.ducto_transaction.user_id IS 'The user; for a team''s pool the acting member.';
 COMMENT ON COLUMN @extschema@.ducto_transaction.team_id IS 'The team, if it is of a team''s pool.';
 COMMENT ON COLUMN @extschema@.ducto_transaction.amount IS 'Credits, negative for a debit.';
-COMMENT ON COLUMN @extschema@.ducto_transaction.type IS 'purchase, subscription, signup_bonus, adjustment, promo, usage, refund, reversal or expiry.';
+COMMENT ON COLUMN @extschema@.ducto_transaction.type IS 'purchase, subscription, signup_bonus, adjustment, promo, usage, refund, reversal, transfer_out, transfer_in or expiry.';
 COMMENT ON COLUMN @extschema@.ducto_transaction.operation_type IS 'The kind of operation that was charged.';
 COMMENT ON COLUMN @extschema@.ducto_transaction.model IS 'The model that was used.';
-COMMENT ON COLUMN @extschema@.ducto_transaction.reference_id IS 'The debit that a refund refunds, the credit that a reversal takes back, the reservation that a debit settles, the grant that expired.';
+COMMENT ON COLUMN @extschema@.ducto_transaction.reference_id IS 'The debit that a refund refunds, the credit that a reversal takes back, the reservation that a debit settles, a transfer''s other entry, the grant that expired.';
 COMMENT ON COLUMN @extschema@.ducto_transaction.balance_after IS 'The balance after it, in credits.';
 COMMENT ON COLUMN @extschema@.ducto_transaction.allowance_consumed IS 'Credits that the allowance paid.';
 COMMENT ON COLUMN @extschema@.ducto_transaction.idempotency_key IS 'The caller''s key, unique per account.';
@@ -141,7 +141,7 @@ COMMENT ON FUNCTION @extschema@.ducto_list_transactions(uuid, text[], timestampt
 'Returns the ledger of an account, newest first.
 user_id: the user; with a team''s id its pool''s ledger, user_id in it then being the acting member.
 types: only entries of these types (purchase, subscription, signup_bonus, adjustment, promo, usage, refund, reversal,
-  expiry); NULL = all.
+  transfer_out, transfer_in, expiry); NULL = all.
 from_time: only entries created at this time or later.
 to_time: only entries created at this time or earlier.
 max_rows: the page, in rows, 1 or more.

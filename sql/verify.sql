@@ -146,6 +146,15 @@ BEGIN
 	LEFT JOIN ducto.ledger c ON c.id = r.reference AND c.account_id = r.account_id
 	WHERE (c.type IN ('purchase', 'subscription', 'signup_bonus', 'adjustment', 'promo')) IS NOT TRUE OR r.reversed > c.amount;
 
+	-- A transfer is two entries that name each other: what one account gives the other gets.
+	RETURN QUERY
+	SELECT t.account_id, t.type || ' ' || t.id, (-t.amount)::text, coalesce(o.amount::text, 'no other entry')
+	FROM ducto.ledger t
+	LEFT JOIN ducto.ledger o ON o.id = t.reference AND o.reference = t.id AND o.account_id <> t.account_id
+		AND o.type = CASE t.type WHEN 'transfer_out' THEN 'transfer_in' ELSE 'transfer_out' END
+	WHERE t.type IN ('transfer_out', 'transfer_in') AND t.account_id BETWEEN lowest AND highest
+		AND (o.amount IS DISTINCT FROM -t.amount OR (t.amount > 0) <> (t.type = 'transfer_in'));
+
 	-- A key books once.
 	RETURN QUERY
 	SELECT account_id, 'idempotency_key ' || idempotency_key, '1', count(*)::text FROM ducto.ledger
@@ -178,7 +187,8 @@ BEGIN
 	SELECT account_id, 'grant ' || id, '0 to ' || amount, remaining::text FROM ducto.grants
 	WHERE account_id BETWEEN lowest AND highest AND (remaining < 0 OR remaining > amount OR live <> (remaining > 0));
 
-	-- What remains of a grant is what the ledger says: added, less what a debt took of it, burned, given back, expired.
+	-- What remains of a grant is what the ledger says: added, less what a debt took of it, burned, given back, moved,
+	-- expired.
 	-- Credit that came past its time and expired with the next entry paid no debt.
 	RETURN QUERY
 	SELECT account_id, 'grant history ' || id, said::text, remaining::text
@@ -190,9 +200,10 @@ BEGIN
 			SELECT account_id, id, CASE WHEN expires_at <= created_at AND EXISTS (SELECT FROM ducto.ledger e
 					WHERE e.account_id = l.account_id AND e.seq = l.seq + 1 AND e.reference = l.id AND e.amount = -l.amount)
 				THEN amount ELSE greatest(0, least(amount, balance_after)) END, NULL
-			FROM ducto.ledger l WHERE expires_at IS NOT NULL AND account_id BETWEEN lowest AND highest
+			FROM ducto.ledger l WHERE (expires_at IS NOT NULL OR priority IS NOT NULL) AND account_id BETWEEN lowest AND highest
 			UNION ALL
-			SELECT account_id, unnest(burned_grants), unnest(burned_amounts) * CASE type WHEN 'refund' THEN 1 ELSE -1 END, NULL
+			SELECT account_id, unnest(burned_grants), unnest(burned_amounts) * CASE WHEN type IN ('refund', 'transfer_in') THEN 1 ELSE -1 END,
+				NULL
 			FROM ducto.ledger WHERE burned_grants IS NOT NULL AND account_id BETWEEN lowest AND highest
 			UNION ALL
 			SELECT account_id, reference, amount, NULL

@@ -14,13 +14,13 @@ BEGIN
 	WITH odd AS MATERIALIZED (
 		SELECT * FROM (SELECT l.account_id, l.seq, l AS entry, concat_ws(' ',
 			CASE WHEN type NOT IN ('purchase', 'subscription', 'signup_bonus', 'adjustment', 'promo', 'usage', 'refund',
-				'reversal', 'expiry') THEN 'type' END,
+				'reversal', 'transfer_out', 'transfer_in', 'expiry') THEN 'type' END,
 			CASE WHEN CASE type WHEN 'usage' THEN amount > 0 WHEN 'reversal' THEN amount > 0 WHEN 'expiry' THEN amount >= 0
-				WHEN 'refund' THEN amount < 0 WHEN 'adjustment' THEN false ELSE amount <= 0 END THEN 'amount' END,
+				WHEN 'transfer_out' THEN amount >= 0 WHEN 'refund' THEN amount < 0 WHEN 'adjustment' THEN false ELSE amount <= 0 END THEN 'amount' END,
 			CASE WHEN operation_type IS NOT NULL AND type <> 'usage' THEN 'operation_type' END,
 			CASE WHEN actor IS NOT NULL AND type NOT IN ('usage', 'refund') THEN 'actor' END,
-			CASE WHEN CASE WHEN type = 'usage' THEN false WHEN type IN ('refund', 'reversal', 'expiry') THEN reference IS NULL
-				ELSE reference IS NOT NULL END THEN 'reference' END,
+			CASE WHEN CASE WHEN type = 'usage' THEN false WHEN type IN ('refund', 'reversal', 'transfer_out', 'transfer_in', 'expiry')
+				THEN reference IS NULL ELSE reference IS NOT NULL END THEN 'reference' END,
 			CASE WHEN CASE type WHEN 'usage' THEN allowance_consumed < 0 WHEN 'refund' THEN allowance_consumed > 0
 				WHEN 'adjustment' THEN allowance_consumed <> 0 AND amount <> 0 ELSE allowance_consumed <> 0 END
 				THEN 'allowance_consumed' END,
@@ -28,13 +28,16 @@ BEGIN
 			CASE WHEN cap_warning IS NOT NULL AND (type <> 'usage' OR cap_warning NOT IN ('deny', 'warn', 'notify'))
 				THEN 'cap_warning' END,
 			CASE WHEN (burned_grants IS NULL) <> (burned_amounts IS NULL) OR burned_grants IS NOT NULL
-				AND (type NOT IN ('usage', 'refund', 'reversal', 'adjustment') OR cardinality(burned_grants) <> cardinality(burned_amounts)
-					OR 0 >= ANY (burned_amounts) OR abs(amount) < (SELECT sum(b) FROM unnest(burned_amounts) AS b))
+				AND (type NOT IN ('usage', 'refund', 'reversal', 'transfer_out', 'transfer_in', 'adjustment')
+					OR cardinality(burned_grants) <> cardinality(burned_amounts) OR 0 >= ANY (burned_amounts)
+					OR abs(amount) < (SELECT sum(b) FROM unnest(burned_amounts) AS b))
 				THEN 'burned_amounts' END,
-			CASE WHEN l.lifetime_purchased IS NOT NULL AND type IN ('usage', 'refund', 'expiry') THEN 'lifetime_purchased' END,
-			CASE WHEN expires_at IS NOT NULL AND (type IN ('usage', 'refund', 'reversal', 'expiry') OR amount <= 0
-				OR NOT isfinite(expires_at)) THEN 'expires_at' END,
-			CASE WHEN priority IS NOT NULL AND (expires_at IS NULL OR priority NOT BETWEEN 0 AND 100) THEN 'priority' END,
+			CASE WHEN l.lifetime_purchased IS NOT NULL AND type IN ('usage', 'refund', 'transfer_out', 'transfer_in', 'expiry')
+				THEN 'lifetime_purchased' END,
+			CASE WHEN expires_at IS NOT NULL AND (type IN ('usage', 'refund', 'reversal', 'transfer_out', 'transfer_in', 'expiry')
+				OR amount <= 0 OR NOT isfinite(expires_at)) THEN 'expires_at' END,
+			CASE WHEN priority IS NOT NULL AND (type IN ('usage', 'refund', 'reversal', 'transfer_out', 'transfer_in', 'expiry')
+				OR amount <= 0 OR priority NOT BETWEEN 0 AND 100) THEN 'priority' END,
 			CASE WHEN pricing IS NOT NULL AND (type <> 'usage' OR jsonb_typeof(pricing -> 'total') IS DISTINCT FROM 'number'
 				OR pricing ->> 'version' IS NULL OR pricing ->> 'version' NOT IN (SELECT p.version::text FROM ducto.pricing p)
 				OR CASE jsonb_typeof(pricing -> 'total') WHEN 'number' THEN (pricing ->> 'total')::numeric <>
@@ -53,11 +56,11 @@ BEGIN
 	FROM odd o
 	JOIN (VALUES ('type', 'a type of entry'), ('amount', 'an amount of the type''s sign'),
 		('operation_type', 'none, but for usage'), ('actor', 'none, but for usage and refunds'),
-		('reference', 'one for a refund, a reversal and an expiry, none for credit'),
+		('reference', 'one for a refund, a reversal, a transfer and an expiry, none for credit'),
 		('allowance_consumed', 'what its type has'), ('shortfall', 'none, or more than 0 for a debit'),
 		('cap_warning', 'none, or an action for usage'), ('burned_amounts', 'as many as burned_grants, no more than the amount'),
 		('lifetime_purchased', 'none, but for credit'), ('expires_at', 'none, but for credit'),
-		('priority', 'none, or 0 to 100 with expires_at'), ('pricing', 'of a version that there is, the total that was charged'),
+		('priority', 'none, or 0 to 100 for credit'), ('pricing', 'of a version that there is, the total that was charged'),
 		('exact_price', 'none, or a price with pricing that is not exact in four decimals and less than 0.0001 from what was charged'),
 		('metadata', 'an object'), ('effective_at', 'created_at, or earlier for an expiry and where the clock was set back')) n(name, expected)
 		ON n.name = ANY (string_to_array(o.names, ' '));
@@ -88,22 +91,49 @@ CREATE FUNCTION ducto.verify_grant_rows(lowest uuid, highest uuid) RETURNS SETOF
 LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
-	-- A grant says what the entry says that made it. One without a priority was imported.
+	-- A grant says what the entry says that made it, but for what was moved of it. One without a priority was imported.
 	RETURN QUERY
 	WITH odd AS MATERIALIZED (
 		SELECT * FROM (SELECT g.account_id, g.id, g AS lot, l AS entry, concat_ws(' ',
 			CASE WHEN g.seq <> l.seq THEN 'seq' END, CASE WHEN g.type <> l.type THEN 'type' END,
-			CASE WHEN g.amount <> l.amount THEN 'amount' END,
+			CASE WHEN g.amount <> l.amount AND (m.moved IS NULL OR g.amount > l.amount) THEN 'amount' END,
 			CASE WHEN l.id IS NOT NULL AND g.priority <> coalesce(l.priority, 50) THEN 'priority' END,
-			CASE WHEN g.expires_at <> l.expires_at THEN 'expires_at' END,
+			CASE WHEN l.id IS NOT NULL AND g.expires_at <> coalesce(l.expires_at, 'infinity') THEN 'expires_at' END,
 			CASE WHEN g.created_at <> l.created_at THEN 'created_at' END) AS names
 			FROM (SELECT * FROM ducto.grants WHERE account_id BETWEEN lowest AND highest) g
-			FULL JOIN (SELECT * FROM ducto.ledger WHERE expires_at IS NOT NULL AND account_id BETWEEN lowest AND highest) l
-				ON l.account_id = g.account_id AND l.id = g.id) e
+			FULL JOIN (SELECT * FROM ducto.ledger WHERE (expires_at IS NOT NULL OR priority IS NOT NULL)
+				AND account_id BETWEEN lowest AND highest) l ON l.account_id = g.account_id AND l.id = g.id
+			LEFT JOIN (SELECT DISTINCT account_id, unnest(burned_grants) AS moved FROM ducto.ledger
+				WHERE type = 'transfer_out' AND account_id BETWEEN lowest AND highest) m
+				ON m.account_id = g.account_id AND m.moved = g.id) e
 		WHERE names <> ''
 	)
 	SELECT o.account_id, n.name || ' of grant ' || o.id, CASE n.name WHEN 'priority' THEN coalesce((o.entry).priority, 50)::text
 		ELSE to_jsonb(o.entry) ->> n.name END, to_jsonb(o.lot) ->> n.name
+	FROM odd o
+	JOIN (VALUES ('seq'), ('type'), ('amount'), ('priority'), ('expires_at'), ('created_at')) n(name)
+		ON n.name = ANY (string_to_array(o.names, ' '));
+
+	-- A grant that was moved here says what the entry says that made it elsewhere, and has the place of the first that brought it.
+	RETURN QUERY
+	WITH came AS MATERIALIZED (
+		SELECT account_id, grant_id, min(seq) AS seq, min(created_at) AS created_at
+		FROM (SELECT account_id, seq, created_at, unnest(burned_grants) AS grant_id FROM ducto.ledger
+			WHERE type = 'transfer_in' AND account_id BETWEEN lowest AND highest) t
+		GROUP BY account_id, grant_id
+	), odd AS MATERIALIZED (
+		SELECT * FROM (SELECT g.account_id, g.id, c.seq, c.created_at, g AS lot, l AS entry, concat_ws(' ',
+			CASE WHEN g.seq <> c.seq THEN 'seq' END, CASE WHEN g.type <> l.type THEN 'type' END,
+			CASE WHEN g.amount > l.amount THEN 'amount' END, CASE WHEN g.priority <> coalesce(l.priority, 50) THEN 'priority' END,
+			CASE WHEN g.expires_at <> coalesce(l.expires_at, 'infinity') THEN 'expires_at' END,
+			CASE WHEN g.created_at <> c.created_at THEN 'created_at' END) AS names
+			FROM came c LEFT JOIN ducto.grants g ON g.account_id = c.account_id AND g.id = c.grant_id
+			LEFT JOIN ducto.ledger l ON l.id = c.grant_id
+			WHERE CASE WHEN g.id IS NOT NULL THEN l.account_id <> g.account_id END) e
+		WHERE names <> ''
+	)
+	SELECT o.account_id, n.name || ' of grant ' || o.id, CASE n.name WHEN 'seq' THEN o.seq::text
+		WHEN 'created_at' THEN to_jsonb(o.created_at) #>> '{}' ELSE to_jsonb(o.entry) ->> n.name END, to_jsonb(o.lot) ->> n.name
 	FROM odd o
 	JOIN (VALUES ('seq'), ('type'), ('amount'), ('priority'), ('expires_at'), ('created_at')) n(name)
 		ON n.name = ANY (string_to_array(o.names, ' '));

@@ -95,7 +95,7 @@ LANGUAGE c STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS 'MODULE_PATHNAME', 'ducto_sdk_list_user_transactions';
 REVOKE ALL ON FUNCTION @extschema@.list_user_transactions(uuid, text[], timestamptz, timestamptz, integer, integer) FROM PUBLIC;
 COMMENT ON FUNCTION @extschema@.list_user_transactions(uuid, text[], timestamptz, timestamptz, integer, integer) IS
-'The ledger of a user for the SDKs, newest first; what the user spent from a team''s pool is team_usage, an expiry an adjustment with metadata.reason credit_expired. metadata has model, idempotency_key, allowance_consumed, team_id and balance_after too.
+'The ledger of a user for the SDKs, newest first; what the user spent from a team''s pool is team_usage, an expiry an adjustment with metadata.reason credit_expired, what was taken back or moved one with metadata.ledger_type (reversal, transfer_out, transfer_in). metadata has model, idempotency_key, allowance_consumed, team_id and balance_after too.
 p_types: only entries of these types; NULL = all. p_from_date, p_to_date: the window, both ends included. p_limit, p_offset: the page, in rows. total_count: entries on all pages. Takes no lock. SQL errors: 22004, 22023.';
 
 CREATE FUNCTION @extschema@.list_usage_events(

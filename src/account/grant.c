@@ -14,7 +14,7 @@
 /* Grants past their time with something left. */
 static KeptQuery grants_due_query = {
 	.sql = "SELECT " GRANT_COLUMNS " FROM ducto.grants"
-	" WHERE account_id = $1 AND live AND expires_at <= $2 ORDER BY expires_at, seq",
+	" WHERE account_id = $1 AND live AND expires_at <= $2 ORDER BY expires_at, seq, id",
 	.types = {UUIDOID, TIMESTAMPTZOID}
 };
 
@@ -40,20 +40,20 @@ static KeptQuery grant_burn_query = {
 	.sql = "UPDATE ducto.grants SET remaining = remaining - $2, live = remaining > $2"
 	" WHERE account_id = $1 AND remaining >= $2 AND id ="
 	" (SELECT g.id FROM ducto.grants g WHERE g.account_id = $1 AND g.live"
-	"  ORDER BY g.priority, g.expires_at, g.seq LIMIT 1)"
+	"  ORDER BY g.priority, g.expires_at, g.seq, g.id LIMIT 1)"
 	" RETURNING id",
 	.types = {UUIDOID, NUMERICOID}
 };
 
 /* Read up to where the amount is covered. */
 static KeptQuery grants_in_order_query = {
-	.sql = "SELECT " GRANT_COLUMNS " FROM ducto.grants WHERE account_id = $1 AND live ORDER BY priority, expires_at, seq",
+	.sql = "SELECT " GRANT_COLUMNS " FROM ducto.grants WHERE account_id = $1 AND live ORDER BY priority, expires_at, seq, id",
 	.types = {UUIDOID}
 };
 
 static KeptQuery grants_late_query = {
 	.sql = "SELECT " GRANT_COLUMNS " FROM ducto.grants WHERE account_id = $1 AND live AND expires_at <= $2"
-	" ORDER BY priority, expires_at, seq",
+	" ORDER BY priority, expires_at, seq, id",
 	.types = {UUIDOID, TIMESTAMPTZOID}
 };
 
@@ -74,15 +74,31 @@ static KeptQuery grant_give_query = {
 /* All up to one in the order in which they expire: a range of the index. */
 static KeptQuery grants_expire_query = {
 	.sql = "UPDATE ducto.grants SET remaining = 0.0000, live = false"
-	" WHERE account_id = $1 AND live AND (expires_at, seq) <= ($2, $3)",
-	.types = {UUIDOID, TIMESTAMPTZOID, INT8OID}
+	" WHERE account_id = $1 AND live AND (expires_at, seq, id) <= ($2, $3, $4)",
+	.types = {UUIDOID, TIMESTAMPTZOID, INT8OID, UUIDOID}
 };
 
 /* OFFSET 0: each id is looked up by the key, and not the account's grants read for each. */
-static KeptQuery grants_times_query = {
-	.sql = "SELECT g.expires_at FROM unnest($2) WITH ORDINALITY AS t(id, position), LATERAL"
-	" (SELECT expires_at FROM ducto.grants WHERE account_id = $1 AND id = t.id OFFSET 0) g ORDER BY t.position",
+static KeptQuery grants_room_query = {
+	.sql = "SELECT g.expires_at, g.room FROM unnest($2) WITH ORDINALITY AS t(id, position), LATERAL"
+	" (SELECT expires_at, amount - remaining AS room FROM ducto.grants WHERE account_id = $1 AND id = t.id OFFSET 0) g"
+	" ORDER BY t.position",
 	.types = {UUIDOID, UUIDARRAYOID}
+};
+
+/* An amount that was taken already leaves for good; with the last of it there is nothing that could come back. */
+static KeptQuery grant_leave_query = {
+	.sql = "UPDATE ducto.grants SET amount = CASE WHEN live THEN amount - $3 ELSE 0.0000 END"
+	" WHERE account_id = $1 AND id = $2 RETURNING type, priority, expires_at",
+	.types = {UUIDOID, UUIDOID, NUMERICOID}
+};
+
+/* The account may have a part of the grant, or have had one. */
+static KeptQuery grant_arrive_query = {
+	.sql = "INSERT INTO ducto.grants AS g (account_id, id, seq, type, amount, remaining, priority, expires_at, created_at, live)"
+	" VALUES ($1, $2, $3, $4, $5, $5, $6, $7, $8, true) ON CONFLICT (account_id, id) DO UPDATE"
+	" SET amount = g.amount + excluded.amount, remaining = g.remaining + excluded.remaining, live = true",
+	.types = {UUIDOID, UUIDOID, INT8OID, TEXTOID, NUMERICOID, INT4OID, TIMESTAMPTZOID, TIMESTAMPTZOID}
 };
 
 /* Lots that are being read. */
@@ -338,29 +354,95 @@ grants_expire(const pg_uuid_t *account, const Grant *last, int n)
 	args_uuid(&args, account);
 	args_time(&args, last->expires_at);
 	args_int8(&args, last->seq);
+	args_uuid(&args, &last->id);
 	if (query_run(&grants_expire_query, &args, SPI_OK_UPDATE) != n)
 		row_missing("grants");
 }
 
 /*
- * grants_times tells when the grants of a list expire.
+ * grants_room tells when the grants of a list expire, and how much can be
+ * given back to each.
  */
-TimestampTz *
-grants_times(const pg_uuid_t *account, const BurnList *list)
+GrantRoom *
+grants_room(const pg_uuid_t *account, const BurnList *list)
 {
-	TimestampTz *times = palloc(sizeof(TimestampTz) * Max(list->n, 1));
+	GrantRoom  *rooms = palloc(sizeof(GrantRoom) * Max(list->n, 1));
 	pg_uuid_t  *ids = palloc(sizeof(pg_uuid_t) * Max(list->n, 1));
 	QueryArgs	args = {0};
 
 	if (list->n == 0)
-		return times;
+		return rooms;
 	for (int i = 0; i < list->n; i++)
 		ids[i] = list->burns[i].grant;
 	args_uuid(&args, account);
 	args_uuid_array(&args, ids, list->n);
-	if (query_run(&grants_times_query, &args, SPI_OK_SELECT) != list->n)
+	if (query_run(&grants_room_query, &args, SPI_OK_SELECT) != list->n)
 		row_missing("grants");
 	for (int i = 0; i < list->n; i++)
-		times[i] = row_time(i, 1);
-	return times;
+	{
+		rooms[i].expires_at = row_time(i, 1);
+		rooms[i].room = row_money(i, 2);
+	}
+	return rooms;
+}
+
+/*
+ * Give an account a part of a grant, of which the row of grant_leave_query
+ * tells the rest, and return when it expires.
+ */
+static TimestampTz
+grant_arrive(const pg_uuid_t *account, const Burn *part, int64 seq, TimestampTz created_at)
+{
+	char	   *type = row_text(0, 1);
+	int			priority = DatumGetInt32(row_datum(0, 2));
+	TimestampTz expires_at = row_time(0, 3);
+	QueryArgs	args = {0};
+
+	args_uuid(&args, account);
+	args_uuid(&args, &part->grant);
+	args_int8(&args, seq);
+	args_text(&args, type);
+	args_money(&args, part->amount);
+	args_int4(&args, priority);
+	args_time(&args, expires_at);
+	args_time(&args, created_at);
+	if (query_run(&grant_arrive_query, &args, SPI_OK_INSERT) != 1)
+		row_missing("grants");
+	return expires_at;
+}
+
+/*
+ * grants_move lets parts of grants of one account, taken already, come to
+ * another by an entry, but for an amount that its debt eats of the first of
+ * them. kept is what comes to the grants there; it returns when the first of
+ * that expires.
+ */
+TimestampTz
+grants_move(const pg_uuid_t *from, const pg_uuid_t *to, const BurnList *parts, Money eaten,
+			int64 seq, TimestampTz created_at, BurnList *kept)
+{
+	TimestampTz first = DT_NOEND;
+
+	kept->n = 0;
+	kept->burns = palloc(sizeof(Burn) * Max(parts->n, 1));
+	for (int i = 0; i < parts->n; i++)
+	{
+		QueryArgs	args = {0};
+		Burn		part = parts->burns[i];
+		TimestampTz expires_at;
+
+		args_uuid(&args, from);
+		args_uuid(&args, &part.grant);
+		args_money(&args, part.amount);
+		if (query_run(&grant_leave_query, &args, SPI_OK_UPDATE_RETURNING) != 1)
+			row_missing("grants");
+		part.amount -= Min(part.amount, eaten);
+		eaten -= parts->burns[i].amount - part.amount;
+		if (part.amount == 0)
+			continue;
+		expires_at = grant_arrive(to, &part, seq, created_at);
+		first = Min(first, expires_at);
+		kept->burns[kept->n++] = part;
+	}
+	return first;
 }

@@ -29,6 +29,13 @@ typedef struct BurnList
 	Burn	   *burns;
 } BurnList;
 
+/* What can go back to a grant, and until when. */
+typedef struct GrantRoom
+{
+	TimestampTz expires_at;
+	Money		room;			/* what was taken from it, and not moved elsewhere */
+} GrantRoom;
+
 extern int	grants_due(const pg_uuid_t *account, TimestampTz now, bool read_only, Grant **grants);
 extern TimestampTz grants_next_expiry(const pg_uuid_t *account, TimestampTz now);
 extern void grant_insert(const pg_uuid_t *account, const pg_uuid_t *id, int64 seq, const char *type,
@@ -40,6 +47,8 @@ extern Money grant_left(const pg_uuid_t *account, const pg_uuid_t *id, bool *exi
 extern void grants_take(const pg_uuid_t *account, const BurnList *list);
 extern void grants_give(const pg_uuid_t *account, const BurnList *list);
 extern void grants_expire(const pg_uuid_t *account, const Grant *last, int n);
-extern TimestampTz *grants_times(const pg_uuid_t *account, const BurnList *list);
+extern GrantRoom *grants_room(const pg_uuid_t *account, const BurnList *list);
+extern TimestampTz grants_move(const pg_uuid_t *from, const pg_uuid_t *to, const BurnList *parts, Money eaten,
+							   int64 seq, TimestampTz created_at, BurnList *kept);
 
 #endif

@@ -47,6 +47,8 @@ key_kind(const char *type)
 		return KEY_REFUND;
 	if (strcmp(type, TYPE_REVERSAL) == 0)
 		return KEY_REVERSAL;
+	if (strcmp(type, TYPE_TRANSFER_OUT) == 0)
+		return KEY_TRANSFER;
 	return KEY_CREDIT;
 }
 
@@ -65,7 +67,7 @@ target_equal(const pg_uuid_t *a, const pg_uuid_t *b)
  * key_find looks up a key of a locked account: it is free, or a replay of the
  * same kind of operation on the same target (the reservation of a deduct, the
  * transaction of a refund or a reversal) by the same member (of a team's
- * debit), or a conflict.
+ * debit), or a conflict. To whom a transfer was is for the caller to see.
  */
 KeyState
 key_find(const Account *acc, const char *key, KeyKind kind, const pg_uuid_t *target,
@@ -78,7 +80,7 @@ key_find(const Account *acc, const char *key, KeyKind kind, const pg_uuid_t *tar
 	if (ledger_find_key(&acc->id, key, original))
 	{
 		if (key_kind(original->type) == kind &&
-			target_equal(target, original->has_reference ? &original->reference : NULL) &&
+			(kind == KEY_TRANSFER || target_equal(target, original->has_reference ? &original->reference : NULL)) &&
 			(kind != KEY_DEBIT || target_equal(actor, original->has_actor ? &original->actor : NULL)))
 			return KEY_REPLAY;
 		return KEY_CONFLICT;

@@ -15,7 +15,8 @@ typedef enum KeyKind
 	KEY_CREDIT,
 	KEY_DEBIT,
 	KEY_REFUND,
-	KEY_REVERSAL
+	KEY_REVERSAL,
+	KEY_TRANSFER
 } KeyKind;
 
 typedef enum KeyState

@@ -201,10 +201,10 @@ ledger_chain(Account *acc, const LedgerEntry *entry, TimestampTz effective_at, c
 }
 
 /*
- * Return the created_at of a locked account's next entry: the clock, but never
- * before the last one's.
+ * ledger_time returns the created_at of a locked account's next entry: the
+ * clock, but never before the last one's.
  */
-static TimestampTz
+TimestampTz
 ledger_time(const Account *acc)
 {
 	return Max(acc->now, acc->ahead_until);
@@ -227,11 +227,12 @@ ledger_insert(Account *acc, LedgerEntry *entry)
 	Assert(entry->type != NULL);
 	Assert(entry->seq > 0);
 	Assert(entry->shortfall >= 0);
-	Assert(entry->is_credit || entry->amount <= 0 || strcmp(entry->type, TYPE_REFUND) == 0);
+	Assert(entry->is_credit || entry->amount <= 0 || strcmp(entry->type, TYPE_REFUND) == 0 ||
+		   strcmp(entry->type, TYPE_TRANSFER_IN) == 0);
 	Assert(strcmp(entry->type, TYPE_USAGE) != 0 || entry->allowance_consumed >= 0);
 	Assert(strcmp(entry->type, TYPE_REFUND) != 0 || (entry->amount >= 0 && entry->allowance_consumed <= 0));
 	Assert(!acc->linked || entry->own != NULL);
-	if (entry->own == NULL)
+	if (entry->own == NULL && !entry->has_id)
 		uuidv7_make(&entry->id, acc->now);
 
 	if (acc->linked)

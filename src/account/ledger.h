@@ -15,6 +15,8 @@
 #define TYPE_REFUND	"refund"
 #define TYPE_EXPIRY	"expiry"
 #define TYPE_REVERSAL	"reversal"
+#define TYPE_TRANSFER_OUT	"transfer_out"
+#define TYPE_TRANSFER_IN	"transfer_in"
 #define TYPE_ADJUSTMENT	"adjustment"
 #define TYPE_PURCHASE	"purchase"
 #define TYPE_SIGNUP_BONUS	"signup_bonus"
@@ -23,6 +25,7 @@
 typedef struct LedgerEntry
 {
 	pg_uuid_t	id;
+	bool		has_id;			/* it is given */
 	int64		seq;
 	Money		amount;
 	Money		balance_after;
@@ -78,6 +81,7 @@ typedef struct Expiry
 	TimestampTz effective_at;
 } Expiry;
 
+extern TimestampTz ledger_time(const Account *acc);
 extern void ledger_append(Account *acc, LedgerEntry *entry);
 extern void ledger_link(const pg_uuid_t *account, LedgerEntry *entry, Charge *charge);
 extern bool ledger_insert(Account *acc, LedgerEntry *entry);

@@ -419,6 +419,21 @@ account_lock_any(const pg_uuid_t *id, Account *acc)
 }
 
 /*
+ * account_advance rolls a locked account forward to a later time: another lock
+ * was waited for.
+ */
+void
+account_advance(Account *acc, TimestampTz now)
+{
+	RollTotals	totals;
+
+	if (!acc->exists || now <= acc->now)
+		return;
+	acc->now = now;
+	roll_locked(acc, &operation_limits, &totals);
+}
+
+/*
  * account_lock locks a user's account and rolls it forward to the clock.
  * False: there is no such account. A team's id is an error.
  */

@@ -15,7 +15,7 @@ static KeptQuery list_grants_query = {
 	.sql = "SELECT id, type, amount::numeric, remaining::numeric, priority, nullif(expires_at, 'infinity'), created_at"
 	" FROM ducto.grants"
 	" WHERE account_id = $1 AND live AND expires_at > $2"
-	" ORDER BY priority, expires_at, seq LIMIT $3",
+	" ORDER BY priority, expires_at, seq, id LIMIT $3",
 	.types = {UUIDOID, TIMESTAMPTZOID, INT8OID}
 };
 

@@ -20,7 +20,8 @@ PG_FUNCTION_INFO_V1(ducto_list_usage_events);
 PG_FUNCTION_INFO_V1(ducto_balance_at);
 
 static const char *const entry_types[] = {
-	TYPE_PURCHASE, "subscription", TYPE_SIGNUP_BONUS, TYPE_ADJUSTMENT, "promo", TYPE_USAGE, TYPE_REFUND, TYPE_REVERSAL, TYPE_EXPIRY
+	TYPE_PURCHASE, "subscription", TYPE_SIGNUP_BONUS, TYPE_ADJUSTMENT, "promo", TYPE_USAGE, TYPE_REFUND, TYPE_REVERSAL,
+	TYPE_TRANSFER_OUT, TYPE_TRANSFER_IN, TYPE_EXPIRY
 };
 
 /* A page of an account's ledger: entries with low < seq <= high. */
@@ -115,7 +116,8 @@ CheckTypes(ArrayType *types)
 			known |= strcmp(type, entry_types[j]) == 0;
 		if (!known)
 			arg_reject("types", type == NULL ? "null" : psprintf("\"%s\"", type),
-					   "\"types\" must be purchase, subscription, signup_bonus, adjustment, promo, usage, refund, reversal or expiry.");
+					   "\"types\" must be purchase, subscription, signup_bonus, adjustment, promo, usage, refund, reversal, "
+					   "transfer_out, transfer_in or expiry.");
 		usage |= strcmp(type, TYPE_USAGE) == 0;
 	}
 	return usage;

@@ -95,26 +95,29 @@ refund_origin(const LedgerRecord *debit, Money refunded, Money amount, BurnList 
 
 /*
  * Keep of a list what can go back to its grant: one that has expired since
- * gets nothing, and debt eats first. It tells when those that are kept expire.
+ * gets nothing, nor one that was moved to another account, and debt eats first.
+ * It tells when those that are kept expire.
  */
 static TimestampTz *
 refund_restorable(const Account *acc, Money amount, BurnList *origin)
 {
 	Money		room = Max(acc->balance + amount, 0) - acc->expiring;
-	TimestampTz *times = grants_times(&acc->id, origin);
+	GrantRoom  *rooms = grants_room(&acc->id, origin);
+	TimestampTz *times = palloc(sizeof(TimestampTz) * Max(origin->n, 1));
 	int			kept = 0;
 
 	for (int i = 0; i < origin->n; i++)
 	{
 		Burn		burn = origin->burns[i];
 
-		if (times[i] <= acc->now)
+		burn.amount = Min(burn.amount, rooms[i].room);
+		if (burn.amount <= 0 || rooms[i].expires_at <= acc->now)
 			continue;
 		burn.amount = Min(burn.amount, room);
 		if (burn.amount <= 0)
 			break;
 		room -= burn.amount;
-		times[kept] = times[i];
+		times[kept] = rooms[i].expires_at;
 		origin->burns[kept++] = burn;
 	}
 	Assert(room >= 0 || kept == 0);

@@ -98,6 +98,21 @@ static KeptQuery merged_query = {
 	.types = {UUIDOID, INT8OID, INT8OID, INT8OID, INT8OID, TIMESTAMPTZOID, TIMESTAMPTZOID, TEXTARRAYOID}
 };
 
+/* The types that the SDKs do not know: to them such entries are adjustments. */
+static const char *const unknown_types[] = {TYPE_EXPIRY, TYPE_REVERSAL, TYPE_TRANSFER_OUT, TYPE_TRANSFER_IN};
+
+/*
+ * Tell whether the SDKs do not know a type.
+ */
+static bool
+is_unknown(const char *type)
+{
+	for (int i = 0; i < lengthof(unknown_types); i++)
+		if (strcmp(type, unknown_types[i]) == 0)
+			return true;
+	return false;
+}
+
 /*
  * Append the members of an object to one that is being made.
  */
@@ -143,6 +158,8 @@ entry_metadata(TupleTableSlot *slot, const char *type)
 		put_time(&out, "expires_at", DatumGetTimestampTz(values[11]));
 	if (strcmp(type, TYPE_EXPIRY) == 0)
 		put_text(&out, "reason", "credit_expired");
+	else if (is_unknown(type))
+		put_text(&out, "ledger_type", type);
 	return JsonbPGetDatum(jsonout_end(&out));
 }
 
@@ -178,7 +195,7 @@ list_entry(TupleTableSlot *slot, void *state)
 	values[1] = UUIDPGetDatum(page->user);
 	values[2] = slot->tts_values[1];
 	values[3] = CStringGetTextDatum(!slot->tts_isnull[12] ? TYPE_TEAM_USAGE :
-									strcmp(type, TYPE_EXPIRY) == 0 ? TYPE_ADJUSTMENT : type);
+									is_unknown(type) ? TYPE_ADJUSTMENT : type);
 	if (reference_type == NULL && !slot->tts_isnull[3])
 		values[4] = slot->tts_values[3];
 	else
@@ -194,8 +211,8 @@ list_entry(TupleTableSlot *slot, void *state)
 }
 
 /*
- * Take the types of the entries that are wanted: an expiry is an adjustment to
- * the SDKs, and what is spent in teams a type of its own.
+ * Take the types of the entries that are wanted: what the SDKs do not know is
+ * an adjustment to them, and what is spent in teams a type of its own.
  */
 static void
 page_types(SdkPage *page, ArrayType *types)
@@ -207,7 +224,7 @@ page_types(SdkPage *page, ArrayType *types)
 	int			nwanted = 0;
 
 	deconstruct_array(types, TEXTOID, -1, false, TYPALIGN_INT, &given, &nulls, &n);
-	wanted = palloc(sizeof(Datum) * 2 * Max(n, 1));
+	wanted = palloc(sizeof(Datum) * (1 + lengthof(unknown_types)) * Max(n, 1));
 	page->teams = false;
 	for (int i = 0; i < n; i++)
 	{
@@ -215,11 +232,11 @@ page_types(SdkPage *page, ArrayType *types)
 
 		if (strcmp(type, TYPE_TEAM_USAGE) == 0)
 			page->teams = true;
-		else if (strcmp(type, TYPE_EXPIRY) != 0)
+		else if (!is_unknown(type))
 			wanted[nwanted++] = CStringGetTextDatum(type);
 		page->usage |= strcmp(type, TYPE_USAGE) == 0;
-		if (strcmp(type, TYPE_ADJUSTMENT) == 0)
-			wanted[nwanted++] = CStringGetTextDatum(TYPE_EXPIRY);
+		for (int j = 0; strcmp(type, TYPE_ADJUSTMENT) == 0 && j < lengthof(unknown_types); j++)
+			wanted[nwanted++] = CStringGetTextDatum(unknown_types[j]);
 	}
 	page->own = nwanted > 0;
 	page->types = construct_array(wanted, nwanted, TEXTOID, -1, false, TYPALIGN_INT);

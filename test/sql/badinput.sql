@@ -34,6 +34,7 @@ INSERT INTO arguments (function, argument, kind, valid) VALUES
 	('ducto_can_afford', 'user_id', 'required', quote_literal(:ada)), ('ducto_can_afford', 'amount', 'positive', '10'), ('ducto_can_afford', 'model', 'text', NULL), ('ducto_can_afford', 'operation_type', 'text', NULL),
 	('ducto_refund', 'transaction_id', 'required', quote_literal(:tx)), ('ducto_refund', 'amount', 'positive or all', NULL), ('ducto_refund', 'reason', 'reason', NULL), ('ducto_refund', 'metadata', 'metadata', NULL), ('ducto_refund', 'idempotency_key', 'text', NULL), ('ducto_refund', 'restore_allowance', 'boolean', NULL),
 	('ducto_reverse_credits', 'transaction_id', 'required', quote_literal(:credit)), ('ducto_reverse_credits', 'amount', 'positive or all', '1'), ('ducto_reverse_credits', 'overrun', 'reversal overrun', NULL), ('ducto_reverse_credits', 'reason', 'reason', NULL), ('ducto_reverse_credits', 'metadata', 'metadata', NULL), ('ducto_reverse_credits', 'idempotency_key', 'text', NULL),
+	('ducto_transfer', 'from_id', 'required', quote_literal(:ada)), ('ducto_transfer', 'to_id', 'required', quote_literal(:ned)), ('ducto_transfer', 'amount', 'positive or all', '1'), ('ducto_transfer', 'reason', 'reason', NULL), ('ducto_transfer', 'metadata', 'metadata', NULL), ('ducto_transfer', 'idempotency_key', 'text', NULL),
 	('ducto_sweep_expired', 'dry_run', 'boolean', NULL), ('ducto_sweep_expired', 'max_accounts', 'count', NULL),
 	('ducto_expire_reservations', 'max_rows', 'count', NULL),
 	('ducto_sweep', 'batch_size', 'count', NULL),
@@ -129,7 +130,7 @@ ORDER BY a.n, t.n;
 SELECT call, r.* FROM (VALUES
 	(1, 'ducto_add_credits(ADA, -1, ''purchase'')'), (2, 'ducto_add_credits(ADA, 0, ''purchase'')'), (3, 'ducto_add_credits(ADA, 0, ''subscription'')'), (4, 'ducto_add_credits(ADA, 0, ''signup_bonus'')'), (5, 'ducto_add_credits(ADA, -0.0001, ''promo'')'),
 	(6, 'ducto_add_credits(ADA, 0)'), (7, 'ducto_add_credits(ADA, -1)'),
-	(8, 'ducto_add_credits(ADA, -1, expires_at => ''2222-01-01'')'), (9, 'ducto_add_credits(ADA, 0, expires_at => ''2222-01-01'')'), (10, 'ducto_add_credits(ADA, 1, priority => 1)'), (11, 'ducto_add_credits(ADA, 1, priority => 50)'),
+	(8, 'ducto_add_credits(ADA, -1, expires_at => ''2222-01-01'')'), (9, 'ducto_add_credits(ADA, 0, expires_at => ''2222-01-01'')'), (10, 'ducto_add_credits(ADA, -1, priority => 1)'), (11, 'ducto_add_credits(ADA, 1, priority => 50)'),
 	(12, 'ducto_reserve(ADA, 1, billing_mode => ''overdraft'')'), (13, 'ducto_reserve(ADA, 1, overdraft_floor => -1)'), (14, 'ducto_reserve(ADA, 1, overdraft_floor => 0)'), (15, 'ducto_reserve(ADA, 1, billing_mode => ''strict'', overdraft_floor => -1)'),
 	(16, 'ducto_reserve(ADA, 1, billing_mode => ''overdraft'', overdraft_floor => 0)'),
 	(17, 'ducto_deduct(ADA, HOLD, 0, final => false)'), (18, 'ducto_deduct(ADA, HOLD, 0, final => NULL)'),

@@ -19,11 +19,11 @@ SELECT balance, expiring, next_boundary = '2222-01-01' AS boundary FROM ducto.ac
 
 -- Of one priority, what expires goes first. What was spent of which is on the entry.
 CREATE FUNCTION pg_temp.spent(owner uuid) RETURNS text LANGUAGE sql AS $$
-	SELECT string_agg(coalesce(g.type, 'in no grant') || ' ' || trim_scale(amount), ', ' ORDER BY n)
+	SELECT string_agg(coalesce(g.type, 'in no grant') || ' ' || trim_scale(b.amount), ', ' ORDER BY n)
 	FROM (SELECT * FROM ducto.ledger WHERE account_id = owner ORDER BY seq DESC LIMIT 1) l,
 		unnest(l.burned_grants || NULL::uuid, l.burned_amounts || -l.amount - coalesce((SELECT sum(b) FROM unnest(l.burned_amounts) b), 0)) WITH ORDINALITY b (id, amount, n)
 		LEFT JOIN (SELECT id, type FROM ducto.grants WHERE account_id = owner) g USING (id)
-	WHERE amount > 0
+	WHERE b.amount > 0
 $$;
 SELECT balance_after FROM ducto_charge(:ada, 4);
 SELECT pg_temp.spent(:ada);

@@ -44,7 +44,9 @@ FROM (VALUES
 	(23, 'ducto_reverse_credits(TX)'),
 	(24, 'ducto_reverse_credits(CREDIT, 101)'),
 	(25, 'ducto_reverse_credits(CREDIT, 100, ''reject'')'),
-	(26, 'ducto_reverse_credits(CREDIT, 1, idempotency_key => ''charge'')')
+	(26, 'ducto_reverse_credits(CREDIT, 1, idempotency_key => ''charge'')'),
+	(27, 'ducto_transfer(ADA, NONE, 1000)'),
+	(28, 'ducto_transfer(ADA, NONE, 1, idempotency_key => ''charge'')')
 	) c (n, call) ORDER BY n;
 
 -- These functions have a column error and no case here: the rejections of plans, caps, pricing and teams are in their own tests.

@@ -193,6 +193,8 @@ INSERT INTO calls (function, args, field, keep) VALUES
 	('ducto_add_credits', '{"user_id": "@ada", "amount": 10, "type": "promo", "expires_at": "2222-02-02T00:00:00Z", "priority": 10}', NULL, NULL),
 	('ducto_add_credits', '{"user_id": "@ada", "amount": 5, "type": "promo"}', 'transaction_id', 'mistake'),
 	('ducto_reverse_credits', '{"transaction_id": "@mistake", "overrun": "unspent", "reason": "twice"}', NULL, NULL),
+	('ducto_transfer', '{"from_id": "@ada", "to_id": "5ba5e000-0000-4000-8000-0000000000f7", "amount": 1.5, "reason": "a gift"}', NULL, NULL),
+	('ducto_transfer', '{"from_id": "5ba5e000-0000-4000-8000-0000000000f7", "to_id": "@ada"}', NULL, NULL),
 	('ducto_get_balance', '{"user_id": "@ada"}', NULL, NULL),
 	('ducto_list_grants', '{"user_id": "@ada"}', NULL, NULL),
 	('ducto_can_afford', '{"user_id": "@ada", "amount": 40}', NULL, NULL),

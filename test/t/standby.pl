@@ -58,6 +58,7 @@ my %writes = (
 	'ducto_renew'               => "ducto_renew($alice, :reservation)",
 	'ducto_refund'              => "ducto_refund(:transaction)",
 	'ducto_reverse_credits'     => "ducto_reverse_credits(:transaction)",
+	'ducto_transfer'            => "ducto_transfer($alice, $bob, 1)",
 	'ducto_set_user_plan'       => "ducto_set_user_plan($alice, 'free')",
 	'... and the same again'    => "ducto_set_user_plan($alice, 'pro')",
 	'ducto_set_spend_cap'       => "ducto_set_spend_cap($alice, 'daily', 10)",

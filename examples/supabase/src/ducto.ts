@@ -34,7 +34,7 @@ export type Rejection =
 	| 'ceiling_reached';
 
 export type CreditType = 'adjustment' | 'purchase' | 'subscription' | 'signup_bonus' | 'promo';
-export type EntryType = CreditType | 'usage' | 'refund' | 'reversal' | 'expiry';
+export type EntryType = CreditType | 'usage' | 'refund' | 'reversal' | 'transfer_out' | 'transfer_in' | 'expiry';
 export type BillingMode = 'strict' | 'overdraft';
 export type Overrun = 'reject' | 'clamp' | 'full';
 export type ReverseOverrun = Overrun | 'unspent';
@@ -199,7 +199,7 @@ export type Results = {
 		amount: number;
 		remaining: number;
 		priority: number;
-		expires_at: string;
+		expires_at: string | null;
 		created_at: string;
 	};
 	ducto_liability_result: {
@@ -385,6 +385,17 @@ export type Results = {
 		metadata: Json;
 		created_at: string;
 		total_count: number;
+	};
+	ducto_transfer_result: {
+		out_transaction_id: string | null;
+		in_transaction_id: string | null;
+		from_id: string;
+		to_id: string;
+		amount: number;
+		from_balance: number;
+		to_balance: number;
+		idempotent: boolean;
+		error: Rejection | null;
 	};
 	ducto_user_plan_result: {
 		user_id: string;
@@ -888,6 +899,17 @@ export type Functions = {
 			to_time?: string | null;
 		};
 		Returns: Results['ducto_top_user'][];
+	};
+	ducto_transfer: {
+		Args: {
+			from_id: string;
+			to_id: string;
+			amount?: Amount | null;
+			reason?: string | null;
+			metadata?: Json | null;
+			idempotency_key?: string | null;
+		};
+		Returns: Results['ducto_transfer_result'];
 	};
 	ducto_usage_from: {
 		Args: {
