@@ -192,7 +192,7 @@ ROLLBACK;
 BEGIN;
 ALTER TABLE ducto.ledger DISABLE TRIGGER ledger_append_only;
 UPDATE ducto.ledger SET reference = NULL WHERE id = :'in';
-SELECT regexp_replace(check_name, '[0-9a-f]{8}-[0-9a-f-]{27}', 'ID') AS check_name, expected, actual FROM ducto_verify();
+SELECT regexp_replace(check_name, '[0-9a-f]{8}-[0-9a-f-]{27}', 'ID') AS check_name, expected, actual FROM ducto_verify() ORDER BY 1;
 ROLLBACK;
 BEGIN;
 ALTER TABLE ducto.ledger DISABLE TRIGGER ledger_append_only;
