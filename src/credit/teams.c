@@ -132,14 +132,16 @@ team_book(const TeamRequest *request)
 }
 
 /*
- * team_make makes a team with a pool of its own, once for a key. True: it was
- * made before. The caller has connected to SPI.
+ * team_make makes a team with a pool of its own, once for a key, which credits
+ * may require. True: it was made before. The caller has connected to SPI.
  */
 bool
 team_make(TeamRequest *request)
 {
 	bool		idempotent;
 
+	if (request->amount > 0)
+		request->key = key_checked(request->key, "idempotency_key");
 	uuidv7_make(&request->id, request->now);
 	idempotent = team_replay(request);
 	if (!idempotent)
@@ -162,7 +164,7 @@ ducto_create_team(PG_FUNCTION_ARGS)
 	arg_require(fcinfo, 0, "name");
 	request.name = arg_text(fcinfo, 0, "name");
 	request.amount = PG_ARGISNULL(1) ? 0 : arg_money(fcinfo, 1, "initial_balance", MONEY_NOT_NEGATIVE);
-	request.key = request.amount > 0 ? arg_key(fcinfo, 2, "idempotency_key") : arg_text(fcinfo, 2, "idempotency_key");
+	request.key = arg_text(fcinfo, 2, "idempotency_key");
 	query_begin();
 	idempotent = team_make(&request);
 	result_begin(&row, fcinfo);

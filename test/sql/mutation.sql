@@ -77,7 +77,7 @@ BEGIN
 		END IF;
 		PERFORM pg_sleep(0.01);
 	END LOOP;
-	RAISE 'a transaction of another session of this cluster has been running for 30 seconds';
+	RAISE 'the rollup waits for a transaction of this cluster, which has been running for 30 seconds';
 END $$;
 CALL roll_up();
 SELECT new_balance FROM ducto_add_credits(:bob, 2, 'promo');
