@@ -14,7 +14,7 @@ SQL_PARTS = sql/preamble.sql sql/clock.sql sql/uuid.sql sql/plan.sql sql/account
 SDK_VERSION = $(shell sed -n "s/^default_version *= *'\(.*\)'/\1/p" sdk/ducto_sdk.control)
 SDK_SQL = sdk/ducto_sdk--$(SDK_VERSION).sql
 SDK_PARTS = $(addprefix sdk/sql/,preamble.sql balance.sql lease.sql pricing.sql plan.sql analytics.sql team.sql \
-	import.sql import_stage.sql import_entries.sql import_grants.sql import_move.sql import_report.sql \
+	views.sql import.sql import_stage.sql import_entries.sql import_grants.sql import_move.sql import_report.sql \
 	import_pricing.sql import_signup.sql guard.sql access.sql)
 
 DATA_built = ducto--$(EXTVERSION).sql $(SDK_SQL)

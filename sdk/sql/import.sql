@@ -10,6 +10,7 @@ LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
 	missing text;
+	twice text;
 	replaced text;
 	beside text;
 BEGIN
@@ -18,14 +19,19 @@ BEGIN
 			USING ERRCODE = 'invalid_transaction_state',
 			DETAIL = 'It reads the tables after it has locked them, and an older snapshot would miss what others wrote.';
 	END IF;
-	SELECT string_agg('public.' || t, ', ') INTO missing
-		FROM unnest(ARRAY['user_credits', 'credit_transactions', 'credit_reservations', 'credit_pricing_config',
-			'credit_plans', 'credit_usage_window', 'credit_teams', 'credit_team_members', 'credit_spend_caps']) t
-		WHERE to_regclass('public.' || t) IS NULL;
+	SELECT string_agg('public.' || t.name, ', ') INTO missing FROM ducto.sdk_tables() t WHERE ducto.sdk_table(t.name) IS NULL;
 	IF missing IS NOT NULL THEN
 		RAISE EXCEPTION 'tables of the SDKs are missing: %', missing
 			USING ERRCODE = 'undefined_table',
 			HINT = 'Bring the database to the last version of the SDKs'' migrations first.';
+	END IF;
+	SELECT string_agg('ducto_sdk_old.' || t.name, ', ') INTO twice FROM ducto.sdk_tables() t
+		WHERE to_regclass('ducto_sdk_old.' || t.name) IS NOT NULL
+		AND ducto.sdk_table(t.name) IS DISTINCT FROM to_regclass('ducto_sdk_old.' || t.name);
+	IF twice IS NOT NULL THEN
+		RAISE EXCEPTION 'tables of an earlier import are in the way: %', twice
+			USING ERRCODE = 'duplicate_table',
+			HINT = 'Drop or rename the schema ducto_sdk_old.';
 	END IF;
 	SELECT string_agg(s.signature, ', ') FILTER (WHERE s.replaced), string_agg(s.signature, ', ') FILTER (WHERE NOT s.replaced)
 		INTO replaced, beside FROM ducto.sdk_strangers() s;
@@ -44,16 +50,16 @@ END
 $$;
 REVOKE ALL ON FUNCTION ducto.sdk_import_check() FROM PUBLIC;
 COMMENT ON FUNCTION ducto.sdk_import_check() IS
-'For ducto_sdk_import: refuses what it cannot work with. Errors: 25000 (isolation level), 42P01 (a table is missing), 55000 (functions of the SDKs'' own engine are there).';
+'For ducto_sdk_import: refuses what it cannot work with. Errors: 25000 (isolation level), 42P01 (a table is missing), 42P07 (tables of an earlier import), 55000 (functions of the SDKs'' own engine are there).';
 
 -- Writers of the SDKs' tables wait until the end of the transaction.
 CREATE FUNCTION ducto.sdk_import_lock() RETURNS void
 LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
-	LOCK TABLE public.user_credits, public.credit_transactions, public.credit_reservations,
-		public.credit_pricing_config, public.credit_plans, public.credit_usage_window, public.credit_teams,
-		public.credit_team_members, public.credit_spend_caps IN SHARE ROW EXCLUSIVE MODE;
+	LOCK TABLE ducto_sdk_old.user_credits, ducto_sdk_old.credit_transactions, ducto_sdk_old.credit_reservations,
+		ducto_sdk_old.credit_pricing_config, ducto_sdk_old.credit_plans, ducto_sdk_old.credit_usage_window, ducto_sdk_old.credit_teams,
+		ducto_sdk_old.credit_team_members, ducto_sdk_old.credit_spend_caps IN SHARE ROW EXCLUSIVE MODE;
 END
 $$;
 REVOKE ALL ON FUNCTION ducto.sdk_import_lock() FROM PUBLIC;
@@ -77,6 +83,7 @@ BEGIN
 	PERFORM ducto.sdk_import_check();
 	bonus := CASE WHEN ducto.sdk_import_unset_bonus() THEN '{"signup_bonus": 50}' ELSE '{}' END;
 	PERFORM ducto.sdk_import_signup();
+	PERFORM ducto.sdk_tables_take();
 	PERFORM ducto.sdk_import_lock();
 	known := ARRAY(SELECT id FROM ducto.plans);
 	PERFORM ducto.sdk_import_pricing(bonus);
@@ -85,7 +92,7 @@ END
 $$;
 REVOKE ALL ON FUNCTION ducto.sdk_import_begin(integer) FROM PUBLIC;
 COMMENT ON FUNCTION ducto.sdk_import_begin(integer) IS
-'For ducto_sdk_import: moves the sign-up bonus, pricing and plans.';
+'For ducto_sdk_import: moves the sign-up bonus, pricing and plans, and puts the SDKs'' tables aside.';
 
 CREATE FUNCTION ducto.sdk_import_stage() RETURNS void
 LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp
@@ -137,6 +144,7 @@ BEGIN
 		END LOOP;
 		SELECT jsonb_agg(to_jsonb(r)) INTO found FROM ducto.sdk_import_report() r;
 		PERFORM ducto.sdk_import_end();
+		PERFORM ducto.sdk_views_make();
 		IF dry_run THEN
 			RAISE EXCEPTION 'dry run' USING ERRCODE = 'DU000';
 		END IF;
@@ -149,7 +157,7 @@ END
 $$;
 REVOKE ALL ON FUNCTION @extschema@.ducto_sdk_import(boolean, integer) FROM PUBLIC;
 COMMENT ON FUNCTION @extschema@.ducto_sdk_import(boolean, integer) IS
-'Moves what the SDKs'' own engine keeps in the schema public into this one, in the caller''s transaction, and compares the two: a row for each difference, with what was done about it. What the engine has already is left alone, so it may be called again. dry_run: true moves nothing, and returns the rows that a call at this moment would. batch_size: accounts per statement and NOTICE, 1 or more.
+'Moves what the SDKs'' own engine keeps in the schema public into this one, in the caller''s transaction, and compares the two: a row for each difference, with what was done about it. What the engine has already is left alone, so it may be called again. Their tables are in the schema ducto_sdk_old then, unchanged, and views of the engine have their names. dry_run: true moves nothing, and returns the rows that a call at this moment would. batch_size: accounts per statement and NOTICE, 1 or more.
 Locks the SDKs'' tables against writers. To be called by the owner of the extension ducto at READ COMMITTED. Errors: 22004, 22023, 25000, 42501, 42P01 (a table of theirs is missing), 55000 (their functions are still there).';
 
 -- Qualified throughout, without operators: a procedure that commits cannot have a search_path of its own.
@@ -165,9 +173,10 @@ BEGIN
 		COMMIT;
 	END LOOP;
 	PERFORM ducto.sdk_import_end();
+	PERFORM ducto.sdk_views_make();
 END
 $$;
 REVOKE ALL ON PROCEDURE @extschema@.ducto_sdk_import_batches(integer) FROM PUBLIC;
 COMMENT ON PROCEDURE @extschema@.ducto_sdk_import_batches(integer) IS
-'Moves what ducto_sdk_import moves, and commits after every batch_size accounts; when it is interrupted, call it again. Reports progress by NOTICE. Call ducto_sdk_import afterwards for the comparison. To be called outside of a transaction by the owner of the extension ducto, while nobody writes the SDKs'' tables.
+'Moves what ducto_sdk_import moves, and commits after every batch_size accounts; when it is interrupted, call it again: the views come last. Reports progress by NOTICE. Call ducto_sdk_import afterwards for the comparison. To be called outside of a transaction by the owner of the extension ducto, while nobody writes the SDKs'' tables.
 Locks the SDKs'' tables against writers during each batch. Errors: as ducto_sdk_import, and 2D000 (inside of a transaction).';

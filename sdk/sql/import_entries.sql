@@ -19,7 +19,7 @@ BEGIN
 				coalesce(created_at, ducto.clock()) AS at,
 				CASE coalesce(jsonb_typeof(metadata::jsonb), 'null') WHEN 'object' THEN metadata::jsonb WHEN 'null' THEN '{}'
 					ELSE jsonb_build_object('value', metadata) END AS metadata
-			FROM public.credit_transactions
+			FROM ducto_sdk_old.credit_transactions
 		) t
 		JOIN pg_temp.sdk_accounts a
 		ON a.id = CASE t.theirs WHEN 'team_usage' THEN ducto.sdk_import_team(t.theirs, t.metadata) ELSE t.user_id END
@@ -46,7 +46,7 @@ BEGIN
 	FROM typed t
 	LEFT JOIN (
 		SELECT DISTINCT ON (settle_tx_id) settle_tx_id, id, user_id, ducto.sdk_import_name(operation_type) AS operation_type
-		FROM public.credit_reservations WHERE settle_tx_id IS NOT NULL ORDER BY settle_tx_id, created_at, id
+		FROM ducto_sdk_old.credit_reservations WHERE settle_tx_id IS NOT NULL ORDER BY settle_tx_id, created_at, id
 	) r ON r.settle_tx_id = t.id AND r.user_id = t.user_id AND t.kind = 'user' AND t.type = 'usage'
 	WINDOW history AS (PARTITION BY t.place ORDER BY t.at, t.id ROWS UNBOUNDED PRECEDING);
 
@@ -69,7 +69,7 @@ BEGIN
 	) e ON e.place = b.place
 	LEFT JOIN (
 		SELECT u.user_id, sum(ducto.sdk_import_money(w.usage)) AS used
-		FROM public.user_credits u JOIN public.credit_usage_window w ON w.user_id = u.user_id AND w.plan_id = u.plan_id
+		FROM ducto_sdk_old.user_credits u JOIN ducto_sdk_old.credit_usage_window w ON w.user_id = u.user_id AND w.plan_id = u.plan_id
 		WHERE date_trunc('month', w.billing_period::timestamp) = month GROUP BY u.user_id
 	) w ON w.user_id = b.id AND b.kind = 'user'
 	WHERE b.place = a.place;

@@ -128,10 +128,10 @@ BEGIN
 	FROM (
 		SELECT id, user_id, amount, operation_type, metadata::jsonb AS metadata, expires_at, created_at, status::text AS status,
 			billing_mode::text AS billing_mode, overdraft_floor, settle_tx_id
-		FROM public.credit_reservations
+		FROM ducto_sdk_old.credit_reservations
 	) r
 	JOIN pg_temp.sdk_accounts a ON a.id = r.user_id AND a.kind = 'user'
-	LEFT JOIN public.credit_transactions t ON t.id = r.settle_tx_id
+	LEFT JOIN ducto_sdk_old.credit_transactions t ON t.id = r.settle_tx_id
 	WHERE r.status IN ('active', 'settled', 'released', 'expired') AND ducto.sdk_import_money(r.amount) > 0;
 	CREATE UNIQUE INDEX ON pg_temp.sdk_leases (place, id);
 	ANALYZE pg_temp.sdk_leases;

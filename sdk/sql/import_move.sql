@@ -117,7 +117,7 @@ LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
 AS $$
 SELECT DISTINCT ON (c.user_id, c.cap_type::text, coalesce(c.model, '')) c.user_id, c.cap_type::text, coalesce(c.model, ''),
 	ducto.sdk_import_money(c.cap_limit), c.action::text
-FROM public.credit_spend_caps c
+FROM ducto_sdk_old.credit_spend_caps c
 WHERE c.cap_type::text IN ('daily', 'monthly') AND c.action::text IN ('deny', 'warn', 'notify')
 AND c.cap_limit >= 0 AND c.cap_limit <> 'NaN' AND octet_length(coalesce(c.model, '')) <= 255
 ORDER BY c.user_id, c.cap_type::text, coalesce(c.model, ''), c.cap_limit
@@ -168,7 +168,7 @@ INSERT INTO ducto.team_members (team_id, user_id, role, spend_cap, month, spent,
 SELECT s.id, m.user_id, coalesce(ducto.sdk_import_name(m.role::text), 'member'),
 	CASE WHEN m.spend_cap <> 'NaN' THEN greatest(ducto.sdk_import_money(m.spend_cap), 0.0000) END, this_month,
 	coalesce(u.spent, 0.0000), coalesce(m.joined_at, s.created_at)
-FROM public.credit_team_members m
+FROM ducto_sdk_old.credit_team_members m
 JOIN pg_temp.sdk_accounts s ON s.id = m.team_id AND s.kind = 'team'
 LEFT JOIN (
 	SELECT e.place, e.actor, sum(-e.amount) AS spent FROM pg_temp.sdk_entries e

@@ -18,11 +18,11 @@ DECLARE
 	published integer;
 	active CONSTANT integer := (SELECT version FROM ducto.pricing WHERE ducto.pricing.active);
 	own CONSTANT boolean := EXISTS (
-		SELECT FROM ducto.pricing p WHERE p.active AND p.id NOT IN (SELECT id FROM public.credit_pricing_config));
+		SELECT FROM ducto.pricing p WHERE p.active AND p.id NOT IN (SELECT id FROM ducto_sdk_old.credit_pricing_config));
 	activate integer;
 BEGIN
 	FOR theirs IN
-		SELECT c.id, c.config::jsonb AS config, c.active, c.version, c.label, c.created_at FROM public.credit_pricing_config c
+		SELECT c.id, c.config::jsonb AS config, c.active, c.version, c.label, c.created_at FROM ducto_sdk_old.credit_pricing_config c
 		WHERE NOT EXISTS (SELECT FROM ducto.pricing p WHERE p.version = c.version OR p.id = c.id)
 		ORDER BY c.version
 	LOOP
@@ -97,7 +97,7 @@ FROM (
 		CASE c.default_billing_mode::text WHEN 'overdraft' THEN 'overdraft' ELSE 'strict' END AS mode,
 		CASE c.default_billing_mode::text WHEN 'overdraft' THEN coalesce(c.overdraft_floor, 0) ELSE c.overdraft_floor END AS floor,
 		coalesce(replace(c.per_operation::text, '"strict_prepaid"', '"strict"')::jsonb, '{}') AS per_operation
-	FROM public.credit_plans c
+	FROM ducto_sdk_old.credit_plans c
 ) p
 $$;
 REVOKE ALL ON FUNCTION ducto.sdk_import_their_plans() FROM PUBLIC;
@@ -111,17 +111,17 @@ SELECT 'pricing', c.version::text, 'version ' || c.version, 'version ' || o.vers
 	CASE WHEN o.version IS NOT NULL THEN 'not moved: the engine has a version of its own with this number'
 		ELSE 'not moved: ' || coalesce((SELECT concat_ws(': ', nullif(v.path, ''), v.problem)
 			FROM ducto.sdk_import_problems(c.config::jsonb) v LIMIT 1), 'it has no number that the engine can have') END
-FROM public.credit_pricing_config c
+FROM ducto_sdk_old.credit_pricing_config c
 LEFT JOIN ducto.pricing o ON o.version = c.version
 WHERE NOT EXISTS (SELECT FROM ducto.pricing p WHERE p.id = c.id)
 UNION ALL
 SELECT 'active pricing', t.version::text, t.version::text, o.version::text, 'left alone'
-FROM (SELECT c.version FROM public.credit_pricing_config c WHERE c.active) t
+FROM (SELECT c.version FROM ducto_sdk_old.credit_pricing_config c WHERE c.active) t
 FULL JOIN (SELECT p.version FROM ducto.pricing p WHERE p.active) o ON true
 WHERE t.version IS DISTINCT FROM o.version
 UNION ALL
 SELECT 'signup bonus', c.version::text, 'not set: 50', o.config ->> 'signup_bonus', 'set in the version'
-FROM public.credit_pricing_config c JOIN ducto.pricing o ON o.id = c.id
+FROM ducto_sdk_old.credit_pricing_config c JOIN ducto.pricing o ON o.id = c.id
 WHERE NOT ducto.sdk_import_has_bonus(c.config::jsonb) AND o.config ->> 'signup_bonus' IS NOT NULL
 UNION ALL
 SELECT 'signup bonus', NULL, 'not set: 50', NULL, 'new users get nothing until a version of the pricing is active that has a signup_bonus'

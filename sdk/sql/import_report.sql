@@ -24,6 +24,9 @@ UNION ALL SELECT * FROM ducto.sdk_import_report_entries()
 UNION ALL SELECT * FROM ducto.sdk_import_report_holds()
 UNION ALL SELECT * FROM ducto.sdk_import_report_caps()
 UNION ALL SELECT * FROM ducto.sdk_import_report_members()
+UNION ALL SELECT 'foreign key', c.conname, c.conrelid::regclass::text, NULL, 'refers to the old table: drop it'
+FROM pg_constraint c WHERE c.contype = 'f' AND c.confrelid IN (SELECT ducto.sdk_table(t.name) FROM ducto.sdk_tables() t)
+AND c.conrelid NOT IN (SELECT ducto.sdk_table(t.name) FROM ducto.sdk_tables() t WHERE ducto.sdk_table(t.name) IS NOT NULL)
 $$;
 REVOKE ALL ON FUNCTION ducto.sdk_import_report() FROM PUBLIC;
 COMMENT ON FUNCTION ducto.sdk_import_report() IS 'For ducto_sdk_import: all differences.';
@@ -35,20 +38,20 @@ AS $$
 WITH theirs AS MATERIALIZED (
 	SELECT u.user_id AS id, 'user' AS kind, ducto.sdk_import_money(u.balance) AS balance,
 		ducto.sdk_import_money(u.lifetime_purchased) AS purchased, p.plan_key AS plan, u.plan_id::text AS plan_id, NULL AS name
-	FROM public.user_credits u LEFT JOIN public.credit_plans p ON p.id = u.plan_id
+	FROM ducto_sdk_old.user_credits u LEFT JOIN ducto_sdk_old.credit_plans p ON p.id = u.plan_id
 	UNION ALL
-	SELECT t.id, 'team', ducto.sdk_import_money(t.balance), NULL, NULL, NULL, t.name FROM public.credit_teams t
+	SELECT t.id, 'team', ducto.sdk_import_money(t.balance), NULL, NULL, NULL, t.name FROM ducto_sdk_old.credit_teams t
 	UNION ALL
 	SELECT o.user_id, 'user', 0.0000, NULL, NULL, NULL, NULL
-	FROM (SELECT DISTINCT t.user_id FROM public.credit_transactions t WHERE t.type::text <> 'team_usage') o
-	WHERE NOT EXISTS (SELECT FROM public.user_credits u WHERE u.user_id = o.user_id)
+	FROM (SELECT DISTINCT t.user_id FROM ducto_sdk_old.credit_transactions t WHERE t.type::text <> 'team_usage') o
+	WHERE NOT EXISTS (SELECT FROM ducto_sdk_old.user_credits u WHERE u.user_id = o.user_id)
 ), moved AS MATERIALIZED (
 	SELECT account_id, sum(amount), sum(purchased) AS purchased, sum(consumed) AS consumed
 	FROM (
 		SELECT l.account_id, l.amount, CASE l.type WHEN 'purchase' THEN l.amount END AS purchased,
 			CASE WHEN l.created_at >= date_trunc('month', ducto.clock() AT TIME ZONE 'UTC') AT TIME ZONE 'UTC'
 				THEN l.allowance_consumed END AS consumed
-		FROM ducto.ledger l JOIN public.credit_transactions t ON t.id = l.id
+		FROM ducto.ledger l JOIN ducto_sdk_old.credit_transactions t ON t.id = l.id
 		UNION ALL
 		SELECT c.account_id, c.amount, 0.0000,
 			CASE WHEN c.created_at >= date_trunc('month', ducto.clock() AT TIME ZONE 'UTC') AT TIME ZONE 'UTC'
@@ -73,7 +76,7 @@ WITH theirs AS MATERIALIZED (
 		AND w.created_at >= date_trunc('month', ducto.clock() AT TIME ZONE 'UTC') AT TIME ZONE 'UTC'
 ), windows AS MATERIALIZED (
 	SELECT u.user_id, sum(ducto.sdk_import_money(w.usage)) AS used
-	FROM public.user_credits u JOIN public.credit_usage_window w ON w.user_id = u.user_id AND w.plan_id = u.plan_id
+	FROM ducto_sdk_old.user_credits u JOIN ducto_sdk_old.credit_usage_window w ON w.user_id = u.user_id AND w.plan_id = u.plan_id
 	WHERE date_trunc('month', w.billing_period::timestamp) = date_trunc('month', ducto.clock() AT TIME ZONE 'UTC')
 	GROUP BY u.user_id
 )
@@ -121,7 +124,7 @@ AS $$
 WITH entries AS (
 	SELECT t.id, t.type::text AS type, t.amount, t.metadata::jsonb AS metadata, t.user_id, l.id AS ours, l.type AS our_type,
 		l.amount AS our_amount, l.idempotency_key, l.expires_at, a.id AS account, l.metadata ->> 'sdk_type' AS sdk_type
-	FROM public.credit_transactions t
+	FROM ducto_sdk_old.credit_transactions t
 	LEFT JOIN ducto.ledger l ON l.id = t.id
 	LEFT JOIN ducto.accounts a
 	ON a.id = CASE WHEN t.type::text = 'team_usage' THEN ducto.sdk_import_team(t.type::text, t.metadata::jsonb) ELSE t.user_id END
@@ -154,14 +157,14 @@ SELECT 'hold', r.id::text, r.status::text || ', ' || coalesce(r.amount::text, 'N
 		WHEN h.id IS NULL THEN 'not moved: it holds nothing, or its account was there before'
 		WHEN r.status::text = 'active' AND r.expires_at <= ducto.clock() AND h.state = 'expired' THEN 'past its time: holds nothing'
 		ELSE 'left alone: changed after it was moved' END
-FROM public.credit_reservations r
+FROM ducto_sdk_old.credit_reservations r
 LEFT JOIN ducto.reservations h ON h.account_id = r.user_id AND h.id = r.id
 LEFT JOIN ducto.accounts a ON a.id = r.user_id
 WHERE h.id IS NULL OR h.state <> CASE r.status::text WHEN 'active' THEN 'open' ELSE r.status::text END OR h.amount <> r.amount
 UNION ALL
 SELECT 'held', h.account_id::text, h.theirs::text, a.held::text, 'left alone: changed after it was moved'
 FROM (
-	SELECT r.user_id AS account_id, sum(r.amount) AS theirs FROM public.credit_reservations r
+	SELECT r.user_id AS account_id, sum(r.amount) AS theirs FROM ducto_sdk_old.credit_reservations r
 	WHERE r.status::text = 'active' AND r.expires_at > ducto.clock() AND r.amount > 0 AND r.amount <> 'NaN'
 	GROUP BY r.user_id
 ) h
@@ -180,7 +183,7 @@ SELECT 'cap', concat_ws(' ', c.user_id, c.cap_type, c.model), c.action::text || 
 		WHEN m.cap_limit <> c.cap_limit OR m.action <> c.action::text THEN 'another for the same is lower'
 		WHEN o.account_id IS NULL THEN 'not there: its account was there before, or it was removed'
 		ELSE 'left alone: changed after it was moved' END
-FROM public.credit_spend_caps c
+FROM ducto_sdk_old.credit_spend_caps c
 LEFT JOIN ducto.sdk_import_caps() m ON m.user_id = c.user_id AND m.cap_type = c.cap_type::text AND m.model = coalesce(c.model, '')
 LEFT JOIN ducto.spend_caps o ON o.account_id = c.user_id AND o.cap_type = c.cap_type::text AND o.model = coalesce(c.model, '')
 WHERE o.account_id IS NULL OR o.cap_limit IS DISTINCT FROM ducto.sdk_import_money(c.cap_limit) OR o.action <> c.action::text
@@ -193,27 +196,27 @@ LANGUAGE sql VOLATILE SET search_path = pg_catalog, pg_temp
 AS $$
 WITH spent AS MATERIALIZED (
 	SELECT l.account_id, l.actor, -sum(l.amount) AS spent
-	FROM ducto.ledger l JOIN public.credit_transactions t ON t.id = l.id
+	FROM ducto.ledger l JOIN ducto_sdk_old.credit_transactions t ON t.id = l.id
 	WHERE l.actor IS NOT NULL GROUP BY l.account_id, l.actor
 )
 SELECT 'member', m.team_id || ' ' || m.user_id, concat_ws(', ', m.role, 'cap ' || m.spend_cap),
 	concat_ws(', ', o.role, 'cap ' || o.spend_cap),
 	CASE WHEN o.user_id IS NULL THEN 'not moved: its team was not' WHEN m.spend_cap = 'NaN' THEN 'moved without a cap'
 		WHEN m.spend_cap < 0 THEN 'a cap is 0 or more' ELSE 'left alone: changed after it was moved' END
-FROM public.credit_team_members m
+FROM ducto_sdk_old.credit_team_members m
 LEFT JOIN ducto.team_members o ON o.team_id = m.team_id AND o.user_id = m.user_id
 WHERE o.user_id IS NULL OR o.role <> coalesce(m.role::text, 'member') OR o.spend_cap IS DISTINCT FROM m.spend_cap
 UNION ALL
 SELECT 'spent by member', m.team_id || ' ' || m.user_id, coalesce(m.total_spent, 0)::text, coalesce(s.spent, 0.0000)::text,
 	'counts the entries in the ledger'
-FROM public.credit_team_members m
+FROM ducto_sdk_old.credit_team_members m
 JOIN ducto.team_members o ON o.team_id = m.team_id AND o.user_id = m.user_id
 LEFT JOIN spent s ON s.account_id = m.team_id AND s.actor = m.user_id
 WHERE coalesce(m.total_spent, 0) <> coalesce(s.spent, 0.0000)
 UNION ALL
 SELECT 'members of team', t.id::text, t.member_count::text, m.members::text, 'counts the members'
-FROM public.credit_teams t
-CROSS JOIN LATERAL (SELECT count(*) AS members FROM public.credit_team_members m WHERE m.team_id = t.id) m
+FROM ducto_sdk_old.credit_teams t
+CROSS JOIN LATERAL (SELECT count(*) AS members FROM ducto_sdk_old.credit_team_members m WHERE m.team_id = t.id) m
 WHERE t.member_count <> m.members
 $$;
 REVOKE ALL ON FUNCTION ducto.sdk_import_report_members() FROM PUBLIC;

@@ -1,16 +1,5 @@
 -- Sign-up bonuses: a trigger of theirs books them on their tables, so it goes, and ours comes in its place.
 
-CREATE FUNCTION ducto.sdk_import_tables() RETURNS SETOF oid
-LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
-AS $$
-SELECT to_regclass('public.' || t)::oid
-FROM unnest(ARRAY['user_credits', 'credit_transactions', 'credit_reservations', 'credit_pricing_config', 'credit_plans',
-	'credit_usage_window', 'credit_teams', 'credit_team_members', 'credit_spend_caps']) t
-WHERE to_regclass('public.' || t) IS NOT NULL
-$$;
-REVOKE ALL ON FUNCTION ducto.sdk_import_tables() FROM PUBLIC;
-COMMENT ON FUNCTION ducto.sdk_import_tables() IS 'For ducto_sdk_import: the tables of the SDKs'' own engine.';
-
 -- Others have functions of these names, too: theirs are known by the tables that they work on.
 CREATE FUNCTION ducto.sdk_import_leftovers() RETURNS TABLE (function oid, tables oid[])
 LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
@@ -21,7 +10,7 @@ WHERE p.pronamespace = to_regnamespace('public')
 AND NOT EXISTS (SELECT FROM pg_depend d WHERE d.classid = 'pg_proc'::regclass AND d.objid = p.oid AND d.deptype = 'e')
 AND CASE p.proname
 	WHEN 'handle_updated_at' THEN NOT EXISTS (SELECT FROM pg_trigger t WHERE t.tgfoid = p.oid
-		AND t.tgrelid NOT IN (SELECT * FROM ducto.sdk_import_tables()))
+		AND t.tgrelid NOT IN (SELECT ducto.sdk_table(n.name) FROM ducto.sdk_tables() n WHERE ducto.sdk_table(n.name) IS NOT NULL))
 	ELSE ducto.sdk_is_bonus(p.proname, p.prosrc) END
 $$;
 REVOKE ALL ON FUNCTION ducto.sdk_import_leftovers() FROM PUBLIC;

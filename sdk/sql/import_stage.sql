@@ -35,17 +35,17 @@ BEGIN
 	FROM (
 		SELECT coalesce(c.user_id, o.user_id) AS id, 'user' AS kind, NULL AS name, c.balance, p.plan_key AS plan_id,
 			coalesce(c.created_at, ducto.clock()) AS created_at, coalesce(c.updated_at, c.created_at) AS updated_at
-		FROM public.user_credits c
+		FROM ducto_sdk_old.user_credits c
 		FULL JOIN (
-			SELECT t.user_id FROM public.credit_transactions t WHERE t.type::text <> 'team_usage'
-			UNION SELECT r.user_id FROM public.credit_reservations r
-			UNION SELECT s.user_id FROM public.credit_spend_caps s
-			UNION SELECT w.user_id FROM public.credit_usage_window w
+			SELECT t.user_id FROM ducto_sdk_old.credit_transactions t WHERE t.type::text <> 'team_usage'
+			UNION SELECT r.user_id FROM ducto_sdk_old.credit_reservations r
+			UNION SELECT s.user_id FROM ducto_sdk_old.credit_spend_caps s
+			UNION SELECT w.user_id FROM ducto_sdk_old.credit_usage_window w
 		) o ON o.user_id = c.user_id
-		LEFT JOIN public.credit_plans p ON p.id = c.plan_id
+		LEFT JOIN ducto_sdk_old.credit_plans p ON p.id = c.plan_id
 		UNION ALL
 		SELECT t.id, 'team', t.name, t.balance, NULL, ducto.clock(), NULL
-		FROM public.credit_teams t WHERE NOT EXISTS (SELECT FROM public.user_credits c WHERE c.user_id = t.id)
+		FROM ducto_sdk_old.credit_teams t WHERE NOT EXISTS (SELECT FROM ducto_sdk_old.user_credits c WHERE c.user_id = t.id)
 	) s
 	WHERE s.id IS NOT NULL AND NOT EXISTS (SELECT FROM ducto.accounts a WHERE a.id = s.id);
 	ALTER TABLE pg_temp.sdk_accounts ADD PRIMARY KEY (id);

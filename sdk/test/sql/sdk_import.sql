@@ -244,6 +244,7 @@ SELECT * FROM ducto_sdk_import();
 CALL ducto_sdk_import_batches();
 RESET ROLE;
 DROP ROLE regress_ducto_import;
+SELECT ducto_sdk_give_back();
 ALTER TABLE credit_spend_caps RENAME TO credit_spend_caps_old;
 SELECT * FROM ducto_sdk_import();
 SELECT * FROM ducto_verify();

@@ -50,12 +50,12 @@ SELECT tgname FROM pg_trigger WHERE NOT tgisinternal AND tgrelid IN ('auth.users
 
 -- the import puts ours in its place, and says what new users got there when nothing was said
 SELECT * FROM ducto_sdk_import();
-SELECT tgname FROM pg_trigger WHERE NOT tgisinternal AND tgrelid IN ('auth.users'::regclass, 'user_credits'::regclass) ORDER BY 1;
+SELECT tgname FROM pg_trigger WHERE NOT tgisinternal AND tgrelid IN ('auth.users'::regclass, 'ducto_sdk_old.user_credits'::regclass) ORDER BY 1;
 SELECT proname FROM pg_proc WHERE proname IN ('handle_updated_at', 'sync_plans_from_config', 'grant_signup_bonus');
 SELECT version, config -> 'signup_bonus' AS signup_bonus FROM ducto.pricing ORDER BY version;
 INSERT INTO auth.users VALUES ('00000000-0000-4000-8000-000000000002');
 SELECT id, balance FROM ducto.accounts ORDER BY id;
-SELECT user_id FROM credit_transactions;
+SELECT user_id FROM ducto_sdk_old.credit_transactions;
 SELECT activate_pricing(1) ->> 'version' AS version;
 INSERT INTO auth.users VALUES ('00000000-0000-4000-8000-000000000003');
 SELECT get_credits_balance('00000000-0000-4000-8000-000000000003') ->> 'balance' AS balance;
@@ -63,6 +63,7 @@ SELECT * FROM ducto_sdk_import();
 SELECT * FROM ducto_verify();
 
 -- what is another's stays: a function of such a name that is not theirs, and one that another table uses
+SELECT ducto_sdk_give_back();
 DROP EXTENSION ducto CASCADE;
 CREATE FUNCTION handle_updated_at() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN NEW.updated_at = now(); RETURN NEW; END $$;
 CREATE TRIGGER set_user_credits_updated_at BEFORE UPDATE ON user_credits FOR EACH ROW EXECUTE FUNCTION handle_updated_at();
@@ -80,6 +81,7 @@ SELECT version, config -> 'signup_bonus' AS signup_bonus FROM ducto.pricing ORDE
 SELECT * FROM ducto_verify();
 
 -- users elsewhere, and no pricing
+SELECT ducto_sdk_give_back();
 DROP EXTENSION ducto CASCADE;
 DROP TRIGGER on_signup_credit_bonus ON auth.users;
 TRUNCATE credit_pricing_config;
@@ -99,8 +101,7 @@ SELECT * FROM ducto_verify();
 
 SET client_min_messages = warning;
 DROP EXTENSION ducto CASCADE;
-DROP SCHEMA auth CASCADE;
-DROP TABLE user_credits, credit_transactions, credit_reservations, credit_pricing_config, credit_plans, credit_usage_window, credit_teams,
-	credit_team_members, credit_spend_caps, profiles, "user";
+DROP SCHEMA auth, ducto_sdk_old CASCADE;
+DROP TABLE profiles, "user";
 DROP FUNCTION handle_updated_at();
 DROP TYPE credit_tx_type;
