@@ -251,6 +251,9 @@ ducto_sdk_create_team(PG_FUNCTION_ARGS)
 		PG_RETURN_DATUM(answer);
 	arg_require(fcinfo, 0, "p_name");
 	request.name = arg_text(fcinfo, 0, "p_name");
+	/* the SDKs have no key for it */
+	if (request.amount > 0)
+		(void) key_checked(NULL, "idempotency_key");
 	query_begin();
 	(void) team_make(&request);
 	sdk_begin(&out, ACCEPTED);
