@@ -225,22 +225,29 @@ Returns as ducto_charge.
 Rejections: as ducto_charge and ducto_deduct, and no_active_pricing, model_not_priced.
 Errors: 22004, 22003, 22012, 22023.';
 
-CREATE FUNCTION @extschema@.ducto_usage_from(provider text, response jsonb, model text DEFAULT NULL)
-RETURNS jsonb
+CREATE FUNCTION @extschema@.ducto_usage_from(
+	provider text,
+	response jsonb,
+	model text DEFAULT NULL,
+	units text[] DEFAULT NULL
+) RETURNS jsonb
 LANGUAGE c IMMUTABLE PARALLEL SAFE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS 'MODULE_PATHNAME', 'ducto_usage_from';
-REVOKE ALL ON FUNCTION @extschema@.ducto_usage_from(text, jsonb, text) FROM PUBLIC;
-COMMENT ON FUNCTION @extschema@.ducto_usage_from(text, jsonb, text) IS
+REVOKE ALL ON FUNCTION @extschema@.ducto_usage_from(text, jsonb, text, text[]) FROM PUBLIC;
+COMMENT ON FUNCTION @extschema@.ducto_usage_from(text, jsonb, text, text[]) IS
 'Returns the usage of a provider''s own answer, for ducto_price, ducto_charge_usage and ducto_reserve_usage.
 provider: openai (Chat Completions and Responses), anthropic (Messages) or google (generateContent).
 response: the answer as it came, the usage in it alone, or an array of the events of one stream. One event will do when it
   has the whole usage: the last chunk of Chat Completions, response.completed, message_delta with input_tokens.
 model: what it is priced as; NULL = the model that the answer names, if it does.
+units: kinds of tokens to count apart, which are then in none of the other counts: reasoning_tokens, audio_input_tokens,
+  audio_output_tokens, image_input_tokens, image_output_tokens, cache_write_1h_tokens; others are not looked at, so it may be
+  all units of a pricing. NULL = none.
 Takes no lock, reads nothing.
 Returns model, input_tokens, output_tokens, cache_read_tokens, cache_write_tokens and, where there were any, search_queries,
-  web_search_calls, code_exec_calls and tool_calls: names that every pricing knows. No token is counted twice: input_tokens
-  has those of prompt and tools, of whatever kind, that were neither read from the cache nor written to it, output_tokens
-  all that the model made, reasoning included. tool_calls are the calls that the model asked the application for.
+  web_search_calls, code_exec_calls and tool_calls, names that every pricing knows, and the units. No token is counted twice:
+  input_tokens has those of prompt and tools, of whatever kind, that were neither read from the cache nor written to it,
+  output_tokens all that the model made, reasoning included. tool_calls are the calls that the model asked the application for.
 Errors: 22004; 22023 for an answer of another form, with what was found and its JSON Pointer.';
 
 CREATE FUNCTION @extschema@.ducto_import_prices(

@@ -5,32 +5,19 @@
  */
 #include "postgres.h"
 
+#include "catalog/pg_type.h"
 #include "fmgr.h"
+#include "utils/array.h"
 #include "utils/builtins.h"
 
 #include "base/args.h"
-#include "expr/expr.h"
 #include "base/json.h"
-#include "base/place.h"
+#include "expr/expr.h"
+#include "pricing/provider.h"
 
 PG_FUNCTION_INFO_V1(ducto_usage_from);
 
-#define MAX_RULES		10
-
-/* What answers count. */
-typedef enum Count
-{
-	COUNT_INPUT,				/* the prompt */
-	COUNT_TOOL_INPUT,			/* what tools gave to the model, beside the prompt */
-	COUNT_CACHE_READ,
-	COUNT_CACHE_WRITE,
-	COUNT_CACHE_WRITE_5M,		/* the parts of what was written, by how long it stays */
-	COUNT_CACHE_WRITE_1H,
-	COUNT_OUTPUT,
-	COUNT_THOUGHTS,				/* beside the output */
-	COUNT_WEB_SEARCHES,
-	COUNTS
-} Count;
+#define MAX_RULES		14
 
 /* Where a usage has a count: among its members, or in an object that is one. */
 typedef struct CountRule
@@ -38,6 +25,7 @@ typedef struct CountRule
 	Count		count;
 	Names		object;			/* none for the usage itself */
 	Names		names;
+	Names		inner;			/* an object in the object; none for that itself */
 } CountRule;
 
 /* A form of usages. */
@@ -47,8 +35,6 @@ typedef struct Shape
 	Names		foreign;		/* none of these is */
 	CountRule	rules[MAX_RULES];
 } Shape;
-
-typedef struct Answer Answer;
 
 /* A provider. */
 typedef struct Provider
@@ -64,23 +50,6 @@ typedef struct Provider
 	const Shape *shapes[2];
 } Provider;
 
-/* What was read of an answer so far. */
-struct Answer
-{
-	const Provider *provider;
-	bool		found;			/* a usage */
-	char	   *id;
-	char	   *model;
-	Numeric		counts[COUNTS]; /* NULL: it was not told */
-	Numeric		more[COUNTS];	/* what is to be added to them */
-	int			queries;		/* of the provider's search in files */
-	int			web_searches;
-	int			code_runs;
-	int			ntools;
-	int			tool_places;
-	char	  **tools;			/* a name for each call */
-};
-
 #define IN_USAGE	{NULL}
 
 static const Shape openai_chat = {
@@ -89,18 +58,35 @@ static const Shape openai_chat = {
 		{COUNT_INPUT, IN_USAGE, {"prompt_tokens"}},
 		{COUNT_CACHE_READ, {"prompt_tokens_details"}, {"cached_tokens"}},
 		{COUNT_CACHE_WRITE, {"prompt_tokens_details"}, {"cache_write_tokens"}},
+		{COUNT_AUDIO_INPUT, {"prompt_tokens_details"}, {"audio_tokens"}},
+		{COUNT_IMAGE_INPUT, {"prompt_tokens_details"}, {"image_tokens"}},
+		{COUNT_AUDIO_CACHED, {"prompt_tokens_details"}, {"audio_tokens"}, {"cached_tokens_details"}},
+		{COUNT_IMAGE_CACHED, {"prompt_tokens_details"}, {"image_tokens"}, {"cached_tokens_details"}},
 		{COUNT_OUTPUT, IN_USAGE, {"completion_tokens"}},
+		{COUNT_REASONING, {"completion_tokens_details"}, {"reasoning_tokens"}},
+		{COUNT_AUDIO_OUTPUT, {"completion_tokens_details"}, {"audio_tokens"}},
+		{COUNT_IMAGE_OUTPUT, {"completion_tokens_details"}, {"image_tokens"}},
 	}
 };
+
+#define IN_DETAILS	{"input_tokens_details", "input_token_details"}
+#define OUT_DETAILS	{"output_tokens_details", "output_token_details"}
 
 static const Shape openai_responses = {
 	.own = {"input_tokens", "output_tokens"},
 	.foreign = {"cache_read_input_tokens", "cache_creation_input_tokens", "cache_creation"},
 	.rules = {
 		{COUNT_INPUT, IN_USAGE, {"input_tokens"}},
-		{COUNT_CACHE_READ, {"input_tokens_details", "input_token_details"}, {"cached_tokens"}},
-		{COUNT_CACHE_WRITE, {"input_tokens_details", "input_token_details"}, {"cache_write_tokens"}},
+		{COUNT_CACHE_READ, IN_DETAILS, {"cached_tokens"}},
+		{COUNT_CACHE_WRITE, IN_DETAILS, {"cache_write_tokens"}},
+		{COUNT_AUDIO_INPUT, IN_DETAILS, {"audio_tokens"}},
+		{COUNT_IMAGE_INPUT, IN_DETAILS, {"image_tokens"}},
+		{COUNT_AUDIO_CACHED, IN_DETAILS, {"audio_tokens"}, {"cached_tokens_details"}},
+		{COUNT_IMAGE_CACHED, IN_DETAILS, {"image_tokens"}, {"cached_tokens_details"}},
 		{COUNT_OUTPUT, IN_USAGE, {"output_tokens"}},
+		{COUNT_REASONING, OUT_DETAILS, {"reasoning_tokens"}},
+		{COUNT_AUDIO_OUTPUT, OUT_DETAILS, {"audio_tokens"}},
+		{COUNT_IMAGE_OUTPUT, OUT_DETAILS, {"image_tokens"}},
 	}
 };
 
@@ -114,6 +100,7 @@ static const Shape anthropic_messages = {
 		{COUNT_CACHE_WRITE_5M, {"cache_creation"}, {"ephemeral_5m_input_tokens"}},
 		{COUNT_CACHE_WRITE_1H, {"cache_creation"}, {"ephemeral_1h_input_tokens"}},
 		{COUNT_OUTPUT, IN_USAGE, {"output_tokens"}},
+		{COUNT_REASONING, {"output_tokens_details"}, {"thinking_tokens"}},
 		{COUNT_WEB_SEARCHES, {"server_tool_use"}, {"web_search_requests"}},
 	}
 };
@@ -129,10 +116,6 @@ static const Shape google_metadata = {
 		{COUNT_THOUGHTS, IN_USAGE, {"thoughtsTokenCount", "thoughts_token_count"}},
 	}
 };
-
-static void openai_calls(Answer *answer, const Place *holder);
-static void anthropic_calls(Answer *answer, const Place *holder);
-static void google_calls(Answer *answer, const Place *holder);
 
 static const Provider providers[] = {
 	{
@@ -174,15 +157,57 @@ counts_read(const Answer *answer, const Place *usage, const Shape *shape, Numeri
 {
 	for (const CountRule *rule = shape->rules; rule->names[0] != NULL; rule++)
 	{
-		Place		object = *usage;
+		Place		outer = *usage;
+		Place		object;
 		Numeric		count;
 
-		if (rule->object[0] != NULL && !place_object(usage, rule->object, &object))
+		if (rule->object[0] != NULL && !place_object(usage, rule->object, &outer))
+			continue;
+		object = outer;
+		if (rule->inner[0] != NULL && !place_object(&outer, rule->inner, &object))
 			continue;
 		count = place_number(&object, rule->names);
 		if (count != NULL)
 			counts[rule->count] = count;
 	}
+}
+
+/*
+ * Read the parts of a count of Google that are audio and images.
+ */
+static void
+modalities_read(const Place *usage, Names names, Numeric *audio, Numeric *image)
+{
+	Place		details;
+	int			n = place_array(usage, names, &details);
+
+	for (int i = 0; i < n; i++)
+	{
+		Place		detail;
+		char	   *modality;
+		Numeric	   *part;
+
+		place_element(&details, i, &detail);
+		modality = place_text(&detail, (Names) {"modality"});
+		part = modality == NULL ? NULL : strcmp(modality, "AUDIO") == 0 ? audio : strcmp(modality, "IMAGE") == 0 ? image : NULL;
+		if (part != NULL)
+			*part = place_number(&detail, (Names) {"tokenCount", "token_count"});
+	}
+}
+
+/*
+ * Read the parts of the counts of Google that are audio and images.
+ */
+static void
+google_parts_read(const Place *usage, Numeric *counts)
+{
+	modalities_read(usage, (Names) {"promptTokensDetails", "prompt_tokens_details"},
+					&counts[COUNT_AUDIO_INPUT], &counts[COUNT_IMAGE_INPUT]);
+	modalities_read(usage, (Names) {"cacheTokensDetails", "cache_tokens_details"},
+					&counts[COUNT_AUDIO_CACHED], &counts[COUNT_IMAGE_CACHED]);
+	modalities_read(usage, (Names) {"candidatesTokensDetails", "candidates_tokens_details", "responseTokensDetails",
+									"response_tokens_details"},
+					&counts[COUNT_AUDIO_OUTPUT], &counts[COUNT_IMAGE_OUTPUT]);
 }
 
 /*
@@ -282,6 +307,8 @@ usage_read(Answer *answer, const Place *usage)
 	counts_read(answer, usage, shape, answer->counts);
 	if (shape == &anthropic_messages)
 		iterations_read(answer, usage, shape);
+	if (shape == &google_metadata)
+		google_parts_read(usage, answer->counts);
 	if (DatumGetBool(DirectFunctionCall2(numeric_lt, NumericGetDatum(input_total(answer)),
 										 NumericGetDatum(int64_to_numeric(0)))))
 		place_reject(usage, "has more tokens from and to the cache than input, which they are part of");
@@ -321,189 +348,6 @@ answer_read(Answer *answer, const Place *event)
 }
 
 /*
- * Add a call of a tool, by the name that an object has; a piece of a call
- * after the first has none.
- */
-static void
-tool_add(Answer *answer, const Place *call)
-{
-	char	   *name = place_text(call, (Names) {"name"});
-
-	if (name == NULL)
-		return;
-	if (answer->ntools == answer->tool_places)
-	{
-		answer->tool_places = Max(answer->tool_places * 2, 8);
-		answer->tools = answer->tools == NULL ? palloc(sizeof(char *) * answer->tool_places) :
-			repalloc(answer->tools, sizeof(char *) * answer->tool_places);
-	}
-	answer->tools[answer->ntools++] = name;
-}
-
-/*
- * Read the calls of a choice of Chat Completions.
- */
-static void
-choice_calls(Answer *answer, const Place *choice)
-{
-	Place		message;
-	Place		calls;
-	int			n;
-
-	if (!place_object(choice, (Names) {"message", "delta"}, &message))
-		return;
-	n = place_array(&message, (Names) {"tool_calls"}, &calls);
-	for (int i = 0; i < n; i++)
-	{
-		Place		call;
-		Place		function;
-
-		place_element(&calls, i, &call);
-		if (place_object(&call, (Names) {"function", "custom"}, &function))
-			tool_add(answer, &function);
-	}
-}
-
-/*
- * Read an item of the output of Responses. Of a web search only the action
- * that searches is paid for, not opening a page that it found.
- */
-static void
-output_item_calls(Answer *answer, const Place *item)
-{
-	char	   *type = place_text(item, (Names) {"type"});
-	Place		action;
-	char	   *done;
-
-	if (type == NULL)
-		return;
-	if (strcmp(type, "function_call") == 0 || strcmp(type, "custom_tool_call") == 0 || strcmp(type, "mcp_call") == 0)
-		tool_add(answer, item);
-	else if (strcmp(type, "code_interpreter_call") == 0)
-		answer->code_runs++;
-	else if (strcmp(type, "file_search_call") == 0)
-		answer->queries++;
-	else if (strcmp(type, "web_search_call") == 0)
-	{
-		done = place_object(item, (Names) {"action"}, &action) ? place_text(&action, (Names) {"type"}) : NULL;
-		if (done == NULL || strcmp(done, "search") == 0)
-			answer->web_searches++;
-	}
-}
-
-/*
- * Read the calls of an answer of OpenAI.
- */
-static void
-openai_calls(Answer *answer, const Place *holder)
-{
-	Place		array;
-	Place		element;
-	int			n = place_array(holder, (Names) {"choices"}, &array);
-
-	for (int i = 0; i < n; i++)
-	{
-		place_element(&array, i, &element);
-		choice_calls(answer, &element);
-	}
-	n = place_array(holder, (Names) {"output"}, &array);
-	for (int i = 0; i < n; i++)
-	{
-		place_element(&array, i, &element);
-		output_item_calls(answer, &element);
-	}
-}
-
-/*
- * Read a block of a message of Anthropic. The usage counts web searches.
- */
-static void
-block_calls(Answer *answer, const Place *block)
-{
-	char	   *type = place_text(block, (Names) {"type"});
-	char	   *name;
-
-	if (type == NULL)
-		return;
-	if (strcmp(type, "tool_use") == 0 || strcmp(type, "mcp_tool_use") == 0)
-		tool_add(answer, block);
-	else if (strcmp(type, "server_tool_use") == 0)
-	{
-		name = place_text(block, (Names) {"name"});
-		if (name != NULL && strstr(name, "code_execution") != NULL)
-			answer->code_runs++;
-	}
-}
-
-/*
- * Read the calls of a message of Anthropic, or of an event with one block.
- */
-static void
-anthropic_calls(Answer *answer, const Place *holder)
-{
-	Place		array;
-	Place		block;
-	int			n = place_array(holder, (Names) {"content"}, &array);
-
-	for (int i = 0; i < n; i++)
-	{
-		place_element(&array, i, &block);
-		block_calls(answer, &block);
-	}
-	if (place_object(holder, (Names) {"content_block"}, &block))
-		block_calls(answer, &block);
-}
-
-/*
- * Read the parts of a candidate of Google.
- */
-static void
-candidate_calls(Answer *answer, const Place *candidate)
-{
-	Place		content;
-	Place		parts;
-	Place		grounding;
-	Place		searches;
-	int			n = 0;
-
-	if (place_object(candidate, (Names) {"content"}, &content))
-		n = place_array(&content, (Names) {"parts"}, &parts);
-	for (int i = 0; i < n; i++)
-	{
-		Place		part;
-		Place		call;
-
-		place_element(&parts, i, &part);
-		if (place_object(&part, (Names) {"functionCall", "function_call"}, &call))
-			tool_add(answer, &call);
-		if (place_has(&part, (Names) {"executableCode", "executable_code"}))
-			answer->code_runs++;
-	}
-	if (!place_object(candidate, (Names) {"groundingMetadata", "grounding_metadata"}, &grounding))
-		return;
-	n = place_array(&grounding, (Names) {"webSearchQueries", "web_search_queries"}, &searches);
-	answer->web_searches = Max(answer->web_searches, n);
-}
-
-/*
- * Read the calls of an answer of Google. Chunks of a stream tell the searches
- * so far.
- */
-static void
-google_calls(Answer *answer, const Place *holder)
-{
-	Place		array;
-	Place		candidate;
-	int			n = place_array(holder, (Names) {"candidates"}, &array);
-
-	for (int i = 0; i < n; i++)
-	{
-		place_element(&array, i, &candidate);
-		candidate_calls(answer, &candidate);
-	}
-}
-
-/*
  * Read an answer, or the events of a stream.
  */
 static void
@@ -532,32 +376,143 @@ response_read(Answer *answer, Jsonb *response)
 }
 
 /*
- * Push a variable of usages.
+ * Push a count that is not 0.
  */
 static void
-push_variable(JsonOut *out, ExprVariable variable, Numeric value)
+push_some(JsonOut *out, const char *name, Numeric value)
 {
-	jsonout_key(out, expr_variable_names[variable]);
+	if (DatumGetBool(DirectFunctionCall2(numeric_eq, NumericGetDatum(value), NumericGetDatum(int64_to_numeric(0)))))
+		return;
+	jsonout_key(out, name);
 	jsonout_numeric(out, value);
 }
 
 /*
- * Push a variable of usages that is not 0.
+ * Subtract a number.
  */
-static void
-push_some(JsonOut *out, ExprVariable variable, Numeric value)
+static Numeric
+number_subtract(Numeric a, Numeric b)
 {
-	if (!DatumGetBool(DirectFunctionCall2(numeric_eq, NumericGetDatum(value), NumericGetDatum(int64_to_numeric(0)))))
-		push_variable(out, variable, value);
+	return DatumGetNumeric(DirectFunctionCall2(numeric_sub, NumericGetDatum(a), NumericGetDatum(b)));
 }
 
 /*
- * Make the usage of what was read.
+ * Return the lesser of two numbers, and 0 for one below.
+ */
+static Numeric
+number_within(Numeric number, Numeric most)
+{
+	Datum		least = DirectFunctionCall2(numeric_smaller, NumericGetDatum(number), NumericGetDatum(most));
+
+	return DatumGetNumeric(DirectFunctionCall2(numeric_larger, least, NumericGetDatum(int64_to_numeric(0))));
+}
+
+/* A kind of tokens that can be counted apart: a part of one of a usage's counts. */
+typedef struct Kind
+{
+	const char *unit;
+	ExprVariable whole;
+	Count		part;
+	Count		beside;			/* another count of it, or the same */
+	Count		cached;			/* how many of them are in another of the usage's counts; the same for none */
+} Kind;
+
+static const Kind kinds[] = {
+	{"reasoning_tokens", EXPR_OUTPUT_TOKENS, COUNT_REASONING, COUNT_THOUGHTS, COUNT_REASONING},
+	{"audio_input_tokens", EXPR_INPUT_TOKENS, COUNT_AUDIO_INPUT, COUNT_AUDIO_INPUT, COUNT_AUDIO_CACHED},
+	{"audio_output_tokens", EXPR_OUTPUT_TOKENS, COUNT_AUDIO_OUTPUT, COUNT_AUDIO_OUTPUT, COUNT_AUDIO_OUTPUT},
+	{"image_input_tokens", EXPR_INPUT_TOKENS, COUNT_IMAGE_INPUT, COUNT_IMAGE_INPUT, COUNT_IMAGE_CACHED},
+	{"image_output_tokens", EXPR_OUTPUT_TOKENS, COUNT_IMAGE_OUTPUT, COUNT_IMAGE_OUTPUT, COUNT_IMAGE_OUTPUT},
+	{"cache_write_1h_tokens", EXPR_CACHE_WRITE_TOKENS, COUNT_CACHE_WRITE_1H, COUNT_CACHE_WRITE_1H, COUNT_CACHE_WRITE_1H}
+};
+
+/*
+ * Return how many tokens of a kind there are, at most the whole.
+ */
+static Numeric
+kind_total(const Answer *answer, const Kind *kind, Numeric whole)
+{
+	Numeric		part = count_total(answer, kind->part);
+
+	if (kind->beside != kind->part)
+		part = number_add(part, count_total(answer, kind->beside));
+	if (kind->cached != kind->part)
+		part = number_subtract(part, count_total(answer, kind->cached));
+	return number_within(part, whole);
+}
+
+/*
+ * Tell whether an array has a name.
+ */
+static bool
+names_have(const Datum *names, const bool *nulls, int n, const char *name)
+{
+	for (int i = 0; i < n; i++)
+		if (!nulls[i] && strcmp(TextDatumGetCString(names[i]), name) == 0)
+			return true;
+	return false;
+}
+
+/*
+ * Push the tokens that are to be counted apart, which are then in none of the
+ * other counts.
+ */
+static void
+push_kinds(JsonOut *out, const Answer *answer, ArrayType *units, Numeric *counts)
+{
+	Datum	   *names;
+	bool	   *nulls;
+	int			n;
+
+	deconstruct_array(units, TEXTOID, -1, false, TYPALIGN_INT, &names, &nulls, &n);
+	for (int i = 0; i < lengthof(kinds); i++)
+	{
+		Numeric	   *whole = &counts[kinds[i].whole];
+		Numeric		part;
+
+		if (!names_have(names, nulls, n, kinds[i].unit))
+			continue;
+		part = kind_total(answer, &kinds[i], *whole);
+		*whole = number_subtract(*whole, part);
+		push_some(out, kinds[i].unit, part);
+	}
+}
+
+/*
+ * Push the calls of tools.
+ */
+static void
+push_tools(JsonOut *out, const Answer *answer)
+{
+	if (answer->ntools == 0)
+		return;
+	jsonout_key(out, "tool_calls");
+	jsonout_push(out, WJB_BEGIN_ARRAY, NULL);
+	for (int i = 0; i < answer->ntools; i++)
+		jsonout_element(out, answer->tools[i]);
+	jsonout_push(out, WJB_END_ARRAY, NULL);
+}
+
+/*
+ * Make the usage of what was read; units are to be counted apart, NULL for
+ * none.
  */
 static Jsonb *
-usage_make(const Answer *answer)
+usage_make(const Answer *answer, ArrayType *units)
 {
+	static const ExprVariable tokens[] = {
+		EXPR_INPUT_TOKENS, EXPR_OUTPUT_TOKENS, EXPR_CACHE_READ_TOKENS, EXPR_CACHE_WRITE_TOKENS
+	};
 	JsonOut		out = {0};
+	Numeric		counts[EXPR_VARIABLE_COUNT];
+
+	counts[EXPR_INPUT_TOKENS] = input_total(answer);
+	counts[EXPR_OUTPUT_TOKENS] = number_add(count_total(answer, COUNT_OUTPUT), count_total(answer, COUNT_THOUGHTS));
+	counts[EXPR_CACHE_READ_TOKENS] = count_total(answer, COUNT_CACHE_READ);
+	counts[EXPR_CACHE_WRITE_TOKENS] = cache_write_total(answer);
+	counts[EXPR_SEARCH_QUERIES] = int64_to_numeric(answer->queries);
+	counts[EXPR_WEB_SEARCH_CALLS] = number_add(count_total(answer, COUNT_WEB_SEARCHES), int64_to_numeric(answer->web_searches));
+	counts[EXPR_CODE_EXEC_CALLS] = int64_to_numeric(answer->code_runs);
 
 	jsonout_push(&out, WJB_BEGIN_OBJECT, NULL);
 	if (answer->model != NULL)
@@ -565,22 +520,17 @@ usage_make(const Answer *answer)
 		jsonout_key(&out, "model");
 		jsonout_text(&out, answer->model);
 	}
-	push_variable(&out, EXPR_INPUT_TOKENS, input_total(answer));
-	push_variable(&out, EXPR_OUTPUT_TOKENS, number_add(count_total(answer, COUNT_OUTPUT), count_total(answer, COUNT_THOUGHTS)));
-	push_variable(&out, EXPR_CACHE_READ_TOKENS, count_total(answer, COUNT_CACHE_READ));
-	push_variable(&out, EXPR_CACHE_WRITE_TOKENS, cache_write_total(answer));
-	push_some(&out, EXPR_SEARCH_QUERIES, int64_to_numeric(answer->queries));
-	push_some(&out, EXPR_WEB_SEARCH_CALLS,
-			  number_add(count_total(answer, COUNT_WEB_SEARCHES), int64_to_numeric(answer->web_searches)));
-	push_some(&out, EXPR_CODE_EXEC_CALLS, int64_to_numeric(answer->code_runs));
-	if (answer->ntools > 0)
+	if (units != NULL)
+		push_kinds(&out, answer, units, counts);
+	for (int i = 0; i < lengthof(tokens); i++)
 	{
-		jsonout_key(&out, "tool_calls");
-		jsonout_push(&out, WJB_BEGIN_ARRAY, NULL);
-		for (int i = 0; i < answer->ntools; i++)
-			jsonout_element(&out, answer->tools[i]);
-		jsonout_push(&out, WJB_END_ARRAY, NULL);
+		jsonout_key(&out, expr_variable_names[tokens[i]]);
+		jsonout_numeric(&out, counts[tokens[i]]);
 	}
+	push_some(&out, "search_queries", counts[EXPR_SEARCH_QUERIES]);
+	push_some(&out, "web_search_calls", counts[EXPR_WEB_SEARCH_CALLS]);
+	push_some(&out, "code_exec_calls", counts[EXPR_CODE_EXEC_CALLS]);
+	push_tools(&out, answer);
 	return jsonout_end(&out);
 }
 
@@ -604,5 +554,5 @@ ducto_usage_from(PG_FUNCTION_ARGS)
 	response_read(&answer, PG_GETARG_JSONB_P(1));
 	if (model != NULL)
 		answer.model = model;
-	PG_RETURN_JSONB_P(usage_make(&answer));
+	PG_RETURN_JSONB_P(usage_make(&answer, PG_ARGISNULL(3) ? NULL : PG_GETARG_ARRAYTYPE_P(3)));
 }

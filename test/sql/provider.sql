@@ -144,6 +144,10 @@ INSERT INTO answer VALUES
 	{"candidates": [{"content": {"parts": [{"functionCall": {"name": "news", "args": {}}}]}, "groundingMetadata": {"webSearchQueries": ["ducks"]}}],
 		"usageMetadata": {"promptTokenCount": 20, "candidatesTokenCount": 9, "thoughtsTokenCount": 4, "totalTokenCount": 33}, "modelVersion": "gemini-large", "responseId": "r2"}]'),
 ('generate, blocked', 'google', '{"promptFeedback": {"blockReason": "SAFETY"}, "usageMetadata": {"promptTokenCount": 9, "totalTokenCount": 9}, "modelVersion": "gemini-large"}'),
+('generate, kinds', 'google', '{
+	"candidates": [], "usageMetadata": {"promptTokenCount": 1000, "cachedContentTokenCount": 300, "candidatesTokenCount": 500, "thoughtsTokenCount": 20, "totalTokenCount": 1520,
+		"promptTokensDetails": [{"modality": "TEXT", "tokenCount": 200}, {"modality": "AUDIO", "tokenCount": 500}, {"modality": "IMAGE", "tokenCount": 250}, {"modality": "VIDEO", "tokenCount": 50}],
+		"cacheTokensDetails": [{"modality": "AUDIO", "tokenCount": 300}], "candidatesTokensDetails": [{"modality": "IMAGE", "tokenCount": 480}, {"modality": "TEXT"}]}, "modelVersion": "gemini-large"}'),
 ('generate, snake case', 'google', '{
 	"candidates": [{"content": {"parts": [{"function_call": {"name": "weather", "args": {}}}]}}],
 	"usage_metadata": {"prompt_token_count": 100, "cached_content_token_count": 40, "candidates_token_count": 5, "thoughts_token_count": 6, "tool_use_prompt_token_count": 7, "total_token_count": 118}, "model_version": "gemini-large"}');
@@ -157,8 +161,16 @@ WHERE name IN ('chat', 'chat, tools', 'message', 'message, tools', 'generate') O
 -- The model that it is priced as may be another than the one that the answer names.
 SELECT ducto_usage_from(provider => 'openai', response => response, model => 'ours') ->> 'model' AS given, ducto_usage_from('openai', response, NULL) ->> 'model' AS its_own FROM answer WHERE name = 'chat';
 
+-- Kinds of tokens that a pricing has units for are counted apart; those that it has none for stay where they were.
+\set units '\'{reasoning_tokens,audio_input_tokens,audio_output_tokens,image_input_tokens,image_output_tokens,cache_write_1h_tokens,gpu_seconds}\''
+SELECT name, ducto_usage_from(provider, response, units => :units) AS usage FROM answer WHERE ducto_usage_from(provider, response, units => :units) <> ducto_usage_from(provider, response) ORDER BY provider DESC, name;
+SELECT units, ducto_usage_from(provider, response, NULL, units::text[]) FROM answer, unnest(ARRAY['{}', '{NULL}', '{audio_tokens}', '{audio_output_tokens}', '{{audio_input_tokens},{audio_output_tokens}}']) AS units WHERE name = 'chat, audio';
+-- A provider that tells more of a kind than of the whole is not believed.
+SELECT ducto_usage_from('openai', '{"usage": {"prompt_tokens": 100, "completion_tokens": 50, "prompt_tokens_details": {"cached_tokens": 60, "audio_tokens": 70, "image_tokens": 70}, "completion_tokens_details": {"reasoning_tokens": 51}}}', units => :units);
+
 -- No token is lost or counted twice: what the provider calls the total is the sum of the four.
-SELECT name, total AS providers, (SELECT sum(value::numeric) FROM jsonb_each_text(ducto_usage_from(provider, response)) WHERE key ~ '_tokens$') AS ours
+SELECT name, total AS providers, (SELECT sum(value::numeric) FROM jsonb_each_text(ducto_usage_from(provider, response)) WHERE key ~ '_tokens$') AS ours,
+	(SELECT sum(value::numeric) FROM jsonb_each_text(ducto_usage_from(provider, response, units => :units)) WHERE key ~ '_tokens$') AS apart
 FROM answer, LATERAL (SELECT coalesce(response #>> '{usage,total_tokens}', response #>> '{response,usage,total_tokens}', response #>> '{usageMetadata,totalTokenCount}', response #>> '{usage_metadata,total_token_count}')::numeric AS total) t
 WHERE total IS NOT NULL ORDER BY provider DESC, name;
 

@@ -916,6 +916,7 @@ export type Functions = {
 			provider: string;
 			response: Json;
 			model?: string | null;
+			units?: string[] | null;
 		};
 		Returns: Json;
 	};
