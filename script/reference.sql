@@ -16,7 +16,7 @@ SELECT * FROM (VALUES
 	(6, 'Pricing', '\w*pricing\w*|price|usage_from|import_prices|reprice|reserve_usage|charge_usage|expr_value'),
 	(7, 'Teams', '\w*team\w*'),
 	(8, 'Analytics', 'spend_by_\w+|top_\w+|daily_spend|aggregate_stats|books|liability|expiring|list_accounts|rollup\w*'),
-	(9, 'Operations', 'sweep|sweep_expired|expire_reservations'),
+	(9, 'Operations', 'sweep|sweep_expired|expire_reservations|prune_reservations|metrics'),
 	(10, 'Set-up and access', 'setup|grant_access|revoke_access|list_access|my_\w+|uuid'),
 	(11, 'Further functions', '\w+')) AS h (n, title, names);
 

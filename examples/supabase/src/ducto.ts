@@ -210,6 +210,13 @@ export type Results = {
 		accounts: number;
 		other: number;
 	};
+	ducto_metric: {
+		name: string;
+		labels: Json;
+		value: unknown;
+		kind: string;
+		help: string;
+	};
 	ducto_model_spend: {
 		model: string;
 		total_spend: number;
@@ -709,6 +716,10 @@ export type Functions = {
 			skip_rows?: number | null;
 		};
 		Returns: Results['ducto_transaction'][];
+	};
+	ducto_metrics: {
+		Args: Record<PropertyKey, never>;
+		Returns: Results['ducto_metric'][];
 	};
 	ducto_my_balance: {
 		Args: Record<PropertyKey, never>;
