@@ -611,6 +611,10 @@ BEGIN
 
 	RETURN QUERY SELECT * FROM ducto.verify_prices();
 	RETURN QUERY SELECT * FROM ducto.verify_rollup();
+
+	-- Times are the server's, and true.
+	RETURN QUERY
+	SELECT NULL::uuid, 'test clock', 'off', 'on, ahead by ' || ahead FROM ducto.clock_ahead() c (ahead) WHERE ahead IS NOT NULL;
 END
 $$;
 REVOKE ALL ON FUNCTION ducto.verify_all() FROM PUBLIC;

@@ -51,6 +51,7 @@ static const struct
 	{"plans", "Publish a pricing without the plan: it is retired then."},
 	{"plan_allowances", "Publish a pricing with another allowance."},
 	{"teams", "Remove the members with ducto_remove_team_member."},
+	{"test_clock", "Turn ducto.test_clock off: the clock is the server's then."},
 	{"team_keys", "Make another team under another key."},
 };
 

@@ -64,7 +64,12 @@ static Setting chain = {
 	.parse = switch_parse,
 	.allowed = "on or off"
 };
-static Setting *const settings[] = {&rejections, &reservation_ttl, &require_key, &chain};
+static Setting test_clock = {
+	.name = "ducto.test_clock",
+	.parse = switch_parse,
+	.allowed = "on or off"
+};
+static Setting *const settings[] = {&rejections, &reservation_ttl, &require_key, &chain, &test_clock};
 
 static const struct config_enum_entry rejection_modes[] = {
 	{"return", REJECTIONS_RETURN, false},
@@ -79,6 +84,7 @@ static int	rejections_value = REJECTIONS_RETURN;
 static int	reservation_ttl_value = 600;
 static bool require_key_value = false;
 static bool chain_value = false;
+static bool test_clock_value = false;
 
 /*
  * Return what PostgreSQL knows of a setting. It stays where it is.
@@ -126,6 +132,11 @@ settings_define(void)
 							 "Whether ledger entries get a digest.",
 							 "It covers the entry and the digest of the one before. Only superusers can set it, for the database.",
 							 &chain_value, false,
+							 PGC_SUSET, 0, NULL, NULL, NULL);
+	DefineCustomBoolVariable(test_clock.name,
+							 "Whether ducto_advance_clock moves the clock of the extension.",
+							 "For databases of tests. Only superusers can set it, for the database.",
+							 &test_clock_value, false,
 							 PGC_SUSET, 0, NULL, NULL, NULL);
 	for (int i = 0; i < lengthof(settings); i++)
 		settings[i]->generic = generic_find(settings[i]->name);
@@ -351,6 +362,16 @@ bool
 setting_chain(void)
 {
 	return chain_value;
+}
+
+/*
+ * setting_test_clock tells whether the clock is one that can be moved. It is a
+ * matter of the database, as the chain is.
+ */
+bool
+setting_test_clock(void)
+{
+	return test_clock_value;
 }
 
 /*

@@ -21,5 +21,6 @@ extern bool rejections_parse(const char *word, int *mode);
 extern int	setting_reservation_ttl(void);
 extern bool setting_require_key(void);
 extern bool setting_chain(void);
+extern bool setting_test_clock(void);
 
 #endif

@@ -75,9 +75,9 @@ SELECT attrelid::regclass AS "table", attname AS column_without_comment FROM mem
 SELECT attrelid::regclass AS type, attname AS column_without_comment FROM members JOIN pg_type t ON t.oid = objid JOIN pg_attribute ON attrelid = typrelid WHERE kind = 'type' AND attnum > 0 AND NOT attisdropped AND col_description(attrelid, attnum) IS NULL;
 SELECT objid::regnamespace AS schema FROM members JOIN pg_namespace n ON n.oid = objid WHERE kind = 'schema' AND (obj_description(objid, 'pg_namespace') IS NULL OR has_schema_privilege('regress_ducto_none', objid, 'USAGE') OR has_schema_privilege('regress_ducto_none', objid, 'CREATE'));
 
--- All tables can be distributed: the account's id, a team's being one, comes first in every unique key. Plans and pricing are small and the same everywhere.
+-- All tables can be distributed: the account's id, a team's being one, comes first in every unique key. Plans and pricing are small and the same everywhere; a cluster has no test clock.
 SELECT indexrelid::regclass AS index, attname FROM members JOIN pg_index ON indrelid = objid JOIN pg_attribute a ON a.attrelid = objid AND a.attnum = indkey[0] JOIN pg_class c ON c.oid = objid
-WHERE kind = 'table' AND indisunique AND relname NOT IN ('plans', 'plan_allowances', 'pricing', 'team_keys', 'usage_rollup') AND attname <> CASE relname WHEN 'accounts' THEN 'id' WHEN 'teams' THEN 'id' WHEN 'team_members' THEN 'team_id' ELSE 'account_id' END;
+WHERE kind = 'table' AND indisunique AND relname NOT IN ('plans', 'plan_allowances', 'pricing', 'team_keys', 'usage_rollup', 'test_clock') AND attname <> CASE relname WHEN 'accounts' THEN 'id' WHEN 'teams' THEN 'id' WHEN 'team_members' THEN 'team_id' ELSE 'account_id' END;
 
 -- Without a grant nobody can call anything; a table is not even there.
 SET ROLE regress_ducto_none;

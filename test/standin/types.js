@@ -18,6 +18,7 @@ const types = {
 	'text[]': 'string[]',
 	date: 'string',
 	'timestamp with time zone': 'string',
+	interval: 'string',
 	numeric: 'number',
 	integer: 'number',
 	bigint: 'number',

@@ -462,6 +462,12 @@ export type Functions = {
 		};
 		Returns: Results['ducto_team_member_result'];
 	};
+	ducto_advance_clock: {
+		Args: {
+			by: string;
+		};
+		Returns: string;
+	};
 	ducto_aggregate_stats: {
 		Args: {
 			from_time?: string | null;
