@@ -29,6 +29,7 @@ typedef struct Inspection
 	List	   *problems;		/* of Problem */
 	JsonOut		out;			/* the normal form */
 	HTAB	   *plan_names;		/* seen; NULL until there is one */
+	struct ExprUnits *units;	/* that expressions may name; NULL for none */
 } Inspection;
 
 /* The members of an object, in the order of its rules. */

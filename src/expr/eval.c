@@ -17,7 +17,7 @@ static Numeric truth(bool value);
 /*
  * expr_eval gives the value of a program for these values of the variables, or returns false and fills error.
  *
- * The array has EXPR_VARIABLE_COUNT values, NULL standing for 0.  The result, without zeros at its end, and
+ * The array has EXPR_VARIABLE_COUNT values and those of the units, NULL standing for 0.  The result, without zeros at its end, and
  * all that is needed on the way are allocated in the current memory context, which the caller should drop
  * or reset soon.
  */

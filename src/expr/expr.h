@@ -35,12 +35,22 @@ typedef enum ExprVariable
 
 #define EXPR_VARIABLE_COUNT 9
 
+/* The units that the author of an expression counts too: variables behind the others. */
+#define EXPR_MAX_UNITS	64
+#define EXPR_MAX_VARIABLES	(EXPR_VARIABLE_COUNT + EXPR_MAX_UNITS)
+
+typedef struct ExprUnits
+{
+	int			count;
+	const char *names[EXPR_MAX_UNITS];
+} ExprUnits;
+
 /* Why a text was refused, or why its evaluation has no value. */
 typedef struct ExprError
 {
 	int			sqlstate;
 	int			position;		/* 1-based, in characters of the text */
-	char		message[256];
+	char		message[512];
 } ExprError;
 
 /* A checked text in one chunk without pointers: pfree frees it, memcpy copies it. */
@@ -48,12 +58,13 @@ typedef struct ExprProgram ExprProgram;
 
 extern const char *const expr_variable_names[EXPR_VARIABLE_COUNT];
 
-/* Holds the names of all variables, or of all functions. */
-#define EXPR_NAMES_SIZE 200
+/* Holds the names of all variables but for some units, or of all functions. */
+#define EXPR_NAMES_SIZE 400
 
-extern const char *expr_variable_list(char *list);
-extern int	expr_variable_find(const char *name, int len);
-extern ExprProgram *expr_parse(const char *text, int len, ExprError *error);
+extern const char *expr_variable_list(char *list, const ExprUnits *units);
+extern int	expr_variable_find(const char *name, int len, const ExprUnits *units);
+extern bool expr_unit_valid(const char *name);
+extern ExprProgram *expr_parse(const char *text, int len, const ExprUnits *units, ExprError *error);
 extern bool expr_eval(const ExprProgram *program, const Numeric *variables,
 					  Numeric *result, ExprError *error);
 

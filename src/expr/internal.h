@@ -49,6 +49,7 @@ typedef struct Lexer
 {
 	const char *text;
 	int			length;
+	const ExprUnits *units;		/* that it may name; NULL for none */
 	Token		token;			/* the token that the parser looks at */
 	ExprError  *error;
 } Lexer;
@@ -60,6 +61,7 @@ typedef struct Lexer
 extern bool lexer_next(Lexer *lexer);
 extern const char *lexer_quote(const Lexer *lexer, char *quote);
 extern bool lexer_before_open(const Lexer *lexer);
+extern bool lexer_has_word(const char *name);
 extern bool lexer_fail(Lexer *lexer, int offset, int sqlstate, const char *format,...)
 			pg_attribute_printf(4, 5);
 

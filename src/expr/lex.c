@@ -212,6 +212,20 @@ lex_word(Lexer *lexer)
 }
 
 /*
+ * lexer_has_word tells whether a name is a word of the language, or one that it refuses.
+ */
+bool
+lexer_has_word(const char *name)
+{
+	for (int i = 0; i < lengthof(words); i++)
+	{
+		if (strcmp(words[i].text, name) == 0)
+			return true;
+	}
+	return false;
+}
+
+/*
  * lex_sign reads an operator, a parenthesis or a comma.
  */
 static bool

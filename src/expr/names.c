@@ -33,17 +33,34 @@ const char *const expr_variable_names[EXPR_VARIABLE_COUNT] = {
 static void name_append(char *list, const char *name);
 
 /*
- * expr_variable_find gives the ExprVariable of a name, or -1.
+ * expr_variable_find gives the place of a variable: an ExprVariable, or behind these that of a unit (NULL for none); or -1.
  */
 int
-expr_variable_find(const char *name, int len)
+expr_variable_find(const char *name, int len, const ExprUnits *units)
 {
 	for (int i = 0; i < EXPR_VARIABLE_COUNT; i++)
 	{
 		if (strlen(expr_variable_names[i]) == len && memcmp(expr_variable_names[i], name, len) == 0)
 			return i;
 	}
+	for (int i = 0; units != NULL && i < units->count; i++)
+	{
+		if (strlen(units->names[i]) == len && memcmp(units->names[i], name, len) == 0)
+			return EXPR_VARIABLE_COUNT + i;
+	}
 	return -1;
+}
+
+/*
+ * expr_unit_valid tells whether a name can be a unit's: it has the form of one, and the language has no such name.
+ */
+bool
+expr_unit_valid(const char *name)
+{
+	int			length = (int) strspn(name, "abcdefghijklmnopqrstuvwxyz0123456789_");
+
+	return name[0] >= 'a' && name[0] <= 'z' && name[length] == '\0' && !lexer_has_word(name) &&
+		expr_variable_find(name, length, NULL) < 0 && expr_function_find(name, length) == NULL;
 }
 
 /*
@@ -62,13 +79,24 @@ expr_function_find(const char *name, int len)
 
 /*
  * expr_variable_list writes the names of all variables into list, of EXPR_NAMES_SIZE, and returns it.
+ *
+ * Of the units, NULL for none, it leaves out those that it has no place for.
  */
 const char *
-expr_variable_list(char *list)
+expr_variable_list(char *list, const ExprUnits *units)
 {
 	list[0] = '\0';
 	for (int i = 0; i < EXPR_VARIABLE_COUNT; i++)
 		name_append(list, expr_variable_names[i]);
+	for (int i = 0; units != NULL && i < units->count; i++)
+	{
+		if (strlen(list) + strlen(units->names[i]) + sizeof(", , ...") > EXPR_NAMES_SIZE)
+		{
+			name_append(list, "...");
+			break;
+		}
+		name_append(list, units->names[i]);
+	}
 	return list;
 }
 

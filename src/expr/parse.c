@@ -40,16 +40,18 @@ static ExprOp token_op(TokenKind kind);
 
 /*
  * expr_parse makes the program of a text, in the current memory context, or returns NULL and fills error.
+ *
+ * The text may name these units, NULL for none.
  */
 ExprProgram *
-expr_parse(const char *text, int len, ExprError *error)
+expr_parse(const char *text, int len, const ExprUnits *units, ExprError *error)
 {
 	Parser	   *parser;
 	ExprProgram *program = NULL;
 
 	expr_constants_load();
 	parser = palloc(sizeof(Parser));
-	parser->lexer = (Lexer) {.text = text, .length = len, .error = error};
+	parser->lexer = (Lexer) {.text = text, .length = len, .units = units, .error = error};
 	parser->level = parser->nodes = parser->count = parser->number_count = 0;
 
 	if (parse_text(parser))
@@ -317,8 +319,9 @@ static bool
 parse_name(Parser *parser)
 {
 	Lexer	   *lexer = &parser->lexer;
-	const char *name = lexer->text + lexer->token.offset;
-	int			variable = expr_variable_find(name, lexer->token.length);
+	Token		token = lexer->token;
+	const char *name = lexer->text + token.offset;
+	int			variable = expr_variable_find(name, token.length, lexer->units);
 	const ExprFunction *function = expr_function_find(name, lexer->token.length);
 
 	if (function != NULL)
@@ -330,7 +333,7 @@ parse_name(Parser *parser)
 		return false;
 	if (lexer->token.kind == TOKEN_OPEN)
 		return lexer_fail(lexer, lexer->token.offset, ERRCODE_INVALID_PARAMETER_VALUE,
-						  "%s is a variable, not a function", expr_variable_names[variable]);
+						  "%.*s is a variable, not a function", token.length, name);
 	return true;
 }
 
@@ -478,7 +481,7 @@ parser_refuse_name(Parser *parser)
 					  "unknown %s %s, known are %s",
 					  call ? "function" : "variable",
 					  lexer_quote(lexer, quote),
-					  call ? expr_function_list(known) : expr_variable_list(known));
+					  call ? expr_function_list(known) : expr_variable_list(known, lexer->units));
 }
 
 /*

@@ -4,15 +4,18 @@
  */
 #include "postgres.h"
 
+#include "catalog/pg_type.h"
 #include "fmgr.h"
 #include "lib/stringinfo.h"
+#include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/jsonb.h"
 
 #include "expr/expr.h"
 
-static void read_variables(Jsonb *object, Numeric *variables);
-static void read_variable(const JsonbValue *name, const JsonbValue *value, Numeric *variables);
+static void read_units(ArrayType *array, ExprUnits *units);
+static void read_variables(Jsonb *object, const ExprUnits *units, Numeric *variables);
+static void read_variable(const JsonbValue *name, const JsonbValue *value, const ExprUnits *units, Numeric *variables);
 static char *variable_path(const char *name, int length);
 
 PG_FUNCTION_INFO_V1(expr_value);
@@ -23,7 +26,8 @@ PG_FUNCTION_INFO_V1(expr_value);
 Datum
 expr_value(PG_FUNCTION_ARGS)
 {
-	Numeric		variables[EXPR_VARIABLE_COUNT] = {NULL};
+	Numeric		variables[EXPR_MAX_VARIABLES] = {NULL};
+	ExprUnits	units = {0};
 	Numeric		result;
 	ExprProgram *program;
 	ExprError	error;
@@ -33,11 +37,13 @@ expr_value(PG_FUNCTION_ARGS)
 		ereport(ERROR,
 				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
 				 errmsg("argument \"expression\" must not be NULL")));
+	if (!PG_ARGISNULL(2))
+		read_units(PG_GETARG_ARRAYTYPE_P(2), &units);
 	if (!PG_ARGISNULL(1))
-		read_variables(PG_GETARG_JSONB_P(1), variables);
+		read_variables(PG_GETARG_JSONB_P(1), &units, variables);
 
 	expression = text_to_cstring(PG_GETARG_TEXT_PP(0));
-	program = expr_parse(expression, (int) strlen(expression), &error);
+	program = expr_parse(expression, (int) strlen(expression), &units, &error);
 	if (program == NULL || !expr_eval(program, variables, &result, &error))
 		ereport(ERROR,
 				(errcode(error.sqlstate),
@@ -49,10 +55,36 @@ expr_value(PG_FUNCTION_ARGS)
 }
 
 /*
+ * read_units takes the names of units from an array.
+ */
+static void
+read_units(ArrayType *array, ExprUnits *units)
+{
+	Datum	   *names;
+	bool	   *nulls;
+	int			count;
+
+	deconstruct_array(array, TEXTOID, -1, false, TYPALIGN_INT, &names, &nulls, &count);
+	for (int i = 0; i < count; i++)
+	{
+		char	   *name = nulls[i] ? "null" : TextDatumGetCString(names[i]);
+
+		if (nulls[i] || !expr_unit_valid(name) || expr_variable_find(name, (int) strlen(name), units) >= 0 ||
+			units->count == EXPR_MAX_UNITS)
+			ereport(ERROR,
+					(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+					 errmsg("invalid value for argument \"units\": %s", name),
+					 errhint("\"units\" must be no more than %d different names of letters from a to z, digits and _, none of them "
+							 "built in.", EXPR_MAX_UNITS)));
+		units->names[units->count++] = name;
+	}
+}
+
+/*
  * read_variables takes the values of the variables from a JSON object.
  */
 static void
-read_variables(Jsonb *object, Numeric *variables)
+read_variables(Jsonb *object, const ExprUnits *units, Numeric *variables)
 {
 	JsonbIterator *iterator;
 	JsonbIteratorToken token;
@@ -70,7 +102,7 @@ read_variables(Jsonb *object, Numeric *variables)
 		if (token != WJB_KEY)
 			continue;
 		JsonbIteratorNext(&iterator, &value, true);
-		read_variable(&name, &value, variables);
+		read_variable(&name, &value, units, variables);
 	}
 }
 
@@ -78,10 +110,10 @@ read_variables(Jsonb *object, Numeric *variables)
  * read_variable takes the value of one variable.
  */
 static void
-read_variable(const JsonbValue *name, const JsonbValue *value, Numeric *variables)
+read_variable(const JsonbValue *name, const JsonbValue *value, const ExprUnits *units, Numeric *variables)
 {
 	int			length = name->val.string.len;
-	int			variable = expr_variable_find(name->val.string.val, length);
+	int			variable = expr_variable_find(name->val.string.val, length, units);
 	char		known[EXPR_NAMES_SIZE];
 
 	if (variable < 0)
@@ -89,7 +121,7 @@ read_variable(const JsonbValue *name, const JsonbValue *value, Numeric *variable
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("invalid value for argument \"variables\": %s: unknown variable",
 						variable_path(name->val.string.val, length)),
-				 errhint("Known variables are %s.", expr_variable_list(known))));
+				 errhint("Known variables are %s.", expr_variable_list(known, units))));
 	if (value->type != jbvNumeric)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),

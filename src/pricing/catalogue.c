@@ -224,7 +224,7 @@ tiers_expression(const Place *place, List *tiers, Numeric factor)
 		if (i > 0)
 			appendStringInfo(&expression, " if " PROMPT " > %s else ", numeric_normalize(tier->above));
 	}
-	program = expr_parse(expression.data, expression.len, &error);
+	program = expr_parse(expression.data, expression.len, NULL, &error);
 	if (program == NULL)
 		place_reject(place, psprintf("makes an expression that is invalid at position %d: %s", error.position, error.message));
 	pfree(program);

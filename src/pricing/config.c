@@ -30,12 +30,12 @@ typedef void (*MemberInspector) (Inspection *in, const char *path, const char *n
 enum
 {
 	TOP_VERSION, TOP_MODELS, TOP_TOOLS, TOP_SEARCH, TOP_CACHE, TOP_FIXED,
-	TOP_MIN_BALANCE, TOP_SIGNUP_BONUS, TOP_PLANS, TOP_KEYS
+	TOP_MIN_BALANCE, TOP_SIGNUP_BONUS, TOP_PLANS, TOP_UNITS, TOP_KEYS
 };
 
 static KeyRule top_rules[TOP_KEYS] = {
 	{"version"}, {"models"}, {"tools"}, {"search"}, {"cache"}, {"fixed"},
-	{"min_balance", "minBalance"}, {"signup_bonus", "signupBonus"}, {"plans"}
+	{"min_balance", "minBalance"}, {"signup_bonus", "signupBonus"}, {"plans"}, {"units"}
 };
 
 enum
@@ -91,7 +91,7 @@ inspect_expression(Inspection *in, const char *path, const char *name, const Jso
 		return;
 	}
 	text = value_text(value);
-	program = expr_parse(text, value->val.string.len, &error);
+	program = expr_parse(text, value->val.string.len, in->units, &error);
 	if (program == NULL)
 		problem_add(in, path, "at position %d: %s", error.position, error.message);
 	else
@@ -481,6 +481,53 @@ inspect_plans(Inspection *in, const char *path, const char *name, const JsonbVal
 }
 
 /*
+ * Check the name of a unit, which is a key of usage that nothing else has, and
+ * let expressions name it.
+ */
+static void
+inspect_unit(Inspection *in, const char *path, const JsonbValue *value)
+{
+	char	   *name = value->type == jbvString ? value_text(value) : "";
+
+	if (name[0] < 'a' || name[0] > 'z' || strspn(name, "abcdefghijklmnopqrstuvwxyz0123456789_") != strlen(name) ||
+		strlen(name) > NAME_MAX_BYTES)
+		problem_add(in, path, "must be a name: a letter from a to z, then such letters, digits or _, %d at most", NAME_MAX_BYTES);
+	else if (!expr_unit_valid(name) || strcmp(name, "model") == 0 || strcmp(name, "fixed_job") == 0)
+		problem_add(in, path, "is a built-in name");
+	else if (expr_variable_find(name, (int) strlen(name), in->units) >= 0)
+		problem_add(in, path, "is there twice");
+	else if (in->units->count == EXPR_MAX_UNITS)
+		problem_add(in, path, "is more than %d units", EXPR_MAX_UNITS);
+	else
+		in->units->names[in->units->count++] = name;
+	jsonout_element(&in->out, name);
+}
+
+/*
+ * Check the units and push them.
+ */
+static void
+inspect_units(Inspection *in, const char *path, const char *name, const JsonbValue *value, PlanModes *plan)
+{
+	JsonbIterator *it;
+	JsonbValue	element;
+	int			n = 0;
+
+	in->units = palloc0(sizeof(ExprUnits));
+	jsonout_push(&in->out, WJB_BEGIN_ARRAY, NULL);
+	if (value->type != jbvBinary || !JsonContainerIsArray(value->val.binary.data))
+		problem_add(in, path, "must be an array of names");
+	else
+	{
+		it = JsonbIteratorInit(value->val.binary.data);
+		(void) JsonbIteratorNext(&it, &element, true);
+		while (JsonbIteratorNext(&it, &element, true) == WJB_ELEM)
+			inspect_unit(in, psprintf("%s/%d", path, n++), &element);
+	}
+	jsonout_push(&in->out, WJB_END_ARRAY, NULL);
+}
+
+/*
  * pricing_validate checks a configuration and returns its problems, a list of
  * Problem. Without any, normal is its normal form and min_balance the
  * default floor of ducto_reserve.
@@ -501,6 +548,7 @@ pricing_validate(Jsonb *config, Jsonb **normal, Money *min_balance)
 	members_read(&in, "", &config->root, top_rules, TOP_KEYS, &members);
 	jsonout_push(&in.out, WJB_BEGIN_OBJECT, NULL);
 	inspect_member(&in, &members, TOP_VERSION, "version", inspect_version);
+	inspect_member(&in, &members, TOP_UNITS, "units", inspect_units);
 	if (values[TOP_MODELS] == NULL)
 		problem_add(&in, "/models", "is required");
 	inspect_member(&in, &members, TOP_MODELS, "models", inspect_models);

@@ -4,6 +4,7 @@
  */
 #include "postgres.h"
 
+#include "lib/stringinfo.h"
 #include "utils/builtins.h"
 #include "utils/memutils.h"
 
@@ -52,6 +53,17 @@ usage_number(const UsagePlace *place, const JsonbValue *value)
 																				  NumericGetDatum(value->val.numeric)))),
 					 "It must be a number, 0 or greater.");
 	return DatumGetNumeric(DirectFunctionCall1(numeric_uplus, NumericGetDatum(value->val.numeric)));
+}
+
+/*
+ * Tell whether a variable is 0.
+ */
+static bool
+variable_is_zero(const Usage *usage, int variable)
+{
+	return usage->variables[variable] == NULL ||
+		DatumGetBool(DirectFunctionCall2(numeric_eq, NumericGetDatum(usage->variables[variable]),
+											NumericGetDatum(int64_to_numeric(0))));
 }
 
 /*
@@ -130,25 +142,86 @@ usage_member(const char *name, const JsonbValue *value, Usage *usage)
 		if (value != NULL)
 			usage_tools(place, value, usage);
 	}
-	else if ((variable = expr_variable_find(name, (int) strlen(name))) >= 0)
+	else if ((variable = expr_variable_find(name, (int) strlen(name), NULL)) >= 0)
 	{
 		if (value != NULL)
 			usage->variables[variable] = usage_number(&place, value);
 	}
 	else
-		usage_reject(&place, "unknown key",
-					 "\"usage\" may have model, input_tokens, output_tokens, cache_read_tokens, cache_write_tokens, "
-					 "search_queries, search_results, web_search_calls, code_exec_calls, tool_calls and fixed_job.");
+	{
+		UsageCount *count = palloc(sizeof(UsageCount));
+
+		count->name = pstrdup(name);
+		count->value = value != NULL ? *value : (JsonbValue) {.type = jbvNull};
+		usage->counts = lappend(usage->counts, count);
+	}
 }
 
 /*
- * Tell whether a variable is 0.
+ * Let what a usage counts beside the built-in keys be the units of its pricing.
+ * False: it has a key that is none of them.
  */
 static bool
-variable_is_zero(const Usage *usage, ExprVariable variable)
+usage_count(PricedUsage *priced)
 {
-	return DatumGetBool(DirectFunctionCall2(numeric_eq, NumericGetDatum(usage->variables[variable]),
-											NumericGetDatum(int64_to_numeric(0))));
+	Usage	   *usage = &priced->usage;
+	ListCell   *cell;
+
+	priced->unknown = NULL;
+	usage->has_units = false;
+	if (usage->counts != NIL)
+		memset(usage->variables + EXPR_VARIABLE_COUNT, 0, sizeof(Numeric) * EXPR_MAX_UNITS);
+	foreach(cell, usage->counts)
+	{
+		const UsageCount *count = lfirst(cell);
+		UsagePlace	place = {.key = count->name, .element = -1};
+		int			variable = expr_variable_find(count->name, (int) strlen(count->name), pricing_units(priced->pricing));
+
+		if (variable < 0)
+		{
+			priced->unknown = count->name;
+			return false;
+		}
+		if (count->value.type != jbvNull)
+			usage->variables[variable] = usage_number(&place, &count->value);
+		usage->has_units |= !variable_is_zero(usage, variable);
+	}
+	return true;
+}
+
+/*
+ * Raise the error for a key of a usage that neither ducto nor the pricing has.
+ */
+pg_noreturn static void
+usage_unknown(const PricedUsage *priced)
+{
+	UsagePlace	place = {.key = priced->unknown, .element = -1};
+	const ExprUnits *units = pricing_units(priced->pricing);
+	StringInfoData hint;
+
+	initStringInfo(&hint);
+	appendStringInfoString(&hint, "\"usage\" may have model, input_tokens, output_tokens, cache_read_tokens, cache_write_tokens, "
+						   "search_queries, search_results, web_search_calls, code_exec_calls, tool_calls and fixed_job");
+	if (units->count > 0)
+	{
+		appendStringInfoString(&hint, ", and the units of the pricing:");
+		for (int i = 0; i < units->count; i++)
+			appendStringInfo(&hint, "%s %s", i > 0 ? "," : "", units->names[i]);
+	}
+	appendStringInfoChar(&hint, '.');
+	usage_reject(&place, "unknown key", hint.data);
+}
+
+/*
+ * usage_check raises the error for a key of a usage that neither ducto nor a
+ * pricing has.
+ */
+void
+usage_check(PricedUsage *priced, Pricing *pricing)
+{
+	priced->pricing = pricing;
+	if (!usage_count(priced))
+		usage_unknown(priced);
 }
 
 /*
@@ -157,16 +230,12 @@ variable_is_zero(const Usage *usage, ExprVariable variable)
 void
 usage_read(Jsonb *json, Usage *usage)
 {
-	Numeric		zero = int64_to_numeric(0);
 	JsonbIterator *it;
 	JsonbValue	key;
 	JsonbValue	value;
 
 	memset(usage, 0, sizeof(Usage));
 	usage->json = json;
-	for (int i = 0; i < EXPR_VARIABLE_COUNT; i++)
-		usage->variables[i] = zero;
-
 	it = JsonbIteratorInit(&usage->json->root);
 	(void) JsonbIteratorNext(&it, &key, true);
 	while (JsonbIteratorNext(&it, &key, true) == WJB_KEY)
@@ -300,7 +369,7 @@ static bool
 price_tools(PricedUsage *priced, Numeric *sum)
 {
 	const Usage *usage = &priced->usage;
-	Numeric		variables[EXPR_VARIABLE_COUNT];
+	Numeric		variables[EXPR_MAX_VARIABLES];
 	MemoryContext each;
 	int			others = 0;
 
@@ -336,7 +405,7 @@ price_parts(PricedUsage *priced, Numeric parts[PRICE_PARTS])
 {
 	const Usage *usage = &priced->usage;
 	bool		has_model = usage->model != NULL || usage->has_tokens;
-	ExprProgram *model = has_model ? model_program(priced) : NULL;
+	ExprProgram *model = has_model || usage->has_units ? model_program(priced) : NULL;
 
 	memset(parts, 0, sizeof(Numeric) * PRICE_PARTS);
 	if ((has_model && model == NULL) ||
@@ -400,9 +469,14 @@ usage_price_for(PricedUsage *priced, const char *plan_id)
 	priced->failed = false;
 	priced->rejection = ACCEPTED;
 	memset(&priced->price, 0, sizeof(Price));
+	priced->unknown = NULL;
 	if (priced->pricing == NULL)
+	{
 		priced->rejection = pricing_missing();
-	if (priced->pricing == NULL || !price_parts(priced, parts) || price_set(&priced->price, parts))
+		return;
+	}
+	priced->failed = !usage_count(priced);
+	if (priced->failed || !price_parts(priced, parts) || price_set(&priced->price, parts))
 		return;
 	memset(&priced->price, 0, sizeof(Price));
 	priced->failed = true;
@@ -429,6 +503,8 @@ usage_price(PricedUsage *priced, Pricing *pricing, const char *plan_id)
 Rejection
 usage_outcome(const PricedUsage *priced)
 {
+	if (priced->unknown != NULL)
+		usage_unknown(priced);
 	if (priced->failed)
 		ereport(ERROR,
 				(errcode(priced->error.sqlstate),

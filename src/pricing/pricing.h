@@ -24,8 +24,17 @@ typedef struct Usage
 	int			ntools;
 	char	  **tools;			/* a name for each call */
 	char	   *fixed_job;		/* NULL for none */
-	Numeric		variables[EXPR_VARIABLE_COUNT];
+	Numeric		variables[EXPR_MAX_VARIABLES];	/* NULL for 0 */
+	List	   *counts;			/* of UsageCount: what only the units of a pricing can be */
+	bool		has_units;		/* one of them is not 0 */
 } Usage;
+
+/* What was used of a unit, if there is such a unit. */
+typedef struct UsageCount
+{
+	char	   *name;
+	JsonbValue	value;
+} UsageCount;
 
 /* What it costs: the parts, and their sum, to 20 decimals. */
 typedef struct Price
@@ -58,7 +67,8 @@ typedef struct PricedUsage
 	const char *plan_id;		/* NULL for none */
 	Price		price;
 	Rejection	rejection;		/* it has no price */
-	bool		failed;			/* an expression has no value, as error tells */
+	bool		failed;			/* an expression has no value, as error tells, */
+	const char *unknown;		/* or the pricing lacks this key of the usage */
 	ExprError	error;
 } PricedUsage;
 
@@ -75,6 +85,7 @@ extern void pricing_terms(PricingTerms *terms, bool read_only);
 extern Money pricing_floor(const Pricing *pricing);
 extern void pricing_signup_bonus(const Pricing *pricing, SignupBonus *bonus);
 extern int	pricing_version(const Pricing *pricing);
+extern const ExprUnits *pricing_units(const Pricing *pricing);
 extern const pg_uuid_t *pricing_id(const Pricing *pricing);
 extern Pricing *pricing_with_plan(const char *plan_id, UserPlan *plan);
 extern Pricing *pricing_reserved(const pg_uuid_t *user, const pg_uuid_t *reservation, char **plan_id);
@@ -85,6 +96,7 @@ extern bool pricing_fixed(const Pricing *pricing, const char *job, Numeric *pric
 
 extern void usage_read(Jsonb *json, Usage *usage);
 extern void arg_usage(FunctionCallInfo fcinfo, int n, const char *name, Usage *usage);
+extern void usage_check(PricedUsage *priced, Pricing *pricing);
 extern void usage_price(PricedUsage *priced, Pricing *pricing, const char *plan_id);
 extern Rejection pricing_missing(void);
 extern Rejection usage_outcome(const PricedUsage *priced);

@@ -389,6 +389,8 @@ ducto_price(PG_FUNCTION_ARGS)
 		pricing = pricing_get_active(true);
 	else
 		pricing = pricing_get(PG_GETARG_INT32(2));
+	if (pricing != NULL)
+		usage_check(&priced, pricing);
 	if (pricing == NULL)
 		rejection = active ? pricing_missing() : version_missing(PG_GETARG_INT32(2));
 	else if (plan_id != NULL && !plan_exists(pricing, plan_id))

@@ -100,7 +100,7 @@ kept_member(Jsonb *kept, const char *name, JsonbValue *value)
 
 /*
  * Price the usage that an entry keeps anew. NULL: it keeps none, or the pricing
- * has no price for it. The usage is what any door let in, so it is not judged
+ * has no price for it, or lacks a unit of it. The usage is what any door let in, so it is not judged
  * again.
  */
 static Numeric
@@ -117,6 +117,8 @@ entry_reprice(const Reprice *reprice, Jsonb *kept, const pg_uuid_t *id)
 		plan_id = pnstrdup(plan.val.string.val, plan.val.string.len);
 	usage_read(JsonbValueToJsonb(&usage), &priced.usage);
 	usage_price(&priced, reprice->pricing, plan_id);
+	if (priced.unknown != NULL)
+		return NULL;
 	if (priced.failed)
 		ereport(ERROR,
 				(errcode(priced.error.sqlstate),

@@ -22,6 +22,7 @@ struct Pricing
 	MemoryContext context;		/* NULL when this place is free */
 	Jsonb	   *config;
 	Money		min_balance;	/* the floor of a reserve where nothing else is said */
+	ExprUnits	units;			/* that expressions may name */
 	HTAB	   *programs;
 	uint64		last_used;
 };
@@ -110,6 +111,33 @@ programs_create(MemoryContext context)
 }
 
 /*
+ * Find a member of an object by its name.
+ */
+static bool
+member_find(JsonbContainer *object, const char *name, JsonbValue *value)
+{
+	return getKeyJsonValueFromContainer(object, name, (int) strlen(name), value) != NULL;
+}
+
+/*
+ * Read the units of a configuration.
+ */
+static void
+units_read(Pricing *pricing)
+{
+	JsonbValue	units;
+	JsonbValue	element;
+	JsonbIterator *it;
+
+	if (!member_find(&pricing->config->root, "units", &units) || units.type != jbvBinary)
+		return;
+	it = JsonbIteratorInit(units.val.binary.data);
+	(void) JsonbIteratorNext(&it, &element, true);
+	while (JsonbIteratorNext(&it, &element, true) == WJB_ELEM)
+		pricing->units.names[pricing->units.count++] = pnstrdup(element.val.string.val, element.val.string.len);
+}
+
+/*
  * Read a configuration into a free place. It never changes, so any snapshot
  * that has it will do.
  */
@@ -127,6 +155,7 @@ kept_load(Pricing *pricing, const pg_uuid_t *id, int version)
 	previous = MemoryContextSwitchTo(context);
 	pricing->config = DatumGetJsonbPCopy(row_datum(0, 1));
 	pricing->min_balance = row_money(0, 2);
+	units_read(pricing);
 	pricing->programs = programs_create(context);
 	MemoryContextSwitchTo(previous);
 	pricing->id = *id;
@@ -162,6 +191,7 @@ pricing_draft(Jsonb *config)
 
 	pricing->context = CurrentMemoryContext;
 	pricing->config = config;
+	units_read(pricing);
 	pricing->programs = programs_create(CurrentMemoryContext);
 	return pricing;
 }
@@ -275,6 +305,15 @@ pricing_version(const Pricing *pricing)
 }
 
 /*
+ * pricing_units returns the units that a pricing counts.
+ */
+const ExprUnits *
+pricing_units(const Pricing *pricing)
+{
+	return &pricing->units;
+}
+
+/*
  * pricing_id returns the id of a version, which no other has, not even one of
  * an extension that was dropped.
  */
@@ -282,15 +321,6 @@ const pg_uuid_t *
 pricing_id(const Pricing *pricing)
 {
 	return &pricing->id;
-}
-
-/*
- * Find a member of an object by its name.
- */
-static bool
-member_find(JsonbContainer *object, const char *name, JsonbValue *value)
-{
-	return getKeyJsonValueFromContainer(object, name, (int) strlen(name), value) != NULL;
 }
 
 /*
@@ -324,7 +354,7 @@ program_get(Pricing *pricing, const char *key, JsonbContainer *object, const cha
 	if (object == NULL || !member_find(object, name, &value) || value.type != jbvString)
 		return NULL;
 	previous = MemoryContextSwitchTo(pricing->context);
-	program = expr_parse(value.val.string.val, value.val.string.len, &error);
+	program = expr_parse(value.val.string.val, value.val.string.len, &pricing->units, &error);
 	MemoryContextSwitchTo(previous);
 	if (program == NULL)
 		ereport(ERROR,

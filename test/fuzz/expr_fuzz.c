@@ -14,11 +14,16 @@
 #define CHECK(condition) \
 	((condition) ? (void) 0 : (fprintf(stderr, "%s does not hold\n", #condition), abort()))
 
+/* What texts may name besides, and how many variables there are with that. */
+static const ExprUnits units = {.count = 2, .names = {"images", "gpu_s"}};
+
+#define VARIABLES	(EXPR_VARIABLE_COUNT + 2)
+
 /* Values for the variables: none, usual ones, and those at the ends of the range. */
-static const char *const vectors[][EXPR_VARIABLE_COUNT] = {
+static const char *const vectors[][VARIABLES] = {
 	{NULL},
-	{"1200", "350", "100", "20", "3", "2", "10", "1", "0.5"},
-	{"1e40", "-1e40", "1e-40", "-1e-40", "0.1", "-7", "1.50", "1e20", "1e-20"}
+	{"1200", "350", "100", "20", "3", "2", "10", "1", "0.5", "4", "12.25"},
+	{"1e40", "-1e40", "1e-40", "-1e-40", "0.1", "-7", "1.50", "1e20", "1e-20", "1e39", "-1e-39"}
 };
 
 typedef struct Outcome
@@ -43,7 +48,7 @@ LLVMFuzzerTestOneInput(const uint8 *data, size_t size)
 {
 	const char *text = (const char *) data;
 	ExprError	error = {0};
-	ExprProgram *program = expr_parse(text, size, &error);
+	ExprProgram *program = expr_parse(text, size, &units, &error);
 
 	if (program == NULL)
 		check_error(&error, size);
@@ -95,7 +100,7 @@ check_program(const ExprProgram *program)
 			CHECK(argument >= code_end && argument % 8 == 0 &&
 				  argument + VARSIZE(ExprProgramNumber(program, argument)) <= program->size);
 		else if (instruction->op == EXPR_VARIABLE)
-			CHECK(argument >= 0 && argument < EXPR_VARIABLE_COUNT);
+			CHECK(argument >= 0 && argument < VARIABLES);
 		else if (instruction->op < EXPR_NOT ||
 				 (instruction->op >= EXPR_LESS && instruction->op <= EXPR_NOT_EQUAL && argument != 0))
 		{
@@ -126,7 +131,7 @@ check_value(const ExprProgram *program, const char *text, int length)
 	enclosed[0] = '(';
 	memcpy(enclosed + 1, text, length);
 	enclosed[length + 1] = ')';
-	other = expr_parse(enclosed, length + 2, &error);
+	other = expr_parse(enclosed, length + 2, &units, &error);
 	CHECK(other != NULL || length + 2 > EXPR_MAX_BYTES || strstr(error.message, "nested") != NULL);
 
 	for (int i = 0; i < lengthof(vectors); i++)
@@ -165,10 +170,10 @@ check_same(Outcome left, Outcome right, int offset)
 static Outcome
 evaluate(const ExprProgram *program, const char *const *vector)
 {
-	Numeric		values[EXPR_VARIABLE_COUNT];
+	Numeric		values[VARIABLES];
 	Outcome		outcome = {.value = NULL};
 
-	for (int i = 0; i < EXPR_VARIABLE_COUNT; i++)
+	for (int i = 0; i < VARIABLES; i++)
 		values[i] = vector[i] == NULL ? NULL : expr_number(vector[i]);
 	if (!expr_eval(program, values, &outcome.value, &outcome.error))
 		outcome.value = NULL;
