@@ -163,7 +163,7 @@ REVOKE ALL ON FUNCTION @extschema@.ducto_price(jsonb, text, integer) FROM PUBLIC
 COMMENT ON FUNCTION @extschema@.ducto_price(jsonb, text, integer) IS
 'Returns what a usage costs, in credits, and its parts; cache_savings is normally negative.
 usage: a JSON object of model, input_tokens, output_tokens, cache_read_tokens, cache_write_tokens, search_queries,
-  search_results, web_search_calls, code_exec_calls, tool_calls, fixed_job.
+  search_results, web_search_calls, code_exec_calls, tool_calls, fixed_job, and the units of the pricing.
 plan_id: with the rate overrides of this plan; NULL = without any.
 version: of the pricing; NULL = the active one.
 Takes no lock, works on a standby.
@@ -185,7 +185,7 @@ AS 'MODULE_PATHNAME', 'ducto_reserve_usage';
 REVOKE ALL ON FUNCTION @extschema@.ducto_reserve_usage(uuid, jsonb, text, jsonb, integer, text, uuid) FROM PUBLIC;
 COMMENT ON FUNCTION @extschema@.ducto_reserve_usage(uuid, jsonb, text, jsonb, integer, text, uuid) IS
 'Holds what a usage will cost: ducto_reserve with the price of the usage under the active pricing and the user''s plan,
-which the reservation remembers. A usage with a fixed_job is paid from credits alone. A price of 0 is a hold of 0.
+which the reservation remembers. A usage with a fixed_job is paid from credits alone. A price of 0 is a hold of 0; any other is rounded up.
 user_id: the user.
 usage: a JSON object, as for ducto_price.
 operation_type: stored; 1 to 255 bytes. The user''s plan may have rules for it.
@@ -213,7 +213,7 @@ REVOKE ALL ON FUNCTION @extschema@.ducto_charge_usage(uuid, jsonb, uuid, text, j
 COMMENT ON FUNCTION @extschema@.ducto_charge_usage(uuid, jsonb, uuid, text, jsonb, text) IS
 'Charges what a usage costs under the user''s plan: without a reservation as ducto_charge, at the active pricing; with
 one as ducto_deduct, at the pricing and with the plan''s rates that it was reserved under. The ledger entry keeps
-version, usage and parts of the price. A price of 0 books nothing and closes the reservation.
+version, usage and parts of the price. What four decimals cannot say of the price is carried over on the account. A price of 0 books nothing and closes the reservation; any other books an entry, also where it charges 0.0000 for now.
 user_id: the user.
 usage: a JSON object, as for ducto_price.
 reservation_id: the reservation to settle; NULL = charge in one step.
