@@ -147,6 +147,7 @@ bonus_book(const TriggerData *trigger)
 		.type = TYPE_SIGNUP_BONUS,
 		.expires_at = DT_NOEND,
 		.key = BONUS_KEY,
+		.any_amount = true,
 		.priority = DEFAULT_PRIORITY,
 	};
 	CreditOutcome outcome;

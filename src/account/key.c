@@ -95,6 +95,18 @@ key_find(const Account *acc, const char *key, KeyKind kind, const pg_uuid_t *tar
 }
 
 /*
+ * key_repeat returns what a key that was looked up is when the call asks for
+ * something else than the one that was booked under it did.
+ */
+KeyState
+key_repeat(KeyState known, bool differs)
+{
+	if ((known == KEY_REPLAY || known == KEY_REPLAY_ZERO) && differs && setting_key_conflicts())
+		return KEY_CONFLICT;
+	return known;
+}
+
+/*
  * key_conflict returns the rejection of a key that was used for something else,
  * and tells which.
  */

@@ -58,6 +58,11 @@ static KeptQuery ledger_key_query = {
 	.types = {UUIDOID, TEXTOID}
 };
 
+static KeptQuery ledger_usage_query = {
+	.sql = "SELECT (pricing -> 'usage') IS NOT DISTINCT FROM $3 FROM ducto.ledger WHERE account_id = $1 AND id = $2",
+	.types = {UUIDOID, UUIDOID, JSONBOID}
+};
+
 static KeptQuery ledger_id_query = {
 	.sql = "SELECT " RECORD_COLUMNS " FROM ducto.ledger WHERE id = $1",
 	.types = {UUIDOID}
@@ -417,6 +422,23 @@ ledger_find_key(const pg_uuid_t *account, const char *key, LedgerRecord *record)
 	args_uuid(&args, account);
 	args_text(&args, key);
 	return record_from_row(record, query_run(&ledger_key_query, &args, SPI_OK_SELECT));
+}
+
+/*
+ * ledger_has_usage tells whether an entry is the price of a usage, NULL for
+ * none.
+ */
+bool
+ledger_has_usage(const LedgerRecord *record, Jsonb *usage)
+{
+	QueryArgs	args = {0};
+
+	args_uuid(&args, &record->account_id);
+	args_uuid(&args, &record->id);
+	args_jsonb(&args, usage);
+	if (query_run(&ledger_usage_query, &args, SPI_OK_SELECT) != 1)
+		row_missing("ledger");
+	return row_bool(0, 1);
 }
 
 /*

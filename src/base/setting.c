@@ -43,6 +43,7 @@ typedef struct Setting
 
 static bool ttl_parse(const char *value, int *seconds);
 static bool switch_parse(const char *value, int *on);
+static bool mismatch_parse(const char *value, int *conflict);
 
 static Setting rejections = {
 	.name = "ducto.rejections",
@@ -59,6 +60,11 @@ static Setting require_key = {
 	.parse = switch_parse,
 	.allowed = "on or off"
 };
+static Setting key_mismatch = {
+	.name = "ducto.key_mismatch",
+	.parse = mismatch_parse,
+	.allowed = "replay or conflict"
+};
 static Setting chain = {
 	.name = "ducto.ledger_chain",
 	.parse = switch_parse,
@@ -69,7 +75,7 @@ static Setting test_clock = {
 	.parse = switch_parse,
 	.allowed = "on or off"
 };
-static Setting *const settings[] = {&rejections, &reservation_ttl, &require_key, &chain, &test_clock};
+static Setting *const settings[] = {&rejections, &reservation_ttl, &require_key, &key_mismatch, &chain, &test_clock};
 
 static const struct config_enum_entry rejection_modes[] = {
 	{"return", REJECTIONS_RETURN, false},
@@ -79,10 +85,17 @@ static const struct config_enum_entry rejection_modes[] = {
 	{NULL, 0, false}
 };
 
+static const struct config_enum_entry key_mismatches[] = {
+	{"replay", false, false},
+	{"conflict", true, false},
+	{NULL, 0, false}
+};
+
 /* The values that PostgreSQL keeps. */
 static int	rejections_value = REJECTIONS_RETURN;
 static int	reservation_ttl_value = 600;
 static bool require_key_value = false;
+static int	key_mismatch_value = false;
 static bool chain_value = false;
 static bool test_clock_value = false;
 
@@ -127,6 +140,11 @@ settings_define(void)
 							 "Whether an operation that books credits must have an idempotency key.",
 							 NULL,
 							 &require_key_value, false,
+							 PGC_USERSET, 0, NULL, NULL, NULL);
+	DefineCustomEnumVariable(key_mismatch.name,
+							 "What a known idempotency key with another amount is.",
+							 "replay: it is answered with the original; conflict: it is rejected as idempotency_conflict.",
+							 &key_mismatch_value, false, key_mismatches,
 							 PGC_USERSET, 0, NULL, NULL, NULL);
 	DefineCustomBoolVariable(chain.name,
 							 "Whether ledger entries get a digest.",
@@ -178,6 +196,21 @@ switch_parse(const char *value, int *on)
 		return false;
 	*on = result;
 	return true;
+}
+
+/*
+ * Read a word of ducto.key_mismatch. False: it is none.
+ */
+static bool
+mismatch_parse(const char *value, int *conflict)
+{
+	for (const struct config_enum_entry *each = key_mismatches; each->name != NULL; each++)
+		if (pg_strcasecmp(value, each->name) == 0)
+		{
+			*conflict = each->val;
+			return true;
+		}
+	return false;
 }
 
 /*
@@ -352,6 +385,18 @@ setting_require_key(void)
 	bool		stands;
 
 	return setting_resolve(&require_key, require_key_value, &stands) != 0;
+}
+
+/*
+ * setting_key_conflicts tells whether a known idempotency key with another
+ * amount is a conflict.
+ */
+bool
+setting_key_conflicts(void)
+{
+	bool		stands;
+
+	return setting_resolve(&key_mismatch, key_mismatch_value, &stands) != 0;
 }
 
 /*

@@ -20,6 +20,7 @@ extern RejectionMode setting_rejections(bool *stands);
 extern bool rejections_parse(const char *word, int *mode);
 extern int	setting_reservation_ttl(void);
 extern bool setting_require_key(void);
+extern bool setting_key_conflicts(void);
 extern bool setting_chain(void);
 extern bool setting_test_clock(void);
 

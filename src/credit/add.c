@@ -58,6 +58,7 @@ credit_request(FunctionCallInfo fcinfo, bool team, CreditRequest *request)
 	request->expires_at = PG_ARGISNULL(4) ? DT_NOEND : arg_time(fcinfo, 4, "expires_at");
 	request->may_be_past = false;
 	request->book_zero = false;
+	request->any_amount = false;
 	request->key = arg_key(fcinfo, 5, "idempotency_key");
 	request->has_priority = !PG_ARGISNULL(6);
 	request->priority = arg_int_between(fcinfo, 6, "priority", 0, 100, DEFAULT_PRIORITY);
@@ -202,6 +203,8 @@ credit_apply(const CreditRequest *request, Account *acc, CreditOutcome *outcome)
 
 	if (request->key != NULL)
 		known = key_find(acc, request->key, KEY_CREDIT, NULL, NULL, &original);
+	if (!request->any_amount)
+		known = key_repeat(known, request->amount != original.amount || request->expires_at != original.expires_at);
 	if (known == KEY_REPLAY)
 	{
 		credit_booked(&original.id, original.amount, original.balance_after, original.lifetime_purchased,

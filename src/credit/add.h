@@ -23,6 +23,7 @@ typedef struct CreditRequest
 	bool		may_be_past;	/* expires_at is taken even when it is */
 	bool		book_zero;		/* an amount of 0 is an entry, too */
 	char	   *key;			/* NULL for none */
+	bool		any_amount;		/* a replay is one whatever the amount was */
 	bool		has_priority;	/* it is in a grant even if it never expires */
 	int			priority;
 } CreditRequest;

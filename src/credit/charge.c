@@ -173,7 +173,8 @@ charge_locked(ChargeRequest *request, Account *acc, Deduction *deduction)
 	Rest		carry = acc->carry;
 
 	if (request->key != NULL)
-		known = key_find(acc, request->key, KEY_DEBIT, NULL, NULL, &original);
+		known = debit_repeat(key_find(acc, request->key, KEY_DEBIT, NULL, NULL, &original), &original,
+							 request->amount, request->priced);
 	if (known == KEY_REPLAY)
 	{
 		deduction_replay(deduction, request->user, &original);

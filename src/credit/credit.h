@@ -7,6 +7,7 @@
 #include "account/account.h"
 #include "account/funds.h"
 #include "account/hold.h"
+#include "account/key.h"
 #include "account/ledger.h"
 #include "base/result.h"
 #include "pricing/pricing.h"
@@ -105,6 +106,7 @@ extern Rejection deduction_none(Deduction *deduction, const pg_uuid_t *user, Mon
 								Rejection rejection);
 extern Datum deduction_result(FunctionCallInfo fcinfo, const Deduction *deduction, Rejection rejection);
 extern const char *arg_overrun(FunctionCallInfo fcinfo, int n);
+extern KeyState debit_repeat(KeyState known, const LedgerRecord *original, Money amount, const PricedUsage *priced);
 extern void deduction_replay(Deduction *deduction, const pg_uuid_t *user, const LedgerRecord *original);
 extern Rejection charge_make(ChargeRequest *request, Deduction *deduction);
 extern Rejection settle_make(SettleRequest *request, Deduction *deduction);

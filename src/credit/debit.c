@@ -6,6 +6,7 @@
 
 #include "account/grant.h"
 #include "account/key.h"
+#include "base/setting.h"
 #include "credit/credit.h"
 
 /*
@@ -50,6 +51,23 @@ debit_try_book(Account *after, const AccountChange *change, LedgerEntry *entry)
 	}
 	account_undo(&after->id, change);
 	return false;
+}
+
+/*
+ * debit_repeat returns what a key of a debit that was looked up is, given the
+ * amount that is asked for, or the usage that it is the price of.
+ */
+KeyState
+debit_repeat(KeyState known, const LedgerRecord *original, Money amount, const PricedUsage *priced)
+{
+	if (known == KEY_REPLAY_ZERO)
+		return key_repeat(known, amount != 0);
+	if (known != KEY_REPLAY || !setting_key_conflicts())
+		return known;
+	if (!ledger_has_usage(original, priced != NULL ? priced->usage.json : NULL))
+		return KEY_CONFLICT;
+	return key_repeat(known, priced == NULL &&
+					  amount != original->allowance_consumed + original->shortfall - original->amount);
 }
 
 /*

@@ -315,6 +315,7 @@ settle_in_steps(SettleRequest *request, Deduction *deduction)
 	if (request->key != NULL)
 		known = key_find(&acc, request->key, KEY_DEBIT, request->reservation,
 						 found && hold.has_actor ? &hold.actor : NULL, &original);
+	known = debit_repeat(known, &original, request->amount, request->priced);
 	if (known == KEY_REPLAY)
 	{
 		deduction_replay(deduction, request->user, &original);

@@ -204,7 +204,7 @@ refund_entry(const RefundRequest *request, const LedgerRecord *debit, RefundOutc
 {
 	Account		acc;
 	LedgerEntry entry;
-	LedgerRecord original;
+	LedgerRecord original = {0};
 	KeyState	known = KEY_FREE;
 	Rejection	rejection;
 	RefundParts refunded;
@@ -216,6 +216,7 @@ refund_entry(const RefundRequest *request, const LedgerRecord *debit, RefundOutc
 	outcome->balance = acc.balance;
 	if (request->key != NULL)
 		known = key_find(&acc, request->key, KEY_REFUND, request->transaction, NULL, &original);
+	known = key_repeat(known, !request->everything && request->amount != original.amount - original.allowance_consumed);
 	if (known == KEY_REPLAY)
 	{
 		refund_booked(&original.id, original.amount, original.balance_after, -original.allowance_consumed, outcome);

@@ -298,6 +298,27 @@ reserve_is_same(const ReserveRequest *request, const Hold *hold)
 }
 
 /*
+ * Tell whether a request is for another amount than the reservation that its
+ * key is known for, where that matters. A usage is priced as it was then.
+ */
+static bool
+reserve_differs(const ReserveRequest *request, const Hold *hold)
+{
+	Pricing    *pricing;
+	char	   *plan_id;
+
+	if (!setting_key_conflicts())
+		return false;
+	if (request->priced == NULL)
+		return request->amount != hold->amount;
+	pricing = pricing_reserved(request->user, &hold->id, &plan_id);
+	if (pricing == NULL)
+		return true;
+	usage_price(request->priced, pricing, plan_id);
+	return price_hold(&request->priced->price) != hold->amount;
+}
+
+/*
  * Price the usage of a request for a locked account; the floor is that of the
  * same pricing.
  */
@@ -334,7 +355,7 @@ reserve_in_steps(ReserveRequest *request, Reserved *reserved)
 		}
 		if (acc.exists && request->key != NULL && hold_find_key(&acc.id, request->key, &hold))
 		{
-			if (!reserve_is_same(request, &hold))
+			if (!reserve_is_same(request, &hold) || reserve_differs(request, &hold))
 				return reserve_rejected(request, &acc, hold.billing_mode, key_conflict(request->key), reserved);
 			reserve_made(request, &hold, reserved);
 			reserved->allowance_left = allowance_left(&acc, acc.now);

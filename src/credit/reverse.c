@@ -208,7 +208,7 @@ reverse_replay(const LedgerRecord *original, ReverseOutcome *outcome)
 static Rejection
 reverse_entry(Account *acc, const ReverseRequest *request, const LedgerRecord *credit, ReverseOutcome *outcome)
 {
-	LedgerRecord original;
+	LedgerRecord original = {0};
 	KeyState	known = KEY_FREE;
 	ReverseSource source;
 	ReversePlan plan = {0};
@@ -218,6 +218,7 @@ reverse_entry(Account *acc, const ReverseRequest *request, const LedgerRecord *c
 
 	if (request->key != NULL)
 		known = key_find(acc, request->key, KEY_REVERSAL, request->transaction, NULL, &original);
+	known = key_repeat(known, !request->everything && request->amount != original.shortfall - original.amount);
 	if (known == KEY_REPLAY)
 	{
 		reverse_replay(&original, outcome);

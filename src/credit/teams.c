@@ -542,7 +542,8 @@ team_deduct_in_steps(const TeamDeduction *request, Deduction *deduction)
 	}
 	deduction->balance_after = pool.balance;
 	if (request->key != NULL)
-		known = key_find(&pool, request->key, KEY_DEBIT, NULL, request->user, &original);
+		known = debit_repeat(key_find(&pool, request->key, KEY_DEBIT, NULL, request->user, &original), &original,
+							 request->amount, NULL);
 	if (known == KEY_REPLAY)
 		return team_deducted(deduction, &original.id, -original.amount, original.balance_after, true);
 	rejection = known == KEY_CONFLICT ? key_conflict(request->key) : team_decide(&pool, request);

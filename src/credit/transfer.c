@@ -151,11 +151,12 @@ transfer_locked(const TransferRequest *request, Account *from, Account *to, Tran
 	Money		amount = request->everything ? Max(available, 0) : request->amount;
 	LedgerEntry out;
 	LedgerEntry in;
-	LedgerRecord original;
+	LedgerRecord original = {0};
 	KeyState	known = KEY_FREE;
 
 	if (request->key != NULL)
 		known = key_find(from, request->key, KEY_TRANSFER, NULL, NULL, &original);
+	known = key_repeat(known, !request->everything && request->amount != -original.amount);
 	if (known == KEY_REPLAY && transfer_replay(request, &original, outcome))
 		return ACCEPTED;
 	if (known != KEY_FREE)
