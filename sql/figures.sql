@@ -160,7 +160,8 @@ BEGIN
 		FROM ducto.ledger
 		WHERE type <> 'usage' AND type = 'reversal' AND (at IS NULL OR effective_at <= at) GROUP BY 1, 2
 	), additions AS (
-		SELECT l.account_id, l.seq, l.type, l.amount - coalesce(r.amount, 0) AS amount
+		SELECT l.account_id, l.seq, l.type, l.amount - coalesce(r.amount, 0)
+			- coalesce((SELECT sum(b) FROM unnest(l.burned_amounts) b), 0) AS amount
 		FROM ducto.ledger l LEFT JOIN reversed r ON r.account_id = l.account_id AND r.reference = l.id
 		WHERE l.type <> 'usage' AND l.type NOT IN ('refund', 'expiry') AND l.amount > 0
 			AND (at IS NULL OR l.effective_at <= at)

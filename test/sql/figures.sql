@@ -4,6 +4,7 @@
 \set bob '\'f1600000-0000-4000-8000-00000000000b\''
 \set eve '\'f1600000-0000-4000-8000-00000000000e\''
 \set fay '\'f1600000-0000-4000-8000-00000000000f\''
+\set hal '\'f1600000-0000-4000-8000-000000000002\''
 \set gil '\'f1600000-0000-4000-8000-000000000001\''
 SET TIME ZONE 'UTC';
 SET client_min_messages = warning;
@@ -93,6 +94,12 @@ SELECT amount FROM ducto_charge(:gil, 2);
 SELECT amount FROM ducto_reverse_credits(:'granted');
 SELECT * FROM pg_temp.owed();
 SELECT pg_temp.look();
+-- What is moved stays what it is where it has a grant; of other credit the receiver's is neither paid nor given.
+SELECT count(*) FROM ducto_add_credits(:gil, 5, 'promo', priority => 10);
+SELECT * FROM pg_temp.owed();
+SELECT amount FROM ducto_transfer(:gil, :hal, 7);
+SELECT * FROM pg_temp.owed();
+SELECT pg_temp.look();
 -- Expired credit and ended holds do not count, booked or not. A hold that ends lets go what it kept.
 SELECT count(*) FROM ducto_add_credits(:fay, 8, 'promo', expires_at => clock_timestamp() + interval '1 second');
 SELECT count(*) FROM ducto_add_credits(:fay, 4, 'purchase', expires_at => clock_timestamp() + interval '1 second');
@@ -121,15 +128,18 @@ SELECT setseed(0.25);
 CREATE PROCEDURE pg_temp.live(n integer) LANGUAGE plpgsql AS $$
 DECLARE
 	who uuid;
+	other uuid;
 	hold uuid;
 BEGIN
 	FOR i IN 1 .. n LOOP
 		who := ('f1600000-0000-4000-9000-00000000000' || floor(random() * 6))::uuid;
-		CASE floor(random() * 8)
+		other := ('f1600000-0000-4000-9000-00000000000' || floor(random() * 6))::uuid;
+		CASE floor(random() * 9)
 			WHEN 0 THEN PERFORM ducto_add_credits(who, round((random() * 20)::numeric, 4) + 1, (ARRAY['purchase', 'promo', 'subscription', 'adjustment', 'signup_bonus'])[1 + floor(random() * 5)]);
 			WHEN 1 THEN PERFORM ducto_add_credits(who, 9.5, (ARRAY['purchase', 'promo'])[1 + floor(random() * 2)], expires_at => clock_timestamp() + random() * interval '0.4 seconds' + interval '1 ms');
 			WHEN 2 THEN PERFORM ducto_add_credits(who, 6.25, (ARRAY['purchase', 'promo'])[1 + floor(random() * 2)], expires_at => clock_timestamp() + interval '1 day', priority => floor(random() * 100)::integer);
 			WHEN 3 THEN PERFORM ducto_refund(id, least(2, -amount)) FROM ducto_list_transactions(who, types => '{usage}', max_rows => 1) WHERE amount < -0.1;
+			WHEN 5 THEN PERFORM ducto_transfer(who, other, round((random() * 5)::numeric, 4) + 0.1) WHERE who <> other;
 			WHEN 4 THEN
 				SELECT reservation_id INTO hold FROM ducto_reserve(who, 5, min_balance => 0);
 				PERFORM ducto_deduct(who, hold, 1.5, final => random() < 0.7, overrun => 'full') WHERE hold IS NOT NULL;
