@@ -233,6 +233,7 @@ BEGIN
 		FROM ducto.ledger l JOIN ducto.accounts a ON a.id = l.account_id AND a.updated_at <= clock
 		WHERE l.account_id BETWEEN lowest AND highest AND l.effective_at >= this_month AT TIME ZONE 'UTC'
 			AND l.effective_at < (this_month + interval '1 month') AT TIME ZONE 'UTC' AND l.type || '' <> 'refund'
+			AND (l.allowance_consumed <> 0 OR a.caps > 0 OR a.kind = 'team')
 		GROUP BY l.account_id, l.actor, coalesce(l.model, ''), (l.effective_at AT TIME ZONE 'UTC')::date
 	)
 	SELECT a.id, 'allowance_month', this_month::text, a.allowance_month::text
