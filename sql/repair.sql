@@ -58,10 +58,11 @@ BEGIN
 			WHERE account_id = account AND id = words[2]::uuid AND remaining BETWEEN 0 AND amount
 			RETURNING remaining::text INTO made;
 		WHEN found.check_name LIKE '% of grant %' THEN
-			UPDATE ducto.grants g SET seq = l.seq, type = l.type, amount = l.amount, priority = coalesce(l.priority, 50),
-				expires_at = l.expires_at, created_at = l.created_at
-			FROM ducto.ledger l WHERE g.account_id = account AND g.id = words[4]::uuid AND l.account_id = account AND l.id = g.id
-			RETURNING expected INTO made;
+			EXECUTE format('UPDATE ducto.grants SET %1$I = CAST($3 AS %2$s) WHERE account_id = $1 AND id = $2 RETURNING %1$I::text',
+				words[1], (SELECT format_type(a.atttypid, a.atttypmod) FROM pg_attribute a
+					WHERE a.attrelid = 'ducto.grants'::regclass AND a.attname = words[1]))
+				INTO made USING account, words[4]::uuid,
+					CASE words[1] WHEN 'expires_at' THEN coalesce(expected, 'infinity') ELSE expected END;
 		WHEN found.check_name LIKE 'reservation %' THEN
 			UPDATE ducto.reservations SET remaining = 0.0000, cap_held = 0.0000
 			WHERE account_id = account AND id = words[2]::uuid AND state <> 'open' RETURNING remaining::text INTO made;

@@ -202,6 +202,8 @@ ROLLBACK;
 BEGIN;
 UPDATE ducto.grants SET seq = seq + 100, type = 'gift', amount = 1000, priority = 1, expires_at = '2223-01-01', created_at = created_at - interval '1 day' WHERE account_id = :kim AND type = 'promo';
 SELECT regexp_replace(check_name, '[0-9a-f]{8}-[0-9a-f-]{27}', 'ID') AS check_name FROM ducto_verify(:kim) ORDER BY 1;
+SELECT count(*) AS steps, bool_and(mended) AS mended FROM ducto_repair(:kim, dry_run => false);
+SELECT * FROM ducto_verify(:kim);
 UPDATE ducto.grants SET amount = 1000 WHERE account_id = :ida AND type = 'promo';
 SELECT regexp_replace(check_name, '[0-9a-f]{8}-[0-9a-f-]{27}', 'ID') AS check_name FROM ducto_verify(:ida) ORDER BY 1;
 ROLLBACK;
