@@ -36,14 +36,15 @@ static KeptQuery account_read_query = {
 	.types = {UUIDOID}
 };
 
-/*
- * The credits of an account on which nothing is due at the time $2, by a clock
- * that was not set back.
- */
 static KeptQuery account_glance_query = {
-	.sql = "SELECT kind, balance, held, expiring, lifetime_purchased FROM ducto.accounts"
-	" WHERE id = $1 AND next_boundary > $2 AND updated_at <= $2 AND (ahead_until IS NULL OR ahead_until <= updated_at)",
+	.sql = "SELECT a.kind, a.balance, a.held, a.expiring, a.lifetime_purchased FROM ducto.accounts a"
+	" WHERE a.id = $1 AND " SAYS_IT_ALL("a", "$2"),
 	.types = {UUIDOID, TIMESTAMPTZOID}
+};
+
+static KeptQuery account_kind_query = {
+	.sql = "SELECT kind FROM ducto.accounts WHERE id = $1",
+	.types = {UUIDOID}
 };
 
 static KeptQuery account_plan_query = {
@@ -331,9 +332,12 @@ account_read_plan(const pg_uuid_t *user, UserPlan *plan)
 void
 account_check_user(const pg_uuid_t *user)
 {
-	Account		acc;
+	Account		acc = {.id = *user};
+	QueryArgs	args = {0};
 
-	account_read_user(user, &acc);
+	args_uuid(&args, user);
+	acc.team = query_read(&account_kind_query, &args) > 0 && strcmp(row_text(0, 1), "team") == 0;
+	account_require_user(&acc);
 }
 
 /*

@@ -86,6 +86,11 @@ typedef struct AccountChange
 	bool		linked;
 } AccountChange;
 
+/* Whether the row of an account says what it has at a time: nothing is due, and the clock was not set back. */
+#define SAYS_IT_ALL(account, now) \
+	account ".next_boundary > " now " AND " account ".updated_at <= " now \
+	" AND (" account ".ahead_until IS NULL OR " account ".ahead_until <= " account ".updated_at)"
+
 extern bool account_glance(const pg_uuid_t *id, Account *acc);
 extern bool account_load(const pg_uuid_t *id, Account *acc, AccountLock lock);
 extern void account_require_user(const Account *acc);

@@ -105,9 +105,18 @@ static KeptQuery entries_query = {
 	.types = {INT8OID, INT8OID, TIMESTAMPTZOID, TIMESTAMPTZOID}
 };
 
+#define USAGE_COLUMNS	"SELECT amount, created_at, xact, coalesce(actor, account_id), model FROM ducto.ledger WHERE type = 'usage'"
+
 static KeptQuery usage_entries_query = {
-	.sql = ENTRIES_OF_WINDOW " AND type = 'usage'",
+	.sql = USAGE_COLUMNS " AND xact >= $1 AND xact <= $2 AND created_at >= $3 AND created_at <= $4",
 	.types = {INT8OID, INT8OID, TIMESTAMPTZOID, TIMESTAMPTZOID}
+};
+
+/* Of all transactions: where nothing is rolled up. */
+static KeptQuery all_usage_query = {
+	.sql = USAGE_COLUMNS " AND created_at >= $1 AND created_at <= $2",
+	.types = {TIMESTAMPTZOID, TIMESTAMPTZOID},
+	.whole = true
 };
 
 /*
@@ -494,17 +503,17 @@ from_grants(const BookKey *key, Money amount, Datum burned, bool burned_is_null)
 }
 
 /*
- * Read who used what model into an entry.
+ * Read who used what model into an entry, from a column of its row and the next.
  */
 static void
-read_usage(TupleTableSlot *slot, RolledEntry *entry)
+read_usage(TupleTableSlot *slot, int column, RolledEntry *entry)
 {
-	entry->user = *DatumGetUUIDP(slot->tts_values[6]);
+	entry->user = *DatumGetUUIDP(slot->tts_values[column]);
 	entry->model = DEFAULT_MODEL;
 	entry->model_length = strlen(DEFAULT_MODEL);
-	if (!slot->tts_isnull[7])
+	if (!slot->tts_isnull[column + 1])
 	{
-		text	   *model = DatumGetTextPP(slot->tts_values[7]);
+		text	   *model = DatumGetTextPP(slot->tts_values[column + 1]);
 
 		entry->model = VARDATA_ANY(model);
 		entry->model_length = VARSIZE_ANY_EXHDR(model);
@@ -533,7 +542,25 @@ read_entry(TupleTableSlot *slot, void *state)
 	entry.book.from_grants = from_grants(&entry.book.key, amount, slot->tts_values[4], slot->tts_isnull[4]);
 	entry.book.allowance = money_from_datum(slot->tts_values[5]);
 	entry.usage = type_is(&entry.book.key, "usage");
-	read_usage(slot, &entry);
+	read_usage(slot, 6, &entry);
+	target->reader(&entry, target->state);
+	return true;
+}
+
+/*
+ * Give a row of USAGE_COLUMNS to its reader; of the book it has the amount.
+ */
+static bool
+read_usage_entry(TupleTableSlot *slot, void *state)
+{
+	EntryTarget *target = state;
+	RolledEntry entry = {.usage = true};
+
+	slot_getallattrs(slot);
+	entry.book.amount = money_from_datum(slot->tts_values[0]);
+	entry.created_at = DatumGetTimestampTz(slot->tts_values[1]);
+	entry.xact = DatumGetInt64(slot->tts_values[2]);
+	read_usage(slot, 3, &entry);
 	target->reader(&entry, target->state);
 	return true;
 }
@@ -567,5 +594,21 @@ rollup_read_ledger(const XactRange *xacts, TimestampTz from, TimestampTz to, boo
 	args_int8(&args, xacts->last);
 	args_time(&args, from);
 	args_time(&args, to);
-	return query_each(usage_only ? &usage_entries_query : &entries_query, &args, read_only, read_entry, &target);
+	return query_each(usage_only ? &usage_entries_query : &entries_query, &args, read_only,
+					  usage_only ? read_usage_entry : read_entry, &target);
+}
+
+/*
+ * rollup_read_usage gives a reader the usage entries of a time, whatever their
+ * transactions.
+ */
+void
+rollup_read_usage(TimestampTz from, TimestampTz to, EntryReader reader, void *state)
+{
+	EntryTarget target = {reader, state};
+	QueryArgs	args = {0};
+
+	args_time(&args, from);
+	args_time(&args, to);
+	(void) query_each(&all_usage_query, &args, true, read_usage_entry, &target);
 }

@@ -80,5 +80,6 @@ typedef void (*EntryReader) (const RolledEntry *entry, void *state);
 extern void rolled_entry_add(const RolledEntry *entry, UsageSums *sums);
 extern uint64 rollup_read_ledger(const XactRange *xacts, TimestampTz from, TimestampTz to, bool usage_only, bool read_only,
 								 EntryReader reader, void *state);
+extern void rollup_read_usage(TimestampTz from, TimestampTz to, EntryReader reader, void *state);
 
 #endif

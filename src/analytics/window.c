@@ -205,6 +205,11 @@ window_sum(Window *window)
 	TimestampTz end = rollup_floor(window->to + 1, LEVEL_HOUR);
 	int			wanted = window->wanted;
 
+	if (!window->state.exists && usage_sums_books(window->sums) == NULL)
+	{
+		rollup_read_usage(window->from, window->to, window_entry, window->sums);
+		return;
+	}
 	for (int i = 0; i < window->nrest; i++)
 		read_range(window, &window->rest[i], window->from, window->to);
 	if (!window->state.exists)

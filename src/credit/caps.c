@@ -8,6 +8,7 @@
 #include "account/cap.h"
 #include "account/roll.h"
 #include "base/args.h"
+#include "base/clock.h"
 #include "base/period.h"
 #include "base/query.h"
 #include "base/result.h"
@@ -190,7 +191,26 @@ ducto_list_spend_caps(PG_FUNCTION_ARGS)
 }
 
 /*
- * Find the cap that matters most for an amount.
+ * Find the cap that matters most for an amount, by the counters alone. False:
+ * there is none of the model.
+ */
+static bool
+cap_find_plain(const pg_uuid_t *user, const char *model, Money amount)
+{
+	TimestampTz now = clock_now();
+	QueryArgs	args = {0};
+
+	args_uuid(&args, user);
+	args_datum(&args, DateADTGetDatum(period_day(now)));
+	args_datum(&args, DateADTGetDatum(period_month(now)));
+	args_text(&args, model);
+	args_money(&args, amount);
+	return query_read(&caps_check_plain_query, &args) > 0;
+}
+
+/*
+ * Find the cap that matters most for an amount. What the counters say is right
+ * where nothing is due.
  */
 static bool
 cap_find(const pg_uuid_t *user, const char *model, Money amount)
@@ -198,17 +218,11 @@ cap_find(const pg_uuid_t *user, const char *model, Money amount)
 	Account		acc;
 	QueryArgs	args = {0};
 
-	if (account_glance(user, &acc))
-	{
-		args_uuid(&args, user);
-		args_datum(&args, DateADTGetDatum(period_day(acc.now)));
-		args_datum(&args, DateADTGetDatum(period_month(acc.now)));
-		args_text(&args, model);
-		args_money(&args, amount);
-		return query_read(&caps_check_plain_query, &args) > 0;
-	}
-	if (!account_load(user, &acc, ACCOUNT_READ))
+	if (!cap_find_plain(user, model, amount))
 		return false;
+	if (account_glance(user, &acc))
+		return cap_find_plain(user, model, amount);
+	account_load(user, &acc, ACCOUNT_READ);
 	args_now(&args, &acc, true);
 	args_text(&args, model);
 	args_money(&args, amount);

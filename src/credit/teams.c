@@ -63,9 +63,16 @@ static KeptQuery teams_of_user_query = {
 	.types = {UUIDOID, INT4OID, UUIDOID}
 };
 
+#define TEAM_HEAD	"SELECT t.name, (SELECT count(*)::integer FROM ducto.team_members m WHERE m.team_id = t.id AND m.left_at IS NULL)"
+
+static KeptQuery team_glance_query = {
+	.sql = TEAM_HEAD ", a.balance, a.held FROM ducto.teams t JOIN ducto.accounts a ON a.id = t.id"
+	" WHERE t.id = $1 AND " SAYS_IT_ALL("a", "$2"),
+	.types = {UUIDOID, TIMESTAMPTZOID}
+};
+
 static KeptQuery team_name_query = {
-	.sql = "SELECT name, (SELECT count(*)::integer FROM ducto.team_members m WHERE m.team_id = t.id AND m.left_at IS NULL)"
-	" FROM ducto.teams t WHERE id = $1",
+	.sql = TEAM_HEAD " FROM ducto.teams t WHERE t.id = $1",
 	.types = {UUIDOID}
 };
 
@@ -263,6 +270,26 @@ ducto_list_teams(PG_FUNCTION_ARGS)
 }
 
 /*
+ * Read a team and its pool where the row says what the pool has. False: it does
+ * not, or there is no such team.
+ */
+static bool
+team_glance(const pg_uuid_t *team, TeamBalance *balance)
+{
+	QueryArgs	args = {0};
+
+	args_uuid(&args, team);
+	args_time(&args, clock_now());
+	if (query_read(&team_glance_query, &args) == 0)
+		return false;
+	balance->name = row_text(0, 1);
+	balance->members = DatumGetInt32(row_datum(0, 2));
+	balance->balance = row_money(0, 3);
+	balance->held = row_money(0, 4);
+	return true;
+}
+
+/*
  * team_read reads a team and its pool, exact at the moment of the call. The
  * caller has connected to SPI.
  */
@@ -270,15 +297,18 @@ Rejection
 team_read(const pg_uuid_t *team, TeamBalance *balance)
 {
 	QueryArgs	args = {0};
+	RollTotals	totals;
 	Account		pool;
 
 	memset(balance, 0, sizeof(TeamBalance));
+	if (team_glance(team, balance))
+		return ACCEPTED;
 	args_uuid(&args, team);
 	if (query_read(&team_name_query, &args) == 0)
 		return team_missing(team);
 	balance->name = row_text(0, 1);
 	balance->members = DatumGetInt32(row_datum(0, 2));
-	account_show(team, &pool);
+	account_project(team, &pool, DT_NOEND, &totals);
 	balance->balance = pool.balance;
 	balance->held = pool.held;
 	return ACCEPTED;

@@ -30,6 +30,8 @@ PG_FUNCTION_INFO_V1(ducto_sdk_create_team);
 PG_FUNCTION_INFO_V1(ducto_sdk_add_team_member);
 PG_FUNCTION_INFO_V1(ducto_sdk_deduct_team);
 
+#define PLAN_KEY_MAX	255			/* bytes */
+
 /* The namespace of the plans' ids. */
 static const unsigned char plan_namespace[UUID_LEN] = {
 	0x6d, 0x1f, 0x0c, 0x52, 0x3b, 0x7e, 0x4a, 0x1d, 0x9c, 0x40, 0x8e, 0x55, 0xd2, 0x71, 0xa6, 0x0b
@@ -109,22 +111,34 @@ plan_of_id(const pg_uuid_t *id)
 
 /*
  * Return the key of a plan that is given by its key or its id; what is neither
- * stays as it is.
+ * stays as it is. The id that was asked for last is known: that of a key is
+ * always the same.
  */
 static char *
 plan_key(char *given)
 {
+	static pg_uuid_t known_id;
+	static char known_key[PLAN_KEY_MAX + 1] = "";
 	QueryArgs	args = {0};
 	Datum		id;
 	char	   *key;
 
 	if (given == NULL || !sdk_uuid(given, &id))
 		return given;
+	if (known_key[0] != '\0' && memcmp(&known_id, DatumGetUUIDP(id), UUID_LEN) == 0)
+		return pstrdup(known_key);
 	args_text(&args, given);
 	if (query_run(&plan_query, &args, SPI_OK_SELECT) > 0)
 		return given;
 	key = plan_of_id(DatumGetUUIDP(id));
-	return key != NULL ? key : given;
+	if (key == NULL)
+		return given;
+	if (strlen(key) <= PLAN_KEY_MAX)
+	{
+		strlcpy(known_key, key, sizeof(known_key));
+		known_id = *DatumGetUUIDP(id);
+	}
+	return key;
 }
 
 /*
