@@ -266,14 +266,15 @@ catalogue: the list as it was fetched: a JSON object of models (litellm) or of p
 format: litellm (model_prices_and_context_window.json) or models.dev (api.json).
 markup: what is added to the prices, as a fraction: 0.2 is 20 percent.
 credits_per_unit: credits for a unit of the currency of the list, a dollar in both.
-models: the names of those to take; NULL = all that have prices per token.
+models: the names of those to take; NULL = all that have prices.
 Takes no lock, reads nothing.
 Returns an object with models: for each its price as an expression of input_tokens, output_tokens, cache_read_tokens and
-  cache_write_tokens, in exact decimals. Prices for long prompts decide by the sum of all tokens but the output; tokens from
-  and to the cache cost as much as input where the list has no price for them. A model of models.dev is under its short name
-  where all providers that have it ask the same for it, else under provider/model, which models may have too. There is no
-  _default: what is not in the list is model_not_priced. Prices for batches, priority, audio, reasoning and the like, which
-  differ from these, are not taken.
+  cache_write_tokens, in exact decimals; and with units where a model that is taken has a price of its own for one of the kinds
+  of tokens that ducto_usage_from can count apart, or where it is billed by images, audio_seconds or characters instead of
+  tokens. Prices for long prompts decide by all tokens of the prompt. What the list has no price for costs as much as the tokens
+  that it is part of, those from and to the cache as much as input. A model of models.dev is under its short name where all
+  providers that have it ask the same for it, else under provider/model, which models may have too. There is no _default: what
+  is not in the list is model_not_priced. Prices for batches, priority and searches are not taken.
 Errors: 22004; 22023 for a list of another form, with its JSON Pointer, and a name that it does not have or not clearly.';
 
 CREATE TYPE @extschema@.ducto_reprice_row AS (

@@ -50,22 +50,24 @@ typedef struct Provider
 	const Shape *shapes[2];
 } Provider;
 
+/* Where a count is not in an object of the usage, or not in one of that. */
 #define IN_USAGE	{NULL}
+#define ITSELF		{NULL}
 
 static const Shape openai_chat = {
 	.own = {"prompt_tokens", "completion_tokens"},
 	.rules = {
-		{COUNT_INPUT, IN_USAGE, {"prompt_tokens"}},
-		{COUNT_CACHE_READ, {"prompt_tokens_details"}, {"cached_tokens"}},
-		{COUNT_CACHE_WRITE, {"prompt_tokens_details"}, {"cache_write_tokens"}},
-		{COUNT_AUDIO_INPUT, {"prompt_tokens_details"}, {"audio_tokens"}},
-		{COUNT_IMAGE_INPUT, {"prompt_tokens_details"}, {"image_tokens"}},
+		{COUNT_INPUT, IN_USAGE, {"prompt_tokens"}, ITSELF},
+		{COUNT_CACHE_READ, {"prompt_tokens_details"}, {"cached_tokens"}, ITSELF},
+		{COUNT_CACHE_WRITE, {"prompt_tokens_details"}, {"cache_write_tokens"}, ITSELF},
+		{COUNT_AUDIO_INPUT, {"prompt_tokens_details"}, {"audio_tokens"}, ITSELF},
+		{COUNT_IMAGE_INPUT, {"prompt_tokens_details"}, {"image_tokens"}, ITSELF},
 		{COUNT_AUDIO_CACHED, {"prompt_tokens_details"}, {"audio_tokens"}, {"cached_tokens_details"}},
 		{COUNT_IMAGE_CACHED, {"prompt_tokens_details"}, {"image_tokens"}, {"cached_tokens_details"}},
-		{COUNT_OUTPUT, IN_USAGE, {"completion_tokens"}},
-		{COUNT_REASONING, {"completion_tokens_details"}, {"reasoning_tokens"}},
-		{COUNT_AUDIO_OUTPUT, {"completion_tokens_details"}, {"audio_tokens"}},
-		{COUNT_IMAGE_OUTPUT, {"completion_tokens_details"}, {"image_tokens"}},
+		{COUNT_OUTPUT, IN_USAGE, {"completion_tokens"}, ITSELF},
+		{COUNT_REASONING, {"completion_tokens_details"}, {"reasoning_tokens"}, ITSELF},
+		{COUNT_AUDIO_OUTPUT, {"completion_tokens_details"}, {"audio_tokens"}, ITSELF},
+		{COUNT_IMAGE_OUTPUT, {"completion_tokens_details"}, {"image_tokens"}, ITSELF},
 	}
 };
 
@@ -76,17 +78,17 @@ static const Shape openai_responses = {
 	.own = {"input_tokens", "output_tokens"},
 	.foreign = {"cache_read_input_tokens", "cache_creation_input_tokens", "cache_creation"},
 	.rules = {
-		{COUNT_INPUT, IN_USAGE, {"input_tokens"}},
-		{COUNT_CACHE_READ, IN_DETAILS, {"cached_tokens"}},
-		{COUNT_CACHE_WRITE, IN_DETAILS, {"cache_write_tokens"}},
-		{COUNT_AUDIO_INPUT, IN_DETAILS, {"audio_tokens"}},
-		{COUNT_IMAGE_INPUT, IN_DETAILS, {"image_tokens"}},
+		{COUNT_INPUT, IN_USAGE, {"input_tokens"}, ITSELF},
+		{COUNT_CACHE_READ, IN_DETAILS, {"cached_tokens"}, ITSELF},
+		{COUNT_CACHE_WRITE, IN_DETAILS, {"cache_write_tokens"}, ITSELF},
+		{COUNT_AUDIO_INPUT, IN_DETAILS, {"audio_tokens"}, ITSELF},
+		{COUNT_IMAGE_INPUT, IN_DETAILS, {"image_tokens"}, ITSELF},
 		{COUNT_AUDIO_CACHED, IN_DETAILS, {"audio_tokens"}, {"cached_tokens_details"}},
 		{COUNT_IMAGE_CACHED, IN_DETAILS, {"image_tokens"}, {"cached_tokens_details"}},
-		{COUNT_OUTPUT, IN_USAGE, {"output_tokens"}},
-		{COUNT_REASONING, OUT_DETAILS, {"reasoning_tokens"}},
-		{COUNT_AUDIO_OUTPUT, OUT_DETAILS, {"audio_tokens"}},
-		{COUNT_IMAGE_OUTPUT, OUT_DETAILS, {"image_tokens"}},
+		{COUNT_OUTPUT, IN_USAGE, {"output_tokens"}, ITSELF},
+		{COUNT_REASONING, OUT_DETAILS, {"reasoning_tokens"}, ITSELF},
+		{COUNT_AUDIO_OUTPUT, OUT_DETAILS, {"audio_tokens"}, ITSELF},
+		{COUNT_IMAGE_OUTPUT, OUT_DETAILS, {"image_tokens"}, ITSELF},
 	}
 };
 
@@ -94,26 +96,26 @@ static const Shape anthropic_messages = {
 	.own = {"input_tokens", "output_tokens"},
 	.foreign = {"prompt_tokens", "input_tokens_details", "input_token_details"},
 	.rules = {
-		{COUNT_INPUT, IN_USAGE, {"input_tokens"}},
-		{COUNT_CACHE_READ, IN_USAGE, {"cache_read_input_tokens"}},
-		{COUNT_CACHE_WRITE, IN_USAGE, {"cache_creation_input_tokens"}},
-		{COUNT_CACHE_WRITE_5M, {"cache_creation"}, {"ephemeral_5m_input_tokens"}},
-		{COUNT_CACHE_WRITE_1H, {"cache_creation"}, {"ephemeral_1h_input_tokens"}},
-		{COUNT_OUTPUT, IN_USAGE, {"output_tokens"}},
-		{COUNT_REASONING, {"output_tokens_details"}, {"thinking_tokens"}},
-		{COUNT_WEB_SEARCHES, {"server_tool_use"}, {"web_search_requests"}},
+		{COUNT_INPUT, IN_USAGE, {"input_tokens"}, ITSELF},
+		{COUNT_CACHE_READ, IN_USAGE, {"cache_read_input_tokens"}, ITSELF},
+		{COUNT_CACHE_WRITE, IN_USAGE, {"cache_creation_input_tokens"}, ITSELF},
+		{COUNT_CACHE_WRITE_5M, {"cache_creation"}, {"ephemeral_5m_input_tokens"}, ITSELF},
+		{COUNT_CACHE_WRITE_1H, {"cache_creation"}, {"ephemeral_1h_input_tokens"}, ITSELF},
+		{COUNT_OUTPUT, IN_USAGE, {"output_tokens"}, ITSELF},
+		{COUNT_REASONING, {"output_tokens_details"}, {"thinking_tokens"}, ITSELF},
+		{COUNT_WEB_SEARCHES, {"server_tool_use"}, {"web_search_requests"}, ITSELF},
 	}
 };
 
 static const Shape google_metadata = {
 	.own = {"promptTokenCount", "prompt_token_count", "totalTokenCount", "total_token_count"},
 	.rules = {
-		{COUNT_INPUT, IN_USAGE, {"promptTokenCount", "prompt_token_count"}},
-		{COUNT_TOOL_INPUT, IN_USAGE, {"toolUsePromptTokenCount", "tool_use_prompt_token_count"}},
-		{COUNT_CACHE_READ, IN_USAGE, {"cachedContentTokenCount", "cached_content_token_count"}},
+		{COUNT_INPUT, IN_USAGE, {"promptTokenCount", "prompt_token_count"}, ITSELF},
+		{COUNT_TOOL_INPUT, IN_USAGE, {"toolUsePromptTokenCount", "tool_use_prompt_token_count"}, ITSELF},
+		{COUNT_CACHE_READ, IN_USAGE, {"cachedContentTokenCount", "cached_content_token_count"}, ITSELF},
 		{COUNT_OUTPUT, IN_USAGE, {"candidatesTokenCount", "candidates_token_count", "responseTokenCount",
-		"response_token_count"}},
-		{COUNT_THOUGHTS, IN_USAGE, {"thoughtsTokenCount", "thoughts_token_count"}},
+		"response_token_count"}, ITSELF},
+		{COUNT_THOUGHTS, IN_USAGE, {"thoughtsTokenCount", "thoughts_token_count"}, ITSELF},
 	}
 };
 

@@ -27,13 +27,19 @@ INSERT INTO list VALUES ('litellm', '{
 	"embed-small": {"input_cost_per_token": 2e-08, "mode": "embedding"},
 	"free": {"input_cost_per_token": 0, "output_cost_per_token": 0.0, "mode": "chat"},
 	"half": {"input_cost_per_token": 1e-06, "output_cost_per_token": null, "mode": "chat"},
+	"duck-audio": {"input_cost_per_token": 2.5e-06, "output_cost_per_token": 1e-05, "input_cost_per_audio_token": 4e-05, "output_cost_per_audio_token": 8e-05, "mode": "chat"},
+	"duck-thinker": {"input_cost_per_token": 1e-06, "output_cost_per_token": 2e-06, "output_cost_per_reasoning_token": 3e-06, "input_cost_per_token_above_200k_tokens": 2e-06, "mode": "chat"},
+	"duck-picture": {"input_cost_per_token": 5e-06, "input_cost_per_image_token": 1e-05, "output_cost_per_token": 0, "output_cost_per_image_token": 4e-05, "output_cost_per_image": 0.04, "mode": "image_generation"},
 	"paint": {"output_cost_per_image": 0.04, "mode": "image_generation"},
-	"listen": {"input_cost_per_second": 0.0001, "mode": "audio_transcription"}}'),
+	"listen": {"input_cost_per_second": 0.0001, "output_cost_per_second": 0.0001, "mode": "audio_transcription"},
+	"speak": {"input_cost_per_character": 1.5e-05, "mode": "audio_speech"},
+	"rented": {"input_cost_per_second": 0.0004, "mode": "chat"}}'),
 ('models.dev', '{
 	"duck": {"id": "duck", "name": "Duck", "env": ["DUCK_API_KEY"], "npm": "@ai-sdk/duck", "doc": "https://example.com", "models": {
 		"duck-large": {"id": "duck-large", "name": "Duck Large", "reasoning": true, "limit": {"context": 128000, "output": 16384}, "cost": {"input": 2.5, "output": 10, "cache_read": 1.25}},
 		"duck-small": {"id": "duck-small", "cost": {"input": 0.15, "output": 0.6, "cache_read": 0.075}},
 		"duck-odd": {"id": "duck-odd", "cost": {"input": 0.1234567, "output": 1}},
+		"duck-thinker": {"id": "duck-thinker", "cost": {"input": 1, "output": 2, "reasoning": 3, "input_audio": 5, "output_audio": 2}},
 		"duck-draft": {"id": "duck-draft"}}},
 	"goose": {"id": "goose", "models": {
 		"goose-large": {"id": "goose-large", "cost": {"input": 3, "output": 15, "cache_read": 0.3, "cache_write": 3.75, "context_over_200k": {"input": 6, "output": 22.5, "cache_read": 0.6, "cache_write": 7.5}}},
@@ -47,7 +53,10 @@ INSERT INTO list VALUES ('litellm', '{
 	"empty": {"id": "empty", "models": {}},
 	"none": {"id": "none"}}');
 
--- One model after the other, at what the list says: one credit is one unit of its currency.
+-- One model after the other, at what the list says: one credit is one unit of its currency. Where a model that is taken has a price of its
+-- own for a kind of tokens, or is billed by something else, there is a unit, and all expressions have the kind, lest it be free for others.
+SELECT format, ducto_import_prices(catalogue, format) -> 'units' AS units FROM list ORDER BY format;
+SELECT format, m AS models, config -> 'units' AS units, config #>> ARRAY['models', 'duck-large'] AS duck_large FROM list, unnest(ARRAY['{duck-large}', '{duck-large,duck-thinker}']) m, LATERAL ducto_import_prices(catalogue, format, models => m::text[]) AS config ORDER BY format, m;
 SELECT format, m.key AS model, m.value AS price FROM list, jsonb_each_text(ducto_import_prices(catalogue, format) -> 'models') m ORDER BY format, m.key COLLATE "C";
 -- A markup of 20 percent, and 1,000 credits for a unit; the numbers are exact however odd.
 SELECT ducto_import_prices(catalogue, 'models.dev', markup => 0.2, credits_per_unit => 1000, models => ARRAY['duck-large', 'duck/duck-odd']) AS config,
@@ -74,7 +83,17 @@ SELECT u AS usage, p.model_credits, p.error FROM (VALUES
 	(12, '{"model": "free", "input_tokens": 5000000}'),
 	(13, '{"model": "half", "input_tokens": 1}'),
 	(14, '{"model": "sample_spec", "input_tokens": 1}'),
-	(15, '{"model": "new", "input_tokens": 1}')) t (n, u), LATERAL ducto_price(u::jsonb) p ORDER BY n;
+	(15, '{"model": "new", "input_tokens": 1}'),
+	(16, '{"model": "goose-large", "cache_write_tokens": 100000, "cache_write_1h_tokens": 100000}'),
+	(17, '{"model": "goose-large", "cache_write_tokens": 100000, "cache_write_1h_tokens": 100001}'),
+	(18, '{"model": "duck-large", "cache_write_1h_tokens": 1000000}'),
+	(19, '{"model": "duck-audio", "input_tokens": 1000, "audio_input_tokens": 1000, "output_tokens": 100, "audio_output_tokens": 500}'),
+	(20, '{"model": "duck-large", "input_tokens": 1000, "audio_input_tokens": 1000, "output_tokens": 100, "audio_output_tokens": 500}'),
+	(21, '{"model": "duck-thinker", "output_tokens": 1000, "reasoning_tokens": 1000000}'),
+	(22, '{"model": "duck-thinker", "input_tokens": 200001, "output_tokens": 1000, "reasoning_tokens": 1000000}'),
+	(23, '{"model": "goose-large", "reasoning_tokens": 1000000}'),
+	(24, '{"model": "duck-picture", "input_tokens": 100, "image_input_tokens": 1000, "image_output_tokens": 1056, "images": 1}'),
+	(25, '{"model": "paint", "images": 3}'), (26, '{"model": "listen", "audio_seconds": 61.5}'), (27, '{"model": "speak", "characters": 2000}'), (28, '{"model": "rented", "audio_seconds": 1}')) t (n, u), LATERAL ducto_price(u::jsonb) p ORDER BY n;
 -- Any rates and any usage, by the arithmetic of SQL.
 WITH rates AS (SELECT n, round((random() * 1e-5)::numeric, 9) AS i, round((random() * 1e-4)::numeric, 10) AS o, round((random() * 1e-6)::numeric, 12) AS r, round((random() * 1e-5)::numeric, 8) AS w, round(random()::numeric, 3) AS markup, round((random() * 1000)::numeric + 1, 2) AS credits FROM generate_series(1, 200) n),
 configs AS (SELECT *, ducto_import_prices(jsonb_build_object('m', jsonb_build_object('input_cost_per_token', i, 'output_cost_per_token', o, 'cache_read_input_token_cost', r, 'cache_creation_input_token_cost', w)), 'litellm', markup, credits) AS config,
@@ -84,7 +103,7 @@ SELECT count(*) FILTER (WHERE ducto.expr_value(config #>> '{models,m}', jsonb_bu
 -- A name is short where it is clear what it costs; where it is not, it has to be said whose it is.
 SELECT n AS models, pg_temp.raised(format('SELECT ducto_import_prices(%L, %L, models => %L)', catalogue, 'models.dev', n)) FROM list, unnest(ARRAY[
 	'{duck-large,duck/duck-large,pond/duck-large,duck/duck-small,pond/duck-small,pond/duck/duck-large}', '{duck-small}', '{goose-long}', '{duck-draft}', '{duck}', '{""}', '{NULL}', '{}', '{{duck-large},{duck-odd}}']) WITH ORDINALITY n (n, o) WHERE format = 'models.dev' ORDER BY o;
-SELECT n AS models, pg_temp.raised(format('SELECT ducto_import_prices(%L, %L, models => %L)', catalogue, 'litellm', n)) FROM list, unnest(ARRAY['{duck-large,swan/table}', '{half}', '{paint}', '{listen}', '{sample_spec}', '{Duck-Large}']) WITH ORDINALITY n (n, o) WHERE format = 'litellm' ORDER BY o;
+SELECT n AS models, pg_temp.raised(format('SELECT ducto_import_prices(%L, %L, models => %L)', catalogue, 'litellm', n)) FROM list, unnest(ARRAY['{duck-large,swan/table,paint}', '{half}', '{rented}', '{sample_spec}', '{Duck-Large}']) WITH ORDINALITY n (n, o) WHERE format = 'litellm' ORDER BY o;
 
 -- What is no list of the form, or no number where one belongs, is an error that names the place.
 SELECT format, catalogue, pg_temp.raised(format('SELECT ducto_import_prices(%L, %L)', catalogue, format)) FROM (VALUES

@@ -64,6 +64,16 @@ SELECT * FROM pg_temp.reprice(config => '{"models": {"_default": "input_tokens *
 SELECT * FROM pg_temp.reprice(config => '{"models": {"duck": "0.00003", "_default": "0 - input_tokens"}, "fixed": {"report": 0}}');
 -- Nothing was used before.
 SELECT * FROM pg_temp.reprice(since => '1999-01-01', until => '2000-01-01');
+-- What was counted in units has a price where the pricing has these units, and none where it has not.
+SELECT clock_timestamp() AS units_since \gset
+SELECT error FROM ducto_set_active_pricing('{"units": ["ponds", "seconds"], "models": {"paint": "ponds * 2 + seconds"}, "min_balance": 0}');
+SELECT amount FROM ducto_charge_usage(:ada, '{"model": "paint", "ponds": 3, "seconds": 0.5}');
+SELECT amount FROM ducto_charge_usage(:ada, '{"model": "paint", "ponds": 1}');
+SELECT * FROM pg_temp.reprice(since => :'units_since');
+SELECT * FROM pg_temp.reprice(:v2, since => :'units_since');
+SELECT * FROM pg_temp.reprice(config => '{"units": ["ponds"], "models": {"_default": "ponds * 5"}}', since => :'units_since');
+SELECT error FROM ducto_activate_pricing(:v2);
+
 -- Refunds are not subtracted, and it changes nothing: not a draft, not an entry, in a transaction that cannot write.
 SELECT amount FROM ducto_refund((SELECT id FROM ducto.ledger WHERE account_id = :ada AND model = 'goose'));
 CREATE TEMP TABLE before AS SELECT (SELECT count(*) FROM ducto.ledger) AS entries, (SELECT count(*) FROM ducto.pricing) AS versions, (SELECT sum(balance) FROM ducto.accounts) AS balances;
