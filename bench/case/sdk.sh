@@ -93,5 +93,5 @@ compare() {
 	race_table "$1" "${specs[@]}"
 }
 
-the_calls | compare 'The SDKs, synchronous_commit off, clients: 1' "$(by_size 4000 1000)"
+the_calls | compare 'The SDKs, synchronous_commit off, clients: 1' "$(by_size 10000 4000)"
 the_long_calls | rounds=3 compare 'The SDKs, over all entries' "$(by_size 100 20)"
