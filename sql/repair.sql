@@ -57,7 +57,7 @@ BEGIN
 			UPDATE ducto.grants SET live = remaining > 0
 			WHERE account_id = account AND id = words[2]::uuid AND remaining BETWEEN 0 AND amount
 			RETURNING remaining::text INTO made;
-		WHEN found.check_name LIKE '% of grant %' THEN
+		WHEN found.check_name ~ '^(seq|type|amount|priority|expires_at|created_at) of grant [0-9a-f-]+$' THEN
 			EXECUTE format('UPDATE ducto.grants SET %1$I = CAST($3 AS %2$s) WHERE account_id = $1 AND id = $2 RETURNING %1$I::text',
 				words[1], (SELECT format_type(a.atttypid, a.atttypmod) FROM pg_attribute a
 					WHERE a.attrelid = 'ducto.grants'::regclass AND a.attname = words[1]))

@@ -312,11 +312,11 @@ COMMENT ON FUNCTION ducto.verify_team_rows(uuid, uuid) IS 'For ducto_verify: tea
 CREATE FUNCTION ducto.plan_terms(config jsonb) RETURNS jsonb
 LANGUAGE sql IMMUTABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS $$
-SELECT jsonb_build_object('name', config -> 'name', 'free_allowance', coalesce((config ->> 'free_allowance')::numeric, 0),
-	'features', coalesce(config -> 'features', '{}'),
-	'default_billing_mode', coalesce(config ->> 'default_billing_mode', 'strict'),
-	'per_operation', coalesce(config -> 'per_operation', '{}'), 'max_concurrent', (config ->> 'max_concurrent')::integer,
-	'overdraft_floor', (config ->> 'overdraft_floor')::numeric)
+SELECT jsonb_build_object('name', config -> 'name', 'free_allowance', coalesce(nullif(config -> 'free_allowance', 'null'), '0'),
+	'features', coalesce(nullif(config -> 'features', 'null'), '{}'),
+	'default_billing_mode', coalesce(nullif(config -> 'default_billing_mode', 'null'), '"strict"'),
+	'per_operation', coalesce(nullif(config -> 'per_operation', 'null'), '{}'),
+	'max_concurrent', config -> 'max_concurrent', 'overdraft_floor', config -> 'overdraft_floor')
 $$;
 REVOKE ALL ON FUNCTION ducto.plan_terms(jsonb) FROM PUBLIC;
 COMMENT ON FUNCTION ducto.plan_terms(jsonb) IS 'For ducto_verify: what a plan of a pricing, or a row of ducto.plans, says, in the columns of ducto.plans.';

@@ -11,6 +11,7 @@ SELECT new_balance FROM ducto_add_credits(:ann, 50, 'promo', expires_at => now()
 SELECT plan_id FROM ducto_set_user_plan(:ann, 'repair_plan');
 SELECT cap_limit FROM ducto_set_spend_cap(:ann, 'daily', 500);
 SELECT cap_limit FROM ducto_set_spend_cap(:ann, 'monthly', 500, model => 'large model');
+SELECT cap_limit FROM ducto_set_spend_cap(:ann, 'daily', 500, model => 'priority of grant 7');
 SELECT amount FROM ducto_charge(:ann, 40, model => 'large model');
 SELECT reservation_id AS r FROM ducto_reserve(:ann, 20, model => 'large model') \gset
 SELECT reservation_id AS s FROM ducto_reserve(:ann, 5, skip_allowance => true) \gset
