@@ -9,7 +9,9 @@ from decimal import Decimal
 from client import may_have_plan
 
 BOOKING = {"ducto_charge": "transaction_id", "ducto_deduct": "transaction_id", "ducto_add_credits": "transaction_id",
-           "ducto_add_team_credits": "transaction_id", "ducto_refund": "refund_transaction_id", "ducto_deduct_team": "transaction_id"}
+           "ducto_add_team_credits": "transaction_id", "ducto_refund": "refund_transaction_id", "ducto_deduct_team": "transaction_id",
+           "ducto_reverse_credits": "reversal_transaction_id", "ducto_transfer": "out_transaction_id"}
+DEBITS = ("ducto_charge", "ducto_deduct", "ducto_deduct_team", "ducto_reverse_credits", "ducto_transfer")
 
 
 class Audit:
@@ -87,10 +89,12 @@ class Audit:
             self.close(what["args"]["reservation_id"], "settled")
         if transaction is None:
             return
-        sign = -1 if what["function"] in ("ducto_charge", "ducto_deduct", "ducto_deduct_team") else 1
+        sign = -1 if what["function"] in DEBITS else 1
         credits = sign * Decimal(answer["amount"])
         self.keys[key] = transaction
         self.entries[transaction] = (key, credits)
+        if what["function"] == "ducto_transfer":
+            self.entries[answer["in_transaction_id"]] = (None, -credits)
 
     def query(self, sql, *args):
         return self.connection.execute(sql, args).fetchall()
@@ -100,7 +104,7 @@ class Audit:
         found = {}
         for account, entry, key, amount, type_ in self.query(
                 "SELECT account_id, id::text, idempotency_key, amount, type FROM ducto.ledger"):
-            if key is None:
+            if key is None and type_ != "transfer_in":
                 if type_ != "expiry":
                     self.differ(f"{type_} of {amount} on {account} has no key")
                 continue
@@ -112,7 +116,7 @@ class Audit:
         for entry, told in self.entries.items():
             if entry not in found:
                 self.differ(f"{told} was told, and is not in the ledger")
-        for key in self.undone & set(found.values()):
+        for key in self.undone & (set(found.values()) - {None}):
             if key not in self.keys:
                 self.differ(f"{key!r} was not done, and is in the ledger")
 
@@ -128,8 +132,9 @@ class Audit:
             if told[account] != balance:
                 self.differ(f"account {account} has {balance}, by the clients {told[account]}")
         for grant, amount, expired, early in self.query(
-                "SELECT g.id, g.amount, -sum(l.amount), bool_or(l.created_at < g.expires_at) FROM ducto.ledger l"
-                " JOIN ducto.grants g ON g.account_id = l.account_id AND g.id = l.reference WHERE l.type = 'expiry' GROUP BY 1, 2"):
+                "SELECT g.id, c.amount, -sum(l.amount), bool_or(l.created_at < g.expires_at) FROM ducto.ledger l"
+                " JOIN ducto.grants g ON g.account_id = l.account_id AND g.id = l.reference"
+                " JOIN ducto.ledger c ON c.id = g.id WHERE l.type = 'expiry' GROUP BY 1, 2"):
             if expired > amount or early:
                 self.differ(f"of grant {grant} of {amount} {expired} expired, early: {early}")
 

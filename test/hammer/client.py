@@ -18,7 +18,7 @@ from psycopg import errors
 
 # So little that much is rejected.
 FUNDS = 60
-KINDS = ("charge", "charge", "charge", "reserve", "reserve", "reserve", "settle", "settle", "release", "credit", "grant", "refund",
+KINDS = ("charge", "charge", "charge", "reserve", "reserve", "reserve", "settle", "settle", "release", "credit", "grant", "refund", "reverse", "transfer", "transfer",
          "team", "team_reserve", "take", "cap", "plan", "sweep", "read")
 
 
@@ -66,6 +66,7 @@ class Client:
         self.next = len(self.log.lines)
         self.reservations = []  # (user, id) that may be open
         self.debits = []  # ids that may be refunded
+        self.credits = []  # (user, id) that may be taken back
         self.connection = None
 
     # --- the connection
@@ -107,7 +108,7 @@ class Client:
         self.next += 1
         name = f"{self.number}-{self.next}"
         if function in ("ducto_charge", "ducto_reserve", "ducto_deduct", "ducto_add_credits", "ducto_add_team_credits",
-                        "ducto_refund", "ducto_deduct_team"):
+                        "ducto_refund", "ducto_deduct_team", "ducto_reverse_credits", "ducto_transfer"):
             args["idempotency_key"] = f"{self.options.run} {name}"
         what = {"intent": name, "function": function, "args": args}
         self.log.note(**what)
@@ -121,6 +122,8 @@ class Client:
             self.reservations.append((what["args"]["user_id"], answer["reservation_id"]))
         if answer.get("transaction_id") and what["function"] in ("ducto_charge", "ducto_deduct", "ducto_deduct_team"):
             self.debits.append(answer["transaction_id"])
+        if answer.get("transaction_id") and what["function"] == "ducto_add_credits":
+            self.credits.append((what["args"]["user_id"], answer["transaction_id"]))
 
     def undone(self, what, why):
         self.log.note(closes=what["intent"], undone=why)
@@ -134,19 +137,25 @@ class Client:
         kind = self.random.choice(KINDS)
         who = str(user(self.random.randrange(self.options.accounts)))
         if kind == "charge":
-            return self.intend("ducto_charge", user_id=who, amount=self.amount(9), model=self.random.choice([None, "big", "small"]))
+            overruns = ["reject", "reject", "clamp", "full"] if may_have_plan(who) else ["reject", "reject", "clamp"]
+            return self.intend("ducto_charge", user_id=who, amount=self.amount(9), model=self.random.choice([None, "big", "small"]),
+                               overrun=self.random.choice(overruns))
         if kind == "credit":
             return self.intend("ducto_add_credits", user_id=who, amount=self.amount(12), type="purchase")
         if kind == "take":
             return self.intend("ducto_add_credits", user_id=who, amount="-" + self.amount(5))
         if kind == "grant":
             expires = time.time() + self.random.uniform(0.05, 6)
+            if self.random.random() < 0.2:
+                return self.intend("ducto_add_credits", user_id=who, amount=self.amount(14), type="purchase",
+                                   priority=self.random.randrange(101))
             return self.intend("ducto_add_credits", user_id=who, amount=self.amount(14), type="promo",
                                expires_at=time.strftime("%Y-%m-%d %H:%M:%S", time.gmtime(expires)) + f".{int(expires % 1 * 1000):03d}Z",
                                priority=self.random.randrange(101))
         if kind == "reserve":
             return self.intend("ducto_reserve", user_id=who, amount=self.amount(25), min_balance=0,
-                               ttl_seconds=self.random.choice([1, 5, 60, 60]), model=self.random.choice([None, "big"]))
+                               ttl_seconds=self.random.choice([1, 5, 60, 60]), model=self.random.choice([None, "big"]),
+                               ceiling=self.random.random() < 0.2)
         if kind == "settle" and self.reservations:
             owner, hold = self.random.choice(self.reservations)
             overruns = ["reject", "clamp", "full"] if may_have_plan(owner) else ["reject", "clamp"]
@@ -158,6 +167,15 @@ class Client:
         if kind == "refund" and self.debits:
             return self.intend("ducto_refund", transaction_id=self.random.choice(self.debits[-3:]),
                                amount=self.random.choice([None, self.amount(3), self.amount(9)]))
+        if kind == "reverse" and self.credits:
+            owner, credit = self.random.choice(self.credits[-5:])
+            overruns = ["clamp", "unspent", "reject", "full"] if may_have_plan(owner) else ["clamp", "unspent", "reject"]
+            return self.intend("ducto_reverse_credits", transaction_id=credit, amount=self.random.choice([None, self.amount(6)]),
+                               overrun=self.random.choice(overruns))
+        if kind == "transfer":
+            accounts = [str(user(n)) for n in range(self.options.accounts)] + list(self.options.teams)
+            giver, taker = self.random.sample(accounts, 2)
+            return self.intend("ducto_transfer", from_id=giver, to_id=taker, amount=self.random.choice([None, self.amount(9)]))
         if kind == "team":
             team = self.random.choice(self.options.teams)
             return self.intend("ducto_deduct_team", team_id=team, user_id=who, amount=self.amount(3))
@@ -252,9 +270,9 @@ class Client:
                 return False
 
     def again(self):
-        """A call that was answered, once more under its key: the same answer."""
+        """A call that was answered, once more under its key: the same answer. A transfer of nothing is not remembered."""
         answered = [line for line in self.log.lines[-60:] if "answer" in line and line["args"].get("idempotency_key")
-                    and not line["answer"].get("error")]
+                    and not line["answer"].get("error") and line["answer"].get("out_transaction_id", "") is not None]
         if not answered:
             return
         line = self.random.choice(answered)
