@@ -65,18 +65,20 @@ my %columns = (
 	check_spend_cap  => [qw(capped current_spend cap_limit action model)],
 	increment_usage_window => [qw(plan_id free_allowance allowance_used allowance_remaining error)],
 	refund  => [qw(refund_transaction_id original_transaction_id user_id team_id amount new_balance allowance_restored idempotent error)],
+	reverse_credits => [qw(reversal_transaction_id original_transaction_id user_id team_id amount shortfall new_balance lifetime_purchased idempotent error)],
+	transfer => [qw(out_transaction_id in_transaction_id from_id to_id amount from_balance to_balance idempotent error)],
 	shown   => [qw(balance lifetime_purchased reserved available next_expiry plan_id free_allowance allowance_used allowance_remaining caps grants)],
 	entry   => [qw(id seq type amount balance_after allowance model reference burned created_at effective_at)],
 );
 my %is_money = map { $_ => 1 } qw(amount new_balance lifetime_purchased balance_after allowance_consumed shortfall
   balance reserved available allowance_restored allowance
-  free_allowance allowance_used allowance_remaining cap_limit current_spend);
+  free_allowance allowance_used allowance_remaining cap_limit current_spend from_balance to_balance);
 
 my $node = PostgreSQL::Test::Cluster->new('model');
 my ($world, @sessions, $session, @stack, %log, %counts);
 my ($seed, $next_user, @users);
 
-Requests::draw_from([ sort keys %plans ], sub { return $world->{accounts}{ one_of(@users) } });
+Requests::draw_from([ sort keys %plans ], sub { return $world->{accounts}{ one_of(@users) } }, sub { return one_of(@users) });
 
 
 # --- answers -------------------------------------------------------------------
@@ -307,7 +309,7 @@ sub step_call
 		$request->{amount} = some($account) if defined $request->{amount} && chance(20);
 		if (chance(35))
 		{
-			$function = one_of(grep { $_ ne $old } qw(add_credits charge deduct refund));
+			$function = one_of(grep { $_ ne $old } qw(add_credits charge deduct refund reverse_credits transfer));
 			$request  = request($function, $account, $user);
 			$request->{idempotency_key} = $was->{idempotency_key};
 		}
@@ -318,7 +320,8 @@ sub step_call
 
 		$function = one_of(
 			('add_credits') x 6, ('charge') x 5, ('reserve') x 8, ('deduct') x ($holding ? 7 : 2),
-			('release') x 2, ('renew') x 1, ('refund') x 4,
+			('release') x 2, ('renew') x 1, ('refund') x 7,
+			('reverse_credits') x 2, ('transfer') x 2,
 			('set_user_plan') x 3, ('increment_usage_window') x 1,
 			('set_spend_cap') x 3, ('remove_spend_cap') x 1, ('check_spend_cap') x 1);
 		$request = request($function, $account, $user);
@@ -340,6 +343,18 @@ sub make_call
 		join(' ', map { "$_=" . ($answer->{row}{$_} // 'null') } @{ $columns{$function} }));
 	$counts{ "$function " . ($error || (($answer->{row}{idempotent} // 'f') eq 't' ? 'again' : 'done')) }++;
 	@differences = follow($function, $request, $user, $answer);
+	return differ($step, $user, @differences) if @differences;
+	return $function eq 'transfer' ? look_at($step, $request->{to_id}, $call) : 1;
+}
+
+# look_at compares an account that a call on another one changed.
+sub look_at
+{
+	my ($step, $user, $call) = @_;
+	my @differences;
+
+	push @{ $log{$user} }, "-- $call";
+	@differences = follow('look', {}, $user, ask('look', 'generate_series(1, 1)', $user));
 	return @differences ? differ($step, $user, @differences) : 1;
 }
 
@@ -676,6 +691,14 @@ SKIP:
 		'a deduct of more than is held, full',
 		'a refund to a grant',
 		'a refund to a grant that has expired',
+		'a refund to a grant that has moved',
+		'a grant that never expires',
+		'a charge of more than there is, clamp',
+		'a charge of more than there is, full',
+		(map { "a credit taken back that is spent, $_" } qw(clamp unspent full)),
+		'a grant that moves',
+		'a grant that comes back',
+		'a transfer that a debt eats',
 		'a refund that a debt eats',
 		'a hold that the allowance covers',
 		'a plan that holds relied on, gone',
@@ -699,6 +722,8 @@ SKIP:
 		'renew done', 'renew reservation_expired', 'renew reservation_closed', 'renew reservation_not_found',
 		'refund done', 'refund again', 'refund already_refunded', 'refund over_refund', 'refund not_refundable',
 		'refund transaction_not_found', 'refund idempotency_conflict',
+		'deduct ceiling_reached', 'transfer done', 'transfer again', 'transfer insufficient_credits', 'transfer idempotency_conflict',
+		(map { "reverse_credits $_" } qw(done again insufficient_credits already_refunded over_refund not_refundable transaction_not_found)),
 		'charge cap_reached', 'reserve cap_reached', 'set_spend_cap done', 'remove_spend_cap done', 'check_spend_cap done',
 		'set_user_plan done', 'set_user_plan plan_not_found',
 		'increment_usage_window done', 'increment_usage_window plan_not_found',

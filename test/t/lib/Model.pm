@@ -85,7 +85,7 @@ sub account
 		grants   => [],
 		holds    => [],
 		entries  => [],
-		keys     => {},    # of credits, debits and refunds
+		keys     => {},    # of all that books
 		reserves => {},    # keys of reserves
 		plan     => undef,
 		used     => 0,     # of the allowance
@@ -272,6 +272,7 @@ sub burn_order
 		  || $a->{priority} <=> $b->{priority}
 		  || $a->{expires_at} <=> $b->{expires_at}
 		  || $a->{seq} <=> $b->{seq}
+		  || $a->{id} cmp $b->{id}
 	} grep { $_->{remaining} > 0 } @{ $account->{grants} };
 }
 
@@ -287,6 +288,7 @@ sub book
 	$entry{allowance} //= 0;
 	$entry{refunded} = 0;
 	$entry{restored} = 0;
+	$entry{reversed} = 0;
 	push @{ $account->{entries} }, \%entry;
 	return \%entry;
 }
@@ -342,7 +344,7 @@ sub roll
 sub expire
 {
 	my ($account, $at) = @_;
-	my @due = sort { $a->{expires_at} <=> $b->{expires_at} || $a->{seq} <=> $b->{seq} }
+	my @due = sort { $a->{expires_at} <=> $b->{expires_at} || $a->{seq} <=> $b->{seq} || $a->{id} cmp $b->{id} }
 	  grep { $_->{due} && $_->{remaining} > 0 } @{ $account->{grants} };
 	my $due  = sum0(map { $_->{remaining} } @due);
 	my $rest = $account->{balance} - $due;

@@ -17,16 +17,18 @@ our @EXPORT_OK = qw(chance one_of new_id some cap_room a_word request sql);
 my %money_arguments = map { $_ => 1 } qw(amount min_balance overdraft_floor cap_limit);
 
 my ($seed, $next_id);
-my ($another, @plans);
+my ($another, $any_user, @plans);
 
 # draw_from tells what there is besides the account of a request: the names of
-# plans, and a function that gives some account, if it is known.
+# plans, a function that gives some account, if it is known, and one that gives
+# some user.
 sub draw_from
 {
-	my ($names, $function) = @_;
+	my ($names, $function, $users) = @_;
 
-	@plans   = @$names;
-	$another = $function;
+	@plans    = @$names;
+	$another  = $function;
+	$any_user = $users;
 	return;
 }
 
@@ -113,6 +115,10 @@ sub request_add_credits
 		  chance(15) ? 3_600_000_000 : 100_000 + int(rand(1_500_000));
 		$request{priority} = one_of(0, 10, 50, 50, 100) if chance(50);
 	}
+	elsif (chance(40))
+	{
+		$request{priority} = one_of(0, 50, 60);
+	}
 	return \%request;
 }
 
@@ -126,6 +132,7 @@ sub request_charge
 
 	$request{amount}      = 0                        if chance(2);
 	$request{min_balance} = 100_000 * int(rand 10) if chance(20);
+	$request{overrun} = one_of(qw(reject clamp full)) if chance(30);
 	return \%request;
 }
 
@@ -138,6 +145,7 @@ sub request_reserve
 	$request{ttl_seconds}    = one_of(1, 1, 2, 600)              if chance(85);
 	$request{operation_type} = one_of('chat', 'image')           if chance(40);
 	$request{max_concurrent} = one_of(1, 2, 5)                   if chance(15);
+	$request{ceiling}        = 'true'                            if chance(15);
 	if (chance(20))
 	{
 		$request{billing_mode}    = 'overdraft';
@@ -216,6 +224,29 @@ sub request_refund
 
 	$request{amount} = some($account, $credits + one_of(0, $allowed), $credits + $allowed) if chance(60);
 	return \%request;
+}
+
+sub request_reverse_credits
+{
+	my ($account, $user) = @_;
+	my @entries = grep { defined $_->{id} } @{ $account->{entries} };
+	my @credits = grep { $_->{type} !~ /usage|refund|reversal|transfer|expiry/ } @entries;
+	my $entry   = @credits && chance(90) ? $credits[ -1 - int rand min(scalar @credits, 6) ] : one_of(@entries);
+	my %request = (transaction_id => $entry && chance(98) ? $entry->{id} : new_id(), key(),
+		a_word(overrun => one_of(qw(clamp unspent reject full)), 75));
+
+	$request{amount} = some($account, $entry ? $entry->{amount} - $entry->{reversed} : 0, Model::room($account, 0, 1)) if chance(60);
+	return \%request;
+}
+
+sub request_transfer
+{
+	my ($account, $user) = @_;
+	my $to = $user;
+
+	$to = $any_user->() while $to eq $user;
+	return { from_id => $user, to_id => $to, key(),
+		chance(30) ? () : (amount => some($account, $account->{balance} - Model::held($account), Model::expiring($account))) };
 }
 
 sub request_set_user_plan

@@ -14,6 +14,7 @@ our %met;
 
 use constant MIN_BALANCE => 5_0000;     # of a reserve that does not say
 use constant TTL         => 600;        # seconds, likewise
+use constant NEVER       => 9e18;       # after all times
 
 # --- credit and usage --------------------------------------------------------
 
@@ -52,14 +53,16 @@ sub add_credits
 			amount => $amount,
 			burned => $burned,
 			id     => $answer->{transaction_id});
+		$met{'a grant that never expires'}++ if !$expires_at && defined $request->{priority};
 		push @{ $account->{grants} }, {
 			id         => $entry->{id},
 			seq        => $entry->{seq},
+			amount     => $amount,
 			remaining  => max(0, min($amount, $account->{balance})),
 			priority   => $request->{priority} // 50,
-			expires_at => $expires_at,
+			expires_at => $expires_at // NEVER,
 			due        => 0
-		} if $expires_at;
+		} if $expires_at || defined $request->{priority};
 	}
 	$row = {
 		transaction_id     => $entry ? $entry->{id} : undef,
@@ -139,25 +142,31 @@ sub charge
 	my $skip    = is_true($request->{skip_allowance});
 	my ($row, $error) = known($account, 'debit', $request);
 	my ($mode, $floor) = terms($account, $request);
-	my ($entry, $allowed);
+	my $overrun = $request->{overrun} // 'reject';
+	my ($entry, $allowed, $limit, $charge);
 
 	$floor = rounded($request->{min_balance} // 0) if defined $request->{min_balance} || $mode eq 'strict';
 
 	return $row if $row;
+	$limit = room($account, $floor, $skip);
+	$charge = $overrun eq 'clamp' ? min($amount, $limit) : $amount;
 	$error //= 'insufficient_credits'
-	  if $amount > 0 && $amount > room($account, $floor, $skip);
+	  if $amount > 0 && $amount > $limit && $overrun eq 'reject';
 	$error = 'cap_reached'
 	  if (!$error || $error eq 'insufficient_credits')
-	  && denied($account, $request->{model}, $skip ? $amount : max(0, $amount - allowance($account)));
+	  && denied($account, $request->{model}, $skip ? $charge : max(0, $charge - allowance($account)));
 	return deduction($account, $request, error => $error) if $error || $amount == 0;
 
-	$allowed = $skip ? 0 : min(allowance($account), $amount);
+	$met{"a charge of more than there is, $overrun"}++ if $amount > $limit;
+	$self->keep($account);
+	$allowed = $skip ? 0 : min(allowance($account), $charge);
 	take($account, $allowed, 0);
-	$entry = debit($account, $amount, $allowed, id => $answer->{transaction_id}, model => $request->{model});
+	$entry = debit($account, $charge, $allowed, id => $answer->{transaction_id}, model => $request->{model});
 	$row = deduction($account, $request,
 		transaction_id     => $entry->{id},
 		amount             => -$entry->{amount},
 		allowance_consumed => $entry->{allowance},
+		shortfall          => $amount - $charge,
 		cap_warning        => $entry->{amount} < 0 ? warning($account, $request->{model}) : undef);
 	remember($account, 'debit', $request, undef, $row);
 	expire($account);
@@ -220,6 +229,7 @@ sub reserve
 			skip           => $skip,
 			model          => $request->{model},
 			counted        => beyond($account, $amount, $skip),
+			budget         => is_true($request->{ceiling}) ? $amount : undef,
 			state          => 'open',
 			expires_at     => made_time($when, ($request->{ttl_seconds} // TTL) * 1_000_000, $answer->{expires_at})
 		};
@@ -293,6 +303,7 @@ sub deduct
 	$model = $request->{model} // $hold->{model};
 	return deduction($account, $request, error => 'reservation_expired')
 	  if $late && ($request->{allow_late} // 'true') ne 'true';
+	return deduction($account, $request, error => 'ceiling_reached') if defined $hold->{budget} && $amount > $hold->{budget};
 	return deduction($account, $request, error => $late ? 'reservation_expired' : 'insufficient_credits')
 	  if $amount > $limit && $overrun eq 'reject';
 
@@ -303,6 +314,7 @@ sub deduct
 	$allowed = $skip ? 0 : allowed($account, $hold, $charge);
 	$promise = promise($hold);
 	$hold->{remaining} -= min($own, $charge);
+	$hold->{budget} -= $charge if defined $hold->{budget};
 	$hold->{state} = 'settled' if $final;
 	take($account, $allowed, $promise - promise($hold));
 	$entry = debit($account, $charge, $allowed,
@@ -483,7 +495,8 @@ sub give_back
 			$met{'a refund to a grant that has expired'}++;
 			next;
 		}
-		$back = min($back, $left);
+		$met{'a refund to a grant that has moved'}++ if $grant->{amount} - $grant->{remaining} < $back;
+		$back = min($back, $left, $grant->{amount} - $grant->{remaining});
 		next unless $back > 0;
 		$met{'a refund to a grant'}++;
 		$left -= $back;
@@ -491,6 +504,156 @@ sub give_back
 		push @given, [ $id, $back ];
 	}
 	return \@given;
+}
+
+# --- taking back, moving -------------------------------------------------------
+
+# reverse_credits takes back what an entry added: what is left of its own grant,
+# or else of what is in no grant, and then what a debit would take.
+sub reverse_credits
+{
+	my ($self, $when, $request, $answer) = @_;
+	my $id      = $request->{transaction_id};
+	my $overrun = $request->{overrun} // 'clamp';
+	my ($account, $credit, $row, $error, $wanted, $left, $grant, $own, $room, $take, $from_own, @burned, $entry);
+
+	foreach my $candidate (values %{ $self->{accounts} })
+	{
+		my ($found) = grep { defined $_->{id} && $_->{id} eq $id } @{ $candidate->{entries} };
+
+		($account, $credit) = ($candidate, $found) if $found;
+	}
+	return { error => 'transaction_not_found', reversal_transaction_id => undef, idempotent => 'f' }
+	  unless $credit;
+
+	$account = $self->account($account->{user}, $when->{at});
+	($row, $error) = known($account, 'reversal', $request, $id);
+	return $row if $row;
+
+	$left = $credit->{amount} - $credit->{reversed};
+	$wanted = defined $request->{amount} ? rounded($request->{amount}) : undef;
+	$error //=
+	    $credit->{amount} <= 0 || $credit->{type} !~ /^(?:purchase|subscription|signup_bonus|adjustment|promo)$/ ? 'not_refundable'
+	  : $left <= 0                         ? 'already_refunded'
+	  : defined $wanted && $wanted > $left ? 'over_refund'
+	  :                                      undef;
+	$row = {
+		reversal_transaction_id => undef,
+		original_transaction_id => $id,
+		user_id                 => $account->{user},
+		team_id                 => undef,
+		shortfall               => 0,
+		new_balance             => $account->{balance},
+		lifetime_purchased      => $account->{lifetime},
+		idempotent              => 'f',
+		error                   => $error
+	};
+	$row->{amount} = $wanted if defined $wanted;
+	return $row if $error;
+
+	$wanted //= $left;
+	($grant) = grep { $_->{id} eq $id } @{ $account->{grants} };
+	$own  = $grant ? $grant->{remaining} : max(0, $account->{balance} - expiring($account));
+	$room = room($account, 0, 1);
+	return { %$row, error => 'insufficient_credits' } if $overrun eq 'reject' && $wanted > $room;
+	$take = $overrun eq 'full' ? $wanted : min($wanted, $room, $overrun eq 'unspent' ? $own : $wanted);
+	$met{"a credit taken back that is spent, $overrun"}++ if $wanted > min($own, $room);
+	$from_own = min($take, $own);
+	if ($grant && $from_own > 0)
+	{
+		$grant->{remaining} -= $from_own;
+		push @burned, [ $id, $from_own ];
+	}
+	push @burned, @{ burn($account, $take - $from_own) };
+	$account->{lifetime} -= $take if $credit->{type} eq 'purchase';
+	$credit->{reversed} += $take;
+	$entry = book($account,
+		type      => 'reversal',
+		amount    => -$take,
+		burned    => \@burned,
+		reference => $id,
+		id        => $answer->{reversal_transaction_id});
+	$row = { %$row,
+		reversal_transaction_id => $entry->{id},
+		amount                  => $take,
+		shortfall               => $wanted - $take,
+		new_balance             => $account->{balance},
+		lifetime_purchased      => $account->{lifetime} };
+	remember($account, 'reversal', $request, $id, $row);
+	expire($account);
+	return $row;
+}
+
+# transfer moves credits to another account: grants in the order in which they
+# are spent, of which a debt there eats the first.
+sub transfer
+{
+	my ($self, $when, $request, $answer) = @_;
+	my $from      = $self->account($request->{from_id}, $when->{at});
+	my $to        = $self->account($request->{to_id}, $when->{at});
+	my $available = $from->{balance} - held($from);
+	my $amount    = defined $request->{amount} ? rounded($request->{amount}) : max(0, $available);
+	my ($row, $error) = known($from, 'transfer', $request, $request->{to_id});
+	my ($burned, $eaten, $seq, @came, $out, $in);
+
+	return $row if $row;
+	$error //= 'insufficient_credits' if $amount > 0 && $amount > $available;
+	$row = {
+		out_transaction_id => undef,
+		in_transaction_id  => undef,
+		from_id            => $request->{from_id},
+		to_id              => $request->{to_id},
+		amount             => $error && !defined $request->{amount} ? 0 : $amount,
+		from_balance       => $from->{balance},
+		to_balance         => $to->{balance},
+		idempotent         => 'f',
+		error              => $error
+	};
+	return $row if $error || $amount == 0;
+
+	$burned = burn($from, $amount);
+	$eaten  = min($amount, max(0, -$to->{balance}));
+	$seq    = @{ $to->{entries} } + 1;
+	$met{'a transfer that a debt eats'}++ if $eaten > 0;
+	foreach my $part (@$burned)
+	{
+		my ($id, $size) = @$part;
+		my ($left) = grep { $_->{id} eq $id } @{ $from->{grants} };
+		my ($there) = grep { $_->{id} eq $id } @{ $to->{grants} };
+		my $comes = $size - min($size, $eaten);
+
+		$eaten -= $size - $comes;
+		$left->{amount} = $left->{remaining} > 0 ? $left->{amount} - $size : 0;
+		next unless $comes > 0;
+		$met{'a grant that moves'}++;
+		$met{'a grant that comes back'}++ if $there;
+		push @{ $to->{grants} }, $there = { %$left, seq => $seq, amount => 0, remaining => 0 } unless $there;
+		$there->{amount} += $comes;
+		$there->{remaining} += $comes;
+		push @came, [ $id, $comes ];
+	}
+	$out = book($from,
+		type      => 'transfer_out',
+		amount    => -$amount,
+		burned    => $burned,
+		reference => $answer->{in_transaction_id},
+		id        => $answer->{out_transaction_id});
+	$in = book($to,
+		type      => 'transfer_in',
+		amount    => $amount,
+		burned    => \@came,
+		reference => $answer->{out_transaction_id},
+		id        => $answer->{in_transaction_id});
+	$row = { %$row,
+		out_transaction_id => $out->{id},
+		in_transaction_id  => $in->{id},
+		from_balance       => $from->{balance},
+		to_balance         => $to->{balance} };
+	$self->keep($to);
+	remember($from, 'transfer', $request, $request->{to_id}, $row);
+	expire($from);
+	expire($to);
+	return $row;
 }
 
 # --- plans -------------------------------------------------------------------
@@ -630,7 +793,7 @@ sub shown
 		lifetime_purchased => $account->{lifetime},
 		reserved           => held($account),
 		available          => $account->{balance} - held($account),
-		next_expiry        => min(map { $_->{expires_at} } @live),
+		next_expiry        => min(grep { $_ < NEVER } map { $_->{expires_at} } @live),
 		caps               => join(',', sort map {
 				"$_->{type} " . ($_->{model} // '') . "=$_->{limit} $_->{action} " . spend($account, $_->{model})
 			} values %{ $account->{caps} }),
