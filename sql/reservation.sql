@@ -32,7 +32,7 @@ CREATE TABLE ducto.reservations (
 CREATE UNIQUE INDEX reservations_idempotency_key ON ducto.reservations (account_id, idempotency_key)
 	WHERE idempotency_key IS NOT NULL;
 CREATE UNIQUE INDEX reservations_closing_key ON ducto.reservations (account_id, closing_key) WHERE closing_key IS NOT NULL;
-CREATE INDEX reservations_open ON ducto.reservations (account_id, expires_at, id) WHERE state = 'open';
+CREATE INDEX reservations_open ON ducto.reservations (account_id, expires_at) WHERE state = 'open';
 CREATE INDEX reservations_of_member ON ducto.reservations (id) WHERE actor IS NOT NULL;
 ALTER TABLE ducto.reservations ENABLE ROW LEVEL SECURITY;
 SELECT pg_catalog.pg_extension_config_dump('ducto.reservations', '');

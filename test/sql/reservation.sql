@@ -207,6 +207,7 @@ SELECT affordable, available FROM ducto_can_afford(:gus, 40);
 -- Hal's and Ida's expire at the same time, for later; Ida has the lowest id of all users, so a sweep starts with her.
 SELECT new_balance FROM ducto_add_credits(:hal, 10);
 SELECT reservation_id AS hr FROM ducto_reserve(:hal, 8, ttl_seconds => 1, min_balance => 1) \gset
+SELECT ducto_expire_reservations() >= 0 AS others_are_swept;
 SELECT new_balance FROM ducto_add_credits(:ida, 10);
 SELECT reservation_id AS ir1 FROM ducto_reserve(:ida, 1, ttl_seconds => 1) \gset
 SELECT reservation_id AS ir2 FROM ducto_reserve(:ida, 1, ttl_seconds => 1) \gset

@@ -50,5 +50,20 @@ like($plans, qr/Index Scan using pricing_active/, 'the active version is found b
 unlike($plans, qr/Bitmap/, 'and not by a bitmap of one row');
 unlike($plans, qr/cost=\d{11}/, 'no plan has the cost of a forbidden scan');
 
+# A reservation is found by its primary key. Entries of the open ones stay in
+# their index until a vacuum, and an account has as many as it ever reserved.
+($status, $answer, $plans) = $node->psql('postgres', <<'SQL');
+LOAD 'auto_explain';
+SET auto_explain.log_min_duration = 0;
+SET auto_explain.log_nested_statements = on;
+SET client_min_messages = log;
+SELECT reservation_id FROM ducto_reserve(user_id => '00000000-0000-0000-0000-000000000001', amount => 2, min_balance => 0) \gset
+SELECT amount FROM ducto_deduct(user_id => '00000000-0000-0000-0000-000000000001', reservation_id => :'reservation_id', amount => 1, final => false);
+SELECT released FROM ducto_release(user_id => '00000000-0000-0000-0000-000000000001', reservation_id => :'reservation_id');
+SQL
+is($answer, "1.0000\nt", 'a reservation was charged and released');
+like($plans, qr/using reservations_pkey/, 'it is found by its id');
+unlike($plans, qr/reservations_open[^\n]*\n[^\n]*\bid = /, 'and not among those that were open once');
+
 $node->stop;
 done_testing();
