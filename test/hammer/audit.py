@@ -8,10 +8,11 @@ from decimal import Decimal
 
 from client import may_have_plan
 
-BOOKING = {"ducto_charge": "transaction_id", "ducto_deduct": "transaction_id", "ducto_add_credits": "transaction_id",
-           "ducto_add_team_credits": "transaction_id", "ducto_refund": "refund_transaction_id", "ducto_deduct_team": "transaction_id",
-           "ducto_reverse_credits": "reversal_transaction_id", "ducto_transfer": "out_transaction_id"}
-DEBITS = ("ducto_charge", "ducto_deduct", "ducto_deduct_team", "ducto_reverse_credits", "ducto_transfer")
+BOOKING = {"ducto_charge": "transaction_id", "ducto_charge_usage": "transaction_id", "ducto_deduct": "transaction_id",
+           "ducto_deduct_team": "transaction_id", "ducto_add_credits": "transaction_id", "ducto_add_team_credits": "transaction_id",
+           "ducto_refund": "refund_transaction_id", "ducto_reverse_credits": "reversal_transaction_id",
+           "ducto_transfer": "out_transaction_id"}
+DEBITS = ("ducto_charge", "ducto_charge_usage", "ducto_deduct", "ducto_deduct_team", "ducto_reverse_credits", "ducto_transfer")
 
 
 class Audit:
@@ -71,9 +72,9 @@ class Audit:
         self.counts["done"] += 1
         if what["function"] in BOOKING:
             self.booked(what, key, answer)
-        if what["function"] == "ducto_reserve":
+        if what["function"] in ("ducto_reserve", "ducto_reserve_usage"):
             self.holds[answer["reservation_id"]] = [Decimal(answer["amount"]), "open"]
-        if (what["function"] in ("ducto_reserve", "ducto_get_balance") and Decimal(answer["available"]) < 0
+        if (what["function"] in ("ducto_reserve", "ducto_reserve_usage", "ducto_get_balance") and Decimal(answer["available"]) < 0
                 and not may_have_plan(what["args"]["user_id"])):
             self.differ(f"credits that are held were spent: {what} was answered {answer}")
         if what["function"] == "ducto_release" and answer["reason"] in ("released", "already_released"):
@@ -85,7 +86,8 @@ class Audit:
 
     def booked(self, what, key, answer):
         transaction = answer[BOOKING[what["function"]]]
-        if what["function"] == "ducto_deduct" and what["args"]["final"]:
+        if (what["function"] == "ducto_deduct" and what["args"]["final"]
+                or what["function"] == "ducto_charge_usage" and "reservation_id" in what["args"]):
             self.close(what["args"]["reservation_id"], "settled")
         if transaction is None:
             return
@@ -138,6 +140,19 @@ class Audit:
             if expired > amount or early:
                 self.differ(f"of grant {grant} of {amount} {expired} expired, early: {early}")
 
+    def carries(self):
+        """What is carried over is what the usages cost, less what was taken for them."""
+        left = defaultdict(Decimal)
+        for account, model, tokens, taken in self.query(
+                "SELECT account_id, pricing->'usage'->>'model', (pricing->'usage'->>'input_tokens')::integer,"
+                " allowance_consumed + coalesce(shortfall, 0) - amount FROM ducto.ledger WHERE pricing IS NOT NULL"):
+            price = tokens * Decimal("0.000048") if model == "cheap" else Decimal(tokens * 10**20 // 3).scaleb(-20)
+            self.counts["usages"] += 1
+            left[account] += price - taken
+        for account, carry in self.query("SELECT id, carry FROM ducto.accounts"):
+            if left[account] != carry or abs(carry) >= Decimal("0.0001"):
+                self.differ(f"account {account} carries {carry} over, by its usages {left[account]}")
+
     def reservations(self):
         """Each reservation is what the clients made of it, or expired."""
         states = {}
@@ -159,5 +174,6 @@ class Audit:
         self.ledger()
         self.balances()
         self.reservations()
+        self.carries()
         self.verify()
         return self.differences

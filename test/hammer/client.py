@@ -18,8 +18,9 @@ from psycopg import errors
 
 # So little that much is rejected.
 FUNDS = 60
-KINDS = ("charge", "charge", "charge", "reserve", "reserve", "reserve", "settle", "settle", "release", "credit", "grant", "refund", "reverse", "transfer", "transfer",
-         "team", "team_reserve", "take", "cap", "plan", "sweep", "read")
+KINDS = ("charge", "charge", "charge", "reserve", "reserve", "reserve", "settle", "settle", "release", "credit", "grant", "refund",
+         "reverse", "transfer", "transfer", "team", "team_reserve", "take", "cap", "plan", "sweep", "read", "usage", "usage",
+         "usage_reserve", "usage_settle")
 
 
 def user(n):
@@ -108,7 +109,8 @@ class Client:
         self.next += 1
         name = f"{self.number}-{self.next}"
         if function in ("ducto_charge", "ducto_reserve", "ducto_deduct", "ducto_add_credits", "ducto_add_team_credits",
-                        "ducto_refund", "ducto_deduct_team", "ducto_reverse_credits", "ducto_transfer"):
+                        "ducto_refund", "ducto_deduct_team", "ducto_reverse_credits", "ducto_transfer", "ducto_charge_usage",
+                        "ducto_reserve_usage"):
             args["idempotency_key"] = f"{self.options.run} {name}"
         what = {"intent": name, "function": function, "args": args}
         self.log.note(**what)
@@ -118,9 +120,10 @@ class Client:
         self.log.note(closes=what["intent"], function=what["function"], args=what["args"], answer=answer)
         if answer.get("error"):
             return
-        if what["function"] == "ducto_reserve":
+        if what["function"] in ("ducto_reserve", "ducto_reserve_usage"):
             self.reservations.append((what["args"]["user_id"], answer["reservation_id"]))
-        if answer.get("transaction_id") and what["function"] in ("ducto_charge", "ducto_deduct", "ducto_deduct_team"):
+        if answer.get("transaction_id") and what["function"] in ("ducto_charge", "ducto_charge_usage", "ducto_deduct",
+                                                                     "ducto_deduct_team"):
             self.debits.append(answer["transaction_id"])
         if answer.get("transaction_id") and what["function"] == "ducto_add_credits":
             self.credits.append((what["args"]["user_id"], answer["transaction_id"]))
@@ -132,6 +135,11 @@ class Client:
 
     def amount(self, most):
         return f"{self.random.uniform(0.0001, most):.4f}"
+
+    def usage(self):
+        """A cheap call, or one of a third of a credit for each token."""
+        model, most = self.random.choice([("cheap", 60), ("third", 20)])
+        return json.dumps({"model": model, "input_tokens": self.random.randrange(1, most)})
 
     def pick(self):
         kind = self.random.choice(KINDS)
@@ -161,6 +169,15 @@ class Client:
             overruns = ["reject", "clamp", "full"] if may_have_plan(owner) else ["reject", "clamp"]
             return self.intend("ducto_deduct", user_id=owner, reservation_id=hold, amount=self.amount(24),
                                overrun=self.random.choice(overruns), final=self.random.random() < 0.7)
+        if kind == "usage":
+            return self.intend("ducto_charge_usage", user_id=who, usage=self.usage())
+        if kind == "usage_reserve":
+            return self.intend("ducto_reserve_usage", user_id=who, usage=self.usage(), ttl_seconds=self.random.choice([1, 5, 60]))
+        if kind == "usage_settle" and self.reservations:
+            owner, hold = self.random.choice(self.reservations)
+            overruns = ["reject", "clamp", "full"] if may_have_plan(owner) else ["reject", "clamp"]
+            return self.intend("ducto_charge_usage", user_id=owner, reservation_id=hold, usage=self.usage(),
+                               overrun=self.random.choice(overruns))
         if kind == "release" and self.reservations:
             owner, hold = self.reservations.pop(self.random.randrange(len(self.reservations)))
             return self.intend("ducto_release", user_id=owner, reservation_id=hold)

@@ -28,7 +28,8 @@ import psycopg
 from audit import Audit
 from client import FUNDS, Client, stopped, user
 
-PRICING = """{"models": {"_default": "1"}, "plans": {"free": {"name": "Free", "free_allowance": 20},
+PRICING = """{"models": {"_default": "1", "cheap": "input_tokens * 0.000048", "third": "input_tokens / 3"}, "min_balance": 0,
+    "plans": {"free": {"name": "Free", "free_allowance": 20},
     "pro": {"name": "Pro", "free_allowance": 500, "features": {"chat": true}}}}"""
 
 
@@ -158,6 +159,7 @@ def report(options, audit, clients, seconds, cpu):
           f" {counts['deadlocks']} deadlocks")
     if cpu is not None:
         print(f"{cpu / max(counts['calls'], 1) * 1e6:.0f} us of the server's CPU per call")
+    print(f"{counts['usages']} usages, whose exact prices are what was taken for them and what is carried over")
     for difference in audit.differences[:20]:
         print(f"difference: {difference}")
     print(f"{len(audit.differences)} differences")

@@ -48,6 +48,7 @@ sub finish
 	like($run->{out}, qr/^0 differences$/m, "$name: the notes were compared");
 	my ($calls, $done) = $run->{out} =~ /^(\d+) calls, .* (\d+) done/m;
 	cmp_ok($done // 0, '>', 100, "$name: the clients got something done");
+	like($run->{out}, qr/^[1-9]\d* usages/m, "$name: usages were priced");
 	return $run->{out};
 }
 
