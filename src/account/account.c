@@ -463,9 +463,11 @@ account_after(const pg_uuid_t *id, Account *after, AccountChange *change)
  * of after tells: a raised amount leaves less than any that was not.
  */
 static Money
-charge_taken(const Charge *charge, Rest after)
+charge_taken(const Charge *charge, Datum carry)
 {
-	return charge->rest != 0 && after < charge->rest - REST_HALF ? charge->amount + 1 : charge->amount;
+	Datum		least = rest_to_datum(charge->rest - REST_HALF);
+
+	return DatumGetBool(DirectFunctionCall2(numeric_lt, carry, least)) ? charge->amount + 1 : charge->amount;
 }
 
 /*
@@ -479,9 +481,7 @@ account_charged(const pg_uuid_t *id, const Charge *charge, Account *after, Accou
 	int			column = AFTER_COLUMN_COUNT;
 	bool		valid = account_after(id, after, change);
 
-	if (charge->rest != 0)
-		after->carry = rest_from_datum(row_datum(0, ++column));
-	change->balance = charge_taken(charge, after->carry);
+	change->balance = charge->rest != 0 ? charge_taken(charge, row_datum(0, ++column)) : charge->amount;
 	change->carry = charge->rest - (change->balance - charge->amount) * REST_UNIT;
 	change->expiring = after->expiring > 0 ? change->balance : 0;
 	change->entries = 1;

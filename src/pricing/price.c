@@ -431,7 +431,11 @@ price_set_total(Price *price, Numeric sum)
 	if (!money_split(sum, &price->lower, &price->rest))
 		return false;
 	price->total = price->lower + (price->rest >= REST_HALF ? 1 : 0);
-	if (price->rest != 0)
+	if (price->rest == 0)
+		return true;
+	if (DatumGetInt32(DirectFunctionCall1(numeric_scale, NumericGetDatum(sum))) <= REST_DECIMALS)
+		price->exact = sum;
+	else
 		price->exact = DatumGetNumeric(DirectFunctionCall2(numeric_add, money_to_datum(price->lower), rest_to_datum(price->rest)));
 	return true;
 }
