@@ -55,6 +55,9 @@ BEGIN
 		'The version of ducto'
 	FROM pg_extension e WHERE e.extname = 'ducto';
 
+	RETURN QUERY SELECT 'ducto_test_clock', none, (ducto.clock_ahead() IS NOT NULL)::integer::double precision, 'gauge',
+		'1 where the test clock is on, 0 where it is not, as in all databases but those of tests';
+
 	RETURN QUERY SELECT 'ducto_accounts', none, accounts, 'gauge',
 		'Accounts of users and teams; an estimate where they have more than 80 pages';
 

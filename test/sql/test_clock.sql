@@ -10,6 +10,7 @@
 -- It is off: the clock is the server's, and nothing moves it.
 SELECT ducto_advance_clock('1 day');
 SELECT count(*) FROM ducto.test_clock;
+SELECT value FROM ducto_metrics() WHERE name = 'ducto_test_clock';
 SELECT ducto.clock_ahead(), ducto.clock() - clock_timestamp() < interval '1 second' AS servers;
 
 -- Who is no superuser cannot turn it on: not before the library is there, not in a session, a function, a role or a database that is theirs.
@@ -139,6 +140,7 @@ SELECT bool_and(id > before) FROM (SELECT id, lag(id) OVER (ORDER BY seq) AS bef
 -- The books are sound; that they are no books to trust is all that the auditor says.
 SELECT account_id, check_name, expected, actual LIKE 'on, ahead by %' AS says FROM ducto_verify();
 SELECT * FROM ducto_verify(:bob);
+SELECT value FROM ducto_metrics() WHERE name = 'ducto_test_clock';
 
 -- Off again, the clock is the server's. Accounts are ahead of it, each operation mends one, and the move is kept.
 ALTER DATABASE regress_ducto_clock RESET ducto.test_clock;
