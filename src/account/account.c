@@ -4,22 +4,14 @@
  */
 #include "postgres.h"
 
-#include "utils/array.h"
-#include "utils/fmgrprotos.h"
-#include "utils/timestamp.h"
-
 #include "account/account.h"
 #include "account/ahead.h"
 #include "account/claim.h"
 #include "account/funds.h"
-#include "account/guarded.h"
 #include "base/clock.h"
 #include "base/period.h"
 #include "base/query.h"
 #include "base/uuid.h"
-
-/* A guarded update that had to wait longer than this is done over. */
-#define STALE_CLOCK_USECS	100000
 
 #define ACCOUNT_SELECT \
 	"SELECT a.kind, a.balance, a.held, a.expiring, a.lifetime_purchased, a.next_boundary, a.last_seq," \
@@ -93,80 +85,6 @@ static KeptQuery account_write_head_query = {
 	.types = {UUIDOID, BYTEAOID}
 };
 
-static KeptQuery account_charge_query = {.sql = CHARGE_SQL("$2", "$2", "", "", PLAIN), .types = {CHARGE_TYPES}};
-static KeptQuery account_charge_chained_query = {
-	.sql = CHARGE_SQL("$2", "$2", "", CHAIN_HEAD("$5"), PLAIN IS_CHAINED) AFTER_HEAD,
-	.types = {CHARGE_TYPES, BYTEAOID}
-};
-
-/* Does nothing when another version is active: the amount is no price then. */
-static KeptQuery account_charge_priced_query = {
-	.sql = CHARGE_SQL("$2", "$2", "", "", PLAIN_AND_PRICED),
-	.types = {CHARGE_TYPES, UUIDOID}
-};
-static KeptQuery account_charge_priced_chained_query = {
-	.sql = CHARGE_SQL("$2", "$2", "", CHAIN_HEAD("$6"), PLAIN_AND_PRICED IS_CHAINED) AFTER_HEAD,
-	.types = {CHARGE_TYPES, UUIDOID, BYTEAOID}
-};
-
-/* As these, of a price that leaves a rest. */
-static KeptQuery account_charge_carry_query = {
-	.sql = CHARGE_CARRY_SQL("", PLAIN_AND_PRICED CARRY_IS_SOUND) AFTER_CARRY,
-	.types = {CHARGE_TYPES, UUIDOID, CARRY_TYPES}
-};
-static KeptQuery account_charge_carry_chained_query = {
-	.sql = CHARGE_CARRY_SQL(CHAIN_HEAD(CARRY_LINK("$6", "$10", "$11")), PLAIN_AND_PRICED CARRY_IS_SOUND IS_CHAINED)
-	AFTER_CARRY AFTER_HEAD,
-	.types = {CHARGE_TYPES, UUIDOID, CARRY_TYPES, BYTEAOID, BYTEAOID}
-};
-
-/*
- * Leaves alone what the member may not spend, in the snapshot of before: what
- * is to be rejected writes nothing. The caller decides by the member's row.
- */
-static KeptQuery account_charge_team_query = {
-	.sql = CHARGE_SQL("$2", "$2", "", "", POOL_OF_MEMBER),
-	.types = {CHARGE_TYPES, UUIDOID, DATEOID}
-};
-static KeptQuery account_charge_team_chained_query = {
-	.sql = CHARGE_SQL("$2", "$2", "", CHAIN_HEAD("$7"), POOL_OF_MEMBER IS_CHAINED) AFTER_HEAD,
-	.types = {CHARGE_TYPES, UUIDOID, DATEOID, BYTEAOID}
-};
-
-static KeptQuery account_settle_query = {.sql = SETTLE_SQL("$2", "$2", "", "", ""), .types = {CHARGE_TYPES}};
-static KeptQuery account_settle_chained_query = {
-	.sql = SETTLE_SQL("$2", "$2", "", CHAIN_HEAD("$5"), IS_CHAINED) AFTER_HEAD,
-	.types = {CHARGE_TYPES, BYTEAOID}
-};
-static KeptQuery account_settle_carry_query = {.sql = SETTLE_CARRY_SQL("", "") AFTER_CARRY, .types = {CHARGE_TYPES, CARRY_TYPES}};
-static KeptQuery account_settle_carry_chained_query = {
-	.sql = SETTLE_CARRY_SQL(CHAIN_HEAD(CARRY_LINK("$5", "$9", "$10")), IS_CHAINED) AFTER_CARRY AFTER_HEAD,
-	.types = {CHARGE_TYPES, CARRY_TYPES, BYTEAOID, BYTEAOID}
-};
-
-/* Tells the active pricing's terms too; the caller looks whether its floor was kept. */
-static KeptQuery account_hold_query = {
-	.sql = "UPDATE ducto.accounts SET held = held + $2, next_boundary = least(next_boundary, $5),"
-	" updated_at = greatest(updated_at, $4)"
-	GUARD("$2", "plain AND ended_until IS NULL") " RETURNING " AFTER_COLUMNS ", held,"
-	" (SELECT ARRAY[p.version, p.min_balance] FROM ducto.pricing p WHERE p.active)",
-	.types = {UUIDOID, NUMERICOID, NUMERICOID, TIMESTAMPTZOID, TIMESTAMPTZOID}
-};
-
-/* The caller has the row's lock by the guarded update that it takes back. */
-static KeptQuery account_undo_query = {
-	.sql = "UPDATE ducto.accounts SET balance = balance + $2, expiring = expiring + $3, held = held - $4,"
-	" last_seq = last_seq - $5, carry = carry - $6 WHERE id = $1",
-	.types = {UUIDOID, NUMERICOID, NUMERICOID, NUMERICOID, INT8OID, NUMERICOID}
-};
-
-/* The head of the chain is again that of the last entry that has a digest. */
-static KeptQuery account_unlink_query = {
-	.sql = "UPDATE ducto.accounts SET chain_head = (SELECT l.digest FROM ducto.ledger l"
-	"  WHERE l.account_id = $1 AND l.digest IS NOT NULL ORDER BY l.seq DESC LIMIT 1) WHERE id = $1",
-	.types = {UUIDOID}
-};
-
 /*
  * Read an account's row with a lock and claim it, and return how many there
  * are.
@@ -186,10 +104,10 @@ account_select_locked(const pg_uuid_t *id, AccountLock lock, QueryArgs *args)
 }
 
 /*
- * Read the head of an account's chain.
+ * account_head_from_row reads the head of an account's chain.
  */
-static void
-head_from_row(Account *acc, int column)
+void
+account_head_from_row(Account *acc, int column)
 {
 	acc->chained = !row_is_null(0, column);
 	if (acc->chained)
@@ -238,7 +156,7 @@ account_load(const pg_uuid_t *id, Account *acc, AccountLock lock)
 	acc->promised = row_money(0, 14);
 	acc->caps = DatumGetInt32(row_datum(0, 15));
 	acc->ended_until = row_time(0, 16);
-	head_from_row(acc, CHAIN_COLUMN);
+	account_head_from_row(acc, CHAIN_COLUMN);
 	acc->ahead_from = row_time(0, CHAIN_COLUMN + 1);
 	acc->ahead_until = row_time(0, CHAIN_COLUMN + 2);
 	acc->carry = rest_from_datum(row_datum(0, CHAIN_COLUMN + 3));
@@ -405,20 +323,6 @@ account_write(Account *acc)
 }
 
 /*
- * account_update makes a guarded update of an account and claims it; false when
- * it did nothing.
- */
-static bool
-account_update(KeptQuery *query, const pg_uuid_t *id, QueryArgs *args)
-{
-	account_claim(id);
-	if (query_run(query, args, SPI_OK_UPDATE_RETURNING) > 0)
-		return true;
-	account_unclaim(id);
-	return false;
-}
-
-/*
  * account_write_head writes the head of a locked account's chain.
  */
 void
@@ -429,272 +333,5 @@ account_write_head(const Account *acc)
 	args_uuid(&args, &acc->id);
 	args_datum(&args, digest_to_datum(acc->chain_head));
 	if (query_run(&account_write_head_query, &args, SPI_OK_UPDATE) != 1)
-		row_missing("accounts");
-}
-
-/*
- * Take the row that a guarded update returned. The update went by the time from
- * before it: False means that it waited for the lock meanwhile, so that
- * something may have expired, that the time is too old to be the operation's,
- * or that the clock was set back. It must be undone then.
- */
-static bool
-account_after(const pg_uuid_t *id, Account *after, AccountChange *change)
-{
-	TimestampTz clock = clock_now();
-
-	memset(after, 0, sizeof(Account));
-	after->id = *id;
-	after->exists = true;
-	after->balance = row_money(0, 1);
-	after->expiring = row_money(0, 2);
-	after->next_boundary = row_time(0, 3);
-	after->last_seq = row_int8(0, 4);
-	after->closing_keys = row_bool(0, 5);
-	after->updated_at = row_time(0, 6);
-	after->ahead_until = DT_NOBEGIN;
-	after->now = after->updated_at;
-	memset(change, 0, sizeof(AccountChange));
-	return clock < after->next_boundary && clock >= after->updated_at && clock - after->updated_at < STALE_CLOCK_USECS;
-}
-
-/*
- * Return how much a guarded update has taken by the carry of before, which that
- * of after tells: a raised amount leaves less than any that was not.
- */
-static Money
-charge_taken(const Charge *charge, Datum carry)
-{
-	Datum		least = rest_to_datum(charge->rest - REST_HALF);
-
-	return DatumGetBool(DirectFunctionCall2(numeric_lt, carry, least)) ? charge->amount + 1 : charge->amount;
-}
-
-/*
- * Take the row that a guarded update returned after it took a charge, how much
- * that was, and with a link the head of the account's chain. False: the update
- * must be undone, as it went by a time that is over.
- */
-static bool
-account_charged(const pg_uuid_t *id, const Charge *charge, Account *after, AccountChange *change)
-{
-	int			column = AFTER_COLUMN_COUNT;
-	bool		valid = account_after(id, after, change);
-
-	change->balance = charge->rest != 0 ? charge_taken(charge, row_datum(0, ++column)) : charge->amount;
-	change->carry = charge->rest - (change->balance - charge->amount) * REST_UNIT;
-	change->expiring = after->expiring > 0 ? change->balance : 0;
-	change->entries = 1;
-	if (charge->link != NULL)
-	{
-		head_from_row(after, ++column);
-		after->linked = change->linked = after->expiring == 0;
-	}
-	return valid;
-}
-
-/*
- * Append what CARRY_AMOUNT and CARRY_SET need of a charge: from
- * which carry on it takes more, and how much that is; by how much the carry
- * grows, and how much otherwise. Nothing where there is no rest.
- */
-static void
-args_carry(QueryArgs *args, const Charge *charge)
-{
-	if (charge->rest == 0)
-		return;
-	args_datum(args, rest_to_datum(REST_HALF - charge->rest));
-	args_money(args, charge->amount + 1);
-	args_datum(args, rest_to_datum(charge->rest));
-	args_datum(args, rest_to_datum(charge->rest - REST_UNIT));
-}
-
-/*
- * Append the links of the entry that a charge may become; nothing
- * where the chain is off.
- */
-static void
-args_links(QueryArgs *args, const Charge *charge)
-{
-	if (charge->link == NULL)
-		return;
-	args_datum(args, PointerGetDatum(charge->link));
-	if (charge->rest != 0)
-		args_datum(args, PointerGetDatum(charge->raised_link));
-}
-
-/*
- * Append what the statements that charge have in common: limit is the floor, or
- * what is freed.
- */
-static void
-args_charge(QueryArgs *args, const pg_uuid_t *id, const Charge *charge, Money limit, TimestampTz now)
-{
-	args_uuid(args, id);
-	args_money(args, charge->amount);
-	args_money(args, limit);
-	args_time(args, now);
-}
-
-/*
- * Take a charge from an account by a guarded update.
- */
-static bool
-try_charge(KeptQuery *query, QueryArgs *args, const pg_uuid_t *id, const Charge *charge, Account *after, AccountChange *change)
-{
-	args_carry(args, charge);
-	args_links(args, charge);
-	if (!account_update(query, id, args))
-		return false;
-	if (account_charged(id, charge, after, change))
-		return true;
-	account_undo(id, change);
-	return false;
-}
-
-/*
- * account_try_charge takes a charge from a user's account in one statement
- * when that is all there is to do: nothing is due, and balance - held stays at
- * the floor or above, and pricing, unless it is NULL, is the active one: it is
- * not where the charge has a rest. change tells what it took, of which
- * change->expiring from grants. With a link it moves the head of the account's
- * chain, unless it took from grants. False: it did nothing.
- */
-bool
-account_try_charge(const pg_uuid_t *id, const Charge *charge, Money floor, const pg_uuid_t *pricing,
-				   Account *after, AccountChange *change)
-{
-	static KeptQuery *const queries[3][2] = {
-		{&account_charge_query, &account_charge_chained_query},
-		{&account_charge_priced_query, &account_charge_priced_chained_query},
-		{&account_charge_carry_query, &account_charge_carry_chained_query}
-	};
-	int			kind = charge->rest != 0 ? 2 : pricing != NULL ? 1 : 0;
-	QueryArgs	args = {0};
-
-	args_charge(&args, id, charge, floor, clock_now());
-	if (pricing != NULL)
-		args_uuid(&args, pricing);
-	return try_charge(queries[kind][charge->link != NULL], &args, id, charge, after, change);
-}
-
-/*
- * account_try_settle takes a charge from a user's account, and frees what a
- * hold held for it, under the conditions of account_try_charge. False: it did
- * nothing.
- */
-bool
-account_try_settle(const pg_uuid_t *id, const Charge *charge, Money freed, Account *after, AccountChange *change)
-{
-	static KeptQuery *const queries[2][2] = {
-		{&account_settle_query, &account_settle_chained_query},
-		{&account_settle_carry_query, &account_settle_carry_chained_query}
-	};
-	QueryArgs	args = {0};
-	bool		valid;
-
-	args_charge(&args, id, charge, freed, clock_now());
-	args_carry(&args, charge);
-	args_links(&args, charge);
-	if (!account_update(queries[charge->rest != 0][charge->link != NULL], id, &args))
-		return false;
-	valid = account_charged(id, charge, after, change);
-	change->held = -freed;
-	if (!valid)
-		account_undo(id, change);
-	return valid;
-}
-
-/*
- * account_try_charge_team takes a charge, without a rest, from a team's pool
- * under the same conditions as account_try_charge, with the floor 0, for a
- * member who may spend it as far as the snapshot tells.
- */
-bool
-account_try_charge_team(const pg_uuid_t *id, const pg_uuid_t *member, const Charge *charge,
-						Account *after, AccountChange *change)
-{
-	QueryArgs	args = {0};
-	TimestampTz now = clock_now();
-
-	args_charge(&args, id, charge, 0, now);
-	args_uuid(&args, member);
-	args_datum(&args, DateADTGetDatum(period_month(now)));
-	if (!try_charge(charge->link != NULL ? &account_charge_team_chained_query : &account_charge_team_query,
-					&args, id, charge, after, change))
-		return false;
-	after->team = true;
-	return true;
-}
-
-/*
- * Read an array of the active pricing's version and min_balance.
- */
-static void
-terms_from_row(PricingTerms *terms, int column)
-{
-	Datum	   *figures;
-	int			n;
-
-	terms->version = 0;
-	terms->min_balance = DEFAULT_MIN_BALANCE;
-	if (row_is_null(0, column))
-		return;
-	deconstruct_array(DatumGetArrayTypeP(row_datum(0, column)), NUMERICOID, -1, false, TYPALIGN_INT, &figures, NULL, &n);
-	terms->version = DatumGetInt32(DirectFunctionCall1(numeric_int4, figures[0]));
-	terms->min_balance = money_from_datum(figures[1]);
-}
-
-/*
- * account_try_hold holds an amount in one statement under the same conditions
- * as account_try_charge. The floor NULL stands for that of the active pricing,
- * whose terms it tells.
- */
-bool
-account_try_hold(const pg_uuid_t *id, Money amount, const Money *floor, int ttl_seconds,
-				 Account *after, AccountChange *change, PricingTerms *terms)
-{
-	QueryArgs	args = {0};
-	TimestampTz now = clock_now();
-	bool		valid;
-
-	args_uuid(&args, id);
-	args_money(&args, amount);
-	args_money(&args, floor != NULL ? *floor : 0);
-	args_time(&args, now);
-	args_time(&args, now + ttl_seconds * USECS_PER_SEC);
-	if (!account_update(&account_hold_query, id, &args))
-		return false;
-	valid = account_after(id, after, change);
-	after->held = row_money(0, HELD_COLUMN);
-	change->held = amount;
-	terms_from_row(terms, HELD_COLUMN + 1);
-	if (valid && account_available(after) >= (floor != NULL ? *floor : terms->min_balance))
-		return true;
-	account_undo(id, change);
-	return false;
-}
-
-/*
- * account_undo takes back a guarded update of this transaction.
- */
-void
-account_undo(const pg_uuid_t *id, const AccountChange *change)
-{
-	QueryArgs	args = {0};
-
-	args_uuid(&args, id);
-	args_money(&args, change->balance);
-	args_money(&args, change->expiring);
-	args_money(&args, change->held);
-	args_int8(&args, change->entries);
-	args_datum(&args, rest_to_datum(change->carry));
-	if (query_run(&account_undo_query, &args, SPI_OK_UPDATE) != 1)
-		row_missing("accounts");
-	if (!change->linked)
-		return;
-	memset(&args, 0, sizeof(args));
-	args_uuid(&args, id);
-	if (query_run(&account_unlink_query, &args, SPI_OK_UPDATE) != 1)
 		row_missing("accounts");
 }

@@ -92,6 +92,7 @@ typedef struct AccountChange
 	" AND (" account ".ahead_until IS NULL OR " account ".ahead_until <= " account ".updated_at)"
 
 extern bool account_glance(const pg_uuid_t *id, Account *acc);
+extern void account_head_from_row(Account *acc, int column);
 extern bool account_load(const pg_uuid_t *id, Account *acc, AccountLock lock);
 extern void account_require_user(const Account *acc);
 extern void account_read_user(const pg_uuid_t *user, Account *acc);

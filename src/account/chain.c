@@ -9,7 +9,7 @@
  *		that of the one before, 32 zeros where there is none, of its own, its id,
  *		and of what only the account's lock tells: its seq, its created_at, and
  *		its effective_at where that is another. A statement that updates the
- *		account can make it therefore (CHAIN_HEAD in account.h). Two columns are
+ *		account can make it therefore (CHAIN_HEAD in guarded.c). Two columns are
  *		left out: balance_after, which the amounts give, and xact, which is
  *		another one in a copy in another cluster.
  */
