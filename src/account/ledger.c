@@ -240,7 +240,7 @@ ledger_insert(Account *acc, LedgerEntry *entry)
 	if (entry->own == NULL && !entry->has_id)
 		uuidv7_make(&entry->id, acc->now);
 
-	if (acc->linked)
+	if (acc->linked && entry->own != NULL)
 	{
 		args = *entry->own;
 		args.values[OWN_AMOUNT] = money_to_datum(entry->amount);

@@ -34,7 +34,7 @@ static void
 choice_calls(Answer *answer, const Place *choice)
 {
 	Place		message;
-	Place		calls;
+	Place		calls = {0};
 	int			n;
 
 	if (!place_object(choice, (Names) {"message", "delta"}, &message))
@@ -84,7 +84,7 @@ output_item_calls(Answer *answer, const Place *item)
 void
 openai_calls(Answer *answer, const Place *holder)
 {
-	Place		array;
+	Place		array = {0};
 	Place		element;
 	int			n = place_array(holder, (Names) {"choices"}, &array);
 
@@ -129,7 +129,7 @@ block_calls(Answer *answer, const Place *block)
 void
 anthropic_calls(Answer *answer, const Place *holder)
 {
-	Place		array;
+	Place		array = {0};
 	Place		block;
 	int			n = place_array(holder, (Names) {"content"}, &array);
 
@@ -149,9 +149,9 @@ static void
 candidate_calls(Answer *answer, const Place *candidate)
 {
 	Place		content;
-	Place		parts;
+	Place		parts = {0};
 	Place		grounding;
-	Place		searches;
+	Place		searches = {0};
 	int			n = 0;
 
 	if (place_object(candidate, (Names) {"content"}, &content))
@@ -180,7 +180,7 @@ candidate_calls(Answer *answer, const Place *candidate)
 void
 google_calls(Answer *answer, const Place *holder)
 {
-	Place		array;
+	Place		array = {0};
 	Place		candidate;
 	int			n = place_array(holder, (Names) {"candidates"}, &array);
 

@@ -85,8 +85,13 @@ tier_rate(const Tier *tier, Rate rate)
 static bool
 rate_counts(const Import *import, Rate rate)
 {
-	return rate < FIRST_UNIT || expr_variable_find(rate_rules[rate].variable, (int) strlen(rate_rules[rate].variable),
-												   &import->units) >= 0;
+	if (rate >= FIRST_UNIT && rate < RATES)
+	{
+		const char *variable = rate_rules[rate].variable;
+
+		return expr_variable_find(variable, (int) strlen(variable), &import->units) >= 0;
+	}
+	return true;
 }
 
 /*
@@ -357,7 +362,10 @@ unit_is_needed(const Import *import, Rate rate)
 	ListCell   *tier;
 
 	foreach(cell, import->models_taken)
-		foreach(tier, ((const Model *) lfirst(cell))->tiers)
+	{
+		const Model *model = lfirst(cell);
+
+		foreach(tier, model->tiers)
 		{
 			Tier		without = *(const Tier *) lfirst(tier);
 
@@ -365,6 +373,7 @@ unit_is_needed(const Import *import, Rate rate)
 			if (number_compare(tier_rate(lfirst(tier), rate), tier_rate(&without, rate)) != 0)
 				return true;
 		}
+	}
 	return false;
 }
 

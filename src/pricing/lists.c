@@ -168,7 +168,7 @@ litellm_tiers_read(const Place *model, List **tiers)
 static void
 litellm_table_read(const Place *model, List **tiers)
 {
-	Place		table;
+	Place		table = {0};
 	int			n = place_array(model, (Names) {"tiered_pricing"}, &table);
 
 	for (int i = 0; i < n; i++)
@@ -241,7 +241,7 @@ models_dev_tiers(const Place *model)
 	List	   *tiers = NIL;
 	Tier	   *first = tier_get(&tiers, int64_to_numeric(0));
 	Place		cost;
-	Place		place;
+	Place		place = {0};
 	int			n;
 
 	if (!place_object(model, (Names) {"cost"}, &cost))

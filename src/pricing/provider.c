@@ -220,7 +220,7 @@ google_parts_read(const Place *usage, Numeric *counts)
 static void
 iterations_read(Answer *answer, const Place *usage, const Shape *shape)
 {
-	Place		iterations;
+	Place		iterations = {0};
 	int			n = place_array(usage, (Names) {"iterations"}, &iterations);
 
 	memset(answer->more, 0, sizeof(answer->more));
@@ -543,7 +543,7 @@ usage_make(const Answer *answer, ArrayType *units)
 Datum
 ducto_usage_from(PG_FUNCTION_ARGS)
 {
-	Answer		answer = {0};
+	Answer		answer = {.provider = providers};
 	const char *word;
 	char	   *model = arg_text(fcinfo, 2, "model");
 
