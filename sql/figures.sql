@@ -123,9 +123,20 @@ BEGIN
 	END IF;
 
 	-- From what is there, back over what came later; and on over what is due and not booked yet.
-	WITH later AS MATERIALIZED (
+	-- What an account booked while it was ahead of the clock is older than what it booked afterwards; while there is no such
+	-- entry yet nobody knows when, and it counts: as in ducto_balance_at.
+	WITH ahead AS MATERIALIZED (
+		SELECT a.id, CASE WHEN ducto.clock() < greatest(a.ahead_until, a.updated_at) AND s.at_seq = s.now_seq THEN a.last_seq
+			ELSE s.at_seq END AS last_seq
+		FROM ducto.accounts a, LATERAL (
+			SELECT coalesce(max(l.seq) FILTER (WHERE l.effective_at <= at), 0) AS at_seq,
+				coalesce(max(l.seq) FILTER (WHERE l.effective_at <= ducto.clock()), 0) AS now_seq
+			FROM ducto.ledger l WHERE l.account_id = a.id) s
+		WHERE at IS NOT NULL AND (a.ahead_until IS NOT NULL OR a.updated_at > ducto.clock())
+	), later AS MATERIALIZED (
 		SELECT account_id, amount, type, reference, burned_grants, burned_amounts
-		FROM ducto.ledger WHERE at IS NOT NULL AND effective_at > at
+		FROM ducto.ledger l LEFT JOIN ahead h ON h.id = l.account_id
+		WHERE at IS NOT NULL AND CASE WHEN h.id IS NULL THEN effective_at > at ELSE seq > h.last_seq END
 	), unbooked AS MATERIALIZED (
 		SELECT id, ducto.unbooked(id, moment) AS what FROM ducto.accounts
 		WHERE next_boundary <= moment AND updated_at <= moment
@@ -157,14 +168,16 @@ BEGIN
 		WHERE b.balance - coalesce(l.amount, 0) > 0
 	), reversed AS (
 		SELECT account_id, reference, -sum(amount + coalesce((SELECT sum(b) FROM unnest(burned_amounts) b), 0)) AS amount
-		FROM ducto.ledger
-		WHERE type <> 'usage' AND type = 'reversal' AND (at IS NULL OR effective_at <= at) GROUP BY 1, 2
+		FROM ducto.ledger l LEFT JOIN ahead h ON h.id = l.account_id
+		WHERE type <> 'usage' AND type = 'reversal'
+			AND (at IS NULL OR CASE WHEN h.id IS NULL THEN effective_at <= at ELSE seq <= h.last_seq END) GROUP BY 1, 2
 	), additions AS (
 		SELECT l.account_id, l.seq, l.type, l.amount - coalesce(r.amount, 0)
 			- coalesce((SELECT sum(b) FROM unnest(l.burned_amounts) b), 0) AS amount
 		FROM ducto.ledger l LEFT JOIN reversed r ON r.account_id = l.account_id AND r.reference = l.id
+			LEFT JOIN ahead h ON h.id = l.account_id
 		WHERE l.type <> 'usage' AND l.type NOT IN ('refund', 'expiry') AND l.amount > 0
-			AND (at IS NULL OR l.effective_at <= at)
+			AND (at IS NULL OR CASE WHEN h.id IS NULL THEN l.effective_at <= at ELSE l.seq <= h.last_seq END)
 			AND NOT EXISTS (SELECT FROM ducto.grants g WHERE g.account_id = l.account_id AND g.id = l.id)
 	), shares AS (
 		SELECT type, least(amount, pool - newer) AS amount FROM (

@@ -74,7 +74,6 @@ SELECT ducto_add_team_credits(:'acme', NULL);
 SELECT ducto_add_team_credits(NULL, 1);
 SELECT ducto_add_team_credits(:'acme', 1, metadata => '[]');
 SELECT ducto_add_team_credits(:'acme', 1, expires_at => '2001-01-01');
-SELECT ducto_add_team_credits(:'acme', 1, priority => 3);
 SELECT count(*) FROM ducto_list_transactions(:'acme');
 
 -- There are no credits for a team that there is not; a user is no team.
