@@ -31,7 +31,7 @@ sub short
 {
 	my ($dbname) = @_;
 	return $node->safe_psql($dbname, q{
-		SELECT string_agg(DISTINCT role || ' ' || CASE WHEN object ~ '_price\(|get_\w*pricing|validate_pricing|ducto_uuid' THEN 'price' ELSE split_part(object, ' ', 1) END, ', ')
+		SELECT string_agg(DISTINCT role || ' ' || CASE WHEN object ~ '_price\(|get_\w*pricing|validate_pricing|ducto_uuid|usage_from|import_prices' THEN 'price' ELSE split_part(object, ' ', 1) END, ', ')
 		FROM ducto_list_access() WHERE object !~ 'ducto_my_'});
 }
 

@@ -115,7 +115,7 @@ $from->safe_psql('postgres', qq{
 is($from->safe_psql('postgres', q{
 	SELECT string_agg(relname, ' ' ORDER BY relname) FROM pg_class WHERE relnamespace = 'ducto'::regnamespace AND relkind IN ('r', 'p', 'S')
 		AND NOT EXISTS (SELECT FROM pg_publication_rel WHERE prrelid = pg_class.oid)}),
-	'usage_rollup', 'no other table and no sequence is left out');
+	'test_clock usage_rollup', 'no other table and no sequence is left out');
 
 # load starts clients; loaded waits for their end.
 my $file = PostgreSQL::Test::Utils::tempdir() . '/load';
