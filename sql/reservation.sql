@@ -317,3 +317,18 @@ Locks the accounts in the order of their ids and skips those that are locked.
 One that fails is left out with a warning that names it and the reason.
 Returns how many it closed.
 Errors: 22023.';
+
+CREATE FUNCTION @extschema@.ducto_prune_reservations(before timestamptz, max_rows integer DEFAULT 10000) RETURNS bigint
+LANGUAGE c VOLATILE SUPPORT ducto.call_once SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS 'MODULE_PATHNAME', 'ducto_prune_reservations';
+REVOKE ALL ON FUNCTION @extschema@.ducto_prune_reservations(timestamptz, integer) FROM PUBLIC;
+COMMENT ON FUNCTION @extschema@.ducto_prune_reservations(timestamptz, integer) IS
+'Removes reservations that ended before a time: settled, released or expired. The ledger keeps what was charged, with its
+keys. What is gone with a reservation: the key of its reserve, so that a retry after that long would hold again; a late
+charge of one that expired, which is reservation_not_found then; what was held in the past. Open ones stay, and those that
+a deduct of 0 closed under a key, which only they remember.
+before: the time; weeks ago, longer than any retry takes.
+max_rows: how many at most, 1 or more. Each call reads the table until it has found them.
+Locks the accounts in the order of their ids and skips those that are locked.
+Returns how many it removed.
+Errors: 22004, 22023.';

@@ -7,6 +7,7 @@
 #include "account/claim.h"
 #include "account/hold.h"
 #include "base/clock.h"
+#include "base/keep.h"
 #include "base/query.h"
 #include "base/uuid.h"
 
@@ -109,6 +110,20 @@ static KeptQuery hold_expire_query = {
 static KeptQuery holds_expire_query = {
 	.sql = EXPIRE_SQL " AND (expires_at, id) < ($2, $3)",
 	.types = {UUIDOID, TIMESTAMPTZOID, UUIDOID}
+};
+
+/* What ended before a time, but for what remembers the key of a deduct of 0. */
+#define PRUNABLE(r) r ".state <> 'open' AND " r ".closed_at < $1 AND " r ".closing_key IS NULL"
+
+/* Under the lock of their accounts, so that nobody is reading them for an operation; they are looked at again under it. */
+static KeptQuery holds_prune_query = {
+	.sql = "WITH old AS MATERIALIZED (SELECT h.account_id, h.id FROM ducto.reservations h WHERE " PRUNABLE("h") " LIMIT $2),"
+	" locked AS MATERIALIZED (SELECT a.id FROM ducto.accounts a WHERE a.id IN (SELECT o.account_id FROM old o)"
+	"  ORDER BY a.id FOR NO KEY UPDATE SKIP LOCKED)"
+	" DELETE FROM ducto.reservations r USING old o, locked l"
+	" WHERE r.account_id = l.id AND o.account_id = l.id AND r.id = o.id AND " PRUNABLE("r"),
+	.types = {TIMESTAMPTZOID, INT8OID},
+	.whole = true
 };
 
 /* In the snapshot of the calling statement; hold_close_query sees what has changed since. */
@@ -484,6 +499,20 @@ holds_expire(const pg_uuid_t *account, TimestampTz until, int64 limit, bool *lef
 	args_time(&args, end);
 	args_uuid(&args, &id);
 	return (int64) query_run(&holds_expire_query, &args, SPI_OK_UPDATE);
+}
+
+/*
+ * holds_prune removes reservations that ended before a time, at most so many,
+ * of accounts that nobody has locked, and returns how many.
+ */
+int64
+holds_prune(TimestampTz before, int64 max_rows)
+{
+	QueryArgs	args = {0};
+
+	args_time(&args, before);
+	args_int8(&args, max_rows);
+	return (int64) query_remove(&holds_prune_query, &args);
 }
 
 /*

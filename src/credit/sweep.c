@@ -14,6 +14,7 @@
 #include "utils/resowner.h"
 #include "utils/syscache.h"
 
+#include "account/hold.h"
 #include "account/roll.h"
 #include "analytics/rollup.h"
 #include "base/args.h"
@@ -22,12 +23,14 @@
 #include "base/result.h"
 #include "credit/sweep.h"
 
+#define DEFAULT_PRUNED	10000	/* reservations */
 #define SWEEP_BATCH		1000	/* accounts of one subtransaction, at least */
 #define SWEEP_BATCHES	32		/* other sessions have it easy with less than 64 subtransactions */
 #define ROWS_AT_ONCE	10000	/* closed or expired in one transaction of ducto_sweep */
 
 PG_FUNCTION_INFO_V1(ducto_sweep_expired);
 PG_FUNCTION_INFO_V1(ducto_expire_reservations);
+PG_FUNCTION_INFO_V1(ducto_prune_reservations);
 PG_FUNCTION_INFO_V1(ducto_due_accounts);
 PG_FUNCTION_INFO_V1(ducto_sweep_accounts);
 PG_FUNCTION_INFO_V1(ducto_sweep);
@@ -298,6 +301,24 @@ ducto_expire_reservations(PG_FUNCTION_ARGS)
 	closed = sweep_reservations(max_rows);
 	query_end();
 	PG_RETURN_INT64(closed);
+}
+
+/*
+ * ducto_prune_reservations removes reservations that ended long ago. It locks
+ * their accounts in the order of their ids and skips locked ones. Arguments and
+ * errors: see its COMMENT.
+ */
+Datum
+ducto_prune_reservations(PG_FUNCTION_ARGS)
+{
+	TimestampTz before = arg_time(fcinfo, 0, "before");
+	int			max_rows = arg_int_between(fcinfo, 1, "max_rows", 1, PG_INT32_MAX, DEFAULT_PRUNED);
+	int64		pruned;
+
+	query_begin();
+	pruned = holds_prune(before, max_rows);
+	query_end();
+	PG_RETURN_INT64(pruned);
 }
 
 /*

@@ -243,6 +243,7 @@ INSERT INTO calls (function, args, field, keep) VALUES
 	('ducto_list_accounts', '{"kind": "team", "order_by": "created_at", "max_rows": 1}', NULL, NULL),
 	('ducto_sweep_expired', '{"dry_run": true}', NULL, NULL),
 	('ducto_expire_reservations', '{"max_rows": 10}', NULL, NULL),
+	('ducto_prune_reservations', '{"before": "2001-01-01"}', NULL, NULL),
 	('ducto_uuid', '{"namespace": "clerk.com", "id": "user_1"}', NULL, NULL),
 	('ducto_my_balance', '{}', NULL, NULL),
 	('ducto_my_grants', '{}', NULL, NULL),

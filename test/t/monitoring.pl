@@ -110,13 +110,18 @@ foreach my $write ("SELECT ducto_charge($ada, 1)", 'CALL ducto_sweep()', 'DELETE
 	like($error, qr/permission denied/, "it may not: $write");
 }
 
-# A dump carries the grants; the policies are made anew
+# A dump carries the grants; policies and indexes of one's own are made anew
+my ($index) = $page =~ /^(CREATE INDEX ledger_day .*;)$/m or die 'the page has no index';
+$node->safe_psql('postgres', $index);
+like($node->safe_psql('postgres', q{SET enable_seqscan = off; EXPLAIN SELECT * FROM ducto.daily_usage WHERE date = '2026-01-01'}), qr/ledger_day/,
+	'the view is found by it');
 my $dump = PostgreSQL::Test::Utils::tempdir() . '/dump';
 $node->command_ok([ 'pg_dump', '-Fc', '-f', $dump, $node->connstr('postgres') ], 'a dump');
 $node->safe_psql('postgres', 'CREATE DATABASE restored');
 $node->command_ok([ 'pg_restore', '-d', $node->connstr('restored'), $dump ], 'is restored');
 my ($policies) = $roles =~ /^(DO .*?^\$\$;)$/ms or die 'the page has no block for the policies';
 $node->safe_psql('restored', "$policies; $policies");
+is($node->safe_psql('restored', q{SELECT to_regclass('ducto.ledger_day')}), '', 'the index is not in the dump');
 is($node->safe_psql('restored', q{SET SESSION AUTHORIZATION watcher; SELECT count(*) FROM ducto.accounts; SELECT accounts FROM ducto_liability()}), "3\n3",
 	'and a login in the monitoring role sees the rows there too');
 
