@@ -754,6 +754,13 @@ export type Functions = {
 		};
 		Returns: Results['ducto_price_result'];
 	};
+	ducto_prune_reservations: {
+		Args: {
+			before: string;
+			max_rows?: number | null;
+		};
+		Returns: number;
+	};
 	ducto_refund: {
 		Args: {
 			transaction_id: string;
