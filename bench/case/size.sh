@@ -30,5 +30,6 @@ row() {
 	row 'with a key of 36 bytes' ducto.ledger \
 		"SELECT count(*) FROM generate_series(1, :calls) i, ducto_charge($call, 0.0012, gen_random_uuid()::text, $usage) c;"
 	row 'reservation with a key of 36 bytes' ducto.reservations \
-		"SELECT count(*) FROM generate_series(1, :calls) i, ducto_reserve($call, 0.0012, 'chat', model => 'gpt-4.1', idempotency_key => gen_random_uuid()::text) r;"
+		"SELECT count(*) FROM generate_series(1, :calls) i, ducto_reserve($call, 0.0012, 'chat',
+			model => 'gpt-4.1', idempotency_key => gen_random_uuid()::text) r;"
 } | table "Size, $calls calls"

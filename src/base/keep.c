@@ -44,7 +44,8 @@ static const struct
 	const char *hint;
 }			instead[] =
 {
-	{"reservations", "End a reservation with ducto_release or ducto_deduct; ducto_prune_reservations removes those that ended long ago."},
+	{"reservations", "End a reservation with ducto_release or ducto_deduct; ducto_prune_reservations removes those that ended"
+	" long ago."},
 	{"spend_caps", "Remove a cap with ducto_remove_spend_cap."},
 	{"team_members", "Remove a member with ducto_remove_team_member."},
 	{"pricing", "Activate another version with ducto_activate_pricing."},
