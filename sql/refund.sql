@@ -28,12 +28,13 @@ CREATE FUNCTION @extschema@.ducto_refund(
 	reason text DEFAULT NULL,
 	metadata jsonb DEFAULT '{}',
 	idempotency_key text DEFAULT NULL,
-	restore_allowance boolean DEFAULT true
+	restore_allowance boolean DEFAULT true,
+	account_id uuid DEFAULT NULL
 ) RETURNS @extschema@.ducto_refund_result
 LANGUAGE c VOLATILE SUPPORT ducto.call_once SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS 'MODULE_PATHNAME', 'ducto_refund';
-REVOKE ALL ON FUNCTION @extschema@.ducto_refund(uuid, numeric, text, jsonb, text, boolean) FROM PUBLIC;
-COMMENT ON FUNCTION @extschema@.ducto_refund(uuid, numeric, text, jsonb, text, boolean) IS
+REVOKE ALL ON FUNCTION @extschema@.ducto_refund(uuid, numeric, text, jsonb, text, boolean, uuid) FROM PUBLIC;
+COMMENT ON FUNCTION @extschema@.ducto_refund(uuid, numeric, text, jsonb, text, boolean, uuid) IS
 'Gives back what a usage entry took, a team''s to its pool, to the grants it burned in reverse order; the part of a
 grant that has expired since comes back without expiry. Credits go back first, then the allowance, into the month that
 it came from.
@@ -43,6 +44,8 @@ reason: kept in the refund''s metadata as "reason".
 metadata: a JSON object, kept with the refund''s entry.
 idempotency_key: 1 to 255 bytes; a retry with it returns the original result.
 restore_allowance: false refunds credits alone.
+account_id: whose entry it is, the user''s or for a team''s debit the team''s, which saves the look-up on a cluster;
+  another''s is transaction_not_found; NULL = wherever it is.
 Locks the account.
 Returns the refund''s ledger entry, the credits returned, the new balance and the allowance given back.
 Rejections: idempotency_conflict, transaction_not_found, not_refundable, already_refunded, over_refund.

@@ -193,13 +193,14 @@ CREATE FUNCTION @extschema@.ducto_deduct(
 	overrun text DEFAULT 'reject',
 	final boolean DEFAULT true,
 	allow_late boolean DEFAULT true,
-	skip_allowance boolean DEFAULT NULL
+	skip_allowance boolean DEFAULT NULL,
+	team_id uuid DEFAULT NULL
 ) RETURNS @extschema@.ducto_deduction_result
 LANGUAGE c VOLATILE SUPPORT ducto.call_once SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS 'MODULE_PATHNAME', 'ducto_deduct';
 REVOKE ALL ON FUNCTION @extschema@.ducto_deduct(
-	uuid, uuid, numeric, text, jsonb, text, text, boolean, boolean, boolean) FROM PUBLIC;
-COMMENT ON FUNCTION @extschema@.ducto_deduct(uuid, uuid, numeric, text, jsonb, text, text, boolean, boolean, boolean) IS
+	uuid, uuid, numeric, text, jsonb, text, text, boolean, boolean, boolean, uuid) FROM PUBLIC;
+COMMENT ON FUNCTION @extschema@.ducto_deduct(uuid, uuid, numeric, text, jsonb, text, text, boolean, boolean, boolean, uuid) IS
 'Charges what an operation really cost and closes its reservation; what was held beyond it is free again. The allowance
 of the month pays first, and what the reservation was admitted on of it in any case, whatever became of plan, pricing
 and month since.
@@ -214,6 +215,8 @@ overrun: what to do when amount is more than is held and the rest is not covered
 final: false captures a part, more than 0, and keeps the rest of the hold open.
 allow_late: whether an expired reservation may still be charged, from what is available.
 skip_allowance: pay from credits alone; NULL = as reserved.
+team_id: the team whose pool holds it, which saves the look-up on a cluster; where that team''s does not, it is
+  reservation_not_found; NULL = the user''s own or any team''s.
 Locks the account.
 Returns the ledger entry''s id, the credits taken, the balance after it, what the allowance paid, and the strongest
   action of the spend caps that are exceeded, which never block a deduct.
@@ -221,30 +224,38 @@ Rejections: idempotency_conflict, reservation_not_found, reservation_closed, res
   than what is left of a reservation made with ceiling), insufficient_credits (the floor would be passed).
 Errors: 22004, 22003, 22023.';
 
-CREATE FUNCTION @extschema@.ducto_release(user_id uuid, reservation_id uuid)
+CREATE FUNCTION @extschema@.ducto_release(user_id uuid, reservation_id uuid, team_id uuid DEFAULT NULL)
 RETURNS @extschema@.ducto_release_result
 LANGUAGE c VOLATILE SUPPORT ducto.call_once SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS 'MODULE_PATHNAME', 'ducto_release';
-REVOKE ALL ON FUNCTION @extschema@.ducto_release(uuid, uuid) FROM PUBLIC;
-COMMENT ON FUNCTION @extschema@.ducto_release(uuid, uuid) IS
+REVOKE ALL ON FUNCTION @extschema@.ducto_release(uuid, uuid, uuid) FROM PUBLIC;
+COMMENT ON FUNCTION @extschema@.ducto_release(uuid, uuid, uuid) IS
 'Frees what a reservation holds.
 user_id: the user, or the member.
 reservation_id: the reservation.
+team_id: the team whose pool holds it, which saves the look-up on a cluster; where that team''s does not, it is
+  not_found; NULL = the user''s own or any team''s.
 Locks the account.
 Returns whether this call released it, and the reason: released, already_released, already_settled, expired or
   not_found. Never a rejection.
 Errors: 22004, 22023.';
 
-CREATE FUNCTION @extschema@.ducto_renew(user_id uuid, reservation_id uuid, ttl_seconds integer DEFAULT NULL)
-RETURNS @extschema@.ducto_reserve_result
+CREATE FUNCTION @extschema@.ducto_renew(
+	user_id uuid,
+	reservation_id uuid,
+	ttl_seconds integer DEFAULT NULL,
+	team_id uuid DEFAULT NULL
+) RETURNS @extschema@.ducto_reserve_result
 LANGUAGE c VOLATILE SUPPORT ducto.call_once SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS 'MODULE_PATHNAME', 'ducto_renew';
-REVOKE ALL ON FUNCTION @extschema@.ducto_renew(uuid, uuid, integer) FROM PUBLIC;
-COMMENT ON FUNCTION @extschema@.ducto_renew(uuid, uuid, integer) IS
+REVOKE ALL ON FUNCTION @extschema@.ducto_renew(uuid, uuid, integer, uuid) FROM PUBLIC;
+COMMENT ON FUNCTION @extschema@.ducto_renew(uuid, uuid, integer, uuid) IS
 'Gives an open reservation more time.
 user_id: the user, or the member.
 reservation_id: the reservation.
 ttl_seconds: how long from now, 1 to 2592000; NULL = ducto.reservation_ttl.
+team_id: the team whose pool holds it, which saves the look-up on a cluster; where that team''s does not, it is
+  reservation_not_found; NULL = the user''s own or any team''s.
 Locks the account.
 Returns the reservation and the user''s credits.
 Rejections: reservation_not_found, reservation_closed, reservation_expired.

@@ -30,12 +30,13 @@ CREATE FUNCTION @extschema@.ducto_reverse_credits(
 	overrun text DEFAULT 'clamp',
 	reason text DEFAULT NULL,
 	metadata jsonb DEFAULT '{}',
-	idempotency_key text DEFAULT NULL
+	idempotency_key text DEFAULT NULL,
+	account_id uuid DEFAULT NULL
 ) RETURNS @extschema@.ducto_reversal_result
 LANGUAGE c VOLATILE SUPPORT ducto.call_once SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS 'MODULE_PATHNAME', 'ducto_reverse_credits';
-REVOKE ALL ON FUNCTION @extschema@.ducto_reverse_credits(uuid, numeric, text, text, jsonb, text) FROM PUBLIC;
-COMMENT ON FUNCTION @extschema@.ducto_reverse_credits(uuid, numeric, text, text, jsonb, text) IS
+REVOKE ALL ON FUNCTION @extschema@.ducto_reverse_credits(uuid, numeric, text, text, jsonb, text, uuid) FROM PUBLIC;
+COMMENT ON FUNCTION @extschema@.ducto_reverse_credits(uuid, numeric, text, text, jsonb, text, uuid) IS
 'Takes back credit that was added, a team''s from its pool: for a purchase that was charged back, or a promo that was
 given by mistake. It takes what is left of the grant that the credit made first, or, where it made none, credit that
 is in no grant, then other available credits, as a debit does. It is no spend. Of a purchase, lifetime_purchased goes
@@ -48,6 +49,8 @@ overrun: what to do when it is spent: clamp takes what there is, unspent only wh
 reason: kept in the reversal''s metadata as "reason".
 metadata: a JSON object, kept with the reversal''s entry.
 idempotency_key: 1 to 255 bytes; a retry with it returns the original result.
+account_id: whose entry it is, the user''s or the team''s, which saves the look-up on a cluster; another''s is
+  transaction_not_found; NULL = wherever it is.
 Locks the account.
 Returns the reversal''s ledger entry, the credits taken, the shortfall, which can still be taken back later, the new
   balance and lifetime_purchased. Where there is nothing to take, an entry of 0 records the shortfall.

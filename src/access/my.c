@@ -113,7 +113,7 @@ ducto_my_transactions(PG_FUNCTION_ARGS)
 {
 	int			max_rows = arg_int_between(fcinfo, 0, "max_rows", 1, MY_MAX_ROWS, DEFAULT_PAGE);
 
-	return transactions_read(fcinfo, identity_get(), max_rows, PG_ARGISNULL(1) ? NULL : PG_GETARG_UUID_P(1));
+	return transactions_read(fcinfo, identity_get(), max_rows, arg_uuid_or_null(fcinfo, 1));
 }
 
 /*

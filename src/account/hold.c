@@ -52,6 +52,11 @@ static KeptQuery hold_owner_query = {
 	.types = {UUIDOID, UUIDOID}
 };
 
+static KeptQuery hold_of_team_query = {
+	.sql = "SELECT account_id FROM ducto.reservations WHERE account_id = $3 AND id = $2 AND actor = $1",
+	.types = {UUIDOID, UUIDOID, UUIDOID}
+};
+
 static KeptQuery hold_key_query = {
 	.sql = "SELECT " HOLD_COLUMNS " FROM ducto.reservations WHERE account_id = $1 AND idempotency_key = $2",
 	.types = {UUIDOID, TEXTOID}
@@ -196,17 +201,20 @@ hold_insert(const pg_uuid_t *account, const Hold *hold)
 }
 
 /*
- * hold_owner finds whose account has a reservation that a user may end: the
- * user's own, or a team's pool. That never changes, so it needs no lock.
+ * hold_owner finds whose account has a reservation that a user may end: that
+ * of a team, or with NULL the user's own or any team's. That never changes, so
+ * it needs no lock.
  */
 bool
-hold_owner(const pg_uuid_t *user, const pg_uuid_t *id, pg_uuid_t *owner)
+hold_owner(const pg_uuid_t *user, const pg_uuid_t *team, const pg_uuid_t *id, pg_uuid_t *owner)
 {
 	QueryArgs	args = {0};
 
 	args_uuid(&args, user);
 	args_uuid(&args, id);
-	if (query_run(&hold_owner_query, &args, SPI_OK_SELECT) == 0)
+	if (team != NULL)
+		args_uuid(&args, team);
+	if (query_run(team != NULL ? &hold_of_team_query : &hold_owner_query, &args, SPI_OK_SELECT) == 0)
 		return false;
 	*owner = row_uuid(0, 1);
 	return true;

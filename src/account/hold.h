@@ -68,7 +68,7 @@ hold_promise(const Hold *hold)
 }
 
 extern bool hold_insert(const pg_uuid_t *account, const Hold *hold);
-extern bool hold_owner(const pg_uuid_t *user, const pg_uuid_t *id, pg_uuid_t *owner);
+extern bool hold_owner(const pg_uuid_t *user, const pg_uuid_t *team, const pg_uuid_t *id, pg_uuid_t *owner);
 extern bool hold_find(const pg_uuid_t *account, const pg_uuid_t *id, Hold *hold);
 extern Rejection hold_missing(const pg_uuid_t *user, const pg_uuid_t *id);
 extern Rejection hold_rejection(const Hold *hold);

@@ -68,6 +68,11 @@ static KeptQuery ledger_id_query = {
 	.types = {UUIDOID}
 };
 
+static KeptQuery ledger_own_id_query = {
+	.sql = "SELECT " RECORD_COLUMNS " FROM ducto.ledger WHERE id = $1 AND account_id = $2",
+	.types = {UUIDOID, UUIDOID}
+};
+
 static KeptQuery ledger_settlement_query = {
 	.sql = "SELECT " RECORD_COLUMNS " FROM ducto.ledger WHERE account_id = $1 AND seq > $2 AND reference = $3 AND type = 'usage'"
 	" ORDER BY seq LIMIT 1",
@@ -442,15 +447,18 @@ ledger_has_usage(const LedgerRecord *record, Jsonb *usage)
 }
 
 /*
- * ledger_find_id finds an entry by its transaction id, whosever it is.
+ * ledger_find_id finds an entry by its transaction id: of an account, or with
+ * NULL whosever it is.
  */
 bool
-ledger_find_id(const pg_uuid_t *id, LedgerRecord *record)
+ledger_find_id(const pg_uuid_t *id, const pg_uuid_t *account, LedgerRecord *record)
 {
 	QueryArgs	args = {0};
 
 	args_uuid(&args, id);
-	return record_from_row(record, query_run(&ledger_id_query, &args, SPI_OK_SELECT));
+	if (account != NULL)
+		args_uuid(&args, account);
+	return record_from_row(record, query_run(account != NULL ? &ledger_own_id_query : &ledger_id_query, &args, SPI_OK_SELECT));
 }
 
 /*

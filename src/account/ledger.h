@@ -88,7 +88,7 @@ extern bool ledger_insert(Account *acc, LedgerEntry *entry);
 extern void ledger_append_expiries(Account *acc, const Expiry *expiries, int n);
 extern bool ledger_find_key(const pg_uuid_t *account, const char *key, LedgerRecord *record);
 extern bool ledger_has_usage(const LedgerRecord *record, Jsonb *usage);
-extern bool ledger_find_id(const pg_uuid_t *id, LedgerRecord *record);
+extern bool ledger_find_id(const pg_uuid_t *id, const pg_uuid_t *account, LedgerRecord *record);
 extern Rejection transaction_missing(const pg_uuid_t *id);
 extern Money ledger_reversed(const pg_uuid_t *account, const pg_uuid_t *reference);
 extern void ledger_refunded(const pg_uuid_t *account, const pg_uuid_t *reference, Money *credits,

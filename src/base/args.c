@@ -100,6 +100,15 @@ sign_violation(Money amount, MoneySign sign)
 }
 
 /*
+ * arg_uuid_or_null returns an id that may be left out, NULL for none.
+ */
+pg_uuid_t *
+arg_uuid_or_null(FunctionCallInfo fcinfo, int n)
+{
+	return PG_ARGISNULL(n) ? NULL : PG_GETARG_UUID_P(n);
+}
+
+/*
  * arg_money returns a required amount, rounded to four decimals once, here.
  */
 Money

@@ -30,6 +30,7 @@ extern char *path_member(const char *path, const char *key);
 pg_noreturn extern void arg_reject_at(const char *name, const char *path, const char *problem, const char *hint);
 extern void arg_require(FunctionCallInfo fcinfo, int n, const char *name);
 extern pg_uuid_t *arg_uuid(FunctionCallInfo fcinfo, int n, const char *name);
+extern pg_uuid_t *arg_uuid_or_null(FunctionCallInfo fcinfo, int n);
 extern Money arg_money(FunctionCallInfo fcinfo, int n, const char *name, MoneySign sign);
 extern char *text_checked(char *value, const char *name);
 extern char *arg_text(FunctionCallInfo fcinfo, int n, const char *name);

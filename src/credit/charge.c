@@ -291,7 +291,7 @@ ducto_charge_usage(PG_FUNCTION_ARGS)
 {
 	PricedUsage priced = {0};
 	ChargeRequest request = {.priced = &priced};
-	pg_uuid_t  *reservation = PG_ARGISNULL(2) ? NULL : PG_GETARG_UUID_P(2);
+	pg_uuid_t  *reservation = arg_uuid_or_null(fcinfo, 2);
 	Deduction	deduction;
 	Rejection	rejection;
 	Datum		result;

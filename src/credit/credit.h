@@ -33,6 +33,7 @@ typedef struct ChargeRequest
 typedef struct SettleRequest
 {
 	pg_uuid_t  *user;
+	pg_uuid_t  *team;			/* whose pool holds; NULL = it is to be found out */
 	pg_uuid_t  *reservation;
 	Money		amount;
 	char	   *key;
@@ -98,7 +99,7 @@ typedef struct Deduction
 	const char *cap_warning;
 } Deduction;
 
-extern bool reservation_lock(const pg_uuid_t *user, const pg_uuid_t *id, Account *acc, Hold *hold);
+extern bool reservation_lock(const pg_uuid_t *user, const pg_uuid_t *team, const pg_uuid_t *id, Account *acc, Hold *hold);
 extern void account_debit(Account *acc, LedgerEntry *entry, Money amount);
 extern bool debit_try_book(Account *after, const AccountChange *change, LedgerEntry *entry);
 extern void deduction_from_entry(Deduction *deduction, const pg_uuid_t *user, const LedgerEntry *entry);
@@ -115,7 +116,7 @@ extern Rejection settle_usage(pg_uuid_t *user, pg_uuid_t *reservation, PricedUsa
 							  Jsonb *metadata, const char *overrun, Deduction *deduction);
 extern Rejection reserve_make(ReserveRequest *request, Reserved *reserved);
 extern Rejection reserve_refuse(ReserveRequest *request, Rejection rejection, Reserved *reserved);
-extern const char *release_make(pg_uuid_t *user, pg_uuid_t *reservation);
-extern Rejection renew_make(pg_uuid_t *user, pg_uuid_t *reservation, int ttl_seconds, Reserved *reserved);
+extern const char *release_make(pg_uuid_t *user, pg_uuid_t *team, pg_uuid_t *reservation);
+extern Rejection renew_make(pg_uuid_t *user, pg_uuid_t *team, pg_uuid_t *reservation, int ttl_seconds, Reserved *reserved);
 
 #endif

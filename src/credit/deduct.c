@@ -55,6 +55,7 @@ settle_request(FunctionCallInfo fcinfo, SettleRequest *request)
 	request->allow_late = arg_bool_default(fcinfo, 8, true);
 	request->skip_is_null = PG_ARGISNULL(9);
 	request->skip_allowance = arg_bool_default(fcinfo, 9, false);
+	request->team = arg_uuid_or_null(fcinfo, 10);
 	if (!request->final && request->amount == 0)
 		arg_reject("amount", money_to_cstring(0),
 				   "\"amount\" must be greater than 0 when \"final\" is false.");
@@ -274,7 +275,7 @@ settle_at_once(const SettleRequest *request, Deduction *deduction)
 		charge.amount = request->priced->price.lower;
 		charge.rest = request->priced->price.rest;
 	}
-	if (!settle_books(request) || request->skip_allowance ||
+	if (!settle_books(request) || request->skip_allowance || request->team != NULL ||
 		!hold_peek(request->user, request->reservation, charge.amount + (charge.rest > 0 ? 1 : 0), &hold))
 		return false;
 	if (chain)
@@ -311,7 +312,7 @@ settle_in_steps(SettleRequest *request, Deduction *deduction)
 	Rest		carry;
 	bool		found;
 
-	found = reservation_lock(request->user, request->reservation, &acc, &hold);
+	found = reservation_lock(request->user, request->team, request->reservation, &acc, &hold);
 	if (request->key != NULL)
 		known = key_find(&acc, request->key, KEY_DEBIT, request->reservation,
 						 found && hold.has_actor ? &hold.actor : NULL, &original);

@@ -167,7 +167,7 @@ ducto_list_accounts(PG_FUNCTION_ARGS)
 	const char *kind = PG_ARGISNULL(0) ? NULL : arg_word(fcinfo, 0, "kind", kinds);
 	KeptQuery  *query = query_of(arg_word(fcinfo, 1, "order_by", orders));
 	int			max_rows = arg_int_between(fcinfo, 2, "max_rows", 1, PG_INT32_MAX, DEFAULT_PAGE);
-	pg_uuid_t  *after = PG_ARGISNULL(3) ? NULL : PG_GETARG_UUID_P(3);
+	pg_uuid_t  *after = arg_uuid_or_null(fcinfo, 3);
 	Tuplestorestate *store = result_set_begin(fcinfo);
 	ListedAccount *accounts;
 	uint64		n;

@@ -271,7 +271,7 @@ ducto_list_transactions(PG_FUNCTION_ARGS)
 	page_window(fcinfo, 2, &page);
 	page.max_rows = max_rows;
 	page.skip_rows = skip_rows;
-	page_result(fcinfo, &page, PG_ARGISNULL(6) ? NULL : PG_GETARG_UUID_P(6));
+	page_result(fcinfo, &page, arg_uuid_or_null(fcinfo, 6));
 	query_end();
 	return (Datum) 0;
 }

@@ -34,6 +34,7 @@ refund_request(FunctionCallInfo fcinfo, RefundRequest *request)
 	request->metadata = arg_metadata_and_reason(fcinfo, 3, "metadata", 2);
 	request->key = arg_key(fcinfo, 4, "idempotency_key");
 	request->restore_allowance = arg_bool_default(fcinfo, 5, true);
+	request->account = arg_uuid_or_null(fcinfo, 6);
 }
 
 /*
@@ -247,7 +248,7 @@ refund_make(RefundRequest *request, RefundOutcome *outcome)
 
 	memset(outcome, 0, sizeof(RefundOutcome));
 	outcome->amount = request->amount;
-	if (ledger_find_id(request->transaction, &debit))
+	if (ledger_find_id(request->transaction, request->account, &debit))
 		outcome->rejection = refund_entry(request, &debit, outcome);
 	else
 		outcome->rejection = transaction_missing(request->transaction);

@@ -12,6 +12,7 @@
 typedef struct RefundRequest
 {
 	pg_uuid_t  *transaction;
+	pg_uuid_t  *account;		/* whose ledger has it; NULL = wherever it is */
 	bool		everything;		/* all that is left */
 	Money		amount;
 	Jsonb	   *metadata;		/* with the reason; NULL for an empty object */

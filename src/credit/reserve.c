@@ -64,7 +64,7 @@ reserve_request(FunctionCallInfo fcinfo, ReserveRequest *request)
 	request->max_concurrent = arg_int_between(fcinfo, 9, "max_concurrent", 1, PG_INT32_MAX, 0);
 	request->required_feature = arg_text(fcinfo, 10, "required_feature");
 	request->key = arg_text(fcinfo, 11, "idempotency_key");
-	request->team = PG_ARGISNULL(12) ? NULL : PG_GETARG_UUID_P(12);
+	request->team = arg_uuid_or_null(fcinfo, 12);
 	request->skip_allowance = arg_bool_default(fcinfo, 13, false);
 	request->ceiling = arg_bool_default(fcinfo, 14, false);
 	if (request->team != NULL && request->required_feature != NULL)
@@ -452,7 +452,7 @@ ducto_reserve_usage(PG_FUNCTION_ARGS)
 	request.metadata = arg_metadata(fcinfo, 3, "metadata");
 	request.ttl_seconds = arg_ttl(fcinfo, 4);
 	request.key = arg_text(fcinfo, 5, "idempotency_key");
-	request.team = PG_ARGISNULL(6) ? NULL : PG_GETARG_UUID_P(6);
+	request.team = arg_uuid_or_null(fcinfo, 6);
 	request.model = priced.usage.model;
 	request.skip_allowance = priced.usage.fixed_job != NULL;
 	request.priced = &priced;
@@ -471,15 +471,15 @@ ducto_reserve_usage(PG_FUNCTION_ARGS)
 
 /*
  * reservation_lock locks the account of a reservation that a user may end, the
- * user's own or a team's pool, and reads the reservation. False: there is
- * none, and the user's account, if any, is locked.
+ * user's own or a team's pool, that of team unless it is NULL, and reads the
+ * reservation. False: there is none, and the user's account, if any, is locked.
  */
 bool
-reservation_lock(const pg_uuid_t *user, const pg_uuid_t *id, Account *acc, Hold *hold)
+reservation_lock(const pg_uuid_t *user, const pg_uuid_t *team, const pg_uuid_t *id, Account *acc, Hold *hold)
 {
 	pg_uuid_t	owner;
 
-	if (!hold_owner(user, id, &owner))
+	if (!hold_owner(user, team, id, &owner))
 	{
 		account_lock(user, acc);
 		return false;
@@ -497,13 +497,13 @@ reservation_lock(const pg_uuid_t *user, const pg_uuid_t *id, Account *acc, Hold 
  * to SPI.
  */
 Rejection
-renew_make(pg_uuid_t *user, pg_uuid_t *reservation, int ttl_seconds, Reserved *reserved)
+renew_make(pg_uuid_t *user, pg_uuid_t *team, pg_uuid_t *reservation, int ttl_seconds, Reserved *reserved)
 {
 	Account		acc;
 	Hold		hold = {0};
 	Rejection	rejection;
 
-	if (reservation_lock(user, reservation, &acc, &hold))
+	if (reservation_lock(user, team, reservation, &acc, &hold))
 		rejection = hold_rejection(&hold);
 	else
 	{
@@ -545,7 +545,7 @@ ducto_renew(PG_FUNCTION_ARGS)
 	Datum		result;
 
 	query_begin();
-	rejection = renew_make(user, reservation, ttl_seconds, &reserved);
+	rejection = renew_make(user, arg_uuid_or_null(fcinfo, 3), reservation, ttl_seconds, &reserved);
 	result = reserve_result(fcinfo, &reserved, rejection);
 	query_end();
 	PG_RETURN_DATUM(result);
@@ -590,12 +590,12 @@ release_book(Account *acc, Hold *hold)
  * It locks the account. The caller has connected to SPI.
  */
 const char *
-release_make(pg_uuid_t *user, pg_uuid_t *reservation)
+release_make(pg_uuid_t *user, pg_uuid_t *team, pg_uuid_t *reservation)
 {
 	Account		acc;
 	Hold		hold;
 
-	return reservation_lock(user, reservation, &acc, &hold) ? release_book(&acc, &hold) : "not_found";
+	return reservation_lock(user, team, reservation, &acc, &hold) ? release_book(&acc, &hold) : "not_found";
 }
 
 /*
@@ -612,7 +612,7 @@ ducto_release(PG_FUNCTION_ARGS)
 	Datum		result;
 
 	query_begin();
-	reason = release_make(user, reservation);
+	reason = release_make(user, arg_uuid_or_null(fcinfo, 2), reservation);
 	result_begin(&row, fcinfo);
 	result_uuid(&row, reservation);
 	result_uuid(&row, user);

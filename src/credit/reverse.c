@@ -21,6 +21,7 @@ static const char *const overrun_words[] = {"clamp", "unspent", "reject", "full"
 typedef struct ReverseRequest
 {
 	pg_uuid_t  *transaction;
+	pg_uuid_t  *account;		/* whose ledger has it; NULL = wherever it is */
 	bool		everything;		/* all that is left */
 	Money		amount;
 	const char *overrun;
@@ -72,6 +73,7 @@ reverse_request(FunctionCallInfo fcinfo, ReverseRequest *request)
 	request->overrun = arg_word(fcinfo, 2, "overrun", overrun_words);
 	request->metadata = arg_metadata_and_reason(fcinfo, 4, "metadata", 3);
 	request->key = arg_key(fcinfo, 5, "idempotency_key");
+	request->account = arg_uuid_or_null(fcinfo, 6);
 }
 
 /*
@@ -255,7 +257,7 @@ reverse_make(const ReverseRequest *request, ReverseOutcome *outcome)
 
 	memset(outcome, 0, sizeof(ReverseOutcome));
 	outcome->amount = request->amount;
-	if (!ledger_find_id(request->transaction, &credit))
+	if (!ledger_find_id(request->transaction, request->account, &credit))
 	{
 		outcome->rejection = transaction_missing(request->transaction);
 		return;

@@ -253,7 +253,7 @@ team_put(const ListedTeam *team, Tuplestorestate *store, TupleDesc desc)
 Datum
 ducto_list_teams(PG_FUNCTION_ARGS)
 {
-	pg_uuid_t  *user = PG_ARGISNULL(0) ? NULL : PG_GETARG_UUID_P(0);
+	pg_uuid_t  *user = arg_uuid_or_null(fcinfo, 0);
 	int			max_rows = arg_int_between(fcinfo, 1, "max_rows", 1, PG_INT32_MAX, DEFAULT_PAGE);
 	Tuplestorestate *store = result_set_begin(fcinfo);
 	ListedTeam *teams;
@@ -262,7 +262,7 @@ ducto_list_teams(PG_FUNCTION_ARGS)
 	query_begin();
 	if (user != NULL)
 		account_check_user(user);
-	n = teams_page(user, max_rows, PG_ARGISNULL(2) ? NULL : PG_GETARG_UUID_P(2), &teams);
+	n = teams_page(user, max_rows, arg_uuid_or_null(fcinfo, 2), &teams);
 	for (uint64 i = 0; i < n; i++)
 		team_put(&teams[i], store, ((ReturnSetInfo *) fcinfo->resultinfo)->setDesc);
 	query_end();

@@ -290,7 +290,7 @@ settle_again(const SettleRequest *request, Deduction *deduction)
 	Hold		hold;
 	LedgerRecord original;
 
-	if (!reservation_lock(request->user, request->reservation, &acc, &hold) || hold.state != HOLD_SETTLED)
+	if (!reservation_lock(request->user, NULL, request->reservation, &acc, &hold) || hold.state != HOLD_SETTLED)
 		return RESERVATION_NOT_FOUND;
 	if (hold.closed_by_zero)
 	{
@@ -313,7 +313,7 @@ settle_beyond(SettleRequest *request, Deduction *deduction)
 	Account		acc;
 	Hold		hold;
 
-	if (!reservation_lock(request->user, request->reservation, &acc, &hold))
+	if (!reservation_lock(request->user, NULL, request->reservation, &acc, &hold))
 		return RESERVATION_NOT_FOUND;
 	request->overrun = strcmp(hold.billing_mode, "overdraft") == 0 ? "full" : "clamp";
 	return settle_make(request, deduction);
@@ -363,7 +363,7 @@ ducto_sdk_release_lease(PG_FUNCTION_ARGS)
 	Datum		answer;
 
 	query_begin();
-	reason = release_make(user, lease);
+	reason = release_make(user, NULL, lease);
 	sdk_begin(&out, ACCEPTED);
 	put_bool(&out, "released", strcmp(reason, "released") == 0);
 	put_text(&out, "reason", strcmp(reason, "expired") == 0 ? "already_released" : reason);
@@ -386,7 +386,7 @@ ducto_sdk_renew_lease(PG_FUNCTION_ARGS)
 	Datum		answer;
 
 	query_begin();
-	rejection = renew_make(user, lease, ttl_seconds, &reserved);
+	rejection = renew_make(user, NULL, lease, ttl_seconds, &reserved);
 	answer = lease_answer(&reserved, rejection);
 	query_end();
 	PG_RETURN_DATUM(answer);

@@ -181,6 +181,10 @@ export type Results = {
 		expected: string;
 		actual: string;
 	};
+	ducto_distribute_step: {
+		object: string | null;
+		action: CapAction | null;
+	};
 	ducto_expiring_day: {
 		date: string;
 		type: string;
@@ -580,6 +584,7 @@ export type Functions = {
 			final?: boolean | null;
 			allow_late?: boolean | null;
 			skip_allowance?: boolean | null;
+			team_id?: string | null;
 		};
 		Returns: Results['ducto_deduction_result'];
 	};
@@ -593,6 +598,12 @@ export type Functions = {
 			model?: string | null;
 		};
 		Returns: Results['ducto_team_deduction_result'];
+	};
+	ducto_distribute: {
+		Args: {
+			shard_count?: number | null;
+		};
+		Returns: Results['ducto_distribute_step'][];
 	};
 	ducto_expire_reservations: {
 		Args: {
@@ -769,6 +780,7 @@ export type Functions = {
 			metadata?: Json | null;
 			idempotency_key?: string | null;
 			restore_allowance?: boolean | null;
+			account_id?: string | null;
 		};
 		Returns: Results['ducto_refund_result'];
 	};
@@ -776,6 +788,7 @@ export type Functions = {
 		Args: {
 			user_id: string;
 			reservation_id: string;
+			team_id?: string | null;
 		};
 		Returns: Results['ducto_release_result'];
 	};
@@ -799,6 +812,7 @@ export type Functions = {
 			user_id: string;
 			reservation_id: string;
 			ttl_seconds?: number | null;
+			team_id?: string | null;
 		};
 		Returns: Results['ducto_reserve_result'];
 	};
@@ -858,6 +872,7 @@ export type Functions = {
 			reason?: string | null;
 			metadata?: Json | null;
 			idempotency_key?: string | null;
+			account_id?: string | null;
 		};
 		Returns: Results['ducto_reversal_result'];
 	};
