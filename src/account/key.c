@@ -18,11 +18,8 @@ char *
 key_checked(char *key, const char *name)
 {
 	if (key == NULL && setting_require_key())
-		ereport(ERROR,
-				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
-				 errmsg("argument \"%s\" must not be null", name),
-				 errdetail("The setting ducto.require_idempotency_key is on."),
-				 errhint("Pass a key in \"%s\": the same for each retry, another for each operation.", name)));
+		arg_missing(name, "The setting ducto.require_idempotency_key is on.",
+					psprintf("Pass a key in \"%s\": the same for each retry, another for each operation.", name));
 	return text_checked(key, name);
 }
 

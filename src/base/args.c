@@ -17,16 +17,84 @@
 #define SHOWN_BYTES		100
 
 /*
+ * Tell errors of which the fields are not the cause what they are about.
+ */
+static void
+element_context(void *arg)
+{
+	const ElementScope *scope = arg;
+
+	if (!scope->told)
+		errcontext("element %d of argument \"%s\"", scope->element, scope->argument);
+}
+
+/*
+ * element_enter lets arguments be the fields of an element of an array until
+ * element_leave: errors name its place.
+ */
+void
+element_enter(ElementScope *scope, const char *argument, int element)
+{
+	scope->argument = argument;
+	scope->element = element;
+	scope->told = false;
+	scope->callback.callback = element_context;
+	scope->callback.arg = scope;
+	scope->callback.previous = error_context_stack;
+	error_context_stack = &scope->callback;
+}
+
+/*
+ * element_leave ends what element_enter began.
+ */
+void
+element_leave(const ElementScope *scope)
+{
+	Assert(error_context_stack == &scope->callback);
+	error_context_stack = scope->callback.previous;
+}
+
+/*
+ * Return the element whose fields arguments are now, NULL for none.
+ */
+static ElementScope *
+element_scope(void)
+{
+	for (ErrorContextCallback *context = error_context_stack; context != NULL; context = context->previous)
+		if (context->callback == element_context)
+			return context->arg;
+	return NULL;
+}
+
+/*
+ * Raise the error for a value at a place in an argument, which may be a field
+ * of an element.
+ */
+pg_noreturn static void
+reject(const char *name, const char *path, const char *value, const char *hint)
+{
+	ElementScope *scope = element_scope();
+
+	if (scope != NULL)
+	{
+		path = psprintf("%s%s", path_member(psprintf("/%d", scope->element), name), path);
+		name = scope->argument;
+		scope->told = true;
+	}
+	ereport(ERROR,
+			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+			 errmsg("invalid value for argument \"%s\": %s%s%s", name, path, path[0] != '\0' ? ": " : "", value),
+			 errhint("%s", hint)));
+}
+
+/*
  * arg_reject raises the error for an argument's value, with a hint that says
  * what is allowed.
  */
 void
 arg_reject(const char *name, const char *value, const char *hint)
 {
-	ereport(ERROR,
-			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-			 errmsg("invalid value for argument \"%s\": %s", name, value),
-			 errhint("%s", hint)));
+	reject(name, "", value, hint);
 }
 
 /*
@@ -58,7 +126,23 @@ path_member(const char *path, const char *key)
 void
 arg_reject_at(const char *name, const char *path, const char *problem, const char *hint)
 {
-	arg_reject(name, path[0] != '\0' ? psprintf("%s: %s", path, problem) : problem, hint);
+	reject(name, path, problem, hint);
+}
+
+/*
+ * arg_missing raises the error for an argument that is NULL and must not be,
+ * with a hint. The field of an element is a wrong value of the array.
+ */
+void
+arg_missing(const char *name, const char *detail, const char *hint)
+{
+	if (element_scope() != NULL)
+		reject(name, "", "missing", hint);
+	ereport(ERROR,
+			(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
+			 errmsg("argument \"%s\" must not be null", name),
+			 detail != NULL ? errdetail("%s", detail) : 0,
+			 errhint("%s", hint)));
 }
 
 /*
@@ -68,10 +152,7 @@ void
 arg_require(FunctionCallInfo fcinfo, int n, const char *name)
 {
 	if (PG_ARGISNULL(n))
-		ereport(ERROR,
-				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
-				 errmsg("argument \"%s\" must not be null", name),
-				 errhint("Pass a value for \"%s\".", name)));
+		arg_missing(name, NULL, psprintf("Pass a value for \"%s\".", name));
 }
 
 /*
@@ -109,6 +190,27 @@ arg_uuid_or_null(FunctionCallInfo fcinfo, int n)
 }
 
 /*
+ * text_shortened shortens a value for a message.
+ */
+char *
+text_shortened(char *value)
+{
+	int			len = (int) strlen(value);
+	int			kept = pg_mbcliplen(value, len, SHOWN_BYTES);
+
+	return kept < len ? psprintf("%.*s...", kept, value) : value;
+}
+
+/*
+ * Return a number as messages show it.
+ */
+static char *
+numeric_shown(Numeric value)
+{
+	return text_shortened(DatumGetCString(DirectFunctionCall1(numeric_out, NumericGetDatum(value))));
+}
+
+/*
  * arg_money returns a required amount, rounded to four decimals once, here.
  */
 Money
@@ -121,12 +223,15 @@ arg_money(FunctionCallInfo fcinfo, int n, const char *name, MoneySign sign)
 
 	arg_require(fcinfo, n, name);
 	value = PG_GETARG_NUMERIC(n);
-	amount = money_from_numeric(value, name);
+	if (element_scope() == NULL)
+		amount = money_from_numeric(value, name);
+	else if (!money_round(value, &amount))
+		arg_reject(name, numeric_shown(value), MONEY_BOUNDS_HINT);
 	violation = sign_violation(amount, sign);
 	if (amount != 0 && violation == NULL)
 		return amount;
 
-	shown = DatumGetCString(DirectFunctionCall1(numeric_out, NumericGetDatum(value)));
+	shown = numeric_shown(value);
 	if (amount == 0 && strpbrk(shown, "123456789") != NULL)
 		arg_reject(name, shown, psprintf("\"%s\" must not round to 0.0000: amounts have four decimals.", name));
 	if (violation != NULL)
@@ -196,18 +301,6 @@ arg_word(FunctionCallInfo fcinfo, int n, const char *name, const char *const *wo
 	else
 		value = psprintf("\"%s\"", value);
 	arg_reject(name, value, psprintf("\"%s\" must be %s.", name, allowed.data));
-}
-
-/*
- * Shorten a value for a message.
- */
-static char *
-text_shortened(char *value)
-{
-	int			len = (int) strlen(value);
-	int			kept = pg_mbcliplen(value, len, SHOWN_BYTES);
-
-	return kept < len ? psprintf("%.*s...", kept, value) : value;
 }
 
 /*

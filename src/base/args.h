@@ -25,13 +25,30 @@ typedef enum MoneySign
 	MONEY_NOT_POSITIVE
 } MoneySign;
 
+/*
+ * The element of an array argument whose fields are arguments while it is read
+ * or worked on. It is one of the error contexts, so that it ends with the
+ * operation however that does.
+ */
+typedef struct ElementScope
+{
+	ErrorContextCallback callback;
+	const char *argument;
+	int			element;		/* from 0 */
+	bool		told;			/* an error has named it */
+} ElementScope;
+
+extern void element_enter(ElementScope *scope, const char *argument, int element);
+extern void element_leave(const ElementScope *scope);
 pg_noreturn extern void arg_reject(const char *name, const char *value, const char *hint);
 extern char *path_member(const char *path, const char *key);
 pg_noreturn extern void arg_reject_at(const char *name, const char *path, const char *problem, const char *hint);
+pg_noreturn extern void arg_missing(const char *name, const char *detail, const char *hint);
 extern void arg_require(FunctionCallInfo fcinfo, int n, const char *name);
 extern pg_uuid_t *arg_uuid(FunctionCallInfo fcinfo, int n, const char *name);
 extern pg_uuid_t *arg_uuid_or_null(FunctionCallInfo fcinfo, int n);
 extern Money arg_money(FunctionCallInfo fcinfo, int n, const char *name, MoneySign sign);
+extern char *text_shortened(char *value);
 extern char *text_checked(char *value, const char *name);
 extern char *arg_text(FunctionCallInfo fcinfo, int n, const char *name);
 extern char *arg_text_default(FunctionCallInfo fcinfo, int n, const char *name, const char *fallback);

@@ -130,7 +130,7 @@ money_from_numeric(Numeric value, const char *argument)
 				(errcode(ERRCODE_NUMERIC_VALUE_OUT_OF_RANGE),
 				 errmsg("argument \"%s\" is out of range: %s", argument,
 						DatumGetCString(DirectFunctionCall1(numeric_out, NumericGetDatum(value)))),
-				 errhint("Amounts are finite and at most 99999999999999.9999 in magnitude.")));
+				 errhint(MONEY_BOUNDS_HINT)));
 
 	return units;
 }

@@ -11,6 +11,8 @@ typedef int64 Money;
 #define MONEY_UNIT		INT64CONST(10000)
 #define MONEY_MAX		INT64CONST(999999999999999999)
 
+#define MONEY_BOUNDS_HINT	"Amounts are finite and at most 99999999999999.9999 in magnitude."
+
 /* What rounding to money leaves: a count of 1e-20 credits, normally of less than 1/10000. */
 typedef int64 Rest;
 
