@@ -235,7 +235,8 @@ LANGUAGE c VOLATILE SUPPORT ducto.call_once SECURITY DEFINER SET search_path = p
 AS 'MODULE_PATHNAME', 'ducto_rollup_rebuild';
 REVOKE ALL ON FUNCTION @extschema@.ducto_rollup_rebuild() FROM PUBLIC;
 COMMENT ON FUNCTION @extschema@.ducto_rollup_rebuild() IS
-'Throws the rollup away and makes it anew from the ledger. Readers go on with the old one until it commits.
+'Throws the rollup away and makes it anew from the ledger. Readers go on with the old one until it commits. It tells every
+ducto.progress_interval by NOTICE how far it is.
 Locks the rollup, never an account.
 Returns how many entries it has.
 Errors: 40001.';

@@ -339,7 +339,8 @@ keys. What is gone with a reservation: the key of its reserve, so that a retry a
 charge of one that expired, which is reservation_not_found then; what was held in the past. Open ones stay, and those that
 a deduct of 0 closed under a key, which only they remember.
 before: the time; weeks ago, longer than any retry takes.
-max_rows: how many at most, 1 or more. Each call reads the table until it has found them.
-Locks the accounts in the order of their ids and skips those that are locked.
+max_rows: how many at most, 1 or more. Each call reads the table until it has found them, and tells every
+  ducto.progress_interval by NOTICE how far it is.
+Locks the accounts of 10,000 reservations after another, and skips those that are locked.
 Returns how many it removed.
 Errors: 22004, 22023.';

@@ -67,7 +67,15 @@ BEGIN
 	-- Where digests are on, every entry after the first that has one has one, too.
 	SELECT account_id, 'digests', expected_digests::text, digests::text
 	FROM sums WHERE chain_is_on AND digests <> expected_digests;
+END
+$$;
+REVOKE ALL ON FUNCTION ducto.verify_entries(uuid, uuid) FROM PUBLIC;
+COMMENT ON FUNCTION ducto.verify_entries(uuid, uuid) IS 'For ducto_verify: what accounts say of the ledger.';
 
+CREATE FUNCTION ducto.verify_order(lowest uuid, highest uuid) RETURNS SETOF @extschema@.ducto_discrepancy
+LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
 	-- Each entry follows from the one before: no gap, the balance moves by the amount, no time goes back, but for the clock
 	-- where it was set back.
 	RETURN QUERY
@@ -101,7 +109,15 @@ BEGIN
 	FROM broken b LEFT JOIN ducto.accounts a ON a.id = b.account_id
 	WHERE b.effective_at < b.effective_before
 		AND (b.effective_at >= a.ahead_from AND b.effective_before <= a.ahead_until) IS NOT TRUE;
+END
+$$;
+REVOKE ALL ON FUNCTION ducto.verify_order(uuid, uuid) FROM PUBLIC;
+COMMENT ON FUNCTION ducto.verify_order(uuid, uuid) IS 'For ducto_verify: the entries of an account, one after the other.';
 
+CREATE FUNCTION ducto.verify_digests(lowest uuid, highest uuid) RETURNS SETOF @extschema@.ducto_discrepancy
+LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
 	-- Each digest is that of the entry and of the digest before it; the account knows the last one.
 	RETURN QUERY
 	WITH entries AS (
@@ -122,7 +138,15 @@ BEGIN
 	FROM (SELECT id, chain_head FROM ducto.accounts WHERE id BETWEEN lowest AND highest AND chain_head IS NOT NULL) a
 	FULL JOIN (SELECT account_id, digest FROM links WHERE is_last) l ON l.account_id = a.id
 	WHERE a.chain_head IS DISTINCT FROM l.digest;
+END
+$$;
+REVOKE ALL ON FUNCTION ducto.verify_digests(uuid, uuid) FROM PUBLIC;
+COMMENT ON FUNCTION ducto.verify_digests(uuid, uuid) IS 'For ducto_verify: the digests of entries.';
 
+CREATE FUNCTION ducto.verify_references(lowest uuid, highest uuid) RETURNS SETOF @extschema@.ducto_discrepancy
+LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
 	-- No more is refunded of a debit than it took, of credits and of the allowance.
 	RETURN QUERY
 	WITH refunds AS MATERIALIZED (
@@ -162,8 +186,8 @@ BEGIN
 	GROUP BY account_id, idempotency_key HAVING count(*) > 1;
 END
 $$;
-REVOKE ALL ON FUNCTION ducto.verify_entries(uuid, uuid) FROM PUBLIC;
-COMMENT ON FUNCTION ducto.verify_entries(uuid, uuid) IS 'For ducto_verify: the ledger, and what accounts say of it.';
+REVOKE ALL ON FUNCTION ducto.verify_references(uuid, uuid) FROM PUBLIC;
+COMMENT ON FUNCTION ducto.verify_references(uuid, uuid) IS 'For ducto_verify: entries and the entries that they name, and keys.';
 
 CREATE FUNCTION ducto.verify_grants(lowest uuid, highest uuid) RETURNS SETOF @extschema@.ducto_discrepancy
 LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
@@ -392,15 +416,32 @@ CREATE FUNCTION ducto.verify_accounts(lowest uuid, highest uuid) RETURNS SETOF @
 LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
+	-- What takes long says where it is.
+	IF lowest < highest THEN PERFORM ducto.progress_step('balances'); END IF;
 	RETURN QUERY SELECT * FROM ducto.verify_entries(lowest, highest);
+	IF lowest < highest THEN PERFORM ducto.progress_step('the order of the ledger'); END IF;
+	RETURN QUERY SELECT * FROM ducto.verify_order(lowest, highest);
+	IF lowest < highest THEN PERFORM ducto.progress_step('digests'); END IF;
+	RETURN QUERY SELECT * FROM ducto.verify_digests(lowest, highest);
+	IF lowest < highest THEN PERFORM ducto.progress_step('refunds, reversals, transfers and keys'); END IF;
+	RETURN QUERY SELECT * FROM ducto.verify_references(lowest, highest);
+	IF lowest < highest THEN PERFORM ducto.progress_step('grants'); END IF;
 	RETURN QUERY SELECT * FROM ducto.verify_grants(lowest, highest);
+	IF lowest < highest THEN PERFORM ducto.progress_step('reservations'); END IF;
 	RETURN QUERY SELECT * FROM ducto.verify_holds(lowest, highest);
+	IF lowest < highest THEN PERFORM ducto.progress_step('allowances, caps and members'); END IF;
 	RETURN QUERY SELECT * FROM ducto.verify_spending(lowest, highest);
+	IF lowest < highest THEN PERFORM ducto.progress_step('what accounts say of themselves'); END IF;
 	RETURN QUERY SELECT * FROM ducto.verify_flags(lowest, highest);
+	IF lowest < highest THEN PERFORM ducto.progress_step('each entry by itself'); END IF;
 	RETURN QUERY SELECT * FROM ducto.verify_entry_rows(lowest, highest);
+	IF lowest < highest THEN PERFORM ducto.progress_step('each grant by itself'); END IF;
 	RETURN QUERY SELECT * FROM ducto.verify_grant_rows(lowest, highest);
+	IF lowest < highest THEN PERFORM ducto.progress_step('each reservation by itself'); END IF;
 	RETURN QUERY SELECT * FROM ducto.verify_hold_rows(lowest, highest);
+	IF lowest < highest THEN PERFORM ducto.progress_step('plans and counters'); END IF;
 	RETURN QUERY SELECT * FROM ducto.verify_account_rows(lowest, highest);
+	IF lowest < highest THEN PERFORM ducto.progress_step('teams'); END IF;
 	RETURN QUERY SELECT * FROM ducto.verify_team_rows(lowest, highest);
 END
 $$;
@@ -519,6 +560,7 @@ BEGIN
 		RETURN;
 	END IF;
 
+	PERFORM ducto.progress_step('the rollup');
 	-- The hours of the rollup are what the ledger says was used in them, as far as it is rolled up, and longer periods are
 	-- the sums of their hours: of each user, and of each model. It takes a number for each period to see that: users and
 	-- models count with a weight each, of their id or name and this call's seed.
@@ -565,6 +607,7 @@ BEGIN
 	IF FOUND THEN
 		RETURN QUERY SELECT * FROM ducto.verify_rollup_cells(next, last);
 	END IF;
+	PERFORM ducto.progress_step('the books');
 	RETURN QUERY SELECT * FROM ducto.verify_books(next, last);
 END
 $$;
@@ -595,8 +638,10 @@ SET jit = off SET plan_cache_mode = force_custom_plan SET enable_nestloop = off 
 SET enable_indexscan = off SET enable_bitmapscan = off
 AS $$
 BEGIN
+	PERFORM ducto.progress_begin('ducto_verify', 18);
 	RETURN QUERY SELECT * FROM ducto.verify_accounts('00000000-0000-0000-0000-000000000000', 'ffffffff-ffff-ffff-ffff-ffffffffffff');
 
+	PERFORM ducto.progress_step('all balances');
 	-- Credits are neither made nor lost: all entries sum to all balances.
 	RETURN QUERY
 	SELECT NULL::uuid, 'conservation', l.sum::text, a.sum::text
@@ -604,11 +649,13 @@ BEGIN
 		(SELECT coalesce(sum(balance), 0) AS sum FROM ducto.accounts) a
 	WHERE l.sum <> a.sum;
 
+	PERFORM ducto.progress_step('ids');
 	-- No other entry has the id of an entry.
 	RETURN QUERY
 	SELECT l.account_id, 'id ' || l.seq, 'of no other entry', l.id::text
 	FROM ducto.ledger l JOIN (SELECT id FROM ducto.ledger GROUP BY id HAVING count(*) > 1) d ON d.id = l.id;
 
+	PERFORM ducto.progress_step('plans and pricing');
 	RETURN QUERY SELECT * FROM ducto.verify_prices();
 	RETURN QUERY SELECT * FROM ducto.verify_rollup();
 
@@ -633,7 +680,7 @@ END
 $$;
 REVOKE ALL ON FUNCTION @extschema@.ducto_verify(uuid) FROM PUBLIC;
 COMMENT ON FUNCTION @extschema@.ducto_verify(uuid) IS
-'Proves the invariants of one account, or of everything, in one snapshot. Reads the whole ledger of what it proves.
+'Proves the invariants of one account, or of everything, in one snapshot. Reads the whole ledger of what it proves, and tells every ducto.progress_interval by NOTICE how far it is.
 user_id: the user, or a team; NULL = everything.
 Takes no lock, works on a standby.
 Returns a row for each invariant that does not hold, no rows when all do.';

@@ -85,6 +85,7 @@ BEGIN
 	PERFORM ducto.sdk_import_signup();
 	PERFORM ducto.sdk_tables_take();
 	PERFORM ducto.sdk_import_lock();
+	PERFORM ducto.progress_step('pricing and plans');
 	known := ARRAY(SELECT id FROM ducto.plans);
 	PERFORM ducto.sdk_import_pricing(bonus);
 	PERFORM ducto.sdk_import_plans(known);
@@ -103,9 +104,13 @@ DECLARE
 BEGIN
 	PERFORM ducto.sdk_import_lock();
 	PERFORM ducto.sdk_import_end();
+	PERFORM ducto.progress_step('staging of accounts');
 	PERFORM ducto.sdk_import_stage_accounts();
+	PERFORM ducto.progress_step('staging of entries');
 	PERFORM ducto.sdk_import_stage_entries();
+	PERFORM ducto.progress_step('staging of grants');
 	PERFORM ducto.sdk_import_stage_grants();
+	PERFORM ducto.progress_step('staging of leases');
 	PERFORM ducto.sdk_import_stage_leases();
 	SELECT count(*) INTO accounts FROM pg_temp.sdk_accounts;
 	SELECT count(*) INTO entries FROM pg_temp.sdk_entries;
@@ -137,13 +142,16 @@ BEGIN
 	IF dry_run IS NULL THEN
 		RAISE EXCEPTION '"dry_run" must not be null' USING ERRCODE = 'null_value_not_allowed';
 	END IF;
+	PERFORM ducto.progress_begin('ducto_sdk_import', 7);
 	BEGIN
 		PERFORM ducto.sdk_import_begin(batch_size);
 		PERFORM ducto.sdk_import_stage();
 		WHILE ducto.sdk_import_batch(batch_size) LOOP
 		END LOOP;
+		PERFORM ducto.progress_step('comparison');
 		SELECT jsonb_agg(to_jsonb(r)) INTO found FROM ducto.sdk_import_report() r;
 		PERFORM ducto.sdk_import_end();
+		PERFORM ducto.progress_step('views');
 		PERFORM ducto.sdk_views_make();
 		IF dry_run THEN
 			RAISE EXCEPTION 'dry run' USING ERRCODE = 'DU000';
@@ -165,6 +173,7 @@ CREATE PROCEDURE @extschema@.ducto_sdk_import_batches(batch_size integer DEFAULT
 LANGUAGE plpgsql
 AS $$
 BEGIN
+	PERFORM ducto.progress_begin('ducto_sdk_import_batches', 6);
 	PERFORM ducto.sdk_import_begin(batch_size);
 	COMMIT;
 	PERFORM ducto.sdk_import_stage();
@@ -173,6 +182,7 @@ BEGIN
 		COMMIT;
 	END LOOP;
 	PERFORM ducto.sdk_import_end();
+	PERFORM ducto.progress_step('views');
 	PERFORM ducto.sdk_views_make();
 END
 $$;

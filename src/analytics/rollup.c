@@ -17,6 +17,7 @@
 #include "analytics/rollup.h"
 #include "base/args.h"
 #include "base/clock.h"
+#include "base/progress.h"
 #include "base/xact.h"
 
 PG_FUNCTION_INFO_V1(ducto_rollup);
@@ -24,6 +25,7 @@ PG_FUNCTION_INFO_V1(ducto_rollup_rebuild);
 
 #define CELLS_KEPT	100000		/* in memory, before they are written */
 #define HOUR_CELLS	24			/* that an hour takes as much memory as */
+#define ENTRIES_A_STEP	1000	/* after which progress may be told */
 
 /* What was used in an hour, of entries that were read, and in which transactions. */
 typedef struct FoldHour
@@ -52,6 +54,8 @@ typedef struct Fold
 	fold_hours_hash *hours;
 	int64		cells;			/* that all hours take as much memory as */
 	BookSums   *total;			/* of what was written, and all before */
+	int64		entries;		/* that were read */
+	Progress	progress;
 } Fold;
 
 static KeptQuery horizon_query = {
@@ -158,6 +162,8 @@ fold_entry(const RolledEntry *entry, void *state)
 
 	if (fold->cells >= CELLS_KEPT)
 		fold_flush(fold);
+	if (++fold->entries % ENTRIES_A_STEP == 0 && progress_is_due(&fold->progress))
+		ereport(NOTICE, (errmsg("rolled up " INT64_FORMAT " entries", fold->entries)));
 	hour = fold_hour(fold, entry);
 	fold->cells -= usage_sums_cells(hour->sums);
 	rolled_entry_add(entry, hour->sums);
@@ -250,7 +256,7 @@ build_period(int level, TimestampTz start)
  * Make the longer periods that are over and not made yet.
  */
 static void
-build_periods(void)
+build_periods(Progress *progress)
 {
 	TimestampTz now = clock_now();
 
@@ -266,6 +272,10 @@ build_periods(void)
 			query_begin();
 			build_period(level, starts[i]);
 			query_end();
+			if (progress_is_due(progress))
+				ereport(NOTICE,
+						(errmsg("made %d of %d periods of %d hours", i + 1, n,
+								(int) (rollup_length(level) / USECS_PER_HOUR))));
 		}
 		query_end();
 	}
@@ -289,10 +299,11 @@ roll_up(RollupState *state, int64 max_rows)
 	query_run(&horizon_query, &args, SPI_OK_SELECT);
 	horizon = xact_number((uint64) row_int8(0, 1));
 	fold_reset(&fold);
+	progress_begin(&fold.progress);
 	while (fold_next(&fold, state, horizon, &left))
 		CHECK_FOR_INTERRUPTS();
 	fold_flush(&fold);
-	build_periods();
+	build_periods(&fold.progress);
 	rollup_state_write(state);
 	return max_rows - left;
 }

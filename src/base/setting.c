@@ -44,6 +44,7 @@ typedef struct Setting
 static bool ttl_parse(const char *value, int *seconds);
 static bool switch_parse(const char *value, int *on);
 static bool mismatch_parse(const char *value, int *conflict);
+static bool interval_parse(const char *value, int *seconds);
 
 static Setting rejections = {
 	.name = "ducto.rejections",
@@ -75,7 +76,14 @@ static Setting test_clock = {
 	.parse = switch_parse,
 	.allowed = "on or off"
 };
-static Setting *const settings[] = {&rejections, &reservation_ttl, &require_key, &key_mismatch, &chain, &test_clock};
+static Setting progress_interval = {
+	.name = "ducto.progress_interval",
+	.parse = interval_parse,
+	.allowed = "a time between 0 and 1 day, such as 10s"
+};
+static Setting *const settings[] = {
+	&rejections, &reservation_ttl, &require_key, &key_mismatch, &chain, &test_clock, &progress_interval
+};
 
 static const struct config_enum_entry rejection_modes[] = {
 	{"return", REJECTIONS_RETURN, false},
@@ -98,6 +106,7 @@ static bool require_key_value = false;
 static int	key_mismatch_value = false;
 static bool chain_value = false;
 static bool test_clock_value = false;
+static int	progress_interval_value = 10;
 
 /*
  * Return what PostgreSQL knows of a setting. It stays where it is.
@@ -156,6 +165,11 @@ settings_define(void)
 							 "For databases of tests. Only superusers can set it, for the database.",
 							 &test_clock_value, false,
 							 PGC_SUSET, 0, NULL, NULL, NULL);
+	DefineCustomIntVariable(progress_interval.name,
+							"How often long work tells by NOTICE how far it is.",
+							"0: at each of its steps.",
+							&progress_interval_value, 10, 0, SECS_PER_DAY,
+							PGC_USERSET, GUC_UNIT_S, NULL, NULL, NULL);
 	for (int i = 0; i < lengthof(settings); i++)
 		settings[i]->generic = generic_find(settings[i]->name);
 }
@@ -211,6 +225,15 @@ mismatch_parse(const char *value, int *conflict)
 			return true;
 		}
 	return false;
+}
+
+/*
+ * Read a value of ducto.progress_interval. False: it is none.
+ */
+static bool
+interval_parse(const char *value, int *seconds)
+{
+	return parse_int(value, seconds, GUC_UNIT_S, NULL) && *seconds >= 0 && *seconds <= SECS_PER_DAY;
 }
 
 /*
@@ -417,6 +440,18 @@ bool
 setting_test_clock(void)
 {
 	return test_clock_value;
+}
+
+/*
+ * setting_progress_interval returns how many seconds long work lets pass before
+ * it says again how far it is.
+ */
+int
+setting_progress_interval(void)
+{
+	bool		stands;
+
+	return setting_resolve(&progress_interval, progress_interval_value, &stands);
 }
 
 /*

@@ -23,5 +23,6 @@ extern bool setting_require_key(void);
 extern bool setting_key_conflicts(void);
 extern bool setting_chain(void);
 extern bool setting_test_clock(void);
+extern int	setting_progress_interval(void);
 
 #endif

@@ -148,7 +148,9 @@ INSERT INTO credit_transactions VALUES
 	(e(103), u(12), -3, 'team_usage', NULL, NULL, '{"team_id": "red"}', now());
 
 -- what it would do, and that it did nothing
+SET ducto.progress_interval = 0;
 CREATE TEMPORARY TABLE dry AS SELECT * FROM ducto_sdk_import(dry_run => true);
+RESET ducto.progress_interval;
 SELECT count(*) FROM ducto.accounts;
 SELECT count(*) FROM ducto.ledger;
 SELECT count(*) FROM ducto.pricing;
@@ -165,7 +167,9 @@ DROP TRIGGER break ON ducto.ledger;
 DROP FUNCTION break();
 
 -- the rest, and what differs: what the dry run said
+SET ducto.progress_interval = 0;
 CALL ducto_sdk_import_batches(5);
+RESET ducto.progress_interval;
 CREATE TEMPORARY TABLE wet AS SELECT * FROM ducto_sdk_import();
 SELECT check_name, id, left(theirs, 30) AS theirs, ours, action FROM wet ORDER BY check_name, id COLLATE "C", theirs COLLATE "C";
 SELECT count(*) AS only_dry FROM (TABLE dry EXCEPT TABLE wet) d;
