@@ -11,6 +11,8 @@ CREATE TABLE ducto.accounts (
 	last_seq bigint NOT NULL DEFAULT 0,
 	closing_keys boolean NOT NULL DEFAULT false,
 	plan_id text,
+	anchor timestamptz,
+	zone text,
 	allowance_month date,
 	allowance_used numeric NOT NULL DEFAULT 0.0000,
 	held_from_credits numeric NOT NULL DEFAULT 0.0000,
@@ -41,6 +43,8 @@ COMMENT ON COLUMN ducto.accounts.next_boundary IS 'Nothing of this account expir
 COMMENT ON COLUMN ducto.accounts.last_seq IS 'seq of the last ledger entry.';
 COMMENT ON COLUMN ducto.accounts.closing_keys IS 'Whether a reservation of this account was closed by a deduct of 0 with an idempotency key.';
 COMMENT ON COLUMN ducto.accounts.plan_id IS 'The user''s plan.';
+COMMENT ON COLUMN ducto.accounts.anchor IS 'Cycles begin at this time and repeat its day and time; NULL = they are those of the calendar.';
+COMMENT ON COLUMN ducto.accounts.zone IS 'The time zone of the user''s cycles and caps; NULL = UTC.';
 COMMENT ON COLUMN ducto.accounts.allowance_month IS 'First day of the UTC month that allowance_used is of.';
 COMMENT ON COLUMN ducto.accounts.allowance_used IS 'Credits of usage that the allowance of that month paid.';
 COMMENT ON COLUMN ducto.accounts.held_from_credits IS 'The part of held whose reservations skip the allowance.';

@@ -25,6 +25,12 @@ AS 'MODULE_PATHNAME', 'ducto_clock_ahead';
 REVOKE ALL ON FUNCTION ducto.clock_ahead() FROM PUBLIC;
 COMMENT ON FUNCTION ducto.clock_ahead() IS 'Returns how far the test clock is ahead of the server''s, NULL where ducto.test_clock is off.';
 
+CREATE FUNCTION ducto.period(unit text, at timestamptz, anchor timestamptz, timezone text) RETURNS timestamptz[]
+LANGUAGE c STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS 'MODULE_PATHNAME', 'ducto_period';
+REVOKE ALL ON FUNCTION ducto.period(text, timestamptz, timestamptz, text) FROM PUBLIC;
+COMMENT ON FUNCTION ducto.period(text, timestamptz, timestamptz, text) IS 'For ducto_verify: the start and the end of the hour, day, week, month or year in a time zone, NULL for UTC, that a time is in, or of the cycle that repeats the day and time of an anchor.';
+
 CREATE FUNCTION @extschema@.ducto_advance_clock(by interval) RETURNS timestamptz
 LANGUAGE c VOLATILE SUPPORT ducto.call_once SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS 'MODULE_PATHNAME', 'ducto_advance_clock';

@@ -107,15 +107,22 @@ COMMENT ON COLUMN @extschema@.ducto_feature_result.feature IS 'The feature''s na
 COMMENT ON COLUMN @extschema@.ducto_feature_result.value IS 'The plan''s value of it; NULL if absent.';
 COMMENT ON COLUMN @extschema@.ducto_feature_result.has_feature IS 'Whether the value means yes: neither absent, null nor false.';
 
-CREATE FUNCTION @extschema@.ducto_set_user_plan(user_id uuid, plan_id text)
-RETURNS @extschema@.ducto_set_user_plan_result
+CREATE FUNCTION @extschema@.ducto_set_user_plan(
+	user_id uuid,
+	plan_id text,
+	anchor timestamptz DEFAULT NULL,
+	timezone text DEFAULT NULL
+) RETURNS @extschema@.ducto_set_user_plan_result
 LANGUAGE c VOLATILE SUPPORT ducto.call_once SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS 'MODULE_PATHNAME', 'ducto_set_user_plan';
-REVOKE ALL ON FUNCTION @extschema@.ducto_set_user_plan(uuid, text) FROM PUBLIC;
-COMMENT ON FUNCTION @extschema@.ducto_set_user_plan(uuid, text) IS
+REVOKE ALL ON FUNCTION @extschema@.ducto_set_user_plan(uuid, text, timestamptz, text) FROM PUBLIC;
+COMMENT ON FUNCTION @extschema@.ducto_set_user_plan(uuid, text, timestamptz, text) IS
 'Gives a user a plan, making the account when it is new. The allowance used in this month stays used.
 user_id: the user.
 plan_id: the plan; NULL takes the user''s plan away.
+anchor: the plan''s cycles begin at this time, before it and after it, and repeat its day and time, in months without
+  that day on the last one; NULL = those of the calendar: midnight, Monday, the first.
+timezone: the time zone of the cycles and of the user''s caps, a name such as Europe/Berlin; NULL = UTC.
 Locks the account.
 Returns the plan.
 Rejections: plan_not_found (unknown or retired).

@@ -224,6 +224,14 @@ BEGIN
 	SELECT id, 'plan_id', 'a plan that there is', plan_id FROM ducto.accounts
 	WHERE plan_id IS NOT NULL AND plan_id NOT IN (SELECT p.id FROM ducto.plans p) AND id BETWEEN lowest AND highest;
 
+	-- Cycles begin at a time, in a zone that there is; a team has none.
+	RETURN QUERY
+	SELECT id, 'anchor and zone', CASE kind WHEN 'team' THEN 'none' ELSE 'a time, a name in pg_timezone_names' END,
+		concat_ws(', ', anchor, zone)
+	FROM ducto.accounts
+	WHERE id BETWEEN lowest AND highest AND (kind = 'team' AND (anchor IS NOT NULL OR zone IS NOT NULL) OR NOT isfinite(anchor)
+		OR zone IS NOT NULL AND zone NOT IN (SELECT z.name FROM pg_timezone_names z));
+
 	-- What was used in this month, or spent in this day or month, is what a counter of it counts: a counter of another period
 	-- would let all of it be used again. An account that is ahead of the clock has counters that are, until it is touched.
 	RETURN QUERY

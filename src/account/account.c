@@ -12,16 +12,18 @@
 #include "base/period.h"
 #include "base/query.h"
 #include "base/uuid.h"
+#include "base/zone.h"
 
 #define ACCOUNT_SELECT \
 	"SELECT a.kind, a.balance, a.held, a.expiring, a.lifetime_purchased, a.next_boundary, a.last_seq," \
 	" a.closing_keys, a.updated_at, a.plan_id, coalesce(a.allowance_month, '-infinity'), a.allowance_used," \
 	" a.held_from_credits, a.promised, a.caps, coalesce(a.ended_until, '-infinity'), a.chain_head," \
-	" coalesce(a.ahead_from, 'infinity'), coalesce(a.ahead_until, '-infinity'), a.carry, " PLAN_COLUMNS \
+	" coalesce(a.ahead_from, 'infinity'), coalesce(a.ahead_until, '-infinity'), a.carry," \
+	" coalesce(a.anchor, '-infinity'), a.zone, " PLAN_COLUMNS \
 	" FROM ducto.accounts a LEFT JOIN ducto.plans p ON p.id = a.plan_id WHERE a.id = $1"
 
 #define CHAIN_COLUMN		17
-#define FIRST_PLAN_COLUMN	21
+#define FIRST_PLAN_COLUMN	23
 
 static KeptQuery account_read_query = {
 	.sql = ACCOUNT_SELECT,
@@ -73,10 +75,11 @@ static KeptQuery account_write_query = {
 	" allowance_month = $11, allowance_used = $12, held_from_credits = $13, promised = $14,"
 	" caps = $15, plain = kind = 'user' AND $10 IS NULL AND $14 = 0 AND $15 = 0 AND $19 <= $9,"
 	" ended_until = nullif($16, '-infinity'), chain_head = $17,"
-	" ahead_from = nullif($18, 'infinity'), ahead_until = nullif($19, '-infinity'), carry = $20 WHERE id = $1",
+	" ahead_from = nullif($18, 'infinity'), ahead_until = nullif($19, '-infinity'), carry = $20,"
+	" anchor = nullif($21, '-infinity'), zone = $22 WHERE id = $1",
 	.types = {UUIDOID, NUMERICOID, NUMERICOID, NUMERICOID, NUMERICOID, TIMESTAMPTZOID, INT8OID, BOOLOID, TIMESTAMPTZOID,
 	TEXTOID, DATEOID, NUMERICOID, NUMERICOID, NUMERICOID, INT4OID, TIMESTAMPTZOID, BYTEAOID, TIMESTAMPTZOID, TIMESTAMPTZOID,
-	NUMERICOID}
+	NUMERICOID, TIMESTAMPTZOID, TEXTOID}
 };
 
 /* The caller has the row's lock. */
@@ -135,6 +138,7 @@ account_load(const pg_uuid_t *id, Account *acc, AccountLock lock)
 	acc->ended_until = DT_NOBEGIN;
 	acc->ahead_from = DT_NOEND;
 	acc->ahead_until = DT_NOBEGIN;
+	acc->anchor = DT_NOBEGIN;
 	acc->now = clock_now();
 	if (found == 0)
 		return false;
@@ -160,6 +164,9 @@ account_load(const pg_uuid_t *id, Account *acc, AccountLock lock)
 	acc->ahead_from = row_time(0, CHAIN_COLUMN + 1);
 	acc->ahead_until = row_time(0, CHAIN_COLUMN + 2);
 	acc->carry = rest_from_datum(row_datum(0, CHAIN_COLUMN + 3));
+	acc->anchor = row_time(0, CHAIN_COLUMN + 4);
+	acc->zone_name = row_text(0, CHAIN_COLUMN + 5);
+	acc->zone = zone_find(acc->zone_name);
 	plan_from_row(&acc->plan, FIRST_PLAN_COLUMN);
 	acc->late = TIMESTAMP_IS_NOBEGIN(acc->next_boundary);
 	if (acc->plan_id != NULL && acc->plan.id == NULL)
@@ -318,6 +325,8 @@ account_write(Account *acc)
 	args_time(&args, acc->ahead_from);
 	args_time(&args, acc->ahead_until);
 	args_datum(&args, rest_to_datum(acc->carry));
+	args_time(&args, acc->anchor);
+	args_text(&args, acc->zone_name);
 	if (query_run(&account_write_query, &args, SPI_OK_UPDATE) != 1)
 		row_missing("accounts");
 }

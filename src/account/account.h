@@ -9,6 +9,7 @@
 #include "account/chain.h"
 #include "account/plan.h"
 #include "base/money.h"
+#include "base/period.h"
 #include "base/query.h"
 
 /* An account's row; all zeros when there is none. */
@@ -25,6 +26,9 @@ typedef struct Account
 	int64		last_seq;
 	bool		closing_keys;	/* a deduct of 0 with a key has been seen */
 	char	   *plan_id;		/* NULL for none */
+	TimestampTz anchor;			/* cycles repeat it; -infinity for those of the calendar */
+	char	   *zone_name;		/* NULL for UTC */
+	pg_tz	   *zone;			/* NULL for UTC */
 	UserPlan	plan;
 	DateADT		allowance_month;	/* the UTC month of allowance_used */
 	Spend		allowance_used;

@@ -11,6 +11,7 @@
 #include "base/period.h"
 #include "base/query.h"
 #include "base/result.h"
+#include "base/zone.h"
 #include "credit/plans.h"
 #include "credit/read.h"
 
@@ -21,11 +22,12 @@ PG_FUNCTION_INFO_V1(ducto_increment_usage_window);
 PG_FUNCTION_INFO_V1(ducto_check_feature);
 
 /*
- * plan_assign gives a user a plan or, for NULL, takes it away. It locks the
- * account. The caller has connected to SPI.
+ * plan_assign gives a user a plan or, for NULL, takes it away. Cycles are as
+ * chosen, or go on as they do for NULL. It locks the account. The caller has
+ * connected to SPI.
  */
 Rejection
-plan_assign(const pg_uuid_t *user, char *plan_id)
+plan_assign(const pg_uuid_t *user, char *plan_id, const CycleChoice *choice)
 {
 	Account		acc;
 
@@ -36,6 +38,12 @@ plan_assign(const pg_uuid_t *user, char *plan_id)
 	}
 	account_lock_or_create(user, &acc);
 	acc.plan_id = plan_id;
+	if (choice != NULL)
+	{
+		acc.anchor = choice->anchor;
+		acc.zone_name = choice->zone_name;
+		acc.zone = zone_find(acc.zone_name);
+	}
 	memset(&acc.plan, 0, sizeof(UserPlan));
 	if (plan_id != NULL)
 		plan_find(plan_id, &acc.plan, false);
@@ -52,12 +60,16 @@ ducto_set_user_plan(PG_FUNCTION_ARGS)
 {
 	pg_uuid_t  *user = arg_uuid(fcinfo, 0, "user_id");
 	char	   *plan_id = arg_text(fcinfo, 1, "plan_id");
+	CycleChoice choice = {
+		.anchor = PG_ARGISNULL(2) ? DT_NOBEGIN : arg_time(fcinfo, 2, "anchor"),
+		.zone_name = arg_zone(fcinfo, 3, "timezone"),
+	};
 	Rejection	rejection;
 	ResultRow	row;
 	Datum		result;
 
 	query_begin();
-	rejection = plan_assign(user, plan_id);
+	rejection = plan_assign(user, plan_id, &choice);
 	result_begin(&row, fcinfo);
 	result_uuid(&row, user);
 	result_text(&row, plan_id);

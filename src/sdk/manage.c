@@ -154,7 +154,7 @@ ducto_sdk_set_user_plan(PG_FUNCTION_ARGS)
 
 	query_begin();
 	plan = plan_key(plan);
-	if (sdk_begin(&out, plan_assign(user, plan)))
+	if (sdk_begin(&out, plan_assign(user, plan, NULL)))
 	{
 		put_uuid(&out, "user_id", user);
 		put_plan(&out, plan);

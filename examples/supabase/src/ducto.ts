@@ -907,6 +907,8 @@ export type Functions = {
 		Args: {
 			user_id: string;
 			plan_id: string | null;
+			anchor?: string | null;
+			timezone?: string | null;
 		};
 		Returns: Results['ducto_set_user_plan_result'];
 	};
