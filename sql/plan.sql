@@ -9,6 +9,9 @@ CREATE TABLE ducto.plans (
 	per_operation jsonb NOT NULL,
 	max_concurrent integer,
 	overdraft_floor numeric,
+	cycle text NOT NULL DEFAULT 'month',
+	grants jsonb NOT NULL DEFAULT '[]',
+	caps jsonb NOT NULL DEFAULT '[]',
 	retired boolean NOT NULL DEFAULT false,
 	imported boolean NOT NULL DEFAULT false,
 	CONSTRAINT plans_pkey PRIMARY KEY (id)
@@ -19,6 +22,8 @@ CREATE TABLE ducto.plan_allowances (
 	number integer NOT NULL,
 	since timestamptz NOT NULL,
 	free_allowance numeric NOT NULL,
+	cycle text NOT NULL DEFAULT 'month',
+	grants jsonb NOT NULL DEFAULT '[]',
 	CONSTRAINT plan_allowances_pkey PRIMARY KEY (plan_id, number)
 );
 
@@ -27,21 +32,26 @@ ALTER TABLE ducto.plan_allowances ENABLE ROW LEVEL SECURITY;
 SELECT pg_catalog.pg_extension_config_dump('ducto.plans', '');
 SELECT pg_catalog.pg_extension_config_dump('ducto.plan_allowances', '');
 
-COMMENT ON TABLE ducto.plan_allowances IS 'Which allowance a plan has had from when on: the past is decided by what was in force then.';
+COMMENT ON TABLE ducto.plan_allowances IS 'Which allowance and cycles a plan has had from when on: the past is decided by what was in force then.';
 COMMENT ON COLUMN ducto.plan_allowances.plan_id IS 'The plan''s key.';
 COMMENT ON COLUMN ducto.plan_allowances.number IS '1, 2, 3 per plan.';
 COMMENT ON COLUMN ducto.plan_allowances.since IS 'From when on; -infinity = always before.';
-COMMENT ON COLUMN ducto.plan_allowances.free_allowance IS 'Credits of usage per UTC month that cost nothing.';
+COMMENT ON COLUMN ducto.plan_allowances.free_allowance IS 'Credits of usage per cycle that cost nothing.';
+COMMENT ON COLUMN ducto.plan_allowances.cycle IS 'day, week, month or year: how often it comes anew.';
+COMMENT ON COLUMN ducto.plan_allowances.grants IS 'What each cycle gives, as in the pricing.';
 
 COMMENT ON TABLE ducto.plans IS 'The plans of the active pricing, and those that it lacks but users still have.';
 COMMENT ON COLUMN ducto.plans.id IS 'The plan''s key.';
 COMMENT ON COLUMN ducto.plans.name IS 'The plan''s name.';
-COMMENT ON COLUMN ducto.plans.free_allowance IS 'Credits of usage per UTC month that cost nothing.';
+COMMENT ON COLUMN ducto.plans.free_allowance IS 'Credits of usage per cycle that cost nothing.';
 COMMENT ON COLUMN ducto.plans.features IS 'Feature name to value.';
 COMMENT ON COLUMN ducto.plans.default_billing_mode IS 'strict or overdraft.';
 COMMENT ON COLUMN ducto.plans.per_operation IS 'Operation type to billing_mode, overdraft_floor and max_concurrent.';
 COMMENT ON COLUMN ducto.plans.max_concurrent IS 'Open reservations of one operation type; NULL = unlimited.';
 COMMENT ON COLUMN ducto.plans.overdraft_floor IS 'How far overdraft may go, in credits, 0 or less.';
+COMMENT ON COLUMN ducto.plans.cycle IS 'day, week, month or year: how often allowance and grants come anew.';
+COMMENT ON COLUMN ducto.plans.grants IS 'What each cycle gives, as in the pricing.';
+COMMENT ON COLUMN ducto.plans.caps IS 'Spend caps of everybody on the plan, as in the pricing.';
 COMMENT ON COLUMN ducto.plans.retired IS 'The active pricing lacks it: users keep it, but it cannot be assigned.';
 COMMENT ON COLUMN ducto.plans.imported IS 'Its terms are those that ducto_sdk_import found, and not the active pricing''s, until a version is published or activated.';
 

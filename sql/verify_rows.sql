@@ -324,7 +324,9 @@ SELECT jsonb_build_object('name', config -> 'name', 'free_allowance', coalesce(n
 	'features', coalesce(nullif(config -> 'features', 'null'), '{}'),
 	'default_billing_mode', coalesce(nullif(config -> 'default_billing_mode', 'null'), '"strict"'),
 	'per_operation', coalesce(nullif(config -> 'per_operation', 'null'), '{}'),
-	'max_concurrent', config -> 'max_concurrent', 'overdraft_floor', config -> 'overdraft_floor')
+	'max_concurrent', config -> 'max_concurrent', 'overdraft_floor', config -> 'overdraft_floor',
+	'cycle', coalesce(nullif(config -> 'cycle', 'null'), '"month"'), 'grants', coalesce(nullif(config -> 'grants', 'null'), '[]'),
+	'caps', coalesce(nullif(config -> 'caps', 'null'), '[]'))
 $$;
 REVOKE ALL ON FUNCTION ducto.plan_terms(jsonb) FROM PUBLIC;
 COMMENT ON FUNCTION ducto.plan_terms(jsonb) IS 'For ducto_verify: what a plan of a pricing, or a row of ducto.plans, says, in the columns of ducto.plans.';
@@ -360,7 +362,7 @@ BEGIN
 	-- The history of a plan's allowance has its numbers and times in order, and ends with what is in force.
 	RETURN QUERY
 	WITH history AS MATERIALIZED (
-		SELECT plan_id, number, since, free_allowance, lead(number) OVER plan IS NULL AS is_last,
+		SELECT plan_id, number, since, free_allowance, cycle, grants, lead(number) OVER plan IS NULL AS is_last,
 			coalesce(lag(number) OVER plan, 0) + 1 AS expected, coalesce(lag(since) OVER plan, '-infinity') AS since_before
 		FROM ducto.plan_allowances WINDOW plan AS (PARTITION BY plan_id ORDER BY number)
 	)
@@ -369,9 +371,10 @@ BEGIN
 		'number ' || number || ', ' || since || ', ' || free_allowance
 	FROM history WHERE number <> expected OR since < since_before OR since = 'infinity' OR free_allowance < 0
 	UNION ALL
-	SELECT NULL, 'last allowance of plan ' || coalesce(p.id, h.plan_id), p.free_allowance::text, h.free_allowance::text
+	SELECT NULL, 'last allowance of plan ' || coalesce(p.id, h.plan_id), concat_ws(', ', p.free_allowance, p.cycle, p.grants),
+		concat_ws(', ', h.free_allowance, h.cycle, h.grants)
 	FROM ducto.plans p FULL JOIN (SELECT * FROM history WHERE is_last) h ON h.plan_id = p.id
-	WHERE p.free_allowance IS DISTINCT FROM h.free_allowance;
+	WHERE (p.free_allowance, p.cycle, p.grants) IS DISTINCT FROM (h.free_allowance, h.cycle, h.grants);
 
 	-- A version has the floor that its configuration says.
 	RETURN QUERY

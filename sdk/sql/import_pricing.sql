@@ -71,11 +71,11 @@ UPDATE ducto.plans p SET imported = true
 WHERE p.id <> ALL (known) AND NOT p.retired AND NOT EXISTS (SELECT FROM ducto.pricing v
 	WHERE v.active AND ducto.plan_terms(v.config -> 'plans' -> p.id) = ducto.plan_terms(to_jsonb(p)));
 
-INSERT INTO ducto.plan_allowances (plan_id, number, since, free_allowance)
-SELECT p.id, coalesce(l.number, 0) + 1, coalesce(l.since, '-infinity'), p.free_allowance
+INSERT INTO ducto.plan_allowances (plan_id, number, since, free_allowance, cycle, grants)
+SELECT p.id, coalesce(l.number, 0) + 1, coalesce(l.since, '-infinity'), p.free_allowance, p.cycle, p.grants
 FROM ducto.plans p
 LEFT JOIN (SELECT DISTINCT ON (plan_id) * FROM ducto.plan_allowances ORDER BY plan_id, number DESC) l ON l.plan_id = p.id
-WHERE l.free_allowance IS DISTINCT FROM p.free_allowance
+WHERE (l.free_allowance, l.cycle, l.grants) IS DISTINCT FROM (p.free_allowance, p.cycle, p.grants)
 $$;
 REVOKE ALL ON FUNCTION ducto.sdk_import_plans(text[]) FROM PUBLIC;
 COMMENT ON FUNCTION ducto.sdk_import_plans(text[]) IS

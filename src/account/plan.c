@@ -21,17 +21,18 @@ static KeptQuery plan_assignable_query = {
 
 static KeptQuery sync_plans_query = {
 	.sql = "INSERT INTO ducto.plans (id, name, free_allowance, features, default_billing_mode,"
-	"  per_operation, max_concurrent, overdraft_floor)"
+	"  per_operation, max_concurrent, overdraft_floor, cycle, grants, caps)"
 	" SELECT key, value ->> 'name', coalesce((value ->> 'free_allowance')::numeric, 0.0000),"
 	"  coalesce(value -> 'features', '{}'),"
 	"  coalesce(value ->> 'default_billing_mode', 'strict'), coalesce(value -> 'per_operation', '{}'),"
-	"  (value ->> 'max_concurrent')::integer, (value ->> 'overdraft_floor')::numeric"
+	"  (value ->> 'max_concurrent')::integer, (value ->> 'overdraft_floor')::numeric,"
+	"  coalesce(value ->> 'cycle', 'month'), coalesce(value -> 'grants', '[]'), coalesce(value -> 'caps', '[]')"
 	" FROM jsonb_each($1) ORDER BY key"
 	" ON CONFLICT (id) DO UPDATE SET name = excluded.name, free_allowance = excluded.free_allowance,"
 	"  features = excluded.features,"
 	"  default_billing_mode = excluded.default_billing_mode, per_operation = excluded.per_operation,"
-	"  max_concurrent = excluded.max_concurrent, overdraft_floor = excluded.overdraft_floor, retired = false,"
-	"  imported = false",
+	"  max_concurrent = excluded.max_concurrent, overdraft_floor = excluded.overdraft_floor, cycle = excluded.cycle,"
+	"  grants = excluded.grants, caps = excluded.caps, retired = false, imported = false",
 	.types = {JSONBOID}
 };
 
@@ -53,12 +54,12 @@ static KeptQuery allowances_query = {
 	.types = {TEXTOID, TIMESTAMPTZOID}
 };
 
-/* Plans whose allowance is another than their history says. */
+/* Plans whose allowance or cycles are others than their history says. */
 static KeptQuery record_allowances_query = {
-	.sql = "INSERT INTO ducto.plan_allowances (plan_id, number, since, free_allowance)"
-	" SELECT p.id, coalesce(l.number, 0) + 1, $1, p.free_allowance FROM ducto.plans p"
+	.sql = "INSERT INTO ducto.plan_allowances (plan_id, number, since, free_allowance, cycle, grants)"
+	" SELECT p.id, coalesce(l.number, 0) + 1, $1, p.free_allowance, p.cycle, p.grants FROM ducto.plans p"
 	" LEFT JOIN (SELECT DISTINCT ON (plan_id) * FROM ducto.plan_allowances ORDER BY plan_id, number DESC) l ON l.plan_id = p.id"
-	" WHERE l.free_allowance IS DISTINCT FROM p.free_allowance",
+	" WHERE (l.free_allowance, l.cycle, l.grants) IS DISTINCT FROM (p.free_allowance, p.cycle, p.grants)",
 	.types = {TIMESTAMPTZOID},
 	.whole = true
 };

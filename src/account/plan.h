@@ -8,6 +8,13 @@
 #include "base/money.h"
 #include "base/rejection.h"
 
+/* What the pricing may say of cycles. */
+#define EXPIRES_WITH_CYCLE	"cycle"
+#define EXPIRES_NEVER		"never"
+#define MAX_CYCLE_GRANTS	16
+#define MAX_ROLLOVER_CYCLES	100
+#define MAX_PLAN_CAPS		100
+
 /* A plan; id is NULL for none. */
 typedef struct UserPlan
 {

@@ -10,7 +10,10 @@
 #include "base/json.h"
 #include "base/money.h"
 
-#define MAX_KEYS		10
+#define MAX_KEYS		16
+
+/* Of what has a name in a configuration. */
+#define NAME_MAX_BYTES	255
 
 /* A key that an object may have, in all its spellings. */
 #define MAX_SPELLINGS	4

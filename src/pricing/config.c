@@ -13,8 +13,6 @@
 #include "base/inspect.h"
 #include "pricing/pricing.h"
 
-#define NAME_MAX_BYTES	255
-
 /* What the operations of a plan need to know of it, and tell it. */
 typedef struct PlanModes
 {
@@ -41,14 +39,14 @@ static KeyRule top_rules[TOP_KEYS] = {
 enum
 {
 	PLAN_ID, PLAN_NAME, PLAN_ALLOWANCE, PLAN_OVERRIDES, PLAN_FEATURES, PLAN_MODE,
-	PLAN_CONCURRENT, PLAN_FLOOR, PLAN_PER_OPERATION, PLAN_KEYS
+	PLAN_CONCURRENT, PLAN_FLOOR, PLAN_PER_OPERATION, PLAN_CYCLE, PLAN_GRANTS, PLAN_CAPS, PLAN_KEYS
 };
 
 static KeyRule plan_rules[PLAN_KEYS] = {
 	{"id"}, {"name"}, {"free_allowance", "freeAllowance"}, {"rate_overrides", "rateOverrides"}, {"features"},
 	{"default_billing_mode", "defaultBillingMode", "billing_mode", "billingMode"},
 	{"max_concurrent", "maxConcurrent"}, {"overdraft_floor", "overdraftFloor"},
-	{"per_operation", "perOperation"}
+	{"per_operation", "perOperation"}, {"cycle"}, {"grants"}, {"caps"}
 };
 
 enum
@@ -438,6 +436,30 @@ inspect_plan_rules(Inspection *in, const char *path, const Members *members)
 }
 
 /*
+ * Check what a plan gives and allows in its cycles, and push it.
+ */
+static void
+inspect_plan_cycles(Inspection *in, const Members *members)
+{
+	static const struct
+	{
+		int			rule;
+		const char *name;
+		void		(*inspect) (Inspection *in, const char *path, const JsonbValue *value);
+	}			parts[] = {
+		{PLAN_CYCLE, "cycle", inspect_cycle}, {PLAN_GRANTS, "grants", inspect_grants}, {PLAN_CAPS, "caps", inspect_caps}
+	};
+
+	for (int i = 0; i < lengthof(parts); i++)
+	{
+		if (members->values[parts[i].rule] == NULL)
+			continue;
+		jsonout_key(&in->out, parts[i].name);
+		parts[i].inspect(in, members->paths[parts[i].rule], members->values[parts[i].rule]);
+	}
+}
+
+/*
  * Check a plan and push it.
  */
 static void
@@ -467,6 +489,7 @@ inspect_plan(Inspection *in, const char *path, const char *id, const JsonbValue 
 		inspect_member(in, &members, PLAN_OVERRIDES, "rate_overrides", inspect_expressions);
 		inspect_member(in, &members, PLAN_FEATURES, "features", inspect_features);
 		inspect_plan_rules(in, path, &members);
+		inspect_plan_cycles(in, &members);
 	}
 	jsonout_push(&in->out, WJB_END_OBJECT, NULL);
 }

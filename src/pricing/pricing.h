@@ -74,6 +74,12 @@ typedef struct PricedUsage
 
 extern List *pricing_validate(Jsonb *config, Jsonb **normal, Money *min_balance);
 
+struct Inspection;
+
+extern void inspect_cycle(struct Inspection *in, const char *path, const JsonbValue *value);
+extern void inspect_grants(struct Inspection *in, const char *path, const JsonbValue *value);
+extern void inspect_caps(struct Inspection *in, const char *path, const JsonbValue *value);
+
 extern int	pricing_publish(Jsonb *config, char *label);
 extern bool pricing_activate(int version);
 extern Jsonb *pricing_normal(Jsonb *config, Money *min_balance);
