@@ -10,6 +10,7 @@ AS $$
 BEGIN
 	-- An entry is one that ducto writes: of a type that there is, with nothing that an entry of that type has not. History that
 	-- was moved in may lack the rest, and adjustments be what fitted no other type. A price is what was charged, or could not be.
+	-- The usual usage, which has none of what could be odd, is sorted out first.
 	RETURN QUERY
 	WITH odd AS MATERIALIZED (
 		SELECT * FROM (SELECT l.account_id, l.seq, l AS entry, concat_ws(' ',
@@ -48,8 +49,12 @@ BEGIN
 			CASE WHEN jsonb_typeof(metadata) <> 'object' THEN 'metadata' END,
 			CASE WHEN effective_at > l.created_at OR effective_at <> l.created_at AND type <> 'expiry'
 				AND (effective_at >= a.ahead_from AND l.created_at <= a.ahead_until) IS NOT TRUE THEN 'effective_at' END) AS names
-			FROM ducto.ledger l LEFT JOIN ducto.accounts a ON a.id = l.account_id
-			WHERE account_id BETWEEN lowest AND highest) e
+			FROM (SELECT * FROM ducto.ledger
+				WHERE account_id BETWEEN lowest AND highest AND (type <> 'usage' OR amount > 0 OR allowance_consumed < 0
+					OR shortfall IS NOT NULL OR cap_warning IS NOT NULL OR burned_grants IS NOT NULL OR burned_amounts IS NOT NULL
+					OR ledger.lifetime_purchased IS NOT NULL OR expires_at IS NOT NULL OR priority IS NOT NULL OR pricing IS NOT NULL
+					OR exact_price IS NOT NULL OR jsonb_typeof(metadata) <> 'object' OR effective_at <> ledger.created_at)) l
+			LEFT JOIN ducto.accounts a ON a.id = l.account_id) e
 		WHERE names <> ''
 	)
 	SELECT o.account_id, n.name || ' ' || o.seq, n.expected, left(to_jsonb(o.entry) ->> n.name, 255)

@@ -149,6 +149,23 @@ money_from_datum(Datum value)
 }
 
 /*
+ * money_is_exact reads an amount that has four decimals at most. False: it has
+ * more, is not finite, or out of the bounds of money.
+ */
+bool
+money_is_exact(Datum value, Money *amount)
+{
+	SentNumeric sent;
+
+	numeric_sent(value, &sent);
+	if (sent.ndigits > sent.last + 1 || !sent_units(&sent, amount))
+		return false;
+	if (sent.sign == NUMERIC_SENT_NEGATIVE)
+		*amount = -*amount;
+	return true;
+}
+
+/*
  * money_split takes a numeric apart: what of it is money, rounded down, and the
  * rest, cut off behind 20 decimals; both are 0 where it is negative. False: it
  * is not finite, or rounded to four decimals out of the bounds of money.

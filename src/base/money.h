@@ -32,6 +32,7 @@ typedef uint64 SpendRank;
 extern bool money_round(Numeric value, Money *amount);
 extern Money money_from_numeric(Numeric value, const char *argument);
 extern Money money_from_datum(Datum value);
+extern bool money_is_exact(Datum value, Money *amount);
 extern bool money_split(Numeric value, Money *lower, Rest *rest);
 extern Rest rest_from_datum(Datum value);
 extern Datum rest_to_datum(Rest rest);

@@ -38,8 +38,8 @@ SELECT oid::regproc AS strict_function FROM functions WHERE proisstrict;
 
 -- What breaks a rule of the house. There are no rows: nothing does.
 SELECT oid::regproc AS function, problem FROM functions, LATERAL (VALUES
-	(prokind <> 'p' AND NOT prosecdef AND prorettype <> 'internal'::regtype, 'is not SECURITY DEFINER'),
-	(prokind <> 'p' AND proconfig[1] IS DISTINCT FROM 'search_path=pg_catalog, pg_temp' AND prorettype <> 'internal'::regtype, 'has no pinned search_path'),
+	(prokind NOT IN ('p', 'a') AND NOT prosecdef AND prorettype <> 'internal'::regtype, 'is not SECURITY DEFINER'),
+	(prokind NOT IN ('p', 'a') AND proconfig[1] IS DISTINCT FROM 'search_path=pg_catalog, pg_temp' AND prorettype <> 'internal'::regtype, 'has no pinned search_path'),
 	(prokind = 'p' AND (prosecdef OR proconfig IS NOT NULL), 'could not commit'),
 	(nspname = 'ducto' AND proname LIKE 'ducto%', 'is hidden in the schema of the tables'),
 	(nspname <> 'ducto' AND proname NOT LIKE 'ducto\_%', 'does not start with ducto_'),
