@@ -10,7 +10,8 @@
 #   another. A function of SQL or PL/pgSQL without it calls nothing unqualified.
 #   Functions of ducto that BEGIN ATOMIC calls need no schema: they are found when
 #   it is made, in the schemas of the extension and of those that it requires.
-# - Every function and procedure has its COMMENT and its REVOKE … FROM PUBLIC.
+# - Every function and procedure has its COMMENT and its REVOKE … FROM PUBLIC; an aggregate
+#   is revoked as a function.
 # - Every table and type has its COMMENT, every table row level security.
 # - A line of a script has 132 characters at most, its literals not counted.
 # - No clock but the one: no clock_timestamp(), now() and the like in SQL, ducto.clock()
@@ -258,7 +259,7 @@ sub check_file
 		report($file, $line{$object}, "no COMMENT ON $object") unless $has{"comment $object"};
 		if ($kind =~ /^$ROUTINE$/)
 		{
-			report($file, $line{$object}, "no REVOKE of $object FROM PUBLIC") unless $has{"revoke $object"};
+			report($file, $line{$object}, "no REVOKE of $object FROM PUBLIC") unless $has{"revoke $object"} || $kind eq 'AGGREGATE' && $has{"revoke FUNCTION $name"};
 		}
 		elsif ($kind eq 'TABLE')
 		{
