@@ -30,23 +30,6 @@ static KeptQuery account_read_query = {
 	.types = {UUIDOID}
 };
 
-static KeptQuery account_glance_query = {
-	.sql = "SELECT a.kind, a.balance, a.held, a.expiring, a.lifetime_purchased FROM ducto.accounts a"
-	" WHERE a.id = $1 AND " SAYS_IT_ALL("a", "$2"),
-	.types = {UUIDOID, TIMESTAMPTZOID}
-};
-
-static KeptQuery account_kind_query = {
-	.sql = "SELECT kind FROM ducto.accounts WHERE id = $1",
-	.types = {UUIDOID}
-};
-
-static KeptQuery account_plan_query = {
-	.sql = "SELECT a.kind, a.plan_id, " PLAN_COLUMNS " FROM ducto.accounts a LEFT JOIN ducto.plans p ON p.id = a.plan_id"
-	" WHERE a.id = $1",
-	.types = {UUIDOID}
-};
-
 /*
  * Waits for the holder of the row and then reads what that one committed; when
  * it was another plan, the join finds none.
@@ -177,32 +160,6 @@ account_load(const pg_uuid_t *id, Account *acc, AccountLock lock)
 }
 
 /*
- * account_glance reads the credits of an account in the snapshot of the calling
- * statement, and nothing else of it. False: there is no account, or they have to
- * be computed.
- */
-bool
-account_glance(const pg_uuid_t *id, Account *acc)
-{
-	QueryArgs	args = {0};
-
-	memset(acc, 0, sizeof(Account));
-	acc->now = clock_now();
-	args_uuid(&args, id);
-	args_time(&args, acc->now);
-	if (query_read(&account_glance_query, &args) == 0)
-		return false;
-	acc->id = *id;
-	acc->exists = true;
-	acc->team = strcmp(row_text(0, 1), "team") == 0;
-	acc->balance = row_money(0, 2);
-	acc->held = row_money(0, 3);
-	acc->expiring = row_money(0, 4);
-	acc->lifetime_purchased = row_spend(0, 5);
-	return true;
-}
-
-/*
  * account_require_user rejects a team's id where a user's is wanted.
  */
 void
@@ -226,43 +183,6 @@ account_read_user(const pg_uuid_t *user, Account *acc)
 {
 	account_load(user, acc, ACCOUNT_READ);
 	account_require_user(acc);
-}
-
-/*
- * account_read_plan reads the plan of a user in the snapshot of the calling
- * statement; its id is NULL for none. A team's id is an error.
- */
-void
-account_read_plan(const pg_uuid_t *user, UserPlan *plan)
-{
-	Account		acc = {.id = *user};
-	QueryArgs	args = {0};
-	char	   *plan_id;
-
-	memset(plan, 0, sizeof(UserPlan));
-	args_uuid(&args, user);
-	if (query_read(&account_plan_query, &args) == 0)
-		return;
-	acc.team = strcmp(row_text(0, 1), "team") == 0;
-	account_require_user(&acc);
-	plan_id = row_text(0, 2);
-	plan_from_row(plan, 3);
-	if (plan_id != NULL && plan->id == NULL)
-		plan_find(plan_id, plan, true);
-}
-
-/*
- * account_check_user rejects the id of a team as that of a user.
- */
-void
-account_check_user(const pg_uuid_t *user)
-{
-	Account		acc = {.id = *user};
-	QueryArgs	args = {0};
-
-	args_uuid(&args, user);
-	acc.team = query_read(&account_kind_query, &args) > 0 && strcmp(row_text(0, 1), "team") == 0;
-	account_require_user(&acc);
 }
 
 /*

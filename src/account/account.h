@@ -111,6 +111,7 @@ extern bool account_try_charge(const pg_uuid_t *id, const Charge *charge, Money 
 extern bool account_try_charge_team(const pg_uuid_t *id, const pg_uuid_t *member, const Charge *charge,
 									Account *after, AccountChange *change);
 extern bool account_try_settle(const pg_uuid_t *id, const Charge *charge, Money freed, Account *after, AccountChange *change);
+extern bool account_try_release(const pg_uuid_t *id, Money freed, Account *after, AccountChange *change);
 extern bool account_try_hold(const pg_uuid_t *id, Money amount, const Money *floor, int ttl_seconds,
 							 Account *after, AccountChange *change, PricingTerms *terms);
 extern void account_undo(const pg_uuid_t *id, const AccountChange *change);

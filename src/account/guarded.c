@@ -156,6 +156,13 @@ static KeptQuery account_hold_query = {
 	.types = {UUIDOID, NUMERICOID, NUMERICOID, TIMESTAMPTZOID, TIMESTAMPTZOID}
 };
 
+/* Frees $2 of what is held. */
+static KeptQuery account_release_query = {
+	.sql = "UPDATE ducto.accounts SET held = held - $2, updated_at = greatest(updated_at, $3)"
+	" WHERE id = $1 AND plain AND ended_until IS NULL AND next_boundary > $3 RETURNING " AFTER_COLUMNS,
+	.types = {UUIDOID, NUMERICOID, TIMESTAMPTZOID}
+};
+
 /* The caller has the row's lock by the guarded update that it takes back. */
 static KeptQuery account_undo_query = {
 	.sql = "UPDATE ducto.accounts SET balance = balance + $2, expiring = expiring + $3, held = held - $4,"
@@ -425,6 +432,28 @@ account_try_hold(const pg_uuid_t *id, Money amount, const Money *floor, int ttl_
 		return true;
 	account_undo(id, change);
 	return false;
+}
+
+/*
+ * account_try_release frees what a hold holds of a user's account under the
+ * conditions of account_try_charge. False: it did nothing.
+ */
+bool
+account_try_release(const pg_uuid_t *id, Money freed, Account *after, AccountChange *change)
+{
+	QueryArgs	args = {0};
+	bool		valid;
+
+	args_uuid(&args, id);
+	args_money(&args, freed);
+	args_time(&args, clock_now());
+	if (!account_update(&account_release_query, id, &args))
+		return false;
+	valid = account_after(id, after, change);
+	change->held = -freed;
+	if (!valid)
+		account_undo(id, change);
+	return valid;
 }
 
 /*

@@ -155,6 +155,13 @@ static KeptQuery hold_close_query = {
 	.types = {UUIDOID, UUIDOID, NUMERICOID, NUMERICOID, BOOLOID, TIMESTAMPTZOID}
 };
 
+/* Finds the reservation only as hold_peek_query saw it. */
+static KeptQuery hold_release_query = {
+	.sql = "UPDATE ducto.reservations SET remaining = 0.0000, state = 'released', closed_at = $4, cap_held = 0.0000"
+	" WHERE account_id = $1 AND id = $2 AND state = 'open' AND remaining = $3",
+	.types = {UUIDOID, UUIDOID, NUMERICOID, TIMESTAMPTZOID}
+};
+
 /* Takes hold_close_query back. */
 static KeptQuery hold_reopen_query = {
 	.sql = "UPDATE ducto.reservations SET remaining = $3, state = 'open', closed_at = NULL, cap_held = $4"
@@ -659,4 +666,28 @@ hold_reopen(const pg_uuid_t *user, const Hold *hold)
 	args_money(&args, hold->cap_held);
 	if (query_run(&hold_reopen_query, &args, SPI_OK_UPDATE) != 1)
 		row_missing("reservations");
+}
+
+/*
+ * hold_try_release frees what an open reservation of a user holds and closes it,
+ * when that is all there is to do. It locks the account. False: it did nothing.
+ */
+bool
+hold_try_release(const pg_uuid_t *user, const pg_uuid_t *id)
+{
+	Hold		hold;
+	Account		after;
+	AccountChange change;
+	QueryArgs	args = {0};
+
+	if (!hold_peek(user, id, 0, &hold) || !account_try_release(user, hold.remaining, &after, &change))
+		return false;
+	args_uuid(&args, user);
+	args_uuid(&args, id);
+	args_money(&args, hold.remaining);
+	args_time(&args, after.now);
+	if (query_run(&hold_release_query, &args, SPI_OK_UPDATE) == 1)
+		return true;
+	account_undo(user, &change);
+	return false;
 }

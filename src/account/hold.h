@@ -84,6 +84,7 @@ extern int64 holds_expire(const pg_uuid_t *account, TimestampTz until, int64 lim
 extern bool hold_peek(const pg_uuid_t *user, const pg_uuid_t *id, Money amount, Hold *hold);
 extern bool hold_try_settle(const pg_uuid_t *user, const Hold *hold, const Charge *charge, bool final,
 							Account *after, AccountChange *change);
+extern bool hold_try_release(const pg_uuid_t *user, const pg_uuid_t *id);
 extern void hold_reopen(const pg_uuid_t *user, const Hold *hold);
 
 #endif

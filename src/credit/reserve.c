@@ -595,6 +595,8 @@ release_make(pg_uuid_t *user, pg_uuid_t *team, pg_uuid_t *reservation)
 	Account		acc;
 	Hold		hold;
 
+	if (team == NULL && hold_try_release(user, reservation))
+		return "released";
 	return reservation_lock(user, team, reservation, &acc, &hold) ? release_book(&acc, &hold) : "not_found";
 }
 
