@@ -140,10 +140,14 @@ static KeptQuery holds_prune_query = {
 	.types = {TIMESTAMPTZOID, UUIDARRAYOID, UUIDARRAYOID}
 };
 
-/* In the snapshot of the calling statement; hold_close_query sees what has changed since. */
+/*
+ * In the snapshot of the calling statement; hold_close_query sees what has
+ * changed since. These name no state: an index of the open ones would do, too,
+ * and be read through for every reservation that the account ever had.
+ */
 static KeptQuery hold_peek_query = {
 	.sql = "SELECT remaining, operation_type, model, cap_held FROM ducto.reservations"
-	" WHERE account_id = $1 AND id = $2 AND state = 'open' AND NOT skip_allowance",
+	" WHERE account_id = $1 AND id = $2 AND closed_at IS NULL AND NOT skip_allowance",
 	.types = {UUIDOID, UUIDOID}
 };
 
@@ -151,14 +155,14 @@ static KeptQuery hold_peek_query = {
 static KeptQuery hold_close_query = {
 	.sql = "UPDATE ducto.reservations SET remaining = $4, state = CASE WHEN $5 THEN 'settled' ELSE state END,"
 	" closed_at = CASE WHEN $5 THEN $6 END, cap_held = least(cap_held, $4)"
-	" WHERE account_id = $1 AND id = $2 AND state = 'open' AND remaining = $3",
+	" WHERE account_id = $1 AND id = $2 AND closed_at IS NULL AND remaining = $3",
 	.types = {UUIDOID, UUIDOID, NUMERICOID, NUMERICOID, BOOLOID, TIMESTAMPTZOID}
 };
 
 /* Finds the reservation only as hold_peek_query saw it. */
 static KeptQuery hold_release_query = {
 	.sql = "UPDATE ducto.reservations SET remaining = 0.0000, state = 'released', closed_at = $4, cap_held = 0.0000"
-	" WHERE account_id = $1 AND id = $2 AND state = 'open' AND remaining = $3",
+	" WHERE account_id = $1 AND id = $2 AND closed_at IS NULL AND remaining = $3",
 	.types = {UUIDOID, UUIDOID, NUMERICOID, TIMESTAMPTZOID}
 };
 

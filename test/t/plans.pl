@@ -63,7 +63,7 @@ SELECT released FROM ducto_release(user_id => '00000000-0000-0000-0000-000000000
 SQL
 is($answer, "1.0000\nt", 'a reservation was charged and released');
 like($plans, qr/using reservations_pkey/, 'it is found by its id');
-unlike($plans, qr/reservations_open[^\n]*\n[^\n]*\bid = /, 'and not among those that were open once');
+unlike($plans, qr/using reservations_open[^\n]*\n[^\n]*\n[^\n]*\bid = /, 'and not among those that were open once');
 
 $node->stop;
 done_testing();
