@@ -41,7 +41,7 @@ COMMENT ON COLUMN ducto.accounts.expiring IS 'The part of the balance that is in
 COMMENT ON COLUMN ducto.accounts.lifetime_purchased IS 'Credits ever purchased, less those of purchases that were taken back.';
 COMMENT ON COLUMN ducto.accounts.next_boundary IS 'Nothing of this account expires before this time; -infinity while an open reservation keeps credit past its expiry.';
 COMMENT ON COLUMN ducto.accounts.last_seq IS 'seq of the last ledger entry.';
-COMMENT ON COLUMN ducto.accounts.closing_keys IS 'Whether a reservation of this account was closed by a deduct of 0 with an idempotency key.';
+COMMENT ON COLUMN ducto.accounts.closing_keys IS 'Whether a reservation of this account was closed by a deduct of 0 with an idempotency key, or it has lines.';
 COMMENT ON COLUMN ducto.accounts.plan_id IS 'The user''s plan.';
 COMMENT ON COLUMN ducto.accounts.anchor IS 'Cycles begin at this time and repeat its day and time; NULL = they are those of the calendar.';
 COMMENT ON COLUMN ducto.accounts.zone IS 'The time zone of the user''s cycles and caps; NULL = UTC.';

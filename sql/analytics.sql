@@ -39,10 +39,10 @@ COMMENT ON COLUMN ducto.usage_rollup.first_xact IS 'No entry of it has a lower d
 COMMENT ON COLUMN ducto.usage_rollup.next_xact IS 'All entries of it have a lower ducto.ledger.xact; in the row of 0 hours, where the next ducto_rollup begins.';
 COMMENT ON COLUMN ducto.usage_rollup.models IS 'The models that were used, in order; unknown where none was told.';
 COMMENT ON COLUMN ducto.usage_rollup.model_spend IS 'What was spent on each of models, in 1/10000 credits.';
-COMMENT ON COLUMN ducto.usage_rollup.model_entries IS 'How many usage entries each of models has.';
+COMMENT ON COLUMN ducto.usage_rollup.model_entries IS 'How many usage entries each of models has; of one with lines, its lines.';
 COMMENT ON COLUMN ducto.usage_rollup.users IS 'The users who used something, in order.';
 COMMENT ON COLUMN ducto.usage_rollup.user_spend IS 'What each of users spent, in 1/10000 credits.';
-COMMENT ON COLUMN ducto.usage_rollup.user_entries IS 'How many usage entries each of users has.';
+COMMENT ON COLUMN ducto.usage_rollup.user_entries IS 'How many usage entries each of users has; of one with lines, its lines.';
 COMMENT ON COLUMN ducto.usage_rollup.types IS 'The types of all entries, in order, for 1 and 24 hours; in the row of 0 hours those of all that is rolled up.';
 COMMENT ON COLUMN ducto.usage_rollup.type_entries IS 'How many entries each of types has.';
 COMMENT ON COLUMN ducto.usage_rollup.type_amount IS 'The sum of their amounts, in credits.';
@@ -57,7 +57,7 @@ CREATE TYPE @extschema@.ducto_user_spend AS (
 COMMENT ON TYPE @extschema@.ducto_user_spend IS 'What a user spent.';
 COMMENT ON COLUMN @extschema@.ducto_user_spend.user_id IS 'The user''s id.';
 COMMENT ON COLUMN @extschema@.ducto_user_spend.total_spend IS 'Credits spent, net of allowance.';
-COMMENT ON COLUMN @extschema@.ducto_user_spend.transaction_count IS 'Usage entries, those that an allowance paid too.';
+COMMENT ON COLUMN @extschema@.ducto_user_spend.transaction_count IS 'Usage entries, those that an allowance paid too; of one with lines, its lines.';
 
 CREATE TYPE @extschema@.ducto_model_spend AS (
 	model text,
@@ -67,7 +67,7 @@ CREATE TYPE @extschema@.ducto_model_spend AS (
 COMMENT ON TYPE @extschema@.ducto_model_spend IS 'What was spent on a model.';
 COMMENT ON COLUMN @extschema@.ducto_model_spend.model IS 'The model; unknown where none was told.';
 COMMENT ON COLUMN @extschema@.ducto_model_spend.total_spend IS 'Credits spent, net of allowance.';
-COMMENT ON COLUMN @extschema@.ducto_model_spend.transaction_count IS 'Usage entries, those that an allowance paid too.';
+COMMENT ON COLUMN @extschema@.ducto_model_spend.transaction_count IS 'Usage entries, those that an allowance paid too; of one with lines, its lines.';
 
 CREATE TYPE @extschema@.ducto_top_user AS (
 	user_id uuid,
@@ -85,7 +85,7 @@ CREATE TYPE @extschema@.ducto_day_spend AS (
 COMMENT ON TYPE @extschema@.ducto_day_spend IS 'What was spent on a day.';
 COMMENT ON COLUMN @extschema@.ducto_day_spend.date IS 'The UTC day.';
 COMMENT ON COLUMN @extschema@.ducto_day_spend.total_spend IS 'Credits spent, net of allowance.';
-COMMENT ON COLUMN @extschema@.ducto_day_spend.transaction_count IS 'Usage entries, those that an allowance paid too.';
+COMMENT ON COLUMN @extschema@.ducto_day_spend.transaction_count IS 'Usage entries, those that an allowance paid too; of one with lines, its lines.';
 
 CREATE TYPE @extschema@.ducto_books_day AS (
 	date date,
@@ -252,12 +252,16 @@ COMMENT ON COLUMN ducto.daily_books.from_grants IS 'What of it was taken from gr
 COMMENT ON COLUMN ducto.daily_books.allowance IS 'What allowances paid beside it, in credits. Negative for what refunds gave back to them.';
 
 CREATE VIEW ducto.daily_usage AS
-SELECT (created_at AT TIME ZONE 'UTC')::date AS date, coalesce(actor, account_id) AS "user", coalesce(model, 'unknown') AS model,
-	-sum(amount) AS spend, count(*) AS count
-FROM ducto.ledger WHERE type = 'usage' GROUP BY 1, 2, 3;
+SELECT date, "user", coalesce(model, 'unknown') AS model, sum(spend) AS spend, sum(count)::bigint AS count
+FROM (
+	SELECT (created_at AT TIME ZONE 'UTC')::date AS date, coalesce(actor, account_id) AS "user",
+		unnest(coalesce(models, ARRAY[model])) AS model, unnest(coalesce(model_spend, ARRAY[-amount])) AS spend,
+		unnest(coalesce(model_lines, ARRAY[1])) AS count
+	FROM ducto.ledger WHERE type = 'usage'
+) u GROUP BY 1, 2, 3;
 COMMENT ON VIEW ducto.daily_usage IS 'What each user spent on each model on each UTC day, in person and in teams. It reads the ledger. Refunds are not subtracted.';
 COMMENT ON COLUMN ducto.daily_usage.date IS 'The UTC day.';
 COMMENT ON COLUMN ducto.daily_usage."user" IS 'The user''s id. Write it "user": without quotes, user is the role that asks.';
 COMMENT ON COLUMN ducto.daily_usage.model IS 'The model; unknown where none was told.';
 COMMENT ON COLUMN ducto.daily_usage.spend IS 'Credits spent, net of allowance.';
-COMMENT ON COLUMN ducto.daily_usage.count IS 'Usage entries, those that an allowance paid too.';
+COMMENT ON COLUMN ducto.daily_usage.count IS 'Usage entries, those that an allowance paid too; of one with lines, its lines.';

@@ -28,6 +28,9 @@ CREATE TABLE ducto.ledger (
 	priority integer,
 	exact_price numeric,
 	pricing jsonb,
+	models text[],
+	model_spend numeric[],
+	model_lines integer[],
 	metadata jsonb NOT NULL DEFAULT '{}',
 	created_at timestamptz NOT NULL,
 	effective_at timestamptz NOT NULL,
@@ -54,7 +57,7 @@ COMMENT ON COLUMN ducto.ledger.balance_after IS 'The balance with this entry.';
 COMMENT ON COLUMN ducto.ledger.type IS 'purchase, subscription, signup_bonus, adjustment, promo, usage, refund, reversal, transfer_out, transfer_in or expiry.';
 COMMENT ON COLUMN ducto.ledger.operation_type IS 'The kind of operation that was charged.';
 COMMENT ON COLUMN ducto.ledger.actor IS 'The member who spent from a team''s pool.';
-COMMENT ON COLUMN ducto.ledger.model IS 'The model that was used.';
+COMMENT ON COLUMN ducto.ledger.model IS 'The model that was used; of lines the one that all of them are of.';
 COMMENT ON COLUMN ducto.ledger.idempotency_key IS 'The caller''s key, unique per account.';
 COMMENT ON COLUMN ducto.ledger.reference IS 'The debit that a refund refunds, the credit that a reversal takes back, the reservation that a debit settles, a transfer''s other entry, the grant that expired.';
 COMMENT ON COLUMN ducto.ledger.allowance_consumed IS 'What the plan''s allowance paid.';
@@ -66,7 +69,10 @@ COMMENT ON COLUMN ducto.ledger.lifetime_purchased IS 'For credit that was added 
 COMMENT ON COLUMN ducto.ledger.expires_at IS 'For added credit: when it expires.';
 COMMENT ON COLUMN ducto.ledger.priority IS 'For added credit that is in a grant: the grant''s priority.';
 COMMENT ON COLUMN ducto.ledger.exact_price IS 'The price of the usage, to 20 decimals, where four are not enough: what amount, allowance_consumed and shortfall together make of it depends on what was carried over. NULL = they are exact.';
-COMMENT ON COLUMN ducto.ledger.pricing IS 'How the amount was priced: version, plan_id, usage and the parts of the price.';
+COMMENT ON COLUMN ducto.ledger.pricing IS 'How the amount was priced: version, plan_id, usage and the parts of the price; of lines version, plan_id and total.';
+COMMENT ON COLUMN ducto.ledger.models IS 'For a debit of lines (ducto.usage_lines): the models that they are of, each once, NULL where none was told. NULL = the entry has no lines.';
+COMMENT ON COLUMN ducto.ledger.model_spend IS 'What of amount is for each of models, in credits, positive.';
+COMMENT ON COLUMN ducto.ledger.model_lines IS 'How many lines are of each of models.';
 COMMENT ON COLUMN ducto.ledger.metadata IS 'The caller''s JSON object.';
 COMMENT ON COLUMN ducto.ledger.created_at IS 'When it was booked; never decreases in seq, so it is later than the clock was where that had been set back.';
 COMMENT ON COLUMN ducto.ledger.effective_at IS 'From when on it counts: the clock when it was booked, but for an expiry the moment from which the credit was not spendable.';

@@ -286,7 +286,7 @@ CREATE TYPE @extschema@.ducto_reprice_row AS (
 );
 COMMENT ON TYPE @extschema@.ducto_reprice_row IS 'What the usage of a model has cost, and what it would have cost at other prices.';
 COMMENT ON COLUMN @extschema@.ducto_reprice_row.model IS 'The model; unknown where none was named.';
-COMMENT ON COLUMN @extschema@.ducto_reprice_row.entries IS 'How many entries of the ledger.';
+COMMENT ON COLUMN @extschema@.ducto_reprice_row.entries IS 'How many entries of the ledger; of one with lines, its lines.';
 COMMENT ON COLUMN @extschema@.ducto_reprice_row.charged IS 'Credits: their prices, whatever paid them.';
 COMMENT ON COLUMN @extschema@.ducto_reprice_row.repriced IS 'Credits: the other prices; NULL where there are none.';
 COMMENT ON COLUMN @extschema@.ducto_reprice_row.difference IS 'Credits: repriced less charged.';

@@ -366,12 +366,26 @@ BEGIN
 			sum(spent) AS spent, sum(allowance) AS allowance
 		FROM (
 			SELECT account_id, actor, model, (effective_at AT TIME ZONE 'UTC')::date AS day,
-				CASE type WHEN 'usage' THEN -amount ELSE 0 END AS spent, allowance_consumed AS allowance
+				CASE WHEN type = 'usage' AND models IS NULL THEN -amount ELSE 0 END AS spent, allowance_consumed AS allowance
 			FROM ducto.ledger WHERE type || '' <> 'refund' AND account_id BETWEEN lowest AND highest
 			UNION ALL
-			SELECT d.account_id, d.actor, d.model, (d.effective_at AT TIME ZONE 'UTC')::date, -r.amount, r.allowance_consumed
+			SELECT account_id, actor, unnest(models), (effective_at AT TIME ZONE 'UTC')::date, unnest(model_spend), 0
+			FROM ducto.ledger WHERE models IS NOT NULL AND account_id BETWEEN lowest AND highest
+			UNION ALL
+			SELECT d.account_id, d.actor, d.model, (d.effective_at AT TIME ZONE 'UTC')::date,
+				CASE WHEN d.models IS NULL THEN -r.amount ELSE 0 END, r.allowance_consumed
 			FROM ducto.ledger r JOIN ducto.ledger d ON d.id = r.reference AND d.account_id = r.account_id
 			WHERE r.type = 'refund' AND r.account_id BETWEEN lowest AND highest
+			UNION ALL
+			-- What was refunded of lines goes back to their models in their order.
+			SELECT r.account_id, r.actor, m.model, (r.effective_at AT TIME ZONE 'UTC')::date,
+				-least(greatest(r.refunded - m.until + m.spend, 0), m.spend), 0
+			FROM (SELECT d.account_id, d.actor, d.effective_at, d.models, d.model_spend, f.refunded
+				FROM (SELECT account_id, reference, sum(amount) AS refunded FROM ducto.ledger
+					WHERE type = 'refund' AND account_id BETWEEN lowest AND highest GROUP BY account_id, reference) f
+				JOIN ducto.ledger d ON d.id = f.reference AND d.account_id = f.account_id WHERE d.models IS NOT NULL) r,
+				LATERAL (SELECT u.model, u.spend, sum(u.spend) OVER (ORDER BY u.n) AS until
+					FROM unnest(r.models, r.model_spend) WITH ORDINALITY AS u(model, spend, n)) m
 		) u
 		WHERE allowance <> 0 OR actor IS NOT NULL OR account_id IN (SELECT c.account_id FROM capped c)
 		GROUP BY account_id, actor, coalesce(model, ''), day
@@ -446,12 +460,14 @@ AS $$
 DECLARE
 	clock CONSTANT timestamptz := ducto.clock();
 BEGIN
-	-- What lets an operation take a short way is true: the account is plain, no key closed a reservation. An account is a
+	-- What lets an operation take a short way is true: the account is plain, no key is elsewhere than in the ledger. An account is a
 	-- user's or a team's.
 	RETURN QUERY
 	WITH closing AS (
-		SELECT DISTINCT account_id FROM ducto.reservations
+		SELECT account_id FROM ducto.reservations
 		WHERE closing_key IS NOT NULL AND account_id BETWEEN lowest AND highest
+		UNION
+		SELECT account_id FROM ducto.usage_lines WHERE account_id BETWEEN lowest AND highest
 	), flags AS MATERIALIZED (
 		SELECT a.id, a.kind, a.plain, a.closing_keys,
 			a.kind = 'user' AND a.plan_id IS NULL AND a.caps = 0 AND a.promised = 0
@@ -493,6 +509,8 @@ BEGIN
 	RETURN QUERY SELECT * FROM ducto.verify_spending(lowest, highest);
 	IF lowest < highest THEN PERFORM ducto.progress_step('what accounts say of themselves'); END IF;
 	RETURN QUERY SELECT * FROM ducto.verify_flags(lowest, highest);
+	IF lowest < highest THEN PERFORM ducto.progress_step('lines'); END IF;
+	RETURN QUERY SELECT * FROM ducto.verify_lines(lowest, highest);
 	IF lowest < highest THEN PERFORM ducto.progress_step('each entry by itself'); END IF;
 	RETURN QUERY SELECT * FROM ducto.verify_entry_rows(lowest, highest);
 	IF lowest < highest THEN PERFORM ducto.progress_step('each grant by itself'); END IF;
@@ -532,7 +550,7 @@ SET jit = off SET plan_cache_mode = force_custom_plan SET enable_nestloop = off 
 SET enable_indexscan = off
 AS $$
 BEGIN
-	PERFORM ducto.progress_begin('ducto_verify', 17);
+	PERFORM ducto.progress_begin('ducto_verify', 18);
 	RETURN QUERY SELECT * FROM ducto.verify_accounts('00000000-0000-0000-0000-000000000000', 'ffffffff-ffff-ffff-ffff-ffffffffffff');
 
 	PERFORM ducto.progress_step('all balances');

@@ -7,12 +7,16 @@ AS $$
 BEGIN
 	RETURN QUERY
 	WITH used AS (
-		SELECT coalesce(actor, account_id) AS user_id, coalesce(model, 'unknown') AS model,
-			date_bin('1 hour', created_at, '2000-01-01 00:00:00+00') AS start, sum(-amount) AS spend, count(*) AS entries
-		FROM ducto.ledger
-		WHERE type = 'usage' AND CASE WHEN next_xact <= last_xact THEN xact NOT BETWEEN next_xact AND last_xact
-			ELSE xact > last_xact AND xact < next_xact END
-		GROUP BY 1, 2, 3
+		SELECT user_id, coalesce(model, 'unknown') AS model, start, sum(spend) AS spend, sum(lines) AS entries
+		FROM (
+			SELECT coalesce(actor, account_id) AS user_id, date_bin('1 hour', created_at, '2000-01-01 00:00:00+00') AS start,
+				unnest(coalesce(models, ARRAY[model])) AS model, unnest(coalesce(ledger.model_spend, ARRAY[-amount])) AS spend,
+				unnest(coalesce(model_lines, ARRAY[1])) AS lines
+			FROM ducto.ledger
+			WHERE type = 'usage' AND CASE WHEN next_xact <= last_xact THEN xact NOT BETWEEN next_xact AND last_xact
+				ELSE xact > last_xact AND xact < next_xact END
+		) e
+		GROUP BY user_id, coalesce(model, 'unknown'), start
 	), cells AS MATERIALIZED (
 		SELECT unnest(users) AS user_id, NULL::text AS model, hours, start, unnest(user_spend) AS spend,
 			unnest(user_entries) AS entries
@@ -119,17 +123,19 @@ BEGIN
 	-- itself, so that integers have room for it; an amount that is none for usage is told elsewhere, and counts as nothing.
 	PERFORM FROM (
 		WITH used AS (
-			SELECT start, sum(spend) AS spend, count(*) AS entries,
+			SELECT start, sum(spend) AS spend, sum(lines) AS entries,
 				sum((spend >> 32) * of_user) * 4294967296 + sum((spend & 4294967295) * of_user) AS user_spend,
-				sum(of_user) AS user_entries,
+				sum(of_user * lines) AS user_entries,
 				sum((spend >> 32) * of_model) * 4294967296 + sum((spend & 4294967295) * of_model) AS model_spend,
-				sum(of_model) AS model_entries
-			FROM (SELECT date_bin('1 hour', created_at, '2000-01-01 00:00:00+00') AS start,
-					CASE WHEN amount > -100000000000000 AND amount <= 0 THEN (-10000 * amount)::bigint END AS spend,
-					uuid_hash_extended(coalesce(actor, account_id), seed) & 2147483647 AS of_user,
-					hashtextextended(coalesce(model, 'unknown'), seed) & 2147483647 AS of_model
-				FROM ducto.ledger WHERE type = 'usage'
-					AND CASE WHEN next <= last THEN xact NOT BETWEEN next AND last ELSE xact > last AND xact < next END
+				sum(of_model * lines) AS model_entries
+			FROM (SELECT start, lines, of_user, hashtextextended(coalesce(model, 'unknown'), seed) & 2147483647 AS of_model,
+					CASE WHEN spend < 100000000000000 AND spend >= 0 THEN (10000 * spend)::bigint END AS spend
+				FROM (SELECT date_bin('1 hour', created_at, '2000-01-01 00:00:00+00') AS start,
+						uuid_hash_extended(coalesce(actor, account_id), seed) & 2147483647 AS of_user,
+						unnest(coalesce(models, ARRAY[model])) AS model, unnest(coalesce(ledger.model_spend, ARRAY[-amount])) AS spend,
+						unnest(coalesce(model_lines, ARRAY[1])) AS lines
+					FROM ducto.ledger WHERE type = 'usage'
+						AND CASE WHEN next <= last THEN xact NOT BETWEEN next AND last ELSE xact > last AND xact < next END) u
 				OFFSET 0) e
 			GROUP BY start
 		), cells AS MATERIALIZED (

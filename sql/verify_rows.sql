@@ -92,6 +92,75 @@ $$;
 REVOKE ALL ON FUNCTION ducto.verify_entry_rows(uuid, uuid) FROM PUBLIC;
 COMMENT ON FUNCTION ducto.verify_entry_rows(uuid, uuid) IS 'For ducto_verify: each entry of the ledger by itself, and what it repeats.';
 
+CREATE FUNCTION ducto.verify_lines(lowest uuid, highest uuid) RETURNS SETOF @extschema@.ducto_discrepancy
+LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+	-- The lines of an entry are its price, to the last decimal, and are as many as it says, numbered from 1. What it says of
+	-- models is what it took.
+	RETURN QUERY
+	WITH sums AS (
+		SELECT account_id, entry, sum(amount) AS amount, count(*) AS lines, min(line) AS first, max(line) AS last,
+			count(DISTINCT line) AS numbers
+		FROM ducto.usage_lines WHERE account_id BETWEEN lowest AND highest GROUP BY account_id, entry
+	), entries AS MATERIALIZED (
+		SELECT coalesce(l.account_id, s.account_id) AS account_id, l.seq, coalesce(l.id, s.entry) AS id, s.amount, s.lines,
+			s.first, s.last, s.numbers, l.price, l.said_lines, -l.amount AS credits, l.said_spend
+		FROM (SELECT account_id, seq, id, ledger.amount,
+				coalesce(exact_price, allowance_consumed + coalesce(shortfall, 0) - ledger.amount) AS price,
+				(SELECT sum(n) FROM unnest(model_lines) n) AS said_lines, (SELECT sum(s) FROM unnest(model_spend) s) AS said_spend
+			FROM ducto.ledger WHERE models IS NOT NULL AND account_id BETWEEN lowest AND highest) l
+		FULL JOIN sums s ON s.account_id = l.account_id AND s.entry = l.id
+	)
+	SELECT account_id, 'lines of ' || id, coalesce(price::text, 'an entry with lines'), coalesce(amount::text, 'none')
+	FROM entries WHERE amount IS DISTINCT FROM price
+	UNION ALL
+	SELECT account_id, 'model_lines ' || seq, lines::text, said_lines::text
+	FROM entries WHERE said_lines IS DISTINCT FROM lines AND seq IS NOT NULL AND lines IS NOT NULL
+	UNION ALL
+	SELECT account_id, 'model_spend ' || seq, credits::text, said_spend::text FROM entries WHERE said_spend IS DISTINCT FROM credits AND seq IS NOT NULL
+	UNION ALL
+	SELECT account_id, 'numbers of the lines of ' || id, '1 to ' || lines, first || ' to ' || last
+	FROM entries WHERE first <> 1 OR last <> lines OR numbers <> lines;
+
+	-- Each model has the lines that its entry says, and was charged for no more than they cost, but for what rounding carries
+	-- from one line to the next; for no less either where all was charged, in credits.
+	RETURN QUERY
+	WITH models AS MATERIALIZED (
+		SELECT coalesce(l.account_id, u.account_id) AS account_id, l.seq, coalesce(l.model, u.model, '') AS model,
+			u.lines, u.amount, l.said_lines, l.spend, l.charged_all
+		FROM (SELECT account_id, seq, id, unnest(models) AS model, unnest(model_spend) AS spend, unnest(model_lines) AS said_lines,
+				allowance_consumed = 0 AND shortfall IS NULL AS charged_all
+			FROM ducto.ledger WHERE models IS NOT NULL AND account_id BETWEEN lowest AND highest) l
+		FULL JOIN (SELECT account_id, entry, model, count(*) AS lines, sum(amount) AS amount
+			FROM ducto.usage_lines WHERE account_id BETWEEN lowest AND highest GROUP BY account_id, entry, model) u
+			ON u.account_id = l.account_id AND u.entry = l.id AND coalesce(u.model, '') = coalesce(l.model, '')
+	)
+	SELECT account_id, 'models ' || coalesce(seq::text, 'of lines'), coalesce(lines, 0) || ' of "' || model || '"', coalesce(said_lines::text, 'none')
+	FROM models WHERE lines IS DISTINCT FROM said_lines
+	UNION ALL
+	SELECT account_id, 'model_spend ' || seq, concat_ws(' ', CASE WHEN NOT charged_all THEN 'at most' END, round(amount, 4), 'of "' || model || '"'),
+		spend::text
+	FROM models WHERE spend < 0 OR spend - amount >= 0.0001 * lines + CASE WHEN amount = round(amount, 4) THEN 0.0001 ELSE 0 END
+		OR charged_all AND amount - spend >= 0.0001 * lines + CASE WHEN amount = round(amount, 4) THEN 0.0001 ELSE 0 END;
+
+	-- A line is one that ducto writes. A key is that of one line, or of one entry.
+	RETURN QUERY
+	SELECT u.account_id, n.name || ' of line ' || u.line || ' of ' || u.entry, n.expected, NULL::text
+	FROM ducto.usage_lines u, LATERAL (VALUES
+		('amount', '0 or more', u.amount < 0), ('metadata', 'none, or an object', jsonb_typeof(u.metadata) <> 'object'),
+		('usage', 'none, or an object', jsonb_typeof(u.usage) <> 'object')) n(name, expected, odd)
+	WHERE u.account_id BETWEEN lowest AND highest AND n.odd
+	UNION ALL
+	SELECT l.account_id, 'idempotency_key ' || l.idempotency_key, '1', '2'
+	FROM (SELECT * FROM ducto.ledger WHERE idempotency_key IS NOT NULL AND account_id BETWEEN lowest AND highest) l
+	JOIN (SELECT * FROM ducto.usage_lines WHERE account_id BETWEEN lowest AND highest) u
+		ON u.account_id = l.account_id AND u.key = l.idempotency_key;
+END
+$$;
+REVOKE ALL ON FUNCTION ducto.verify_lines(uuid, uuid) FROM PUBLIC;
+COMMENT ON FUNCTION ducto.verify_lines(uuid, uuid) IS 'For ducto_verify: lines, and what entries say of them.';
+
 CREATE FUNCTION ducto.verify_grant_rows(lowest uuid, highest uuid) RETURNS SETOF @extschema@.ducto_discrepancy
 LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS $$

@@ -24,7 +24,7 @@ typedef struct Account
 	Spend		lifetime_purchased;
 	TimestampTz next_boundary;	/* nothing expires before */
 	int64		last_seq;
-	bool		closing_keys;	/* a deduct of 0 with a key has been seen */
+	bool		closing_keys;	/* a deduct of 0 with a key, or a line, has been seen */
 	char	   *plan_id;		/* NULL for none */
 	TimestampTz anchor;			/* cycles repeat it; -infinity for those of the calendar */
 	char	   *zone_name;		/* NULL for UTC */

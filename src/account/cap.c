@@ -97,6 +97,12 @@ static KeptQuery cap_insert_query = {
 	TIMESTAMPTZOID}
 };
 
+/* The account's models that have caps of their own. */
+static KeptQuery capped_models_query = {
+	.sql = "SELECT DISTINCT model FROM ducto.spend_caps WHERE account_id = $1 AND model <> ''",
+	.types = {UUIDOID}
+};
+
 static KeptQuery cap_delete_query = {
 	.sql = "DELETE FROM ducto.spend_caps WHERE account_id = $1 AND cap_type = $2 AND model = $3",
 	.types = {UUIDOID, TEXTOID, TEXTOID}
@@ -251,6 +257,72 @@ caps_apply(const Account *acc, const CapChange *change, CapVerdict *verdict)
 }
 
 /*
+ * Return which of the models of lines have caps of their own.
+ */
+static bool *
+models_capped(const Account *acc, const EntryModels *models)
+{
+	bool	   *capped = palloc0(sizeof(bool) * models->n);
+	QueryArgs	args = {0};
+	uint64		n;
+
+	args_uuid(&args, &acc->id);
+	n = query_run(&capped_models_query, &args, SPI_OK_SELECT);
+	for (uint64 row = 0; row < n; row++)
+	{
+		char	   *model = row_text(row, 1);
+
+		for (int i = 0; i < models->n; i++)
+			capped[i] |= models->models[i] != NULL && strcmp(models->models[i], model) == 0;
+	}
+	return capped;
+}
+
+/*
+ * Apply a part of a change, and keep the stronger of two warnings.
+ */
+static void
+caps_apply_part(const Account *acc, const CapChange *change, CapVerdict *verdict)
+{
+	CapVerdict	part;
+
+	caps_apply(acc, change, &part);
+	if (part.warning != NULL &&
+		(verdict->warning == NULL || action_strength(part.warning) > action_strength(verdict->warning)))
+		verdict->warning = part.warning;
+}
+
+/*
+ * caps_apply_models does what caps_apply does where lines of several models
+ * spend. Models without caps of their own count together.
+ */
+void
+caps_apply_models(const Account *acc, const CapChange *change, const EntryModels *models, CapVerdict *verdict)
+{
+	CapChange	rest = *change;
+	bool	   *capped;
+
+	if (acc->caps == 0)
+	{
+		caps_apply(acc, change, verdict);
+		return;
+	}
+	capped = models_capped(acc, models);
+	verdict->warning = NULL;
+	rest.model = NULL;
+	for (int i = 0; i < models->n; i++)
+		rest.spent -= capped[i] ? models->spend[i] : 0;
+	caps_apply_part(acc, &rest, verdict);
+	for (int i = 0; i < models->n; i++)
+	{
+		CapChange	part = {.model = models->models[i], .spent = models->spend[i], .actor = change->actor};
+
+		if (capped[i])
+			caps_apply_part(acc, &part, verdict);
+	}
+}
+
+/*
  * caps_admit moves the counters of a locked account's caps unless a deny cap
  * would be exceeded; false then, and nothing has changed.
  */
@@ -336,6 +408,30 @@ caps_refund(const Account *acc, const CapChange *refunded, TimestampTz debited_a
 	args_model(&args, refunded->model);
 	args_money(&args, refunded->spent);
 	query_run(&caps_refund_query, &args, SPI_OK_UPDATE);
+}
+
+/*
+ * caps_refund_models does what caps_refund does where the debit was of lines,
+ * after as much was refunded of it before: their models get it back in their
+ * order.
+ */
+void
+caps_refund_models(const Account *acc, const CapChange *refunded, const EntryModels *models, Money before,
+				   TimestampTz debited_at)
+{
+	Money		position = 0;
+
+	for (int i = 0; i < models->n; i++)
+	{
+		Money		end = position + models->spend[i];
+		CapChange	part = *refunded;
+
+		part.model = models->models[i];
+		part.spent = Min(end, before + refunded->spent) - Max(position, before);
+		if (part.spent > 0)
+			caps_refund(acc, &part, debited_at);
+		position = end;
+	}
 }
 
 /*

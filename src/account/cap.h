@@ -2,6 +2,7 @@
 #define DUCTO_ACCOUNT_CAP_H
 
 #include "account/account.h"
+#include "account/ledger.h"
 
 /* A spend cap. model is empty for all models. */
 typedef struct Cap
@@ -44,18 +45,33 @@ typedef struct CapVerdict
 #define CAP_UNTIL(c, day, month) \
 	"(CASE " c ".cap_type WHEN 'daily' THEN " day " + interval '1 day' ELSE " month " + interval '1 month' END) AT TIME ZONE 'UTC'"
 
+/* What was spent by an entry l on a model, or on all when that is empty. */
+#define ENTRY_SPENT(l, model) \
+	"CASE WHEN " model " = '' OR " l ".models IS NULL THEN -" l ".amount ELSE" \
+	" (SELECT m.spend FROM unnest(" l ".models, " l ".model_spend) AS m(model, spend) WHERE m.model = " model ") END"
+
+/* What r.refunded, all that was refunded of an entry, gives back of that: its lines' models get it back in their order. */
+#define ENTRY_REFUNDED(r, model) \
+	"CASE WHEN " model " = '' OR " r ".models IS NULL THEN " r ".refunded ELSE" \
+	" (SELECT least(greatest(" r ".refunded - m.before, 0.0000), m.spend) FROM (SELECT u.model, u.spend," \
+	"   sum(u.spend) OVER (ORDER BY u.n) - u.spend AS before" \
+	"   FROM unnest(" r ".models, " r ".model_spend) WITH ORDINALITY AS u(model, spend, n)) m WHERE m.model = " model ") END"
+
 /*
  * What the ledger says counts in a window for a model, or for all when that is
  * empty: what was spent in it, less what was refunded of that. No entry up to
  * the seq after counts.
  */
 #define SAID_SPENT(account, model, from, until, after) \
-	"((SELECT coalesce(sum(-l.amount), 0.0000) FROM ducto.ledger l WHERE l.account_id = " account " AND l.seq > " after \
+	"((SELECT coalesce(sum(" ENTRY_SPENT("l", model) "), 0.0000) FROM ducto.ledger l" \
+	"  WHERE l.account_id = " account " AND l.seq > " after \
 	"  AND l.type = 'usage' AND l.effective_at >= " from " AND l.effective_at < " until \
-	"  AND (" model " = '' OR l.model = " model "))" \
-	" - (SELECT coalesce(sum(f.amount), 0.0000) FROM ducto.ledger f WHERE f.account_id = " account " AND f.seq > " after \
-	"  AND f.type = 'refund' AND EXISTS (SELECT FROM ducto.ledger d WHERE d.id = f.reference AND d.account_id = " account \
-	"   AND d.effective_at >= " from " AND d.effective_at < " until " AND (" model " = '' OR d.model = " model "))))"
+	"  AND (" model " = '' OR l.model = " model " OR l.models IS NOT NULL))" \
+	" - (SELECT coalesce(sum(" ENTRY_REFUNDED("r", model) "), 0.0000) FROM (SELECT d.models, d.model_spend, sum(f.amount) AS refunded" \
+	"  FROM ducto.ledger f JOIN ducto.ledger d ON d.id = f.reference AND d.account_id = " account \
+	"  WHERE f.account_id = " account " AND f.seq > " after " AND f.type = 'refund'" \
+	"   AND d.effective_at >= " from " AND d.effective_at < " until \
+	"   AND (" model " = '' OR d.model = " model " OR d.models IS NOT NULL) GROUP BY d.account_id, d.seq) r))"
 
 /* What of a cap c counts as spent in its window, which may have to be made anew; no entry up to the seq after counts. */
 #define CAP_SPENT(c, day, month, moved, after) \
@@ -65,10 +81,13 @@ typedef struct CapVerdict
 extern void cap_set(Account *acc, const Cap *cap);
 extern bool cap_remove(Account *acc, const Cap *cap);
 extern void caps_apply(const Account *acc, const CapChange *change, CapVerdict *verdict);
+extern void caps_apply_models(const Account *acc, const CapChange *change, const EntryModels *models, CapVerdict *verdict);
 extern bool caps_admit(const Account *acc, const CapChange *change, CapVerdict *verdict);
 extern bool caps_would_deny(const Account *acc, const CapChange *change, bool read_only);
 extern void cap_exceeded(Money needed, const char *cap, Money limit, Spend counted, TimestampTz resets_at);
 extern void caps_refund(const Account *acc, const CapChange *refunded, TimestampTz debited_at);
+extern void caps_refund_models(const Account *acc, const CapChange *refunded, const EntryModels *models, Money before,
+							   TimestampTz debited_at);
 extern void caps_end_holds(Account *acc, TimestampTz until);
 extern void caps_make(const Account *acc);
 

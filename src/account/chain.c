@@ -173,6 +173,24 @@ image_numerics(StringInfo out, Datum value)
 	image_array(out, value, NUMERICOID, -1, false, TYPALIGN_INT, image_numeric);
 }
 
+/*
+ * Append an array of texts.
+ */
+static void
+image_texts(StringInfo out, Datum value)
+{
+	image_array(out, value, TEXTOID, -1, false, TYPALIGN_INT, image_text);
+}
+
+/*
+ * Append an array of integers.
+ */
+static void
+image_integers(StringInfo out, Datum value)
+{
+	image_array(out, value, INT4OID, sizeof(int32), true, TYPALIGN_INT, image_int4);
+}
+
 /* A member of a JSON object: where its key and its value are in the image. */
 typedef struct JsonMember
 {
@@ -324,6 +342,9 @@ static const ChainColumn columns[CHAIN_COLUMNS] = {
 	{"pricing", image_jsonb},
 	{"actor", image_uuid},
 	{"exact_price", image_numeric},
+	{"models", image_texts},
+	{"model_spend", image_numerics},
+	{"model_lines", image_integers},
 };
 
 /*
@@ -359,16 +380,16 @@ digest_of(const StringInfoData *bytes, uint8 *digest)
 
 /*
  * chain_own makes an entry's own digest of its columns, in the order of this
- * file; a null is an n, as SPI has it.
+ * file, of which the last may be left out; a null is an n, as SPI has it.
  */
 void
-chain_own(const Datum *values, const char *nulls, ChainLink *link)
+chain_own(const Datum *values, const char *nulls, int n, ChainLink *link)
 {
 	StringInfoData out;
 
 	initStringInfo(&out);
 	appendStringInfoCharMacro(&out, IMAGE_VERSION);
-	for (int i = 0; i < CHAIN_COLUMNS; i++)
+	for (int i = 0; i < n; i++)
 		if (nulls[i] != 'n')
 			image_column(&out, &columns[i], values[i]);
 	SET_VARSIZE(link, sizeof(ChainLink));
@@ -463,6 +484,6 @@ ducto_entry_digest(PG_FUNCTION_ARGS)
 		ordered[i] = values[row->places[i]];
 		nulls[i] = isnull[row->places[i]] ? 'n' : ' ';
 	}
-	chain_own(ordered, nulls, &link);
+	chain_own(ordered, nulls, CHAIN_COLUMNS, &link);
 	PG_RETURN_DATUM(digest_to_datum(link.own));
 }

@@ -7,8 +7,9 @@
 
 #define DIGEST_LENGTH	32
 
-/* The columns that an entry's own digest is made of. */
-#define CHAIN_COLUMNS	19
+/* The columns that an entry's own digest is made of; the last ones are those of lines, which most entries lack. */
+#define CHAIN_COLUMNS	22
+#define CHAIN_LINE_COLUMNS	3
 
 /* What of an entry is known before its account is locked: its own digest and its id, as a bytea. */
 typedef struct ChainLink
@@ -26,7 +27,7 @@ typedef struct ChainPlace
 	TimestampTz effective_at;
 } ChainPlace;
 
-extern void chain_own(const Datum *values, const char *nulls, ChainLink *link);
+extern void chain_own(const Datum *values, const char *nulls, int n, ChainLink *link);
 extern Datum digest_to_datum(const uint8 *digest);
 extern void chain_digest(uint8 *head, const ChainLink *link, const ChainPlace *place);
 

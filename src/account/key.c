@@ -7,6 +7,7 @@
 #include "utils/builtins.h"
 
 #include "account/key.h"
+#include "account/lines.h"
 #include "base/args.h"
 #include "base/setting.h"
 
@@ -88,6 +89,8 @@ key_find(const Account *acc, const char *key, KeyKind kind, const pg_uuid_t *tar
 			return KEY_REPLAY_ZERO;
 		return KEY_CONFLICT;
 	}
+	if (acc->closing_keys && line_has_key(&acc->id, key))
+		return KEY_CONFLICT;
 	return KEY_FREE;
 }
 
@@ -114,13 +117,14 @@ key_conflict(const char *key)
 }
 
 /*
- * key_closed_hold tells whether a key of a locked account is that of a deduct
- * of 0; NULL is not.
+ * key_is_elsewhere tells whether a key of a locked account is not that of an
+ * entry but of a deduct of 0 or of a line; NULL is not.
  */
 bool
-key_closed_hold(const Account *acc, const char *key)
+key_is_elsewhere(const Account *acc, const char *key)
 {
 	Hold		hold;
 
-	return key != NULL && acc->closing_keys && hold_find_closing_key(&acc->id, key, &hold);
+	return key != NULL && acc->closing_keys &&
+		(hold_find_closing_key(&acc->id, key, &hold) || line_has_key(&acc->id, key));
 }

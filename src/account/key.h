@@ -29,7 +29,7 @@ typedef enum KeyState
 
 extern char *key_checked(char *key, const char *name);
 extern char *arg_key(FunctionCallInfo fcinfo, int n, const char *name);
-extern bool key_closed_hold(const Account *acc, const char *key);
+extern bool key_is_elsewhere(const Account *acc, const char *key);
 extern Rejection key_conflict(const char *key);
 extern KeyState key_repeat(KeyState known, bool differs);
 extern KeyState key_find(const Account *acc, const char *key, KeyKind kind, const pg_uuid_t *target,

@@ -17,16 +17,21 @@
 #include "base/uuidv7.h"
 #include "base/xact.h"
 
-#define LEDGER_INSERT_SQL \
-	"INSERT INTO ducto.ledger (account_id, amount, type, operation_type, model, idempotency_key, reference, shortfall," \
+#define LEDGER_OWN_COLUMNS \
+	"account_id, amount, type, operation_type, model, idempotency_key, reference, shortfall," \
 	" burned_grants, burned_amounts, lifetime_purchased, expires_at, priority, metadata, allowance_consumed, cap_warning," \
-	" pricing, actor, exact_price, id, seq, balance_after, created_at, effective_at, xact, digest)" \
+	" pricing, actor, exact_price"
+#define LEDGER_PLACE_COLUMNS	"id, seq, balance_after, created_at, effective_at, xact, digest"
+#define LEDGER_INSERT_SQL \
+	"INSERT INTO ducto.ledger (" LEDGER_OWN_COLUMNS ", " LEDGER_PLACE_COLUMNS ")" \
 	" VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22, $23, $24," \
 	" $25, $26)"
-#define LEDGER_INSERT_TYPES \
-	{UUIDOID, NUMERICOID, TEXTOID, TEXTOID, TEXTOID, TEXTOID, UUIDOID, NUMERICOID, UUIDARRAYOID, NUMERICARRAYOID, \
-		NUMERICOID, TIMESTAMPTZOID, INT4OID, JSONBOID, NUMERICOID, TEXTOID, JSONBOID, UUIDOID, NUMERICOID, UUIDOID, INT8OID, \
-		NUMERICOID, TIMESTAMPTZOID, TIMESTAMPTZOID, INT8OID, BYTEAOID}
+#define LEDGER_OWN_TYPES \
+	UUIDOID, NUMERICOID, TEXTOID, TEXTOID, TEXTOID, TEXTOID, UUIDOID, NUMERICOID, UUIDARRAYOID, NUMERICARRAYOID, \
+		NUMERICOID, TIMESTAMPTZOID, INT4OID, JSONBOID, NUMERICOID, TEXTOID, JSONBOID, UUIDOID, NUMERICOID
+#define LEDGER_PLACE_TYPES \
+	UUIDOID, INT8OID, NUMERICOID, TIMESTAMPTZOID, TIMESTAMPTZOID, INT8OID, BYTEAOID
+#define LEDGER_INSERT_TYPES	{LEDGER_OWN_TYPES, LEDGER_PLACE_TYPES}
 
 /* The account's lock orders the entries; seq comes from its row. */
 static KeptQuery ledger_insert_query = {.sql = LEDGER_INSERT_SQL, .types = LEDGER_INSERT_TYPES};
@@ -35,6 +40,14 @@ static KeptQuery ledger_insert_query = {.sql = LEDGER_INSERT_SQL, .types = LEDGE
 static KeptQuery ledger_insert_once_query = {
 	.sql = LEDGER_INSERT_SQL " ON CONFLICT (account_id, idempotency_key) WHERE idempotency_key IS NOT NULL DO NOTHING",
 	.types = LEDGER_INSERT_TYPES
+};
+
+/* An entry with lines. It has no key: its lines have. */
+static KeptQuery ledger_insert_lines_query = {
+	.sql = "INSERT INTO ducto.ledger (" LEDGER_OWN_COLUMNS ", models, model_spend, model_lines, " LEDGER_PLACE_COLUMNS ")"
+	" VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22, $23, $24,"
+	" $25, $26, $27, $28, $29)",
+	.types = {LEDGER_OWN_TYPES, TEXTARRAYOID, NUMERICARRAYOID, INT4ARRAYOID, LEDGER_PLACE_TYPES}
 };
 
 /* Where args_own has the amount. */
@@ -61,6 +74,12 @@ static KeptQuery ledger_key_query = {
 static KeptQuery ledger_usage_query = {
 	.sql = "SELECT (pricing -> 'usage') IS NOT DISTINCT FROM $3 FROM ducto.ledger WHERE account_id = $1 AND id = $2",
 	.types = {UUIDOID, UUIDOID, JSONBOID}
+};
+
+static KeptQuery ledger_models_query = {
+	.sql = "SELECT m.model, m.spend, m.lines FROM ducto.ledger l, unnest(l.models, l.model_spend, l.model_lines)"
+	" WITH ORDINALITY AS m(model, spend, lines, n) WHERE l.account_id = $1 AND l.id = $2 ORDER BY m.n",
+	.types = {UUIDOID, UUIDOID}
 };
 
 static KeptQuery ledger_id_query = {
@@ -124,6 +143,25 @@ args_burned(QueryArgs *args, const BurnList *burned)
 }
 
 /*
+ * Append the columns of what an entry's lines are for.
+ */
+static void
+args_models(QueryArgs *args, const EntryModels *models)
+{
+	void	  **names = palloc(sizeof(void *) * models->n);
+	Datum	   *lines = palloc(sizeof(Datum) * models->n);
+
+	for (int i = 0; i < models->n; i++)
+	{
+		names[i] = models->models[i] != NULL ? cstring_to_text(models->models[i]) : NULL;
+		lines[i] = Int32GetDatum(models->lines[i]);
+	}
+	args_array(args, TEXTOID, names, models->n);
+	args_money_array(args, models->spend, models->n);
+	args_datum(args, PointerGetDatum(construct_array(lines, models->n, INT4OID, sizeof(int32), true, TYPALIGN_INT)));
+}
+
+/*
  * Append the columns that an entry's own digest is made of.
  */
 static void
@@ -162,7 +200,9 @@ args_own(QueryArgs *args, const pg_uuid_t *account, const LedgerEntry *entry)
 		args_datum(args, NumericGetDatum(entry->exact_price));
 	else
 		args_null(args);
-	Assert(args->n == CHAIN_COLUMNS);
+	Assert(args->n == CHAIN_COLUMNS - CHAIN_LINE_COLUMNS);
+	if (entry->models != NULL)
+		args_models(args, entry->models);
 }
 
 /*
@@ -175,7 +215,7 @@ ledger_link_of(LedgerEntry *entry, Money amount)
 
 	link->id = entry->id;
 	entry->own->values[OWN_AMOUNT] = money_to_datum(amount);
-	chain_own(entry->own->values, entry->own->nulls, link);
+	chain_own(entry->own->values, entry->own->nulls, entry->own->n, link);
 	return link;
 }
 
@@ -205,7 +245,7 @@ ledger_chain(Account *acc, const LedgerEntry *entry, TimestampTz effective_at, c
 	ChainPlace	place = {.seq = entry->seq, .created_at = entry->created_at, .effective_at = effective_at};
 
 	link.id = entry->id;
-	chain_own(own->values, own->nulls, &link);
+	chain_own(own->values, own->nulls, own->n, &link);
 	chain_digest(acc->chain_head, &link, &place);
 	acc->chained = true;
 }
@@ -242,6 +282,7 @@ ledger_insert(Account *acc, LedgerEntry *entry)
 	Assert(strcmp(entry->type, TYPE_USAGE) != 0 || entry->allowance_consumed >= 0);
 	Assert(strcmp(entry->type, TYPE_REFUND) != 0 || (entry->amount >= 0 && entry->allowance_consumed <= 0));
 	Assert(!acc->linked || entry->own != NULL);
+	Assert(entry->models == NULL || entry->idempotency_key == NULL);
 	if (entry->own == NULL && !entry->has_id)
 		uuidv7_make(&entry->id, acc->now);
 
@@ -264,7 +305,8 @@ ledger_insert(Account *acc, LedgerEntry *entry)
 		args_datum(&args, digest_to_datum(acc->chain_head));
 	else
 		args_null(&args);
-	return query_run(entry->idempotency_key == NULL ? &ledger_insert_query : &ledger_insert_once_query,
+	return query_run(entry->models != NULL ? &ledger_insert_lines_query :
+					 entry->idempotency_key == NULL ? &ledger_insert_query : &ledger_insert_once_query,
 					 &args, SPI_OK_INSERT) == 1;
 }
 
@@ -427,6 +469,32 @@ ledger_find_key(const pg_uuid_t *account, const char *key, LedgerRecord *record)
 	args_uuid(&args, account);
 	args_text(&args, key);
 	return record_from_row(record, query_run(&ledger_key_query, &args, SPI_OK_SELECT));
+}
+
+/*
+ * ledger_find_models reads what the lines of an entry are for. False: it has
+ * none.
+ */
+bool
+ledger_find_models(const pg_uuid_t *account, const pg_uuid_t *id, EntryModels *models)
+{
+	QueryArgs	args = {0};
+	uint64		n;
+
+	args_uuid(&args, account);
+	args_uuid(&args, id);
+	n = query_run(&ledger_models_query, &args, SPI_OK_SELECT);
+	models->n = (int) n;
+	models->models = palloc(sizeof(char *) * Max(n, 1));
+	models->spend = palloc(sizeof(Money) * Max(n, 1));
+	models->lines = palloc(sizeof(int32) * Max(n, 1));
+	for (uint64 i = 0; i < n; i++)
+	{
+		models->models[i] = row_text(i, 1);
+		models->spend[i] = row_money(i, 2);
+		models->lines[i] = DatumGetInt32(row_datum(i, 3));
+	}
+	return n > 0;
 }
 
 /*

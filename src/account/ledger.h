@@ -21,6 +21,15 @@
 #define TYPE_PURCHASE	"purchase"
 #define TYPE_SIGNUP_BONUS	"signup_bonus"
 
+/* What an entry that has lines is for, by model: each once, NULL where none was told. */
+typedef struct EntryModels
+{
+	int			n;
+	const char **models;
+	Money	   *spend;			/* net of allowance */
+	int32	   *lines;
+} EntryModels;
+
 /* An entry of the ledger; pointers may be NULL. */
 typedef struct LedgerEntry
 {
@@ -46,6 +55,7 @@ typedef struct LedgerEntry
 	int			priority;
 	Numeric		exact_price;	/* where the amount is a rounded one; NULL for none */
 	Jsonb	   *pricing;		/* how it was priced */
+	const EntryModels *models;	/* of its lines; NULL where it has none */
 	Jsonb	   *metadata;
 	TimestampTz created_at;
 	struct KeptQueryArgs *own;	/* its columns, where a guarded update is to chain it */
@@ -87,6 +97,7 @@ extern void ledger_link(const pg_uuid_t *account, LedgerEntry *entry, Charge *ch
 extern bool ledger_insert(Account *acc, LedgerEntry *entry);
 extern void ledger_append_expiries(Account *acc, const Expiry *expiries, int n);
 extern bool ledger_find_key(const pg_uuid_t *account, const char *key, LedgerRecord *record);
+extern bool ledger_find_models(const pg_uuid_t *account, const pg_uuid_t *id, EntryModels *models);
 extern bool ledger_has_usage(const LedgerRecord *record, Jsonb *usage);
 extern bool ledger_find_id(const pg_uuid_t *id, const pg_uuid_t *account, LedgerRecord *record);
 extern Rejection transaction_missing(const pg_uuid_t *id);

@@ -97,7 +97,8 @@ static KeptQuery exists_query = {
 };
 
 #define ENTRIES_OF_WINDOW \
-	"SELECT type, amount, created_at, xact, burned_amounts, allowance_consumed, coalesce(actor, account_id), model" \
+	"SELECT type, amount, created_at, xact, burned_amounts, allowance_consumed, coalesce(actor, account_id), model," \
+	" models, model_spend, model_lines" \
 	" FROM ducto.ledger WHERE xact >= $1 AND xact <= $2 AND created_at >= $3 AND created_at <= $4"
 
 static KeptQuery entries_query = {
@@ -105,7 +106,9 @@ static KeptQuery entries_query = {
 	.types = {INT8OID, INT8OID, TIMESTAMPTZOID, TIMESTAMPTZOID}
 };
 
-#define USAGE_COLUMNS	"SELECT amount, created_at, xact, coalesce(actor, account_id), model FROM ducto.ledger WHERE type = 'usage'"
+#define USAGE_COLUMNS \
+	"SELECT amount, created_at, xact, coalesce(actor, account_id), model, models, model_spend, model_lines" \
+	" FROM ducto.ledger WHERE type = 'usage'"
 
 static KeptQuery usage_entries_query = {
 	.sql = USAGE_COLUMNS " AND xact >= $1 AND xact <= $2 AND created_at >= $3 AND created_at <= $4",
@@ -503,7 +506,8 @@ from_grants(const BookKey *key, Money amount, Datum burned, bool burned_is_null)
 }
 
 /*
- * Read who used what model into an entry, from a column of its row and the next.
+ * Read who used what model, or models, into an entry, from a column of its row
+ * and the next ones.
  */
 static void
 read_usage(TupleTableSlot *slot, int column, RolledEntry *entry)
@@ -518,6 +522,10 @@ read_usage(TupleTableSlot *slot, int column, RolledEntry *entry)
 		entry->model = VARDATA_ANY(model);
 		entry->model_length = VARSIZE_ANY_EXHDR(model);
 	}
+	entry->has_lines = !slot->tts_isnull[column + 2];
+	entry->models = slot->tts_values[column + 2];
+	entry->model_spend = slot->tts_values[column + 3];
+	entry->model_lines = slot->tts_values[column + 4];
 }
 
 /*
@@ -566,14 +574,41 @@ read_usage_entry(TupleTableSlot *slot, void *state)
 }
 
 /*
+ * Add an entry that has lines to the sums that these count in.
+ */
+static void
+rolled_lines_add(const RolledEntry *entry, UsageSums *sums)
+{
+	Datum	   *models;
+	Datum	   *spend;
+	Datum	   *lines;
+	bool	   *unknown;
+	int			n;
+
+	deconstruct_array(DatumGetArrayTypeP(entry->models), TEXTOID, -1, false, TYPALIGN_INT, &models, &unknown, &n);
+	deconstruct_array(DatumGetArrayTypeP(entry->model_spend), NUMERICOID, -1, false, TYPALIGN_INT, &spend, NULL, &n);
+	deconstruct_array(DatumGetArrayTypeP(entry->model_lines), INT4OID, sizeof(int32), true, TYPALIGN_INT, &lines, NULL, &n);
+	for (int i = 0; i < n; i++)
+	{
+		text	   *model = unknown[i] ? NULL : DatumGetTextPP(models[i]);
+
+		usage_sums_add(sums, entry->created_at, &entry->user, model == NULL ? DEFAULT_MODEL : VARDATA_ANY(model),
+					   model == NULL ? (int) strlen(DEFAULT_MODEL) : (int) VARSIZE_ANY_EXHDR(model),
+					   money_from_datum(spend[i]), DatumGetInt32(lines[i]));
+	}
+}
+
+/*
  * rolled_entry_add adds an entry to the sums that it counts in.
  */
 void
 rolled_entry_add(const RolledEntry *entry, UsageSums *sums)
 {
-	if (entry->usage)
+	if (entry->usage && entry->has_lines)
+		rolled_lines_add(entry, sums);
+	else if (entry->usage)
 		usage_sums_add(sums, entry->created_at, &entry->user, entry->model, entry->model_length,
-					   -(Money) entry->book.amount);
+					   -(Money) entry->book.amount, 1);
 	if (usage_sums_books(sums) != NULL)
 		book_sums_add(usage_sums_books(sums), &entry->book);
 }

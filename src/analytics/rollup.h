@@ -69,6 +69,10 @@ typedef struct RolledEntry
 	pg_uuid_t	user;
 	const char *model;
 	int			model_length;
+	bool		has_lines;		/* of several models, instead: */
+	Datum		models;
+	Datum		model_spend;
+	Datum		model_lines;
 	TimestampTz created_at;
 	int64		xact;
 	BookSum		book;

@@ -249,18 +249,19 @@ add_day(UsageSums *sums, TimestampTz at, Spend spend, int64 entries)
 }
 
 /*
- * usage_sums_add adds a ledger entry to what is wanted.
+ * usage_sums_add adds what was used of a model, by one or some entries, to what
+ * is wanted.
  */
 void
 usage_sums_add(UsageSums *sums, TimestampTz at, const pg_uuid_t *user, const char *model, int model_length,
-			   Money spend)
+			   Money spend, int64 entries)
 {
 	if (sums->users != NULL)
-		add_user(sums, user, spend, 1);
+		add_user(sums, user, spend, entries);
 	if (sums->models != NULL)
-		add_model(sums, model, model_length, spend, 1);
+		add_model(sums, model, model_length, spend, entries);
 	if (sums->days != NULL)
-		add_day(sums, at, spend, 1);
+		add_day(sums, at, spend, entries);
 }
 
 /*

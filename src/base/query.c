@@ -81,12 +81,12 @@ query_end(void)
  * for nothing.
  */
 static int
-scans_by_index(void)
+scans_by_index(const KeptQuery *query)
 {
 	static const char *const avoided[] = {"enable_seqscan", "enable_bitmapscan"};
 	int			level = NewGUCNestLevel();
 
-	for (int i = 0; i < lengthof(avoided); i++)
+	for (int i = 0; i < (query->block_range ? 1 : lengthof(avoided)); i++)
 		(void) set_config_option(avoided[i], "off", PGC_USERSET, PGC_S_SESSION, GUC_ACTION_SAVE, true, 0, false);
 	return level;
 }
@@ -150,7 +150,7 @@ query_prepare(KeptQuery *query)
 		return NO_LEVEL;
 	query->reader = InvalidOid;
 	query_check_reader(query);
-	return query->whole ? NO_LEVEL : scans_by_index();
+	return query->whole ? NO_LEVEL : scans_by_index(query);
 }
 
 /*
@@ -544,6 +544,25 @@ args_int8_array(QueryArgs *args, const int64 *values, int n)
 		elements[i] = Int64GetDatum(values[i]);
 	args_datum(args, PointerGetDatum(construct_array(elements, n, INT8OID, 8,
 													 FLOAT8PASSBYVAL, TYPALIGN_DOUBLE)));
+}
+
+/*
+ * args_array appends an array of values of a type of variable length; a NULL
+ * is one in the array.
+ */
+void
+args_array(QueryArgs *args, Oid type, void *const *values, int n)
+{
+	Datum	   *elements = palloc(sizeof(Datum) * Max(n, 1));
+	bool	   *nulls = palloc(sizeof(bool) * Max(n, 1));
+	int			lower = 1;
+
+	for (int i = 0; i < n; i++)
+	{
+		elements[i] = PointerGetDatum(values[i]);
+		nulls[i] = values[i] == NULL;
+	}
+	args_datum(args, PointerGetDatum(construct_md_array(elements, nulls, 1, &n, &lower, type, -1, false, TYPALIGN_INT)));
 }
 
 /*

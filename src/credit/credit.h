@@ -47,6 +47,17 @@ typedef struct SettleRequest
 	PricedUsage *priced;		/* what amount is the price of; NULL for none */
 } SettleRequest;
 
+/* What is to be booked of a reservation. */
+typedef struct SettlePlan
+{
+	Money		charge;			/* to be paid, by allowance and credits */
+	bool		skip_allowance;
+	Money		allowance;		/* what of it the allowance pays */
+	Money		shortfall;		/* could not be taken */
+	Money		freed;			/* no longer held */
+	HoldState	state;			/* of the reservation, afterwards */
+} SettlePlan;
+
 /* What ducto_reserve is asked for. */
 typedef struct ReserveRequest
 {
@@ -110,6 +121,8 @@ extern const char *arg_overrun(FunctionCallInfo fcinfo, int n);
 extern KeyState debit_repeat(KeyState known, const LedgerRecord *original, Money amount, const PricedUsage *priced);
 extern void deduction_replay(Deduction *deduction, const pg_uuid_t *user, const LedgerRecord *original);
 extern Rejection charge_make(ChargeRequest *request, Deduction *deduction);
+extern Rejection settle_decide(const Account *acc, const Hold *hold, const SettleRequest *request, SettlePlan *plan);
+extern void settle_free(Account *acc, Hold *hold, const SettlePlan *plan);
 extern Rejection settle_make(SettleRequest *request, Deduction *deduction);
 extern void settle_replay_zero(const SettleRequest *request, const Hold *hold, Deduction *deduction);
 extern Rejection settle_usage(pg_uuid_t *user, pg_uuid_t *reservation, PricedUsage *priced, char *key,

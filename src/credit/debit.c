@@ -36,7 +36,7 @@ debit_try_book(Account *after, const AccountChange *change, LedgerEntry *entry)
 {
 	Assert(change->balance >= 0);
 	Assert(change->expiring >= 0 && change->expiring <= change->balance);
-	if (!key_closed_hold(after, entry->idempotency_key))
+	if (!key_is_elsewhere(after, entry->idempotency_key))
 	{
 		entry->amount = -change->balance;
 		grants_burn(&after->id, change->expiring, after->now, false, &entry->burned);

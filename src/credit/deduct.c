@@ -18,17 +18,6 @@ PG_FUNCTION_INFO_V1(ducto_deduct);
 
 static const char *const overrun_words[] = {"reject", "clamp", "full", NULL};
 
-/* What is to be booked. */
-typedef struct SettlePlan
-{
-	Money		charge;			/* to be paid, by allowance and credits */
-	bool		skip_allowance;
-	Money		allowance;		/* what of it the allowance pays */
-	Money		shortfall;		/* could not be taken */
-	Money		freed;			/* no longer held */
-	HoldState	state;			/* of the reservation, afterwards */
-} SettlePlan;
-
 /*
  * arg_overrun returns what to do with an amount that does not fit.
  */
@@ -113,10 +102,10 @@ settle_ceiling(const Hold *hold, Money amount)
 }
 
 /*
- * Decide what of an amount is charged: as much as the limit, and the rest by
- * overrun.
+ * settle_decide decides what of an amount is charged: as much as the limit, and
+ * the rest by overrun.
  */
-static Rejection
+Rejection
 settle_decide(const Account *acc, const Hold *hold, const SettleRequest *request, SettlePlan *plan)
 {
 	bool		late = hold->state == HOLD_EXPIRED;
@@ -179,15 +168,13 @@ settle_books(const SettleRequest *request)
 }
 
 /*
- * Free what a deduct no longer holds, and let the caps count what it charges
- * instead.
+ * settle_free frees what a charge no longer holds, and lets the allowance pay
+ * its part.
  */
-static void
-settle_hold(Account *acc, Hold *hold, const SettlePlan *plan, LedgerEntry *entry)
+void
+settle_free(Account *acc, Hold *hold, const SettlePlan *plan)
 {
-	CapChange	change = {.model = entry->model, .spent = plan->charge - plan->allowance};
-	CapVerdict	verdict;
-	Hold		before = *hold;
+	Money		promise = hold_promise(hold);
 
 	hold->state = plan->state;
 	hold->remaining = plan->state == HOLD_OPEN ? hold->remaining - plan->freed : 0;
@@ -198,11 +185,24 @@ settle_hold(Account *acc, Hold *hold, const SettlePlan *plan, LedgerEntry *entry
 	acc->held -= plan->freed;
 	if (hold->skip_allowance)
 		acc->held_from_credits -= plan->freed;
-	allowance_take(acc, plan->allowance, hold_promise(&before) - hold_promise(hold));
+	allowance_take(acc, plan->allowance, promise - hold_promise(hold));
+}
 
+/*
+ * Free what a deduct no longer holds, and let the caps count what it charges
+ * instead.
+ */
+static void
+settle_hold(Account *acc, Hold *hold, const SettlePlan *plan, LedgerEntry *entry)
+{
+	CapChange	change = {.model = entry->model, .spent = plan->charge - plan->allowance};
+	CapVerdict	verdict;
+	Money		held = hold->cap_held;
+
+	settle_free(acc, hold, plan);
 	change.actor = &hold->actor;
 	change.held_model = hold->model;
-	change.held = hold->cap_held - before.cap_held;
+	change.held = hold->cap_held - held;
 	caps_apply(acc, &change, &verdict);
 	entry->cap_warning = verdict.warning;
 }

@@ -4,10 +4,14 @@
  */
 #include "postgres.h"
 
+#include "miscadmin.h"
 #include "utils/array.h"
+#include "utils/tuplestore.h"
 
 #include "account/ahead.h"
+#include "account/claim.h"
 #include "account/ledger.h"
+#include "account/lines.h"
 #include "account/roll.h"
 #include "base/args.h"
 #include "base/clock.h"
@@ -17,6 +21,7 @@
 
 PG_FUNCTION_INFO_V1(ducto_list_transactions);
 PG_FUNCTION_INFO_V1(ducto_list_usage_events);
+PG_FUNCTION_INFO_V1(ducto_list_usage_lines);
 PG_FUNCTION_INFO_V1(ducto_balance_at);
 
 static const char *const entry_types[] = {
@@ -93,6 +98,35 @@ static KeptQuery usage_query = {
 	" ORDER BY created_at DESC, id DESC LIMIT $6 OFFSET $7",
 	.types = {UUIDOID, INT8OID, INT8OID, TIMESTAMPTZOID, TIMESTAMPTZOID, INT8OID, INT8OID, INT8OID}
 };
+
+/* Entries of a page that have lines, the newest first. */
+static KeptQuery lines_entries_query = {
+	.sql = "SELECT id, seq, CASE WHEN $4 THEN actor ELSE account_id END, CASE WHEN $4 THEN account_id END, operation_type, created_at"
+	" FROM ducto.ledger WHERE account_id = $1 AND seq > $2 AND seq <= $3 AND models IS NOT NULL ORDER BY seq DESC",
+	.types = {UUIDOID, INT8OID, INT8OID, BOOLOID}
+};
+
+/* By the ranges of blocks that have the entry; the account, which an index begins with, would lead to all its lines. */
+static KeptQuery lines_query = {
+	.sql = "SELECT line, key, model, amount, usage, metadata FROM ducto.usage_lines"
+	" WHERE entry = $1 AND line < $2 ORDER BY line DESC LIMIT $3",
+	.types = {UUIDOID, INT4OID, INT8OID},
+	.block_range = true
+};
+
+#define LINE_COLUMNS	11
+
+/* A page of lines, and the entry whose lines are read. */
+typedef struct LinePage
+{
+	Tuplestorestate *store;
+	TupleDesc	desc;
+	int64		left;			/* rows that it may still have */
+	int64		before_seq;		/* where it begins in the middle of an entry, */
+	int			before_line;	/* before that line; 0 for the last entry */
+	Datum		values[LINE_COLUMNS];
+	bool		nulls[LINE_COLUMNS];
+} LinePage;
 
 /*
  * Check that every element of a list of types is one, and tell whether usage
@@ -304,6 +338,157 @@ ducto_list_usage_events(PG_FUNCTION_ARGS)
 	args_int8(&args, skip_rows);
 	args_int8(&args, Max(page.high - page.low, 0) - count_rare(&page, construct_empty_array(TEXTOID), false));
 	query_read_into(fcinfo, &usage_query, &args);
+	query_end();
+	return (Datum) 0;
+}
+
+/*
+ * Put a line into a page.
+ */
+static bool
+line_receive(TupleTableSlot *slot, void *state)
+{
+	static const int places[] = {1, 2, 6, 7, 8, 9};
+	LinePage   *page = state;
+
+	slot_getallattrs(slot);
+	for (int i = 0; i < lengthof(places); i++)
+	{
+		page->values[places[i]] = slot->tts_values[i];
+		page->nulls[places[i]] = slot->tts_isnull[i];
+	}
+	if (page->nulls[9])
+	{
+		page->values[9] = DirectFunctionCall1(jsonb_in, CStringGetDatum("{}"));
+		page->nulls[9] = false;
+	}
+	tuplestore_putvalues(page->store, page->desc, page->values, page->nulls);
+	page->left--;
+	return true;
+}
+
+/*
+ * Put the lines of an entry into a page, until it is full.
+ */
+static bool
+lines_receive(TupleTableSlot *slot, void *state)
+{
+	static const int places[] = {0, -1, 3, 4, 5, 10};
+	LinePage   *page = state;
+	QueryArgs	args = {0};
+
+	CHECK_FOR_INTERRUPTS();
+	slot_getallattrs(slot);
+	for (int i = 0; i < lengthof(places); i++)
+		if (places[i] >= 0)
+		{
+			page->values[places[i]] = slot->tts_values[i];
+			page->nulls[places[i]] = slot->tts_isnull[i];
+		}
+	query_begin();
+	args_datum(&args, slot->tts_values[0]);
+	args_int4(&args, page->before_line > 0 && DatumGetInt64(slot->tts_values[1]) == page->before_seq ?
+			  page->before_line : PG_INT32_MAX);
+	args_int8(&args, page->left);
+	query_each(&lines_query, &args, true, line_receive, page);
+	query_end();
+	return page->left > 0;
+}
+
+/*
+ * Return the seq of an entry of an account.
+ */
+static int64
+entry_seq(const pg_uuid_t *account, const pg_uuid_t *entry)
+{
+	QueryArgs	args = {0};
+
+	args_uuid(&args, entry);
+	args_uuid(&args, account);
+	if (query_read(&entry_seq_query, &args) == 0)
+		row_missing("ledger");
+	return row_int8(0, 1);
+}
+
+/*
+ * Let a page of lines begin before the one of an account that has a key.
+ */
+static void
+lines_before(const pg_uuid_t *account, const char *before, LedgerPage *entries, LinePage *page)
+{
+	pg_uuid_t	entry;
+
+	if (!line_find(account, before, &entry, &page->before_line))
+		arg_reject("before", psprintf("\"%s\"", before), "\"before\" must be the key of a line of this account.");
+	page->before_seq = entry_seq(account, &entry);
+	entries->high = Min(entries->high, page->before_seq);
+}
+
+/*
+ * Find the account that a user's transaction is in: the user's, or that of a
+ * team whose credits the user spent. False: there is no such transaction.
+ */
+static bool
+transaction_account(const pg_uuid_t *user, const pg_uuid_t *transaction, pg_uuid_t *account)
+{
+	LedgerRecord record;
+
+	if (!ledger_find_id(transaction, NULL, &record))
+		return false;
+	*account = record.account_id;
+	return memcmp(account, user, UUID_LEN) == 0 ||
+		(record.has_actor && memcmp(&record.actor, user, UUID_LEN) == 0);
+}
+
+/*
+ * Make a page of lines, of one entry or of all of an account.
+ */
+static void
+lines_page(FunctionCallInfo fcinfo, const pg_uuid_t *account, const pg_uuid_t *transaction, const char *before, LinePage *page)
+{
+	Account		acc;
+	LedgerPage	entries;
+	QueryArgs	args = {0};
+
+	account_load(account, &acc, ACCOUNT_READ);
+	page_begin(&entries, &acc, NULL);
+	page_window(fcinfo, 2, &entries);
+	if (before != NULL)
+		lines_before(account, before, &entries, page);
+	if (transaction != NULL)
+	{
+		int64		seq = entry_seq(account, transaction);
+
+		entries.low = Max(entries.low, seq - 1);
+		entries.high = Min(entries.high, seq);
+	}
+	args_uuid(&args, account);
+	args_int8(&args, entries.low);
+	args_int8(&args, entries.high);
+	args_bool(&args, acc.team);
+	query_each(&lines_entries_query, &args, true, lines_receive, page);
+}
+
+/*
+ * ducto_list_usage_lines returns the lines of an account, newest first. It
+ * takes no lock. Arguments and errors: see its COMMENT.
+ */
+Datum
+ducto_list_usage_lines(PG_FUNCTION_ARGS)
+{
+	pg_uuid_t  *user = arg_uuid(fcinfo, 0, "user_id");
+	pg_uuid_t  *transaction = arg_uuid_or_null(fcinfo, 1);
+	char	   *before = arg_text(fcinfo, 5, "before");
+	pg_uuid_t	account;
+	LinePage	page = {.left = arg_int_between(fcinfo, 4, "max_rows", 1, PG_INT32_MAX, DEFAULT_PAGE)};
+
+	page.store = result_set_begin(fcinfo);
+	page.desc = ((ReturnSetInfo *) fcinfo->resultinfo)->setDesc;
+	query_begin();
+	if (transaction == NULL)
+		lines_page(fcinfo, user, NULL, before, &page);
+	else if (transaction_account(user, transaction, &account))
+		lines_page(fcinfo, &account, transaction, before, &page);
 	query_end();
 	return (Datum) 0;
 }

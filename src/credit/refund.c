@@ -148,6 +148,7 @@ refund_book(Account *acc, const RefundRequest *request, const LedgerRecord *debi
 			const RefundParts *refunded, const RefundParts *back, LedgerEntry *entry)
 {
 	CapChange	change = {0};
+	EntryModels models;
 	TimestampTz *times;
 
 	memset(entry, 0, sizeof(LedgerEntry));
@@ -168,7 +169,10 @@ refund_book(Account *acc, const RefundRequest *request, const LedgerRecord *debi
 	change.model = debit->model;
 	change.spent = back->credits;
 	change.actor = &debit->actor;
-	caps_refund(acc, &change, debit->effective_at);
+	if (acc->caps > 0 && ledger_find_models(&acc->id, &debit->id, &models))
+		caps_refund_models(acc, &change, &models, refunded->credits, debit->effective_at);
+	else
+		caps_refund(acc, &change, debit->effective_at);
 	account_store(acc);
 }
 

@@ -18,11 +18,15 @@ PG_FUNCTION_INFO_V1(ducto_reprice);
 
 #define MODEL_MAX_BYTES	255
 
-/* All that was used in a window, with the price of then; a scan of the ledger, which has no index by time. */
+/* All that was used in a window, with the price of then; a scan of ledger and lines, which have no index by time. */
 static KeptQuery usage_query = {
 	.sql = "SELECT coalesce(model, 'unknown'), coalesce(exact_price, allowance_consumed + coalesce(shortfall, 0) - amount),"
 	" pricing, id"
-	" FROM ducto.ledger WHERE type = 'usage' AND created_at >= $1 AND created_at <= $2",
+	" FROM ducto.ledger WHERE type = 'usage' AND models IS NULL AND created_at >= $1 AND created_at <= $2"
+	" UNION ALL SELECT coalesce(u.model, 'unknown'), u.amount,"
+	" CASE WHEN u.usage IS NOT NULL THEN jsonb_build_object('plan_id', l.pricing -> 'plan_id', 'usage', u.usage) END, l.id"
+	" FROM ducto.ledger l JOIN ducto.usage_lines u ON u.account_id = l.account_id AND u.entry = l.id"
+	" WHERE l.models IS NOT NULL AND l.created_at >= $1 AND l.created_at <= $2",
 	.types = {TIMESTAMPTZOID, TIMESTAMPTZOID},
 	.whole = true
 };

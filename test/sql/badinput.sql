@@ -42,6 +42,9 @@ INSERT INTO arguments (function, argument, kind, valid) VALUES
 	('ducto_list_transactions', 'max_rows', 'count', NULL), ('ducto_list_transactions', 'skip_rows', 'skip', NULL), ('ducto_list_transactions', 'before', 'entry', NULL),
 	('ducto_list_usage_events', 'user_id', 'required', quote_literal(:ada)), ('ducto_list_usage_events', 'from_time', 'time', NULL), ('ducto_list_usage_events', 'to_time', 'time', NULL),
 	('ducto_list_usage_events', 'max_rows', 'count', NULL), ('ducto_list_usage_events', 'skip_rows', 'skip', NULL),
+	('ducto_settle', 'user_id', 'required', quote_literal(:ada)), ('ducto_settle', 'reservation_id', 'required', quote_literal(:hold)), ('ducto_settle', 'lines', 'lines', '''[{"amount": 10}]'''), ('ducto_settle', 'final', 'boolean', NULL), ('ducto_settle', 'overrun', 'overrun', NULL),
+	('ducto_list_usage_lines', 'user_id', 'required', quote_literal(:ada)), ('ducto_list_usage_lines', 'transaction_id', 'team', NULL), ('ducto_list_usage_lines', 'from_time', 'time', NULL), ('ducto_list_usage_lines', 'to_time', 'time', NULL),
+	('ducto_list_usage_lines', 'max_rows', 'count', NULL), ('ducto_list_usage_lines', 'before', 'line', NULL),
 	('ducto_balance_at', 'user_id', 'required', quote_literal(:ada)), ('ducto_balance_at', 'at', 'past', '''2020-01-01'''),
 	('ducto_verify', 'user_id', 'anything', NULL),
 	('ducto_distribute', 'shard_count', 'shards', NULL),
@@ -89,6 +92,11 @@ SELECT kind, value FROM (VALUES
 	('past', ARRAY['NULL', '''infinity''', '''-infinity''', '''2222-01-01 00:00+00''', '''4713-01-01 00:00+00 BC''']),
 	('time', ARRAY['NULL', '''infinity''', '''-infinity''', '''4713-01-01 00:00+00 BC''', '''294276-12-31 00:00+00''']),
 	('types', ARRAY['NULL', '''{nope}''', '''{purchase,nope}''', '''{Usage}''', '''{""}''', '''{NULL}''', '''{purchase,NULL}''', '''{}''', '''{purchase,subscription,signup_bonus,adjustment,promo,usage,refund,expiry}''', '''{{purchase,usage},{refund,promo}}''']),
+	('lines', ARRAY['NULL', '''null''', '''{}''', '''[1]''', '''[{"amount": 1}, null]''', '''[{}]''', '''[{"amount": 1}, {"amount": null}]''', '''[{"amount": -1}]''', '''[{"amount": 0.00004}]''', '''[{"amount": "NaN"}]''',
+		'''[{"amount": 99999999999999.9999}, {"amount": 99999999999999.9999}]''', '''[{"amount": 1, "usage": {}}]''', '''[{"amount": 1, "cost": 2}]''', '''[{"amount": 1}, {"amount": 1, "key": ""}]''', '''[{"amount": 1, "key": 7}]''',
+		'''[{"amount": 1, "model": ""}]''', '''[{"amount": 1, "metadata": []}]''', '''[{"usage": 5}]''', '''[{"usage": {"input_tokens": -1}}]''', '''[{"usage": {"tokens": 1}}]''',
+		'(SELECT jsonb_agg(''{"amount": 0.0001}''::jsonb) FROM generate_series(1, 10001))', '(SELECT jsonb_agg(''{"amount": 0.0001}''::jsonb) FROM generate_series(1, 10000))', '''[]''', '''[{"amount": 0}]''', '''[{"amount": "1.5", "key": null, "metadata": null, "model": null}]''']),
+	('line', ARRAY['NULL', '''''', '''nope''']),
 	('entry', ARRAY['NULL', '''bad00000-0000-7000-8000-0000000000ee'''])
 	) t (kind, tried), unnest(tried) value;
 

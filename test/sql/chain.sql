@@ -48,6 +48,8 @@ SELECT error FROM ducto_add_team_member(:'t', :ada);
 SELECT amount, error FROM ducto_deduct_team(:'t', :ada, 2, idempotency_key => 'a');
 SELECT amount, error FROM ducto_deduct_team(:'t', :ada, 3, idempotency_key => 'b');
 SELECT amount, idempotent FROM ducto_deduct_team(:'t', :ada, 3, idempotency_key => 'b');
+SELECT reservation_id AS block FROM ducto_reserve(:ada, 3, team_id => :'t', min_balance => 0) \gset
+SELECT booked, amount FROM ducto_settle(:ada, :'block', '[{"key": "l1", "amount": 1, "model": "ä"}, {"key": "l2", "amount": 0.5}, {"key": "l3", "amount": 0.25, "model": "ä"}]', true);
 SELECT type, count(*), count(digest) AS digests FROM ducto.ledger WHERE account_id IN (:ada, :'t') GROUP BY type ORDER BY type;
 SELECT * FROM ducto_verify();
 
@@ -56,7 +58,7 @@ CREATE FUNCTION pg_temp.part(name text, value bytea) RETURNS bytea LANGUAGE sql 
 	RETURN substr(int4send(octet_length(name)), 4) || name::bytea || int4send(octet_length(value)) || value;
 CREATE FUNCTION pg_temp.bytes(value text) RETURNS bytea LANGUAGE sql IMMUTABLE RETURN convert_to(value, 'UTF8');
 CREATE FUNCTION pg_temp.list(elements bytea[]) RETURNS bytea LANGUAGE sql IMMUTABLE
-	RETURN (SELECT string_agg(int4send(octet_length(e)) || e, '' ORDER BY n) FROM unnest(elements) WITH ORDINALITY AS u(e, n));
+	RETURN (SELECT string_agg(coalesce(int4send(octet_length(e)) || e, '\xffffffff'), '' ORDER BY n) FROM unnest(elements) WITH ORDINALITY AS u(e, n));
 CREATE FUNCTION pg_temp.json(tag text, value bytea) RETURNS bytea LANGUAGE sql IMMUTABLE
 	RETURN tag::bytea || int4send(octet_length(value)) || value;
 CREATE FUNCTION pg_temp.own(l ducto.ledger, metadata bytea) RETURNS bytea LANGUAGE sql STABLE AS $$
@@ -75,7 +77,10 @@ CREATE FUNCTION pg_temp.own(l ducto.ledger, metadata bytea) RETURNS bytea LANGUA
 		|| pg_temp.part('metadata', metadata)
 		|| pg_temp.part('allowance_consumed', trim_scale(l.allowance_consumed)::text::bytea)
 		|| coalesce(pg_temp.part('cap_warning', l.cap_warning::bytea), '')
-		|| coalesce(pg_temp.part('actor', uuid_send(l.actor)), ''))
+		|| coalesce(pg_temp.part('actor', uuid_send(l.actor)), '')
+		|| coalesce(pg_temp.part('models', pg_temp.list((SELECT array_agg(pg_temp.bytes(m) ORDER BY n) FROM unnest(l.models) WITH ORDINALITY AS u(m, n)))), '')
+		|| coalesce(pg_temp.part('model_spend', pg_temp.list((SELECT array_agg(trim_scale(s)::text::bytea ORDER BY n) FROM unnest(l.model_spend) WITH ORDINALITY AS u(s, n)))), '')
+		|| coalesce(pg_temp.part('model_lines', pg_temp.list((SELECT array_agg(int4send(c) ORDER BY n) FROM unnest(l.model_lines) WITH ORDINALITY AS u(c, n)))), ''))
 $$;
 SELECT count(*) AS entries, count(*) FILTER (WHERE pg_temp.own(l, pg_temp.json('{', CASE WHEN metadata = '{}' THEN ''
 		-- the shorter key first, then by bytes; numbers without the zeros that end them
@@ -88,7 +93,7 @@ CREATE FUNCTION pg_temp.other(v anyelement) RETURNS text LANGUAGE plpgsql AS $$
 BEGIN
 	RETURN CASE pg_typeof(v) WHEN 'uuid'::regtype THEN gen_random_uuid()::text WHEN 'numeric'::regtype THEN '7.0001' WHEN 'bigint'::regtype THEN '77'
 		WHEN 'integer'::regtype THEN '77' WHEN 'timestamptz'::regtype THEN '2033-03-03 03:03:03.000003+00' WHEN 'jsonb'::regtype THEN '{"other": 1}'
-		WHEN 'uuid[]'::regtype THEN '{c4a10000-0000-4000-8000-000000000001}' WHEN 'numeric[]'::regtype THEN '{7.0001}' WHEN 'bytea'::regtype THEN '\x00' ELSE 'other' END;
+		WHEN 'uuid[]'::regtype THEN '{c4a10000-0000-4000-8000-000000000001}' WHEN 'numeric[]'::regtype THEN '{7.0001}' WHEN 'text[]'::regtype THEN '{other}' WHEN 'integer[]'::regtype THEN '{77}' WHEN 'bytea'::regtype THEN '\x00' ELSE 'other' END;
 END $$;
 DO $$
 DECLARE

@@ -65,7 +65,11 @@ SELECT pg_sleep(1.1);
 SELECT amount FROM ducto_charge(:bob, 1);
 -- Fay: a price that four decimals cannot say.
 SELECT new_balance FROM ducto_add_credits(:fay, 10);
-SELECT transaction_id AS id FROM ducto_charge_usage(:fay, '{"model": "small", "input_tokens": 0.25003}') \gset cheap_
+SELECT transaction_id AS id FROM ducto_charge_usage(:fay, '{"model": "small", "input_tokens": 0.25003}', idempotency_key => 'cheap') \gset cheap_
+-- Lines of two models.
+SELECT reservation_id AS id FROM ducto_reserve(:fay, 5, model => 'small', ttl_seconds => 86400) \gset block_
+SELECT transaction_id AS id FROM ducto_settle(:fay, :'block_id', '[{"key": "one", "amount": 1}, {"key": "two", "amount": 2, "model": "large"},
+	{"key": "three", "usage": {"model": "large", "input_tokens": 0.25}, "metadata": {"to": "us"}}]') \gset lines_
 -- What runs elsewhere, autovacuum say, makes the rollup wait.
 CREATE PROCEDURE roll_up() LANGUAGE plpgsql AS $$
 BEGIN
@@ -96,7 +100,7 @@ BEGIN
 	END LOOP;
 END $$;
 CREATE TABLE word (word text, means text);
-INSERT INTO word VALUES ('ADA', :ada), ('BOB', :bob), ('CAT', :cat), ('DAN', :dan), ('EVE', :eve), ('FAY', :fay), ('CHEAP', :'cheap_id'), ('TEAM', :'team_id'), ('OTHER', :'other_id'),
+INSERT INTO word VALUES ('ADA', :ada), ('BOB', :bob), ('CAT', :cat), ('DAN', :dan), ('EVE', :eve), ('FAY', :fay), ('CHEAP', :'cheap_id'), ('LINES', :'lines_id'), ('TEAM', :'team_id'), ('OTHER', :'other_id'),
 	('PRICED', :'priced_id'), ('EIGHT', :'eight_id'), ('SETTLED', :'settled_id'), ('ZERO', :'zero_id'), ('RELEASED', :'released_id'),
 	('OPEN', :'open_id'), ('SKIPS', :'skips_id'), ('EXPIRED', :'expired_id'), ('TEAMS', :'teams_id'), ('NOBODY', 'ada70000-0000-4000-8000-0000000000ff');
 
@@ -219,6 +223,13 @@ INSERT INTO seen VALUES
 ('ledger', 'pricing', 'jsonb_set(pricing, ''{total}'', ''1'')', 'id = PRICED'),
 ('ledger', 'pricing', 'jsonb_set(pricing, ''{version}'', ''9'')', 'id = PRICED'),
 ('ledger', 'pricing', '''[]''', 'id = PRICED'),
+('ledger', 'models', 'array_replace(models, ''large'', ''huge'')', 'id = LINES'),
+('ledger', 'models', 'NULL', 'id = LINES'),
+('ledger', 'models', '''{large}''', 'account_id = BOB AND seq = 2'),
+('ledger', 'model_spend', 'ARRAY[2, 1.25]', 'id = LINES'),
+('ledger', 'model_spend', 'model_spend || 1.0', 'id = LINES'),
+('ledger', 'model_lines', 'ARRAY[2, 1]', 'id = LINES'),
+('ledger', 'model_lines', 'ARRAY[1, 3]', 'id = LINES'),
 ('ledger', 'metadata', '''[]''', 'account_id = BOB AND seq = 2'),
 ('ledger', 'created_at', 'created_at - interval ''1 day''', 'account_id = BOB AND seq = 2'),
 ('ledger', 'created_at', 'created_at + interval ''1 day''', 'account_id = BOB AND seq = 2'),
@@ -315,6 +326,16 @@ INSERT INTO seen VALUES
 ('team_members', 'held', '0', 'user_id = CAT'),
 ('teams', 'id', 'NOBODY', 'id = TEAM'),
 ('teams', 'name', '''''', 'id = TEAM'),
+('usage_lines', 'account_id', 'NOBODY', 'key = ''one'''),
+('usage_lines', 'entry', 'NOBODY', 'key = ''one'''),
+('usage_lines', 'line', 'line + 1', 'key = ''three'''),
+('usage_lines', 'line', '2', 'key = ''three'''),
+('usage_lines', 'key', '''cheap''', 'key = ''one'''),
+('usage_lines', 'amount', 'amount + 0.00001', 'key = ''one'''),
+('usage_lines', 'model', '''small''', 'key = ''two'''),
+('usage_lines', 'model', 'NULL', 'key = ''one'''),
+('usage_lines', 'usage', '''[]''', 'key = ''three'''),
+('usage_lines', 'metadata', '''[]''', 'key = ''three'''),
 ('usage_rollup', 'hours', '24', 'hours = 1'),
 ('usage_rollup', 'start', 'start - interval ''1 hour''', 'hours = 1'),
 ('usage_rollup', 'next_xact', '(SELECT max(xact) + 1 FROM ducto.ledger)', 'hours = 0'),
@@ -395,6 +416,9 @@ INSERT INTO unseen VALUES
 ('teams', 'created_at', 'created_at - interval ''1 day''', 'id = TEAM', 'is told and decides nothing'),
 ('test_clock', 'id', 'true', 'ahead = ''0''', 'there is one row'),
 ('test_clock', 'ahead', '''1 day''', 'id', 'counts where the test clock is on, and that is told'),
+('usage_lines', 'key', '''other''', 'key = ''one''', 'text'),
+('usage_lines', 'usage', '''{"model": "small"}''', 'key = ''three''', 'what was priced'),
+('usage_lines', 'metadata', '''{"note": "other"}''', 'key = ''three''', 'an object of the application'),
 ('usage_rollup', 'part', 'part + 1', 'hours = 1', 'how the rollup is written'),
 ('usage_rollup', 'cells', 'cells + 1', 'hours = 1', 'how the rollup is written'),
 ('usage_rollup', 'first_xact', 'first_xact - 1', 'hours >= 0', 'how the rollup is written');
@@ -441,18 +465,21 @@ SET ducto.ledger_chain = on;
 SELECT new_balance FROM ducto_add_credits(:eve, 10, 'promo', expires_at => '2222-02-02');
 SELECT amount FROM ducto_charge(:eve, 1, 'eve', model => 'large', metadata => '{"note": "so"}');
 SELECT amount FROM ducto_charge_usage(:eve, '{"model": "large", "input_tokens": 1}');
+SELECT reservation_id AS id FROM ducto_reserve(:eve, 3) \gset chained_
+SELECT booked FROM ducto_settle(:eve, :'chained_id', '[{"amount": 1, "model": "large"}, {"amount": 1}]');
 SELECT * FROM ducto_verify();
 WITH edits AS (
 	SELECT column_name AS col, CASE
 		WHEN column_name = 'digest' THEN '''\x00''' WHEN data_type = 'text' THEN '''other'''
 		WHEN data_type = 'jsonb' THEN format('coalesce(%I, ''{}'') || ''{"x": 1}''', column_name)
-		WHEN data_type = 'uuid' THEN 'NOBODY' WHEN udt_name = '_uuid' THEN 'ARRAY[NOBODY]::uuid[]' WHEN udt_name = '_numeric' THEN 'ARRAY[2]'
+		WHEN data_type = 'uuid' THEN 'NOBODY' WHEN udt_name = '_uuid' THEN 'ARRAY[NOBODY]::uuid[]' WHEN udt_name = '_numeric' THEN 'ARRAY[9.5]'
+		WHEN udt_name = '_text' THEN '''{other}''' WHEN udt_name = '_int4' THEN 'ARRAY[9]'
 		WHEN column_name = 'seq' THEN 'seq + 10'
 		WHEN data_type = 'timestamp with time zone' THEN format('coalesce(%I, ''2030-01-01'') + interval ''1 us''', column_name)
 		ELSE format('coalesce(%I, 0) + 1', column_name) END AS value
 	FROM information_schema.columns WHERE table_schema = 'ducto' AND table_name = 'ledger'
 )
-SELECT n AS seq, string_agg(col, ', ') AS unseen FROM generate_series(1, 3) n, edits
+SELECT n AS seq, string_agg(col, ', ') AS unseen FROM generate_series(1, 4) n, edits
 WHERE edit('ledger', col, value, 'account_id = EVE AND seq = ' || n) IS NULL GROUP BY n ORDER BY n;
 SELECT edit('ledger', 'metadata', '''{}''', 'account_id = EVE AND seq = 2');
 SELECT * FROM ducto_verify();

@@ -317,6 +317,17 @@ export type Results = {
 		plan_id: string | null;
 		error: Rejection | null;
 	};
+	ducto_settle_result: {
+		transaction_id: string | null;
+		booked: number | null;
+		skipped: number | null;
+		amount: number | null;
+		balance_after: number | null;
+		allowance_consumed: number | null;
+		shortfall: number | null;
+		remaining: number | null;
+		error: Rejection | null;
+	};
 	ducto_spend_cap: {
 		user_id: string;
 		cap_type: CapType;
@@ -407,6 +418,19 @@ export type Results = {
 		to_balance: number;
 		idempotent: boolean;
 		error: Rejection | null;
+	};
+	ducto_usage_line: {
+		transaction_id: string | null;
+		line: number | null;
+		key: string | null;
+		user_id: string | null;
+		team_id: string | null;
+		operation_type: string | null;
+		model: string | null;
+		amount: number | null;
+		usage: Json | null;
+		metadata: Json | null;
+		created_at: string | null;
 	};
 	ducto_user_plan_result: {
 		user_id: string;
@@ -734,6 +758,17 @@ export type Functions = {
 		};
 		Returns: Results['ducto_transaction'][];
 	};
+	ducto_list_usage_lines: {
+		Args: {
+			user_id: string;
+			transaction_id?: string | null;
+			from_time?: string | null;
+			to_time?: string | null;
+			max_rows?: number | null;
+			before?: string | null;
+		};
+		Returns: Results['ducto_usage_line'][];
+	};
 	ducto_metrics: {
 		Args: Record<PropertyKey, never>;
 		Returns: Results['ducto_metric'][];
@@ -911,6 +946,16 @@ export type Functions = {
 			timezone?: string | null;
 		};
 		Returns: Results['ducto_set_user_plan_result'];
+	};
+	ducto_settle: {
+		Args: {
+			user_id: string;
+			reservation_id: string;
+			lines: Json;
+			final?: boolean | null;
+			overrun?: Overrun | null;
+		};
+		Returns: Results['ducto_settle_result'];
 	};
 	ducto_spend_by_model: {
 		Args: {
