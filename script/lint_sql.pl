@@ -10,6 +10,8 @@
 #   another. A function of SQL or PL/pgSQL without it calls nothing unqualified.
 #   Functions of ducto that BEGIN ATOMIC calls need no schema: they are found when
 #   it is made, in the schemas of the extension and of those that it requires.
+# - The body of a function of ducto does not name the schema of the API, not for a type
+#   either: ducto.set_schema moves the API, and no body with it.
 # - Every function and procedure has its COMMENT and its REVOKE … FROM PUBLIC; an aggregate
 #   is revoked as a function.
 # - Every table and type has its COMMENT, every table row level security.
@@ -147,6 +149,7 @@ sub check_routine
 
 	report($file, $line, 'SECURITY DEFINER without SET search_path = pg_catalog, pg_temp') if $definer && !$safe;
 	report($file, $line, 'SET search_path to something else than pg_catalog, pg_temp') if $path && !$safe && !$definer;
+	report($file, $line, 'a body names the schema of the API, which may be moved') if $statement->{body} =~ /\@extschema\@/ && $file !~ m{\bsdk/};
 	check_body($file, $line, $statement, $safe);
 }
 

@@ -36,7 +36,7 @@ LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp S
 AS $$
 #variable_conflict use_column
 DECLARE
-	head @extschema@.ducto_chain_head_result;
+	head record;
 	entry ducto.ledger;
 	chained bigint;
 BEGIN

@@ -115,7 +115,7 @@ LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp S
 AS $$
 DECLARE
 	moment CONSTANT timestamptz := coalesce(at, ducto.clock());
-	result @extschema@.ducto_liability_result;
+	result record;
 BEGIN
 	IF NOT isfinite(moment) OR moment > ducto.clock() THEN
 		RAISE invalid_parameter_value USING MESSAGE = 'invalid value for argument "at": ' || moment,
@@ -189,9 +189,9 @@ BEGIN
 			coalesce(sum(amount) FILTER (WHERE type IN ('subscription', 'signup_bonus', 'promo')), 0.0000) AS granted
 		FROM (SELECT type, amount FROM lots UNION ALL SELECT type, amount FROM shares) p
 	)
-	SELECT p.paid, p.granted, coalesce(-sum(b.balance) FILTER (WHERE b.balance < 0), 0.0000),
-		coalesce(sum(b.held), 0.0000), count(b.id),
-		coalesce(sum(b.balance) FILTER (WHERE b.balance > 0), 0.0000) - p.paid - p.granted
+	SELECT p.paid, p.granted, coalesce(-sum(b.balance) FILTER (WHERE b.balance < 0), 0.0000) AS in_debt,
+		coalesce(sum(b.held), 0.0000) AS held, count(b.id) AS accounts,
+		coalesce(sum(b.balance) FILTER (WHERE b.balance > 0), 0.0000) - p.paid - p.granted AS other
 	INTO result FROM parts p LEFT JOIN balances b ON true GROUP BY p.paid, p.granted;
 	IF at IS NOT NULL THEN
 		result.held := ducto.held_at(at);

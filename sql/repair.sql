@@ -111,15 +111,16 @@ REVOKE ALL ON FUNCTION ducto.repair_figure(@extschema@.ducto_discrepancy) FROM P
 COMMENT ON FUNCTION ducto.repair_figure(@extschema@.ducto_discrepancy) IS
 'For ducto_repair: makes the figure anew that a check of ducto_verify found, and returns it; NULL when it cannot. The caller has the account''s lock.';
 
-CREATE FUNCTION ducto.repair_steps(account_id uuid) RETURNS @extschema@.ducto_repair_step[]
+CREATE FUNCTION ducto.repair_steps(account_id uuid) RETURNS jsonb
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 SET datestyle = 'ISO, YMD' SET timezone = 'UTC'
 AS $$
 #variable_conflict use_variable
 DECLARE
-	steps @extschema@.ducto_repair_step[] := '{}';
-	left_over @extschema@.ducto_repair_step[];
-	discrepancy @extschema@.ducto_discrepancy;
+	steps jsonb := '[]';
+	left_over jsonb;
+	step jsonb;
+	discrepancy record;
 	made text;
 BEGIN
 	PERFORM FROM ducto.accounts a WHERE a.id = account_id FOR NO KEY UPDATE;
@@ -129,22 +130,24 @@ BEGIN
 			min(l.created_at), max(l.created_at)
 		FROM ducto.ledger l WHERE l.account_id = account_id HAVING count(*) > 0;
 		IF FOUND THEN
-			steps := array_append(steps, ROW(account_id, 'account', NULL, 'made', true)::@extschema@.ducto_repair_step);
+			steps := steps || jsonb_build_object('account_id', account_id, 'check_name', 'account', 'becomes', 'made', 'mended', true);
 		END IF;
 	END IF;
 
 	-- One figure follows from another, so what is made anew is looked at again.
 	FOR round IN 1..4 LOOP
-		left_over := '{}';
+		left_over := '[]';
 		made := NULL;
-		FOR discrepancy IN SELECT * FROM ducto.verify_one(account_id) LOOP
-			IF round < 4 AND ducto.repair_figure(discrepancy) IS NOT NULL THEN
+		FOR discrepancy IN
+			SELECT v.*, CASE WHEN round < 4 THEN ducto.repair_figure(v) END IS NOT NULL AS mended FROM ducto.verify_one(account_id) v
+		LOOP
+			step := jsonb_build_object('account_id', account_id, 'check_name', discrepancy.check_name, 'was', discrepancy.actual,
+				'becomes', discrepancy.expected, 'mended', discrepancy.mended);
+			IF discrepancy.mended THEN
 				made := discrepancy.check_name;
-				steps := array_append(steps,
-					ROW(account_id, discrepancy.check_name, discrepancy.actual, discrepancy.expected, true)::@extschema@.ducto_repair_step);
+				steps := steps || step;
 			ELSE
-				left_over := array_append(left_over,
-					ROW(account_id, discrepancy.check_name, discrepancy.actual, discrepancy.expected, false)::@extschema@.ducto_repair_step);
+				left_over := left_over || step;
 			END IF;
 		END LOOP;
 		EXIT WHEN made IS NULL;
@@ -153,7 +156,7 @@ BEGIN
 END
 $$;
 REVOKE ALL ON FUNCTION ducto.repair_steps(uuid) FROM PUBLIC;
-COMMENT ON FUNCTION ducto.repair_steps(uuid) IS 'For ducto_repair: mends an account, and returns what was done and what was not.';
+COMMENT ON FUNCTION ducto.repair_steps(uuid) IS 'For ducto_repair: mends an account, and returns what was done and what was not, as rows of ducto_repair_step.';
 
 CREATE FUNCTION @extschema@.ducto_repair(account_id uuid, dry_run boolean DEFAULT true)
 RETURNS SETOF @extschema@.ducto_repair_step
@@ -161,7 +164,7 @@ LANGUAGE plpgsql VOLATILE SUPPORT ducto.call_once SECURITY DEFINER SET search_pa
 AS $$
 #variable_conflict use_variable
 DECLARE
-	steps @extschema@.ducto_repair_step[];
+	steps jsonb;
 BEGIN
 	IF account_id IS NULL THEN
 		RAISE EXCEPTION USING ERRCODE = 'null_value_not_allowed', MESSAGE = 'argument "account_id" must not be null',
@@ -175,7 +178,8 @@ BEGIN
 	EXCEPTION WHEN SQLSTATE 'UC000' THEN
 		NULL;
 	END;
-	RETURN QUERY SELECT s.* FROM unnest(steps) AS s;
+	RETURN QUERY
+	SELECT s.* FROM jsonb_to_recordset(steps) AS s (account_id uuid, check_name text, was text, becomes text, mended boolean);
 END
 $$;
 REVOKE ALL ON FUNCTION @extschema@.ducto_repair(uuid, boolean) FROM PUBLIC;

@@ -112,7 +112,7 @@ AS $$
 DECLARE
 	chain_is_on CONSTANT boolean := coalesce(current_setting('ducto.ledger_chain', true)::boolean, false);
 	suspects uuid[] := '{}';
-	discrepancy @extschema@.ducto_discrepancy;
+	discrepancy record;
 BEGIN
 	-- What the account's row says of its ledger is what the ledger says. An entry needs an account. Where the entries of an
 	-- account follow from each other, they sum to the last balance, and are as many as the last number; others are suspects.
@@ -136,7 +136,7 @@ BEGIN
 				WHERE r.type = 'reversal' AND p.type = 'purchase' AND r.account_id BETWEEN lowest AND highest
 				GROUP BY r.account_id) r ON r.account_id = l.account_id
 		)
-		SELECT account_id, 'suspect', NULL, NULL FROM sums WHERE amount IS NULL
+		SELECT account_id, 'suspect' AS check_name, NULL AS expected, NULL AS actual FROM sums WHERE amount IS NULL
 		UNION ALL
 		SELECT account_id, 'balance', amount::text, balance::text FROM sums WHERE balance IS DISTINCT FROM amount AND amount IS NOT NULL
 		UNION ALL

@@ -93,6 +93,7 @@ my @broken = (
 	[ 'FROM ducto.things t', 'FROM things t', 'relation without a schema: things' ],
 	[ 'FROM w JOIN', 'FROM v JOIN', 'relation without a schema: v' ],
 	[ ' SET search_path = pg_catalog, pg_temp', '', 'SECURITY DEFINER without SET search_path' ],
+	[ 'found record', 'found @extschema@.ducto_thing', 'a body names the schema of the API' ],
 	[ 'pg_catalog, pg_temp', 'pg_catalog', 'SECURITY DEFINER without SET search_path' ],
 	[ 'pg_catalog, pg_temp', 'pg_catalog, pg_temp, public', 'SECURITY DEFINER without SET search_path' ],
 	[ 'SECURITY DEFINER SET search_path = pg_catalog, pg_temp', 'SET search_path = public', 'SET search_path to something else' ],

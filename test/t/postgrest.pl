@@ -41,7 +41,7 @@ sub after_setup
 	my ($dbname) = @_;
 	my $functions = $node->safe_psql($dbname, q{
 		SELECT count(*) FROM pg_depend JOIN pg_proc p ON classid = 'pg_proc'::regclass AND p.oid = objid
-		WHERE deptype = 'e' AND proname LIKE 'ducto\_%' AND proname NOT LIKE 'ducto\_my\_%' AND proname NOT IN ('ducto_setup', 'ducto_grant_access', 'ducto_revoke_access', 'ducto_repair')});
+		WHERE deptype = 'e' AND proname LIKE 'ducto\_%' AND proname NOT LIKE 'ducto\_my\_%' AND proname NOT IN ('ducto_setup', 'ducto_grant_access', 'ducto_revoke_access', 'ducto_repair', 'ducto_distribute')});
 	return "authenticated my 4\nservice_role function $functions\nservice_role my 4";
 }
 
@@ -336,6 +336,8 @@ is(balance('two', $dora), '8.0000', 'and books');
 			SELECT balance FROM credits.ducto_my_balance()}),
 		'22.0000', 'a user sees the own balance there');
 	is($node->safe_psql('one', 'SELECT count(*) FROM credits.ducto_verify()'), '0', 'nothing is wrong');
+	is($node->safe_psql('one', qq{SELECT accounts > 0 FROM credits.ducto_liability(); SELECT seq > 0 FROM credits.ducto_chain_head('$ada');
+			SELECT count(*) FROM credits.ducto_repair('$ada')}), "t\nt\n0", 'nor with functions that have types of it in them');
 	isnt($node->safe_psql('one', $data), $before, 'the data went on');
 	$before = $node->safe_psql('one', $data);
 
