@@ -27,9 +27,9 @@ debit='SELECT transaction_id FROM ducto_charge(:user, 1)'
 	count 'charge with key' 3 "SELECT * FROM ducto_charge(:user, 1, 'charge')"
 	count reserve 3 'SELECT * FROM ducto_reserve(:user, 1)'
 	count 'reserve with key' 3 "SELECT * FROM ducto_reserve(:user, 1, idempotency_key => 'reserve')"
-	count deduct 4 "SELECT * FROM ducto_deduct(:user, :'reservation_id', 1)" "$hold"
-	count 'deduct with key' 4 "SELECT * FROM ducto_deduct(:user, :'reservation_id', 1, 'deduct')" "$hold"
-	count release '' "SELECT * FROM ducto_release(:user, :'reservation_id')" "$hold"
+	count deduct 3 "SELECT * FROM ducto_deduct(:user, :'reservation_id', 1)" "$hold"
+	count 'deduct with key' 3 "SELECT * FROM ducto_deduct(:user, :'reservation_id', 1, 'deduct')" "$hold"
+	count release 2 "SELECT * FROM ducto_release(:user, :'reservation_id')" "$hold"
 	count refund '' "SELECT * FROM ducto_refund(:'transaction_id')" "$debit"
 	count 'add credits' '' 'SELECT * FROM ducto_add_credits(:user, 1)'
 } | table 'Statements per call'

@@ -11,6 +11,7 @@
 #include "account/account.h"
 #include "account/ahead.h"
 #include "account/claim.h"
+#include "account/hold.h"
 #include "base/clock.h"
 #include "base/period.h"
 #include "base/query.h"
@@ -83,18 +84,31 @@
 	" OR CASE WHEN m.month = $6 THEN m.spent ELSE 0.0000 END + m.held + $2 <= m.spend_cap))"
 
 /*
- * Lock, decision and booking of a deduct within its hold: $2, or what a carry
- * makes of it, is charged, $3 no longer held.
+ * What guarded updates read of an open hold beside the account, in a snapshot
+ * from before its lock: the caller closes the hold only as it is told here, and
+ * undoes the update where it has changed since. It names no state, see
+ * hold_close_query.
  */
-#define SETTLE_SQL(amount, most, carry, head, guard) \
-	"UPDATE ducto.accounts SET balance = balance - " amount "," \
+#define OF_HOLD(id) \
+	" FROM ducto.reservations r WHERE a.id = $1 AND r.account_id = $1 AND r.id = " id \
+	" AND r.closed_at IS NULL AND NOT r.skip_allowance AND plain AND ended_until IS NULL"
+#define HOLD_COLUMNS	", r.remaining, r.cap_held, r.operation_type, r.model"
+
+/*
+ * Lock, decision and booking of a deduct within its hold $5: $2, or what a
+ * carry makes of it, is charged, and $3 no longer held, or all of the hold where that is
+ * NULL.
+ */
+#define SETTLE_SQL(amount, most, carry, head, guard, more) \
+	"UPDATE ducto.accounts a SET balance = balance - " amount "," \
 	" expiring = CASE WHEN expiring = 0 THEN expiring ELSE expiring - " amount " END," \
-	" held = held - $3, last_seq = last_seq + 1, updated_at = greatest(updated_at, $4)" carry head \
-	" WHERE id = $1 AND plain AND ended_until IS NULL AND next_boundary > $4" \
+	" held = held - coalesce($3, r.remaining), last_seq = last_seq + 1, updated_at = greatest(updated_at, $4)" carry head \
+	OF_HOLD("$5") " AND r.remaining >= " most " AND held >= r.remaining AND next_boundary > $4" \
 	" AND (expiring = 0 OR expiring > " most ") AND balance >= " most guard \
-	" RETURNING " AFTER_COLUMNS
-#define SETTLE_CARRY_SQL(head, guard) \
-	SETTLE_SQL(CARRY_AMOUNT("$5", "$6"), "$6", CARRY_SET("$5", "$7", "$8"), head, CARRY_IS_SOUND guard)
+	" RETURNING " AFTER_COLUMNS more HOLD_COLUMNS
+#define SETTLE_CARRY_SQL(head, guard, more) \
+	SETTLE_SQL(CARRY_AMOUNT("$6", "$7"), "$7", CARRY_SET("$6", "$8", "$9"), head, CARRY_IS_SOUND guard, AFTER_CARRY more)
+#define SETTLE_TYPES	CHARGE_TYPES, UUIDOID
 
 static KeptQuery account_charge_query = {.sql = CHARGE_SQL("$2", "$2", "", "", PLAIN), .types = {CHARGE_TYPES}};
 static KeptQuery account_charge_chained_query = {
@@ -136,15 +150,15 @@ static KeptQuery account_charge_team_chained_query = {
 	.types = {CHARGE_TYPES, UUIDOID, DATEOID, BYTEAOID}
 };
 
-static KeptQuery account_settle_query = {.sql = SETTLE_SQL("$2", "$2", "", "", ""), .types = {CHARGE_TYPES}};
+static KeptQuery account_settle_query = {.sql = SETTLE_SQL("$2", "$2", "", "", "", ""), .types = {SETTLE_TYPES}};
 static KeptQuery account_settle_chained_query = {
-	.sql = SETTLE_SQL("$2", "$2", "", CHAIN_HEAD("$5"), IS_CHAINED) AFTER_HEAD,
-	.types = {CHARGE_TYPES, BYTEAOID}
+	.sql = SETTLE_SQL("$2", "$2", "", CHAIN_HEAD("$6"), IS_CHAINED, AFTER_HEAD),
+	.types = {SETTLE_TYPES, BYTEAOID}
 };
-static KeptQuery account_settle_carry_query = {.sql = SETTLE_CARRY_SQL("", "") AFTER_CARRY, .types = {CHARGE_TYPES, CARRY_TYPES}};
+static KeptQuery account_settle_carry_query = {.sql = SETTLE_CARRY_SQL("", "", ""), .types = {SETTLE_TYPES, CARRY_TYPES}};
 static KeptQuery account_settle_carry_chained_query = {
-	.sql = SETTLE_CARRY_SQL(CHAIN_HEAD(CARRY_LINK("$5", "$9", "$10")), IS_CHAINED) AFTER_CARRY AFTER_HEAD,
-	.types = {CHARGE_TYPES, CARRY_TYPES, BYTEAOID, BYTEAOID}
+	.sql = SETTLE_CARRY_SQL(CHAIN_HEAD(CARRY_LINK("$6", "$10", "$11")), IS_CHAINED, AFTER_HEAD),
+	.types = {SETTLE_TYPES, CARRY_TYPES, BYTEAOID, BYTEAOID}
 };
 
 /* Tells the active pricing's terms too; the caller looks whether its floor was kept. */
@@ -156,11 +170,11 @@ static KeptQuery account_hold_query = {
 	.types = {UUIDOID, NUMERICOID, NUMERICOID, TIMESTAMPTZOID, TIMESTAMPTZOID}
 };
 
-/* Frees $2 of what is held. */
+/* Frees what the hold $2 holds. */
 static KeptQuery account_release_query = {
-	.sql = "UPDATE ducto.accounts SET held = held - $2, updated_at = greatest(updated_at, $3)"
-	" WHERE id = $1 AND plain AND ended_until IS NULL AND next_boundary > $3 RETURNING " AFTER_COLUMNS,
-	.types = {UUIDOID, NUMERICOID, TIMESTAMPTZOID}
+	.sql = "UPDATE ducto.accounts a SET held = held - r.remaining, updated_at = greatest(updated_at, $3)"
+	OF_HOLD("$2") " AND held >= r.remaining AND next_boundary > $3 RETURNING " AFTER_COLUMNS HOLD_COLUMNS,
+	.types = {UUIDOID, UUIDOID, TIMESTAMPTZOID}
 };
 
 /* The caller has the row's lock by the guarded update that it takes back. */
@@ -253,6 +267,20 @@ account_charged(const pg_uuid_t *id, const Charge *charge, Account *after, Accou
 }
 
 /*
+ * Take what a guarded update told of a hold, from a column on.
+ */
+static void
+hold_from_row(const pg_uuid_t *id, int column, Hold *hold)
+{
+	memset(hold, 0, sizeof(Hold));
+	hold->id = *id;
+	hold->remaining = row_money(0, column);
+	hold->cap_held = row_money(0, column + 1);
+	hold->operation_type = row_text(0, column + 2);
+	hold->model = row_text(0, column + 3);
+}
+
+/*
  * Append what CARRY_AMOUNT and CARRY_SET need of a charge: from
  * which carry on it takes more, and how much that is; by how much the carry
  * grows, and how much otherwise. Nothing where there is no rest.
@@ -283,15 +311,14 @@ args_links(QueryArgs *args, const Charge *charge)
 }
 
 /*
- * Append what the statements that charge have in common: limit is the floor, or
- * what is freed.
+ * Append what the statements that charge down to a floor have in common.
  */
 static void
-args_charge(QueryArgs *args, const pg_uuid_t *id, const Charge *charge, Money limit, TimestampTz now)
+args_charge(QueryArgs *args, const pg_uuid_t *id, const Charge *charge, Money floor, TimestampTz now)
 {
 	args_uuid(args, id);
 	args_money(args, charge->amount);
-	args_money(args, limit);
+	args_money(args, floor);
 	args_time(args, now);
 }
 
@@ -338,12 +365,14 @@ account_try_charge(const pg_uuid_t *id, const Charge *charge, Money floor, const
 }
 
 /*
- * account_try_settle takes a charge from a user's account, and frees what a
- * hold held for it, under the conditions of account_try_charge. False: it did
- * nothing.
+ * account_try_settle takes a charge from a user's account, and frees what an
+ * open hold held for it, all of that where it is final, under the conditions of
+ * account_try_charge: the charge is within the hold. It tells of the hold as it
+ * was before. False: it did nothing.
  */
 bool
-account_try_settle(const pg_uuid_t *id, const Charge *charge, Money freed, Account *after, AccountChange *change)
+account_try_settle(const pg_uuid_t *id, const pg_uuid_t *reservation, const Charge *charge, bool final,
+				   Account *after, AccountChange *change, Hold *hold)
 {
 	static KeptQuery *const queries[2][2] = {
 		{&account_settle_query, &account_settle_chained_query},
@@ -352,13 +381,21 @@ account_try_settle(const pg_uuid_t *id, const Charge *charge, Money freed, Accou
 	QueryArgs	args = {0};
 	bool		valid;
 
-	args_charge(&args, id, charge, freed, clock_now());
+	args_uuid(&args, id);
+	args_money(&args, charge->amount);
+	if (final)
+		args_null(&args);
+	else
+		args_money(&args, charge->amount);
+	args_time(&args, clock_now());
+	args_uuid(&args, reservation);
 	args_carry(&args, charge);
 	args_links(&args, charge);
 	if (!account_update(queries[charge->rest != 0][charge->link != NULL], id, &args))
 		return false;
 	valid = account_charged(id, charge, after, change);
-	change->held = -freed;
+	hold_from_row(reservation, AFTER_COLUMN_COUNT + 1 + (charge->rest != 0) + (charge->link != NULL), hold);
+	change->held = final ? -hold->remaining : -charge->amount;
 	if (!valid)
 		account_undo(id, change);
 	return valid;
@@ -435,22 +472,24 @@ account_try_hold(const pg_uuid_t *id, Money amount, const Money *floor, int ttl_
 }
 
 /*
- * account_try_release frees what a hold holds of a user's account under the
- * conditions of account_try_charge. False: it did nothing.
+ * account_try_release frees what an open hold holds of a user's account under
+ * the conditions of account_try_charge, and tells of the hold as it was before.
+ * False: it did nothing.
  */
 bool
-account_try_release(const pg_uuid_t *id, Money freed, Account *after, AccountChange *change)
+account_try_release(const pg_uuid_t *id, const pg_uuid_t *reservation, Account *after, AccountChange *change, Hold *hold)
 {
 	QueryArgs	args = {0};
 	bool		valid;
 
 	args_uuid(&args, id);
-	args_money(&args, freed);
+	args_uuid(&args, reservation);
 	args_time(&args, clock_now());
 	if (!account_update(&account_release_query, id, &args))
 		return false;
 	valid = account_after(id, after, change);
-	change->held = -freed;
+	hold_from_row(reservation, AFTER_COLUMN_COUNT + 1, hold);
+	change->held = -hold->remaining;
 	if (!valid)
 		account_undo(id, change);
 	return valid;

@@ -140,18 +140,17 @@ static KeptQuery holds_prune_query = {
 	.types = {TIMESTAMPTZOID, UUIDARRAYOID, UUIDARRAYOID}
 };
 
-/*
- * In the snapshot of the calling statement; hold_close_query sees what has
- * changed since. These name no state: an index of the open ones would do, too,
- * and be read through for every reservation that the account ever had.
- */
+/* What an entry says of its hold never changes. */
 static KeptQuery hold_peek_query = {
-	.sql = "SELECT remaining, operation_type, model, cap_held FROM ducto.reservations"
-	" WHERE account_id = $1 AND id = $2 AND closed_at IS NULL AND NOT skip_allowance",
+	.sql = "SELECT operation_type, model FROM ducto.reservations WHERE account_id = $1 AND id = $2",
 	.types = {UUIDOID, UUIDOID}
 };
 
-/* Finds the reservation only as hold_peek_query saw it. */
+/*
+ * Finds the reservation only as the guarded update of its account saw it. It
+ * names no state: an index of the open ones would do then, and be read through
+ * for every reservation that the account has had since a vacuum.
+ */
 static KeptQuery hold_close_query = {
 	.sql = "UPDATE ducto.reservations SET remaining = $4, state = CASE WHEN $5 THEN 'settled' ELSE state END,"
 	" closed_at = CASE WHEN $5 THEN $6 END, cap_held = least(cap_held, $4)"
@@ -159,7 +158,7 @@ static KeptQuery hold_close_query = {
 	.types = {UUIDOID, UUIDOID, NUMERICOID, NUMERICOID, BOOLOID, TIMESTAMPTZOID}
 };
 
-/* Finds the reservation only as hold_peek_query saw it. */
+/* As hold_close_query. */
 static KeptQuery hold_release_query = {
 	.sql = "UPDATE ducto.reservations SET remaining = 0.0000, state = 'released', closed_at = $4, cap_held = 0.0000"
 	" WHERE account_id = $1 AND id = $2 AND closed_at IS NULL AND remaining = $3",
@@ -598,7 +597,7 @@ holds_prune(TimestampTz before, int64 max_rows)
 }
 
 /*
- * Close a reservation, or keep it open with less, as hold_peek_query found it.
+ * Close a reservation, or keep it open with less, as it was found.
  */
 static bool
 hold_try_close(const pg_uuid_t *user, const Hold *hold, Money freed, bool final, TimestampTz now)
@@ -615,42 +614,38 @@ hold_try_close(const pg_uuid_t *user, const Hold *hold, Money freed, bool final,
 }
 
 /*
- * hold_peek reads what hold_try_settle needs to know of an open reservation,
- * without a lock. False: it does not hold the amount.
+ * hold_peek reads what an entry says of its hold. False: there is none.
  */
 bool
-hold_peek(const pg_uuid_t *user, const pg_uuid_t *id, Money amount, Hold *hold)
+hold_peek(const pg_uuid_t *user, const pg_uuid_t *id, Hold *hold)
 {
 	QueryArgs	args = {0};
 
 	args_uuid(&args, user);
 	args_uuid(&args, id);
-	if (query_read(&hold_peek_query, &args) == 0)
+	if (query_run(&hold_peek_query, &args, SPI_OK_SELECT) == 0)
 		return false;
 	memset(hold, 0, sizeof(Hold));
 	hold->id = *id;
-	hold->remaining = row_money(0, 1);
-	hold->operation_type = row_text(0, 2);
-	hold->model = row_text(0, 3);
-	hold->cap_held = row_money(0, 4);
-	return amount <= hold->remaining;
+	hold->operation_type = row_text(0, 1);
+	hold->model = row_text(0, 2);
+	return true;
 }
 
 /*
  * hold_try_settle takes a charge, which has a rest only where it is final, for
- * a reservation, as hold_peek saw it, when that is all there is to do. The
- * account is then locked and as in after. With a link it moves the head of the
- * account's chain, unless it took from grants. False: it did nothing.
+ * an open reservation, when that is all there is to do. The account is then
+ * locked and as in after, and hold tells of the reservation as it was. With a
+ * link it moves the head of the account's chain, unless it took from grants.
+ * False: it did nothing.
  */
 bool
-hold_try_settle(const pg_uuid_t *user, const Hold *hold, const Charge *charge, bool final,
-				Account *after, AccountChange *change)
+hold_try_settle(const pg_uuid_t *user, const pg_uuid_t *id, const Charge *charge, bool final,
+				Account *after, AccountChange *change, Hold *hold)
 {
-	Money		freed = final ? hold->remaining : charge->amount;
-
-	if (!account_try_settle(user, charge, freed, after, change))
+	if (!account_try_settle(user, id, charge, final, after, change, hold))
 		return false;
-	if (hold_try_close(user, hold, freed, final, after->now))
+	if (hold_try_close(user, hold, -change->held, final, after->now))
 		return true;
 	account_undo(user, change);
 	return false;
@@ -684,7 +679,7 @@ hold_try_release(const pg_uuid_t *user, const pg_uuid_t *id)
 	AccountChange change;
 	QueryArgs	args = {0};
 
-	if (!hold_peek(user, id, 0, &hold) || !account_try_release(user, hold.remaining, &after, &change))
+	if (!account_try_release(user, id, &after, &change, &hold))
 		return false;
 	args_uuid(&args, user);
 	args_uuid(&args, id);

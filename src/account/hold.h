@@ -81,9 +81,9 @@ extern void hold_expire(const pg_uuid_t *account, Hold *hold);
 extern void holds_due(const Account *acc, TimestampTz until, bool read_only, DueHoldReader reader, void *state);
 extern int64 holds_prune(TimestampTz before, int64 max_rows);
 extern int64 holds_expire(const pg_uuid_t *account, TimestampTz until, int64 limit, bool *left);
-extern bool hold_peek(const pg_uuid_t *user, const pg_uuid_t *id, Money amount, Hold *hold);
-extern bool hold_try_settle(const pg_uuid_t *user, const Hold *hold, const Charge *charge, bool final,
-							Account *after, AccountChange *change);
+extern bool hold_peek(const pg_uuid_t *user, const pg_uuid_t *id, Hold *hold);
+extern bool hold_try_settle(const pg_uuid_t *user, const pg_uuid_t *id, const Charge *charge, bool final,
+							Account *after, AccountChange *change, Hold *hold);
 extern bool hold_try_release(const pg_uuid_t *user, const pg_uuid_t *id);
 extern void hold_reopen(const pg_uuid_t *user, const Hold *hold);
 

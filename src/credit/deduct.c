@@ -275,15 +275,16 @@ settle_at_once(const SettleRequest *request, Deduction *deduction)
 		charge.amount = request->priced->price.lower;
 		charge.rest = request->priced->price.rest;
 	}
-	if (!settle_books(request) || request->skip_allowance || request->team != NULL ||
-		!hold_peek(request->user, request->reservation, charge.amount + (charge.rest > 0 ? 1 : 0), &hold))
+	if (!settle_books(request) || request->skip_allowance || request->team != NULL)
 		return false;
 	if (chain)
 	{
+		if (!hold_peek(request->user, request->reservation, &hold))
+			return false;
 		settle_entry(request, &hold, &entry);
 		ledger_link(request->user, &entry, &charge);
 	}
-	if (!hold_try_settle(request->user, &hold, &charge, request->final, &after, &change))
+	if (!hold_try_settle(request->user, request->reservation, &charge, request->final, &after, &change, &hold))
 		return false;
 	if (!chain)
 		settle_entry(request, &hold, &entry);

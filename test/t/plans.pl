@@ -65,5 +65,32 @@ is($answer, "1.0000\nt", 'a reservation was charged and released');
 like($plans, qr/using reservations_pkey/, 'it is found by its id');
 unlike($plans, qr/using reservations_open[^\n]*\n[^\n]*\n[^\n]*\bid = /, 'and not among those that were open once');
 
+# What a call of a plain account does, no more. The reservations are made in the
+# same statement as what ends them, which sees them all the same.
+my $plain = q{'00000000-0000-0000-0000-00000000ffff'};
+$node->safe_psql('postgres', "SELECT ducto_add_credits($plain, 100)");
+my $hold = "ducto_reserve($plain, 4, min_balance => 0) r";
+foreach my $call (
+	['a charge', 2, "ducto_charge($plain, 1)"],
+	['a charge with a key', 2, "ducto_charge($plain, 1, 'charge')"],
+	['a reserve', 2, "ducto_reserve($plain, 1)"],
+	['a reserve and its deduct', 2 + 3, "$hold, LATERAL ducto_deduct($plain, r.reservation_id, 3)"],
+	['a reserve and a deduct of a part', 2 + 3, "$hold, LATERAL ducto_deduct($plain, r.reservation_id, 3, 'part', final => false)"],
+	['a reserve and its release', 2 + 2, "$hold, LATERAL ducto_release($plain, r.reservation_id)"])
+{
+	my ($name, $statements, $from) = @$call;
+
+	($status, $answer, $plans) = $node->psql('postgres', <<"SQL");
+LOAD 'auto_explain';
+SET auto_explain.log_min_duration = 0;
+SET auto_explain.log_nested_statements = on;
+SET client_min_messages = log;
+SELECT FROM $from;
+SQL
+	is(scalar(() = $plans =~ /^Query Text:/mg) - 1, $statements, "$name takes $statements statements")
+		or diag($plans);
+}
+is($node->safe_psql('postgres', 'SELECT count(*) FROM ducto_verify()'), 0, 'every invariant holds still');
+
 $node->stop;
 done_testing();
