@@ -46,6 +46,8 @@ typedef struct Account
 	bool		chained;		/* there is a digest: */
 	uint8		chain_head[DIGEST_LENGTH];	/* that of the last entry that has one */
 	bool		linked;			/* a guarded update has made it that of the entry to come */
+	struct LedgerQueue *queue;	/* of the batch that works on it; NULL for none. Then */
+	bool		unwritten;		/* its row is to be written at the end */
 } Account;
 
 /* Which row lock account_load takes. */
@@ -98,8 +100,13 @@ struct Hold;
 	" AND (" account ".ahead_until IS NULL OR " account ".ahead_until <= " account ".updated_at)"
 
 extern bool account_glance(const pg_uuid_t *id, Account *acc);
-extern void account_head_from_row(Account *acc, int column);
+extern void account_head_from_row(Account *acc, uint64 row, int column);
 extern bool account_load(const pg_uuid_t *id, Account *acc, AccountLock lock);
+extern void accounts_begin(Account *accs, const pg_uuid_t *ids, int n, struct LedgerQueue *queue);
+extern void accounts_find(Account *accs, int n);
+extern void accounts_create(Account *accs, int n);
+extern void accounts_load(Account *accs, int n);
+extern void accounts_write(Account *accs, int n);
 extern void account_require_user(const Account *acc);
 extern void account_read_user(const pg_uuid_t *user, Account *acc);
 extern void account_read_plan(const pg_uuid_t *user, UserPlan *plan);
@@ -119,6 +126,13 @@ extern bool account_try_release(const pg_uuid_t *id, const pg_uuid_t *reservatio
 extern bool account_try_hold(const pg_uuid_t *id, Money amount, const Money *floor, int ttl_seconds,
 							 Account *after, AccountChange *change, PricingTerms *terms);
 extern void account_undo(const pg_uuid_t *id, const AccountChange *change);
+
+/* Whether the clock is before the account's last operation, or was since its ledger is ahead of it. */
+static inline bool
+account_is_ahead(const Account *acc)
+{
+	return acc->updated_at > acc->now || acc->updated_at < acc->ahead_until;
+}
 
 /* Available credits: what neither is held nor gone. */
 static inline Money

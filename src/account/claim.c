@@ -13,10 +13,11 @@
 #include "base/args.h"
 #include "base/query.h"
 
-/* A claim. It lives in the memory of its operation, and goes with it. */
+/* A claim of accounts. It lives in the memory of its operation, and goes with it. */
 typedef struct Claim
 {
-	pg_uuid_t	id;
+	pg_uuid_t  *ids;			/* in their order */
+	int			n;
 	int			depth;			/* of the operation */
 	MemoryContextCallback forget;
 	struct Claim *next;
@@ -39,6 +40,15 @@ claim_forget(void *arg)
 }
 
 /*
+ * Compare identifiers for bsearch.
+ */
+static int
+id_compare(const void *a, const void *b)
+{
+	return memcmp(a, b, UUID_LEN);
+}
+
+/*
  * account_is_claimed tells whether an operation around this one works on an
  * account.
  */
@@ -46,20 +56,17 @@ bool
 account_is_claimed(const pg_uuid_t *id)
 {
 	for (Claim *claim = claims; claim != NULL; claim = claim->next)
-		if (claim->depth < query_depth() && memcmp(&claim->id, id, UUID_LEN) == 0)
+		if (claim->depth < query_depth() && bsearch(id, claim->ids, claim->n, UUID_LEN, id_compare) != NULL)
 			return true;
 	return false;
 }
 
 /*
- * account_claim claims an account for the operation that runs, before it locks
- * it. It is an error when an operation around this one works on it.
+ * Raise the error of an account that an operation around this one works on.
  */
-void
-account_claim(const pg_uuid_t *id)
+static void
+claim_check(const pg_uuid_t *id)
 {
-	Claim	   *claim;
-
 	if (account_is_claimed(id))
 		ereport(ERROR,
 				(errcode(ERRCODE_OBJECT_IN_USE),
@@ -67,14 +74,39 @@ account_claim(const pg_uuid_t *id)
 						DatumGetCString(DirectFunctionCall1(uuid_out, UUIDPGetDatum(id)))),
 				 errdetail("A trigger or rule on a table of ducto called another operation on the same account."),
 				 errhint("Call it from a constraint trigger that is DEFERRABLE INITIALLY DEFERRED, or after the operation.")));
+}
+
+/*
+ * accounts_claim claims accounts, in the order of their ids, for the operation
+ * that runs. It is an error when an operation around this one works on one.
+ */
+void
+accounts_claim(const pg_uuid_t *ids, int n)
+{
+	Claim	   *claim;
+
+	for (int i = 0; i < n; i++)
+		claim_check(&ids[i]);
 	claim = palloc0(sizeof(Claim));
-	claim->id = *id;
+	claim->ids = palloc(sizeof(pg_uuid_t) * Max(n, 1));
+	memcpy(claim->ids, ids, sizeof(pg_uuid_t) * n);
+	claim->n = n;
 	claim->depth = query_depth();
 	claim->forget.func = claim_forget;
 	claim->forget.arg = claim;
 	MemoryContextRegisterResetCallback(CurrentMemoryContext, &claim->forget);
 	claim->next = claims;
 	claims = claim;
+}
+
+/*
+ * account_claim claims an account for the operation that runs, before it locks
+ * it.
+ */
+void
+account_claim(const pg_uuid_t *id)
+{
+	accounts_claim(id, 1);
 }
 
 /*
@@ -85,7 +117,7 @@ void
 account_unclaim(const pg_uuid_t *id)
 {
 	for (Claim *claim = claims; claim != NULL; claim = claim->next)
-		if (claim->depth == query_depth() && memcmp(&claim->id, id, UUID_LEN) == 0)
+		if (claim->depth == query_depth() && claim->n == 1 && memcmp(claim->ids, id, UUID_LEN) == 0)
 		{
 			claim_forget(claim);
 			return;

@@ -260,7 +260,7 @@ account_charged(const pg_uuid_t *id, const Charge *charge, Account *after, Accou
 	change->entries = 1;
 	if (charge->link != NULL)
 	{
-		account_head_from_row(after, ++column);
+		account_head_from_row(after, 0, ++column);
 		after->linked = change->linked = after->expiring == 0;
 	}
 	return valid;

@@ -9,7 +9,15 @@
 #include "account/key.h"
 #include "account/lines.h"
 #include "base/args.h"
+#include "base/query.h"
 #include "base/setting.h"
+
+/* OFFSET 0: each key is looked up in the index. */
+static KeptQuery keys_query = {
+	.sql = "SELECT k.n FROM unnest($1, $2) WITH ORDINALITY AS k(account_id, key, n), LATERAL (SELECT FROM ducto.ledger"
+	" WHERE account_id = k.account_id AND idempotency_key = k.key OFFSET 0) l",
+	.types = {UUIDARRAYOID, TEXTARRAYOID}
+};
 
 /*
  * key_checked returns the idempotency key of an operation that books credits,
@@ -75,7 +83,7 @@ key_find(const Account *acc, const char *key, KeyKind kind, const pg_uuid_t *tar
 
 	if (!acc->exists)
 		return KEY_FREE;
-	if (ledger_find_key(&acc->id, key, original))
+	if (ledger_find_key(acc, key, original))
 	{
 		if (key_kind(original->type) == kind &&
 			(kind == KEY_TRANSFER || target_equal(target, original->has_reference ? &original->reference : NULL)) &&
@@ -92,6 +100,32 @@ key_find(const Account *acc, const char *key, KeyKind kind, const pg_uuid_t *tar
 	if (acc->closing_keys && line_has_key(&acc->id, key))
 		return KEY_CONFLICT;
 	return KEY_FREE;
+}
+
+/*
+ * keys_find tells which keys of locked accounts the ledger knows.
+ */
+void
+keys_find(AccountKey *keys, int n)
+{
+	pg_uuid_t  *accounts = palloc(sizeof(pg_uuid_t) * Max(n, 1));
+	const char **texts = palloc(sizeof(char *) * Max(n, 1));
+	QueryArgs	args = {0};
+	uint64		found;
+
+	if (n == 0)
+		return;
+	for (int i = 0; i < n; i++)
+	{
+		accounts[i] = *keys[i].account;
+		texts[i] = keys[i].key;
+		keys[i].known = false;
+	}
+	args_uuid_array(&args, accounts, n);
+	args_text_array(&args, texts, n);
+	found = query_run(&keys_query, &args, SPI_OK_SELECT);
+	for (uint64 row = 0; row < found; row++)
+		keys[row_int8(row, 1) - 1].known = true;
 }
 
 /*

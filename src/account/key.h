@@ -27,6 +27,15 @@ typedef enum KeyState
 	KEY_CONFLICT
 } KeyState;
 
+/* A key of an account. */
+typedef struct AccountKey
+{
+	const pg_uuid_t *account;
+	const char *key;
+	bool		known;			/* the ledger has it */
+} AccountKey;
+
+extern void keys_find(AccountKey *keys, int n);
 extern char *key_checked(char *key, const char *name);
 extern char *arg_key(FunctionCallInfo fcinfo, int n, const char *name);
 extern bool key_is_elsewhere(const Account *acc, const char *key);

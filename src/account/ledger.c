@@ -22,9 +22,9 @@
 	" burned_grants, burned_amounts, lifetime_purchased, expires_at, priority, metadata, allowance_consumed, cap_warning," \
 	" pricing, actor, exact_price"
 #define LEDGER_PLACE_COLUMNS	"id, seq, balance_after, created_at, effective_at, xact, digest"
+#define LEDGER_INTO	"INSERT INTO ducto.ledger (" LEDGER_OWN_COLUMNS ", " LEDGER_PLACE_COLUMNS ")"
 #define LEDGER_INSERT_SQL \
-	"INSERT INTO ducto.ledger (" LEDGER_OWN_COLUMNS ", " LEDGER_PLACE_COLUMNS ")" \
-	" VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22, $23, $24," \
+	LEDGER_INTO " VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22, $23, $24," \
 	" $25, $26)"
 #define LEDGER_OWN_TYPES \
 	UUIDOID, NUMERICOID, TEXTOID, TEXTOID, TEXTOID, TEXTOID, UUIDOID, NUMERICOID, UUIDARRAYOID, NUMERICARRAYOID, \
@@ -35,6 +35,15 @@
 
 /* The account's lock orders the entries; seq comes from its row. */
 static KeptQuery ledger_insert_query = {.sql = LEDGER_INSERT_SQL, .types = LEDGER_INSERT_TYPES};
+
+/* As this, of the entries of a batch, whose accounts are locked and whose keys are new. */
+static KeptQuery ledger_insert_many_query = {
+	.sql = LEDGER_INTO " SELECT * FROM unnest($1) AS e(c1 uuid, c2 numeric, c3 text, c4 text, c5 text, c6 text, c7 uuid,"
+	" c8 numeric, c9 uuid[], c10 numeric[], c11 numeric, c12 timestamptz, c13 integer, c14 jsonb, c15 numeric, c16 text,"
+	" c17 jsonb, c18 uuid, c19 numeric, c20 uuid, c21 bigint, c22 numeric, c23 timestamptz, c24 timestamptz, c25 bigint,"
+	" c26 bytea)",
+	.types = {RECORDARRAYOID}
+};
 
 /* Does nothing when the key is known, which is exact under the account's lock. */
 static KeptQuery ledger_insert_once_query = {
@@ -109,11 +118,6 @@ static KeptQuery ledger_refunded_query = {
 static KeptQuery ledger_reversed_query = {
 	.sql = "SELECT coalesce(-sum(amount), 0) FROM ducto.ledger WHERE account_id = $1 AND reference = $2 AND type = 'reversal'",
 	.types = {UUIDOID, UUIDOID}
-};
-
-static KeptQuery ledger_probe_query = {
-	.sql = "SELECT created_at, effective_at, balance_after FROM ducto.ledger WHERE account_id = $1 AND seq = $2",
-	.types = {UUIDOID, INT8OID}
 };
 
 /*
@@ -305,6 +309,12 @@ ledger_insert(Account *acc, LedgerEntry *entry)
 		args_datum(&args, digest_to_datum(acc->chain_head));
 	else
 		args_null(&args);
+	if (acc->queue != NULL)
+	{
+		Assert(entry->models == NULL);
+		records_add(&acc->queue->entries, &args);
+		return true;
+	}
 	return query_run(entry->models != NULL ? &ledger_insert_lines_query :
 					 entry->idempotency_key == NULL ? &ledger_insert_query : &ledger_insert_once_query,
 					 &args, SPI_OK_INSERT) == 1;
@@ -458,15 +468,45 @@ record_from_row(LedgerRecord *record, uint64 found)
 }
 
 /*
- * ledger_find_key finds the entry of a locked account that was booked under
- * an idempotency key.
+ * ledger_queue_begin starts the queue of a batch.
  */
-bool
-ledger_find_key(const pg_uuid_t *account, const char *key, LedgerRecord *record)
+void
+ledger_queue_begin(LedgerQueue *queue)
+{
+	queue->key_is_new = false;
+	records_begin(&queue->entries, ledger_insert_query.types);
+}
+
+/*
+ * ledger_queue_write writes the entries of a batch.
+ */
+void
+ledger_queue_write(LedgerQueue *queue)
 {
 	QueryArgs	args = {0};
 
-	args_uuid(&args, account);
+	if (queue->entries.n == 0)
+		return;
+	args_records(&args, &queue->entries);
+	if (query_run(&ledger_insert_many_query, &args, SPI_OK_INSERT) != queue->entries.n)
+		row_missing("ledger");
+	records_clear(&queue->entries);
+}
+
+/*
+ * ledger_find_key finds the entry of a locked account that was booked under
+ * an idempotency key, earlier in the same batch too.
+ */
+bool
+ledger_find_key(const Account *acc, const char *key, LedgerRecord *record)
+{
+	QueryArgs	args = {0};
+
+	if (acc->queue != NULL && acc->queue->key_is_new)
+		return false;
+	if (acc->queue != NULL)
+		ledger_queue_write(acc->queue);
+	args_uuid(&args, &acc->id);
 	args_text(&args, key);
 	return record_from_row(record, query_run(&ledger_key_query, &args, SPI_OK_SELECT));
 }
@@ -571,53 +611,6 @@ ledger_reversed(const pg_uuid_t *account, const pg_uuid_t *reference)
 }
 
 /*
- * Read an entry's times and balance; false when the snapshot lacks it.
- */
-static bool
-ledger_probe(const pg_uuid_t *account, int64 seq, bool read_only)
-{
-	QueryArgs	args = {0};
-
-	args_uuid(&args, account);
-	args_int8(&args, seq);
-	return (read_only ? query_read(&ledger_probe_query, &args) :
-			query_run(&ledger_probe_query, &args, SPI_OK_SELECT)) == 1;
-}
-
-/*
- * ledger_seq_before returns the last seq of an account that was created (or
- * took effect) before a time, or at it when inclusive; 0 for none. Times of
- * creation never decrease in seq (for the others see ledger_seq_at), so it
- * halves the ledger until it is found.
- */
-int64
-ledger_seq_before(const pg_uuid_t *account, int64 last_seq, TimestampTz at,
-				  bool inclusive, bool effective, bool read_only)
-{
-	int64		low = 0;
-	int64		high = last_seq;
-
-	while (low < high)
-	{
-		int64		middle = low + (high - low + 1) / 2;
-		TimestampTz time;
-
-		if (!ledger_probe(account, middle, read_only))
-			ereport(ERROR,
-					(errcode(ERRCODE_DATA_CORRUPTED),
-					 errmsg("entry " INT64_FORMAT " of an account's ledger is missing", middle),
-					 errhint("Run ducto_verify.")));
-		time = row_time(0, effective ? 2 : 1);
-		SPI_freetuptable(SPI_tuptable);
-		if (time < at || (inclusive && time == at))
-			low = middle;
-		else
-			high = middle - 1;
-	}
-	return low;
-}
-
-/*
  * ledger_find_settlement finds the entry of a locked account that settled a
  * reservation, which was closed with it or before it.
  */
@@ -630,18 +623,6 @@ ledger_find_settlement(const Account *acc, const pg_uuid_t *reservation, Timesta
 	args_int8(&args, ledger_seq_before(&acc->id, acc->last_seq, closed_at, false, false, false));
 	args_uuid(&args, reservation);
 	return record_from_row(record, query_run(&ledger_settlement_query, &args, SPI_OK_SELECT));
-}
-
-/*
- * ledger_balance_at_seq returns an account's balance after an entry, 0 before
- * the first.
- */
-Money
-ledger_balance_at_seq(const pg_uuid_t *account, int64 seq)
-{
-	if (seq == 0 || !ledger_probe(account, seq, true))
-		return 0;
-	return row_money(0, 3);
 }
 
 PG_FUNCTION_INFO_V1(ducto_ledger_refuse_change);

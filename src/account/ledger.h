@@ -9,6 +9,7 @@
 #include "account/account.h"
 #include "account/chain.h"
 #include "account/grant.h"
+#include "base/records.h"
 #include "base/rejection.h"
 
 #define TYPE_USAGE	"usage"
@@ -91,12 +92,21 @@ typedef struct Expiry
 	TimestampTz effective_at;
 } Expiry;
 
+/* Entries of a batch that are not written yet. */
+typedef struct LedgerQueue
+{
+	Records		entries;
+	bool		key_is_new;		/* neither ledger nor queue has the key that is looked up */
+} LedgerQueue;
+
+extern void ledger_queue_begin(LedgerQueue *queue);
+extern void ledger_queue_write(LedgerQueue *queue);
 extern TimestampTz ledger_time(const Account *acc);
 extern void ledger_append(Account *acc, LedgerEntry *entry);
 extern void ledger_link(const pg_uuid_t *account, LedgerEntry *entry, Charge *charge);
 extern bool ledger_insert(Account *acc, LedgerEntry *entry);
 extern void ledger_append_expiries(Account *acc, const Expiry *expiries, int n);
-extern bool ledger_find_key(const pg_uuid_t *account, const char *key, LedgerRecord *record);
+extern bool ledger_find_key(const Account *acc, const char *key, LedgerRecord *record);
 extern bool ledger_find_models(const pg_uuid_t *account, const pg_uuid_t *id, EntryModels *models);
 extern bool ledger_has_usage(const LedgerRecord *record, Jsonb *usage);
 extern bool ledger_find_id(const pg_uuid_t *id, const pg_uuid_t *account, LedgerRecord *record);

@@ -393,6 +393,16 @@ roll_forward(Account *acc, const RollLimits *limits, RollTotals *totals)
 }
 
 /*
+ * Tell whether there is a reason to roll an account forward, or may be one as
+ * the clock was set back.
+ */
+static bool
+roll_is_due(const Account *acc)
+{
+	return acc->next_boundary <= acc->now || roll_has_ended(acc) || acc->windows_moved || account_is_ahead(acc);
+}
+
+/*
  * Roll an account that was just locked forward, where there is a reason to.
  */
 static void
@@ -416,6 +426,28 @@ account_lock_any(const pg_uuid_t *id, Account *acc)
 		return false;
 	roll_locked(acc, &operation_limits, &totals);
 	return true;
+}
+
+/*
+ * accounts_lock locks accounts of a batch, as many as there are, in the order of
+ * their ids and rolls them forward to the clock.
+ */
+void
+accounts_lock(Account *accs, int n)
+{
+	RollTotals	totals;
+
+	accounts_load(accs, n);
+	for (int i = 0; i < n; i++)
+	{
+		if (!accs[i].exists || !roll_is_due(&accs[i]))
+			continue;
+		query_begin();
+		if (account_is_ahead(&accs[i]))
+			account_set_back(&accs[i], false);
+		roll_locked(&accs[i], &operation_limits, &totals);
+		query_end();
+	}
 }
 
 /*

@@ -71,7 +71,7 @@ element_scope(void)
  * of an element.
  */
 pg_noreturn static void
-reject(const char *name, const char *path, const char *value, const char *hint)
+reject(const char *name, const char *path, const char *value, const char *detail, const char *hint)
 {
 	ElementScope *scope = element_scope();
 
@@ -84,6 +84,7 @@ reject(const char *name, const char *path, const char *value, const char *hint)
 	ereport(ERROR,
 			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 			 errmsg("invalid value for argument \"%s\": %s%s%s", name, path, path[0] != '\0' ? ": " : "", value),
+			 detail != NULL ? errdetail("%s", detail) : 0,
 			 errhint("%s", hint)));
 }
 
@@ -94,7 +95,17 @@ reject(const char *name, const char *path, const char *value, const char *hint)
 void
 arg_reject(const char *name, const char *value, const char *hint)
 {
-	reject(name, "", value, hint);
+	reject(name, "", value, NULL, hint);
+}
+
+/*
+ * arg_reject_because raises the error for an argument's value as arg_reject does,
+ * with a detail that says what is wrong with it.
+ */
+void
+arg_reject_because(const char *name, const char *value, const char *detail, const char *hint)
+{
+	reject(name, "", value, detail, hint);
 }
 
 /*
@@ -126,7 +137,7 @@ path_member(const char *path, const char *key)
 void
 arg_reject_at(const char *name, const char *path, const char *problem, const char *hint)
 {
-	reject(name, path, problem, hint);
+	reject(name, path, problem, NULL, hint);
 }
 
 /*
@@ -137,7 +148,7 @@ void
 arg_missing(const char *name, const char *detail, const char *hint)
 {
 	if (element_scope() != NULL)
-		reject(name, "", "missing", hint);
+		reject(name, "", "missing", detail, hint);
 	ereport(ERROR,
 			(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
 			 errmsg("argument \"%s\" must not be null", name),

@@ -41,6 +41,7 @@ typedef struct ElementScope
 extern void element_enter(ElementScope *scope, const char *argument, int element);
 extern void element_leave(const ElementScope *scope);
 pg_noreturn extern void arg_reject(const char *name, const char *value, const char *hint);
+pg_noreturn extern void arg_reject_because(const char *name, const char *value, const char *detail, const char *hint);
 extern char *path_member(const char *path, const char *key);
 pg_noreturn extern void arg_reject_at(const char *name, const char *path, const char *problem, const char *hint);
 pg_noreturn extern void arg_missing(const char *name, const char *detail, const char *hint);

@@ -116,8 +116,8 @@ query_check_reader(KeptQuery *query)
 }
 
 /*
- * Make the plan of a query. It is always the generic one: a statement here
- * finds its rows by key, whatever the values.
+ * Make the plan of a query. It is the generic one: a statement here finds its
+ * rows by key, whatever the values.
  */
 static void
 query_make(KeptQuery *query)
@@ -127,7 +127,7 @@ query_make(KeptQuery *query)
 
 	while (OidIsValid(query->types[nargs]))
 		nargs++;
-	plan = SPI_prepare_cursor(query->sql, nargs, query->types, CURSOR_OPT_GENERIC_PLAN);
+	plan = SPI_prepare_cursor(query->sql, nargs, query->types, query->anew ? CURSOR_OPT_CUSTOM_PLAN : CURSOR_OPT_GENERIC_PLAN);
 	if (plan == NULL)
 		elog(ERROR, "SPI_prepare failed: %s: %s", SPI_result_code_string(SPI_result), query->sql);
 	if (SPI_keepplan(plan) != 0)
@@ -150,7 +150,7 @@ query_prepare(KeptQuery *query)
 		return NO_LEVEL;
 	query->reader = InvalidOid;
 	query_check_reader(query);
-	return query->whole ? NO_LEVEL : scans_by_index(query);
+	return query->whole || query->anew ? NO_LEVEL : scans_by_index(query);
 }
 
 /*
@@ -530,6 +530,19 @@ args_time_array(QueryArgs *args, const TimestampTz *values, int n)
 		elements[i] = TimestampTzGetDatum(values[i]);
 	args_datum(args, PointerGetDatum(construct_array(elements, n, TIMESTAMPTZOID, 8,
 													 FLOAT8PASSBYVAL, TYPALIGN_DOUBLE)));
+}
+
+/*
+ * args_text_array appends an array of texts.
+ */
+void
+args_text_array(QueryArgs *args, const char *const *values, int n)
+{
+	Datum	   *elements = palloc(sizeof(Datum) * Max(n, 1));
+
+	for (int i = 0; i < n; i++)
+		elements[i] = CStringGetTextDatum(values[i]);
+	args_datum(args, PointerGetDatum(construct_array(elements, n, TEXTOID, -1, false, TYPALIGN_INT)));
 }
 
 /*

@@ -25,6 +25,7 @@ typedef struct KeptQuery
 	Oid			types[QUERY_MAX_ARGS + 1];	/* of the parameters, ended by 0 */
 	bool		whole;			/* it reads whole tables: a sequential scan is right */
 	bool		block_range;	/* its index is of ranges of blocks: a bitmap is right */
+	bool		anew;			/* it joins as many rows as its parameters have: planned for each execution */
 	SPIPlanPtr	plan;			/* NULL until it is used */
 	Oid			reader;			/* the role that is known to see all rows */
 } KeptQuery;
@@ -66,6 +67,7 @@ extern void args_metadata(QueryArgs *args, Jsonb *value);
 extern void args_money_array(QueryArgs *args, const Money *values, int n);
 extern void args_uuid_array(QueryArgs *args, const pg_uuid_t *values, int n);
 extern void args_time_array(QueryArgs *args, const TimestampTz *values, int n);
+extern void args_text_array(QueryArgs *args, const char *const *values, int n);
 extern void args_int8_array(QueryArgs *args, const int64 *values, int n);
 extern void args_array(QueryArgs *args, Oid type, void *const *values, int n);
 

@@ -304,6 +304,22 @@ rejection_tell(Rejection rejection, Oid function, Datum row)
 }
 
 /*
+ * rejection_raises tells whether a rejection of one of the many that a function
+ * does is to be raised, by rejection_tell. Else its row tells it, and nothing
+ * more.
+ */
+bool
+rejection_raises(Oid function)
+{
+	RejectionMode mode = rejection_mode(function);
+
+	if (mode == REJECTIONS_RAISE || mode == REJECTIONS_POSTGREST)
+		return true;
+	reason.rejection = ACCEPTED;
+	return false;
+}
+
+/*
  * rejection_over takes back the status of a rejection that came before a
  * success.
  */

@@ -33,6 +33,7 @@ extern void rejection_define(void);
 extern const char *rejection_code(Rejection rejection);
 extern Rejection rejection_because(Rejection rejection, const char *format,...) pg_attribute_printf(2, 3);
 extern void rejection_tell(Rejection rejection, Oid function, Datum row);
+extern bool rejection_raises(Oid function);
 extern void rejection_over(void);
 
 #endif

@@ -96,6 +96,15 @@ result_bool(ResultRow *row, bool value)
 }
 
 /*
+ * result_int appends an integer.
+ */
+void
+result_int(ResultRow *row, int32 value)
+{
+	result_datum(row, Int32GetDatum(value));
+}
+
+/*
  * result_time_or_null appends a timestamp with time zone, NULL for infinity.
  */
 void
@@ -105,6 +114,17 @@ result_time_or_null(ResultRow *row, TimestampTz value)
 		result_null(row);
 	else
 		result_datum(row, TimestampTzGetDatum(value));
+}
+
+/*
+ * result_put adds the finished row to a set, and starts the next.
+ */
+void
+result_put(ResultRow *row, Tuplestorestate *store)
+{
+	Assert(row->n == row->desc->natts);
+	tuplestore_putvalues(store, row->desc, row->values, row->nulls);
+	row->n = 0;
 }
 
 /*

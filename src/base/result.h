@@ -4,6 +4,7 @@
 #include "postgres.h"
 #include "funcapi.h"
 #include "utils/timestamp.h"
+#include "utils/tuplestore.h"
 #include "utils/uuid.h"
 
 #include "base/money.h"
@@ -30,6 +31,8 @@ extern void result_spend(ResultRow *row, Spend value);
 extern void result_text(ResultRow *row, const char *value);
 extern void result_bool(ResultRow *row, bool value);
 extern void result_time_or_null(ResultRow *row, TimestampTz value);
+extern void result_int(ResultRow *row, int32 value);
+extern void result_put(ResultRow *row, Tuplestorestate *store);
 extern Datum result_end(ResultRow *row);
 extern Datum result_end_with_error(ResultRow *row, Rejection rejection);
 

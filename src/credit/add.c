@@ -45,13 +45,14 @@ credit_check(const CreditRequest *request)
 }
 
 /*
- * Door of ducto_add_credits and ducto_add_team_credits.
+ * credit_terms is the door of ducto_add_credits and ducto_add_team_credits; which
+ * argument the account is, is told.
  */
-static void
-credit_request(FunctionCallInfo fcinfo, bool team, CreditRequest *request)
+void
+credit_terms(FunctionCallInfo fcinfo, int account, bool team, CreditRequest *request)
 {
 	request->team = team;
-	request->account = arg_uuid(fcinfo, 0, team ? "team_id" : "user_id");
+	request->account = arg_uuid(fcinfo, account, team ? "team_id" : "user_id");
 	request->amount = arg_money(fcinfo, 1, "amount", MONEY_ANY);
 	request->type = PG_ARGISNULL(2) && team ? TYPE_PURCHASE : arg_word(fcinfo, 2, "type", credit_types);
 	request->metadata = arg_metadata(fcinfo, 3, "metadata");
@@ -148,18 +149,17 @@ credit_book(Account *acc, const CreditRequest *request, LedgerEntry *entry)
 
 /*
  * Lock the account of a request; a new user's is made unless it has to be
- * rejected anyway. False: there is no such team.
+ * rejected anyway.
  */
-static bool
+static void
 credit_lock(const CreditRequest *request, Account *acc)
 {
 	if (request->team)
-		return account_lock_team(request->account, acc);
-	if (request->amount >= 0)
+		account_lock_team(request->account, acc);
+	else if (request->amount >= 0)
 		account_lock_or_create(request->account, acc);
 	else
 		account_lock(request->account, acc);
-	return true;
 }
 
 /*
@@ -227,6 +227,24 @@ credit_apply(const CreditRequest *request, Account *acc, CreditOutcome *outcome)
 }
 
 /*
+ * credit_locked adds credits to a locked account, or there may be none, or one of
+ * the other kind.
+ */
+void
+credit_locked(const CreditRequest *request, Account *acc, CreditOutcome *outcome)
+{
+	static const Account none;
+
+	memset(outcome, 0, sizeof(CreditOutcome));
+	if (!request->team)
+		account_require_user(acc);
+	if (request->team && !acc->team)	/* it may be a user's: show nothing of it */
+		credit_unbooked(request, &none, team_missing(request->account), outcome);
+	else
+		credit_apply(request, acc, outcome);
+}
+
+/*
  * credit_add adds credits to a user's account or a team's pool and locks it.
  * The caller has connected to SPI.
  */
@@ -235,14 +253,23 @@ credit_add(const CreditRequest *request, CreditOutcome *outcome)
 {
 	Account		acc;
 
-	memset(outcome, 0, sizeof(CreditOutcome));
-	if (credit_lock(request, &acc))
-	{
-		credit_apply(request, &acc, outcome);
-		return;
-	}
-	memset(&acc, 0, sizeof(Account));	/* it may be a user's: show nothing of it */
-	credit_unbooked(request, &acc, team_missing(request->account), outcome);
+	credit_lock(request, &acc);
+	credit_locked(request, &acc, outcome);
+}
+
+/*
+ * credit_columns appends what became of a request to a row.
+ */
+void
+credit_columns(ResultRow *row, const CreditRequest *request, const CreditOutcome *outcome)
+{
+	result_uuid(row, outcome->booked ? &outcome->transaction : NULL);
+	result_uuid(row, request->team ? NULL : request->account);
+	result_money(row, outcome->amount);
+	result_money(row, outcome->balance);
+	result_spend(row, outcome->lifetime_purchased);
+	result_time_or_null(row, outcome->expires_at);
+	result_bool(row, outcome->idempotent);
 }
 
 /*
@@ -256,17 +283,11 @@ credit_answer(FunctionCallInfo fcinfo, bool team)
 	ResultRow	row;
 	Datum		result;
 
-	credit_request(fcinfo, team, &request);
+	credit_terms(fcinfo, 0, team, &request);
 	query_begin();
 	credit_add(&request, &outcome);
 	result_begin(&row, fcinfo);
-	result_uuid(&row, outcome.booked ? &outcome.transaction : NULL);
-	result_uuid(&row, team ? NULL : request.account);
-	result_money(&row, outcome.amount);
-	result_money(&row, outcome.balance);
-	result_spend(&row, outcome.lifetime_purchased);
-	result_time_or_null(&row, outcome.expires_at);
-	result_bool(&row, outcome.idempotent);
+	credit_columns(&row, &request, &outcome);
 	result = result_end_with_error(&row, outcome.rejection);
 	query_end();
 	return result;

@@ -2,10 +2,12 @@
 #define DUCTO_CREDIT_ADD_H
 
 #include "postgres.h"
+#include "fmgr.h"
 #include "utils/jsonb.h"
 #include "utils/timestamp.h"
 #include "utils/uuid.h"
 
+#include "account/account.h"
 #include "base/money.h"
 #include "base/result.h"
 
@@ -43,6 +45,9 @@ typedef struct CreditOutcome
 
 extern const char *const credit_types[];
 
+extern void credit_terms(FunctionCallInfo fcinfo, int account, bool team, CreditRequest *request);
+extern void credit_locked(const CreditRequest *request, Account *acc, CreditOutcome *outcome);
+extern void credit_columns(ResultRow *row, const CreditRequest *request, const CreditOutcome *outcome);
 extern void credit_add(const CreditRequest *request, CreditOutcome *outcome);
 
 #endif

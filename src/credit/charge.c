@@ -17,13 +17,12 @@ PG_FUNCTION_INFO_V1(ducto_charge);
 PG_FUNCTION_INFO_V1(ducto_charge_usage);
 
 /*
- * Door of ducto_charge.
+ * charge_terms is the door of ducto_charge but for the amount.
  */
-static void
-charge_request(FunctionCallInfo fcinfo, ChargeRequest *request)
+void
+charge_terms(FunctionCallInfo fcinfo, ChargeRequest *request)
 {
 	request->user = arg_uuid(fcinfo, 0, "user_id");
-	request->amount = arg_money(fcinfo, 1, "amount", MONEY_NOT_NEGATIVE);
 	request->key = arg_key(fcinfo, 2, "idempotency_key");
 	request->metadata = arg_metadata(fcinfo, 3, "metadata");
 	request->model = arg_text(fcinfo, 4, "model");
@@ -36,10 +35,10 @@ charge_request(FunctionCallInfo fcinfo, ChargeRequest *request)
 }
 
 /*
- * Tell whether a charge books an entry: it charges something, or a price that
- * is too small to charge anything yet.
+ * charge_books tells whether a charge books an entry: it charges something, or a
+ * price that is too small to charge anything yet.
  */
-static bool
+bool
 charge_books(const ChargeRequest *request)
 {
 	return request->amount > 0 || (request->priced != NULL && request->priced->price.rest > 0);
@@ -161,9 +160,10 @@ charge_book(Account *acc, LedgerEntry *entry)
 }
 
 /*
- * Charge a locked account, unless the charge is admitted and there is none yet.
+ * charge_locked charges a locked account, unless the charge is admitted and there
+ * is none yet.
  */
-static Rejection
+Rejection
 charge_locked(ChargeRequest *request, Account *acc, Deduction *deduction)
 {
 	LedgerEntry entry;
@@ -243,12 +243,26 @@ ducto_charge(PG_FUNCTION_ARGS)
 	Datum		result;
 
 	memset(&request, 0, sizeof(request));
-	charge_request(fcinfo, &request);
+	charge_terms(fcinfo, &request);
+	request.amount = arg_money(fcinfo, 1, "amount", MONEY_NOT_NEGATIVE);
 	query_begin();
 	rejection = charge_make(&request, &deduction);
 	result = deduction_result(fcinfo, &deduction, rejection);
 	query_end();
 	PG_RETURN_DATUM(result);
+}
+
+/*
+ * charge_of_usage makes a charge that of a usage, at its price.
+ */
+void
+charge_of_usage(ChargeRequest *request)
+{
+	PricedUsage *priced = request->priced;
+
+	request->model = priced->usage.model;
+	request->skip_allowance |= priced->usage.fixed_job != NULL;
+	request->amount = priced->price.total;
 }
 
 /*
@@ -262,22 +276,18 @@ charge_usage(ChargeRequest *request, Deduction *deduction)
 	Pricing    *assumed = pricing_assume_active();
 	Pricing    *active;
 
-	request->model = priced->usage.model;
-	request->skip_allowance = priced->usage.fixed_job != NULL;
 	request->operation_type = "usage";
 	if (assumed != NULL)
 	{
 		usage_price(priced, assumed, NULL);
-		request->amount = priced->price.total;
+		charge_of_usage(request);
 		if (charge_at_once(request, deduction))
 			return ACCEPTED;
 	}
 	active = pricing_get_active(false);
 	if (assumed == NULL || active != assumed)
-	{
 		usage_price(priced, active, NULL);
-		request->amount = priced->price.total;
-	}
+	charge_of_usage(request);
 	return charge_in_steps(request, deduction);
 }
 

@@ -12,9 +12,10 @@
 #include "base/result.h"
 #include "pricing/pricing.h"
 
-/* What ducto_charge is asked for. */
+/* What ducto_charge or ducto_deduct_team is asked for. */
 typedef struct ChargeRequest
 {
+	pg_uuid_t  *team;			/* whose pool is charged; NULL for the user's own account */
 	pg_uuid_t  *user;
 	Money		amount;
 	char	   *key;
@@ -120,6 +121,10 @@ extern Datum deduction_result(FunctionCallInfo fcinfo, const Deduction *deductio
 extern const char *arg_overrun(FunctionCallInfo fcinfo, int n);
 extern KeyState debit_repeat(KeyState known, const LedgerRecord *original, Money amount, const PricedUsage *priced);
 extern void deduction_replay(Deduction *deduction, const pg_uuid_t *user, const LedgerRecord *original);
+extern void charge_terms(FunctionCallInfo fcinfo, ChargeRequest *request);
+extern void charge_of_usage(ChargeRequest *request);
+extern bool charge_books(const ChargeRequest *request);
+extern Rejection charge_locked(ChargeRequest *request, Account *acc, Deduction *deduction);
 extern Rejection charge_make(ChargeRequest *request, Deduction *deduction);
 extern Rejection settle_decide(const Account *acc, const Hold *hold, const SettleRequest *request, SettlePlan *plan);
 extern void settle_free(Account *acc, Hold *hold, const SettlePlan *plan);

@@ -487,7 +487,7 @@ team_deducted(Deduction *deduction, const pg_uuid_t *transaction, Money amount, 
  * Make the ledger entry of a charge to a pool.
  */
 static void
-team_entry(const TeamDeduction *request, LedgerEntry *entry)
+team_entry(const ChargeRequest *request, LedgerEntry *entry)
 {
 	memset(entry, 0, sizeof(LedgerEntry));
 	entry->type = TYPE_USAGE;
@@ -504,7 +504,7 @@ team_entry(const TeamDeduction *request, LedgerEntry *entry)
  * be made step by step.
  */
 static bool
-team_deduct_at_once(const TeamDeduction *request, Deduction *deduction)
+team_deduct_at_once(const ChargeRequest *request, Deduction *deduction)
 {
 	Account		after;
 	AccountChange change;
@@ -535,7 +535,7 @@ team_deduct_at_once(const TeamDeduction *request, Deduction *deduction)
  * cap count it.
  */
 static Rejection
-team_decide(const Account *pool, const TeamDeduction *request)
+team_decide(const Account *pool, const ChargeRequest *request)
 {
 	switch (member_state(pool, request->user, request->amount, false))
 	{
@@ -554,34 +554,34 @@ team_decide(const Account *pool, const TeamDeduction *request)
 }
 
 /*
- * Charge a pool step by step.
+ * team_deduct_locked charges a locked pool step by step; it may be no team's.
  */
-static Rejection
-team_deduct_in_steps(const TeamDeduction *request, Deduction *deduction)
+Rejection
+team_deduct_locked(const ChargeRequest *request, Account *pool, Deduction *deduction)
 {
-	Account		pool;
 	LedgerEntry entry;
 	LedgerRecord original;
 	KeyState	known = KEY_FREE;
 	Rejection	rejection;
 
-	if (!account_lock_team(request->team, &pool))
+	(void) deduction_none(deduction, request->user, request->amount, 0, ACCEPTED);
+	if (!pool->team)
 	{
 		account_check_user(request->user);
 		return team_missing(request->team);
 	}
-	deduction->balance_after = pool.balance;
+	deduction->balance_after = pool->balance;
 	if (request->key != NULL)
-		known = debit_repeat(key_find(&pool, request->key, KEY_DEBIT, NULL, request->user, &original), &original,
+		known = debit_repeat(key_find(pool, request->key, KEY_DEBIT, NULL, request->user, &original), &original,
 							 request->amount, NULL);
 	if (known == KEY_REPLAY)
 		return team_deducted(deduction, &original.id, -original.amount, original.balance_after, true);
-	rejection = known == KEY_CONFLICT ? key_conflict(request->key) : team_decide(&pool, request);
+	rejection = known == KEY_CONFLICT ? key_conflict(request->key) : team_decide(pool, request);
 	if (rejection != ACCEPTED)
 		return rejection;
 	team_entry(request, &entry);
-	account_debit(&pool, &entry, request->amount);
-	account_store(&pool);
+	account_debit(pool, &entry, request->amount);
+	account_store(pool);
 	return team_deducted(deduction, &entry.id, request->amount, entry.balance_after, false);
 }
 
@@ -590,12 +590,15 @@ team_deduct_in_steps(const TeamDeduction *request, Deduction *deduction)
  * pool. The caller has connected to SPI.
  */
 Rejection
-team_deduct(const TeamDeduction *request, Deduction *deduction)
+team_deduct(const ChargeRequest *request, Deduction *deduction)
 {
-	memset(deduction, 0, sizeof(Deduction));
-	deduction->user = request->user;
-	deduction->amount = request->amount;
-	return team_deduct_at_once(request, deduction) ? ACCEPTED : team_deduct_in_steps(request, deduction);
+	Account		pool;
+
+	(void) deduction_none(deduction, request->user, request->amount, 0, ACCEPTED);
+	if (team_deduct_at_once(request, deduction))
+		return ACCEPTED;
+	(void) account_lock_team(request->team, &pool);
+	return team_deduct_locked(request, &pool, deduction);
 }
 
 /*
@@ -605,7 +608,7 @@ team_deduct(const TeamDeduction *request, Deduction *deduction)
 Datum
 ducto_deduct_team(PG_FUNCTION_ARGS)
 {
-	TeamDeduction request;
+	ChargeRequest request = {0};
 	Deduction	deduction;
 	Rejection	rejection;
 	ResultRow	row;

@@ -2,7 +2,6 @@
 #define DUCTO_CREDIT_TEAMS_H
 
 #include "postgres.h"
-#include "utils/jsonb.h"
 #include "utils/timestamp.h"
 #include "utils/uuid.h"
 
@@ -31,21 +30,11 @@ typedef struct TeamBalance
 	int32		members;
 } TeamBalance;
 
-/* What ducto_deduct_team is asked for. */
-typedef struct TeamDeduction
-{
-	pg_uuid_t  *team;
-	pg_uuid_t  *user;
-	Money		amount;
-	Jsonb	   *metadata;
-	char	   *key;
-	char	   *model;
-} TeamDeduction;
-
 extern bool team_make(TeamRequest *request);
 extern Rejection team_read(const pg_uuid_t *team, TeamBalance *balance);
 extern void team_members(const pg_uuid_t *team, RowReader reader, void *state);
 extern Rejection team_add_member(const pg_uuid_t *team, const pg_uuid_t *user, MemberTerms *terms);
-extern Rejection team_deduct(const TeamDeduction *request, Deduction *deduction);
+extern Rejection team_deduct_locked(const ChargeRequest *request, Account *pool, Deduction *deduction);
+extern Rejection team_deduct(const ChargeRequest *request, Deduction *deduction);
 
 #endif

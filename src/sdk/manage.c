@@ -310,7 +310,7 @@ ducto_sdk_add_team_member(PG_FUNCTION_ARGS)
 Datum
 ducto_sdk_deduct_team(PG_FUNCTION_ARGS)
 {
-	TeamDeduction request;
+	ChargeRequest request = {0};
 	Deduction	deduction;
 	JsonOut		out = {0};
 	Datum		answer;

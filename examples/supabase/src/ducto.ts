@@ -98,6 +98,18 @@ export type Results = {
 		created_at: string;
 		updated_at: string;
 	};
+	ducto_add_credits_many_row: {
+		position: number | null;
+		transaction_id: string | null;
+		user_id: string | null;
+		amount: number | null;
+		new_balance: number | null;
+		lifetime_purchased: number | null;
+		expires_at: string | null;
+		idempotent: boolean | null;
+		error: Rejection | null;
+		team_id: string | null;
+	};
 	ducto_add_credits_result: {
 		transaction_id: string | null;
 		user_id: string | null;
@@ -158,6 +170,19 @@ export type Results = {
 		seq: number | null;
 		digest: unknown | null;
 		at: string | null;
+	};
+	ducto_charge_many_row: {
+		position: number | null;
+		transaction_id: string | null;
+		user_id: string | null;
+		team_id: string | null;
+		amount: number | null;
+		balance_after: number | null;
+		allowance_consumed: number | null;
+		shortfall: number | null;
+		idempotent: boolean | null;
+		cap_warning: CapAction | null;
+		error: Rejection | null;
 	};
 	ducto_day_spend: {
 		date: string;
@@ -469,6 +494,12 @@ export type Functions = {
 		};
 		Returns: Results['ducto_add_credits_result'];
 	};
+	ducto_add_credits_many: {
+		Args: {
+			credits: Json;
+		};
+		Returns: Results['ducto_add_credits_many_row'][];
+	};
 	ducto_add_team_credits: {
 		Args: {
 			team_id: string;
@@ -547,6 +578,12 @@ export type Functions = {
 			overrun?: Overrun | null;
 		};
 		Returns: Results['ducto_deduction_result'];
+	};
+	ducto_charge_many: {
+		Args: {
+			charges: Json;
+		};
+		Returns: Results['ducto_charge_many_row'][];
 	};
 	ducto_charge_usage: {
 		Args: {

@@ -1,0 +1,72 @@
+/*
+ * seq.c
+ *		Finding an entry of the ledger by the time at which it was booked.
+ */
+#include "postgres.h"
+
+#include "account/ledger.h"
+#include "base/query.h"
+
+static KeptQuery ledger_probe_query = {
+	.sql = "SELECT created_at, effective_at, balance_after FROM ducto.ledger WHERE account_id = $1 AND seq = $2",
+	.types = {UUIDOID, INT8OID}
+};
+
+/*
+ * Read an entry's times and balance; false when the snapshot lacks it.
+ */
+static bool
+ledger_probe(const pg_uuid_t *account, int64 seq, bool read_only)
+{
+	QueryArgs	args = {0};
+
+	args_uuid(&args, account);
+	args_int8(&args, seq);
+	return (read_only ? query_read(&ledger_probe_query, &args) :
+			query_run(&ledger_probe_query, &args, SPI_OK_SELECT)) == 1;
+}
+
+/*
+ * ledger_seq_before returns the last seq of an account that was created (or
+ * took effect) before a time, or at it when inclusive; 0 for none. Times of
+ * creation never decrease in seq (for the others see ledger_seq_at), so it
+ * halves the ledger until it is found.
+ */
+int64
+ledger_seq_before(const pg_uuid_t *account, int64 last_seq, TimestampTz at,
+				  bool inclusive, bool effective, bool read_only)
+{
+	int64		low = 0;
+	int64		high = last_seq;
+
+	while (low < high)
+	{
+		int64		middle = low + (high - low + 1) / 2;
+		TimestampTz time;
+
+		if (!ledger_probe(account, middle, read_only))
+			ereport(ERROR,
+					(errcode(ERRCODE_DATA_CORRUPTED),
+					 errmsg("entry " INT64_FORMAT " of an account's ledger is missing", middle),
+					 errhint("Run ducto_verify.")));
+		time = row_time(0, effective ? 2 : 1);
+		SPI_freetuptable(SPI_tuptable);
+		if (time < at || (inclusive && time == at))
+			low = middle;
+		else
+			high = middle - 1;
+	}
+	return low;
+}
+
+/*
+ * ledger_balance_at_seq returns an account's balance after an entry, 0 before
+ * the first.
+ */
+Money
+ledger_balance_at_seq(const pg_uuid_t *account, int64 seq)
+{
+	if (seq == 0 || !ledger_probe(account, seq, true))
+		return 0;
+	return row_money(0, 3);
+}

@@ -1,0 +1,24 @@
+#ifndef DUCTO_BASE_RECORDS_H
+#define DUCTO_BASE_RECORDS_H
+
+#include "postgres.h"
+#include "access/tupdesc.h"
+
+#include "base/query.h"
+
+/* Rows that go to a statement together, as one parameter of type record[]. */
+typedef struct Records
+{
+	MemoryContext context;		/* of the rows */
+	TupleDesc	desc;
+	int			n;
+	int			max;
+	Datum	   *rows;
+} Records;
+
+extern void records_begin(Records *records, const Oid *types);
+extern void records_add(Records *records, const QueryArgs *columns);
+extern void args_records(QueryArgs *args, const Records *records);
+extern void records_clear(Records *records);
+
+#endif

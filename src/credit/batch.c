@@ -1,0 +1,224 @@
+/*
+ * batch.c
+ *		Many operations in one call, as if each were called in turn: accounts in
+ *		the order of their ids, those of an account in the order of the array.
+ *
+ *		Each account is locked once. The operations then decide one after the
+ *		other by the functions of the single calls, which leave entries and the
+ *		accounts' rows to the batch: it writes all of each by one statement. What
+ *		a decision finds in other tables it reads and writes there as ever.
+ */
+#include "postgres.h"
+
+#include "account/key.h"
+#include "account/ledger.h"
+#include "account/roll.h"
+#include "base/args.h"
+#include "base/query.h"
+#include "credit/batch.h"
+
+/* A batch that is under way. */
+typedef struct Batch
+{
+	const BatchKind *kind;
+	void	   *items;
+	int			n;
+	BatchElement *elements;		/* in the order of their accounts */
+	int			naccounts;
+	Account    *accounts;
+	int		   *firsts;			/* where the elements of each begin, and where the last end */
+	LedgerQueue queue;
+} Batch;
+
+/*
+ * Order elements by account, then by place.
+ */
+static int
+element_compare(const void *a, const void *b)
+{
+	const BatchElement *x = a;
+	const BatchElement *y = b;
+	int			order = memcmp(x->account, y->account, UUID_LEN);
+
+	return order != 0 ? order : x->place - y->place;
+}
+
+/*
+ * Order elements by account, then by key, then by place.
+ */
+static int
+key_compare(const void *a, const void *b)
+{
+	const BatchElement *x = *(BatchElement *const *) a;
+	const BatchElement *y = *(BatchElement *const *) b;
+	int			order = memcmp(x->account, y->account, UUID_LEN);
+
+	if (order == 0)
+		order = strcmp(x->key, y->key);
+	return order != 0 ? order : x->place - y->place;
+}
+
+/*
+ * Bring the elements into their order, and find whose they are.
+ */
+static void
+batch_group(Batch *batch)
+{
+	pg_uuid_t  *ids = palloc(sizeof(pg_uuid_t) * Max(batch->n, 1));
+
+	qsort(batch->elements, batch->n, sizeof(BatchElement), element_compare);
+	batch->firsts = palloc(sizeof(int) * (batch->n + 1));
+	for (int i = 0; i < batch->n; i++)
+	{
+		if (batch->naccounts > 0 && memcmp(&ids[batch->naccounts - 1], batch->elements[i].account, UUID_LEN) == 0)
+			continue;
+		batch->firsts[batch->naccounts] = i;
+		ids[batch->naccounts++] = *batch->elements[i].account;
+	}
+	batch->firsts[batch->naccounts] = batch->n;
+	batch->accounts = palloc(sizeof(Account) * Max(batch->naccounts, 1));
+	accounts_begin(batch->accounts, ids, batch->naccounts, &batch->queue);
+}
+
+/*
+ * Tell whether any element may make an account.
+ */
+static bool
+batch_may_make(const Batch *batch)
+{
+	for (int i = 0; i < batch->n; i++)
+		if (batch->kind->may_make(batch->items, i))
+			return true;
+	return false;
+}
+
+/*
+ * Tell whether an element makes the account that there is none of.
+ */
+static bool
+batch_makes(Batch *batch, int account)
+{
+	bool		makes = false;
+
+	for (int i = batch->firsts[account]; i < batch->firsts[account + 1] && !makes; i++)
+	{
+		int			place = batch->elements[i].place;
+		ElementScope scope;
+
+		if (!batch->kind->may_make(batch->items, place))
+			continue;
+		query_begin();
+		element_enter(&scope, batch->kind->argument, place);
+		makes = batch->kind->makes(batch->items, place, &batch->accounts[account]);
+		element_leave(&scope);
+		query_end();
+	}
+	return makes;
+}
+
+/*
+ * Lock the accounts, and make those that are to be made. What comes before one
+ * in the order of the ids is locked before it is made.
+ */
+static void
+batch_lock(Batch *batch)
+{
+	Account    *accounts = batch->accounts;
+	int			locked = 0;
+
+	if (batch_may_make(batch))
+	{
+		accounts_find(accounts, batch->naccounts);
+		for (int i = 0; i < batch->naccounts; i++)
+		{
+			int			end = i;
+
+			while (end < batch->naccounts && !accounts[end].exists && batch_makes(batch, end))
+				end++;
+			if (end == i)
+				continue;
+			if (locked < i)
+				accounts_lock(accounts + locked, i - locked);
+			accounts_create(accounts + i, end - i);
+			locked = i;
+			i = end - 1;
+		}
+	}
+	accounts_lock(accounts + locked, batch->naccounts - locked);
+}
+
+/*
+ * Find which keys are new. Of those that come again in an account the first may
+ * be.
+ */
+static void
+batch_find_keys(Batch *batch)
+{
+	BatchElement **keyed = palloc(sizeof(BatchElement *) * Max(batch->n, 1));
+	AccountKey *keys = palloc(sizeof(AccountKey) * Max(batch->n, 1));
+	int			nkeyed = 0;
+	int			n = 0;
+
+	for (int i = 0; i < batch->n; i++)
+		if (batch->elements[i].key != NULL)
+			keyed[nkeyed++] = &batch->elements[i];
+	qsort(keyed, nkeyed, sizeof(BatchElement *), key_compare);
+	for (int i = 0; i < nkeyed; i++)
+	{
+		BatchElement *element = keyed[i];
+
+		if (n > 0 && memcmp(keys[n - 1].account, element->account, UUID_LEN) == 0 && strcmp(keys[n - 1].key, element->key) == 0)
+			continue;
+		keys[n] = (AccountKey) {.account = element->account, .key = element->key};
+		keyed[n++] = element;
+	}
+	keys_find(keys, n);
+	for (int i = 0; i < n; i++)
+		keyed[i]->key_is_new = !keys[i].known;
+}
+
+/*
+ * Let the elements of an account decide. What each needs is freed after it.
+ */
+static void
+batch_decide(Batch *batch, int account)
+{
+	Account    *acc = &batch->accounts[account];
+	UserPlan	plan = acc->plan;
+
+	for (int i = batch->firsts[account]; i < batch->firsts[account + 1]; i++)
+	{
+		int			place = batch->elements[i].place;
+		ElementScope scope;
+
+		batch->queue.key_is_new = batch->elements[i].key_is_new;
+		query_begin();
+		element_enter(&scope, batch->kind->argument, place);
+		batch->kind->decide(batch->items, place, acc);
+		element_leave(&scope);
+		query_end();
+		acc->plan = plan;		/* a price may have read it anew */
+	}
+}
+
+/*
+ * batch_run does many operations. It locks their accounts in the order of their
+ * ids. The caller has connected to SPI; what decides may use what was allocated
+ * since, and what it allocates itself lives no longer than its element.
+ */
+void
+batch_run(const BatchKind *kind, void *items, BatchElement *elements, int n)
+{
+	Batch		batch = {.kind = kind, .items = items, .elements = elements, .n = n};
+
+	if (n == 0)
+		return;
+	ledger_queue_begin(&batch.queue);
+	batch_group(&batch);
+	batch_lock(&batch);
+	batch_find_keys(&batch);
+	for (int i = 0; i < batch.naccounts; i++)
+		batch_decide(&batch, i);
+	ledger_queue_write(&batch.queue);
+	accounts_write(batch.accounts, batch.naccounts);
+}

@@ -1,0 +1,29 @@
+#ifndef DUCTO_CREDIT_BATCH_H
+#define DUCTO_CREDIT_BATCH_H
+
+#include "postgres.h"
+#include "utils/uuid.h"
+
+#include "account/account.h"
+
+/* One of many operations. */
+typedef struct BatchElement
+{
+	int			place;			/* in the array, from 0 */
+	const pg_uuid_t *account;
+	const char *key;			/* NULL for none */
+	bool		key_is_new;		/* neither the ledger nor an element before has it */
+} BatchElement;
+
+/* What the operations of a batch are; items is theirs. */
+typedef struct BatchKind
+{
+	const char *argument;
+	bool		(*may_make) (const void *items, int place); /* it may make the account of a new user */
+	bool		(*makes) (void *items, int place, Account *none);	/* it does, where there is none */
+	void		(*decide) (void *items, int place, Account *acc);
+} BatchKind;
+
+extern void batch_run(const BatchKind *kind, void *items, BatchElement *elements, int n);
+
+#endif

@@ -1,0 +1,280 @@
+/*
+ * charge_many.c
+ *		Many charges in one call.
+ */
+#include "postgres.h"
+
+#include "base/args.h"
+#include "base/elements.h"
+#include "base/query.h"
+#include "credit/batch.h"
+#include "credit/credit.h"
+#include "credit/teams.h"
+#include "pricing/pricing.h"
+
+PG_FUNCTION_INFO_V1(ducto_charge_many);
+
+#define CHARGES	"charges"
+
+/* Rows whose values are freed together. */
+#define ROWS_AT_ONCE	1000
+
+/* The fields of a charge: the arguments of ducto_charge in their order, and what it may have instead. */
+static const Field charge_fields[] = {
+	{"user_id", UUIDOID},
+	{"amount", NUMERICOID},
+	{"idempotency_key", TEXTOID},
+	{"metadata", JSONBOID},
+	{"model", TEXTOID},
+	{"min_balance", NUMERICOID},
+	{"operation_type", TEXTOID},
+	{"skip_allowance", BOOLOID},
+	{"required_feature", TEXTOID},
+	{"overrun", TEXTOID},
+	{"usage", JSONBOID},
+	{"team_id", UUIDOID},
+	{NULL, InvalidOid}
+};
+
+/* Places of these. */
+#define AMOUNT_FIELD	1
+#define MODEL_FIELD		4
+#define MIN_BALANCE_FIELD	5
+#define USAGE_FIELD		10
+#define TEAM_FIELD		11
+
+/* Many charges, and what became of them. */
+typedef struct ManyCharges
+{
+	FunctionCallInfo fcinfo;
+	MemoryContext context;		/* of the outcomes */
+	Pricing    *active;			/* NULL for none */
+	ChargeRequest *requests;
+	Deduction  *deductions;
+	Rejection  *rejections;
+} ManyCharges;
+
+/*
+ * Reject the fields from one to another that do not go with another field.
+ */
+static void
+fields_refuse(FunctionCallInfo element, int from, int to, const char *other)
+{
+	for (int field = from; field <= to; field++)
+		if (!element->args[field].isnull)
+			arg_reject(charge_fields[field].name, "must not be given",
+					   psprintf("\"%s\" does not go with \"%s\".", charge_fields[field].name, other));
+}
+
+/*
+ * Door of an element that charges a usage.
+ */
+static void
+usage_request(FunctionCallInfo element, ChargeRequest *request)
+{
+	fields_refuse(element, AMOUNT_FIELD, AMOUNT_FIELD, "usage");
+	fields_refuse(element, MODEL_FIELD, MODEL_FIELD, "usage");
+	request->priced = palloc0(sizeof(PricedUsage));
+	arg_usage(element, USAGE_FIELD, "usage", &request->priced->usage);
+}
+
+/*
+ * Door of an element.
+ */
+static void
+element_request(FunctionCallInfo element, ChargeRequest *request)
+{
+	charge_terms(element, request);
+	if (!element->args[TEAM_FIELD].isnull)
+	{
+		fields_refuse(element, MIN_BALANCE_FIELD, USAGE_FIELD, "team_id");
+		request->team = arg_uuid(element, TEAM_FIELD, "team_id");
+		request->amount = arg_money(element, AMOUNT_FIELD, "amount", MONEY_POSITIVE);
+	}
+	else if (!element->args[USAGE_FIELD].isnull)
+		usage_request(element, request);
+	else
+		request->amount = arg_money(element, AMOUNT_FIELD, "amount", MONEY_NOT_NEGATIVE);
+}
+
+/*
+ * Door of ducto_charge_many. Returns the charges as elements of a batch.
+ */
+static BatchElement *
+many_request(FunctionCallInfo fcinfo, ManyCharges *many, int *n)
+{
+	Elements	charges;
+	BatchElement *elements;
+
+	elements_begin(&charges, fcinfo, 0, CHARGES, charge_fields);
+	elements = palloc0(sizeof(BatchElement) * Max(charges.n, 1));
+	many->requests = palloc0(sizeof(ChargeRequest) * Max(charges.n, 1));
+	many->deductions = palloc0(sizeof(Deduction) * Max(charges.n, 1));
+	many->rejections = palloc0(sizeof(Rejection) * Max(charges.n, 1));
+	for (int i = 0; i < charges.n; i++)
+	{
+		ChargeRequest *request = &many->requests[i];
+
+		element_request(elements_enter(&charges, i), request);
+		elements_leave(&charges);
+		elements[i].place = i;
+		elements[i].account = request->team != NULL ? request->team : request->user;
+		elements[i].key = request->key;
+	}
+	*n = charges.n;
+	return elements;
+}
+
+/*
+ * Price the usages by the active pricing. What depends on the user's plan is
+ * priced anew under the account's lock.
+ */
+static void
+many_price(ManyCharges *many, int n)
+{
+	bool		looked = false;
+
+	for (int i = 0; i < n; i++)
+	{
+		ChargeRequest *request = &many->requests[i];
+		ElementScope scope;
+
+		if (request->priced == NULL)
+			continue;
+		if (!looked)
+			many->active = pricing_get_active(false);
+		looked = true;
+		element_enter(&scope, CHARGES, i);
+		usage_price(request->priced, many->active, NULL);
+		charge_of_usage(request);
+		element_leave(&scope);
+	}
+}
+
+/*
+ * Tell whether a charge may make the account of a new user: it can only get a
+ * shortfall, a debt or a price that charges nothing yet.
+ */
+static bool
+many_may_make(const void *items, int place)
+{
+	const ChargeRequest *request = &((const ManyCharges *) items)->requests[place];
+
+	return request->team == NULL && (request->overrun != NULL || request->priced != NULL);
+}
+
+/*
+ * Tell whether a charge makes the account of a new user.
+ */
+static bool
+many_makes(void *items, int place, Account *none)
+{
+	ChargeRequest *request = &((ManyCharges *) items)->requests[place];
+	Deduction	deduction;
+
+	return charge_locked(request, none, &deduction) == ACCEPTED && charge_books(request);
+}
+
+/*
+ * Append the columns of a charge's row.
+ */
+static void
+many_row(const ManyCharges *many, int place, ResultRow *row)
+{
+	const ChargeRequest *request = &many->requests[place];
+	const Deduction *deduction = &many->deductions[place];
+
+	result_int(row, place + 1);
+	result_uuid(row, deduction->booked ? &deduction->transaction : NULL);
+	result_uuid(row, request->user);
+	result_uuid(row, request->team);
+	result_money(row, deduction->amount);
+	result_money(row, deduction->balance_after);
+	result_money(row, deduction->allowance_consumed);
+	result_money(row, deduction->shortfall);
+	result_bool(row, deduction->idempotent);
+	result_text(row, deduction->cap_warning);
+	result_text(row, rejection_code(many->rejections[place]));
+}
+
+/*
+ * Raise the rejection of a charge, where rejections are raised.
+ */
+static void
+many_reject(const ManyCharges *many, int place)
+{
+	ResultRow	row;
+
+	if (!rejection_raises(many->fcinfo->flinfo->fn_oid))
+		return;
+	result_begin(&row, many->fcinfo);
+	many_row(many, place, &row);
+	rejection_tell(many->rejections[place], row.function, result_end(&row));
+}
+
+/*
+ * Charge an account, or there may be none.
+ */
+static void
+many_decide(void *items, int place, Account *acc)
+{
+	ManyCharges *many = items;
+	ChargeRequest *request = &many->requests[place];
+	Deduction  *deduction = &many->deductions[place];
+
+	if (request->team == NULL)
+		account_require_user(acc);
+	many->rejections[place] = request->team != NULL ? team_deduct_locked(request, acc, deduction) :
+		charge_locked(request, acc, deduction);
+	if (deduction->cap_warning != NULL)
+		deduction->cap_warning = MemoryContextStrdup(many->context, deduction->cap_warning);
+	if (many->rejections[place] != ACCEPTED)
+		many_reject(many, place);
+}
+
+/*
+ * Answer with a row for each charge.
+ */
+static void
+many_answer(const ManyCharges *many, int n)
+{
+	MemoryContext rows = AllocSetContextCreate(CurrentMemoryContext, "ducto rows", ALLOCSET_DEFAULT_SIZES);
+	Tuplestorestate *store = result_set_begin(many->fcinfo);
+	ResultRow	row;
+
+	result_begin(&row, many->fcinfo);
+	for (int i = 0; i < n; i++)
+	{
+		MemoryContext previous = MemoryContextSwitchTo(rows);
+
+		many_row(many, i, &row);
+		result_put(&row, store);
+		MemoryContextSwitchTo(previous);
+		if (i % ROWS_AT_ONCE == 0)
+			MemoryContextReset(rows);
+	}
+	rejection_over();
+}
+
+/*
+ * ducto_charge_many does many charges as if each were called in turn. It locks
+ * the accounts in the order of their ids. Arguments, rejections and errors: see
+ * its COMMENT.
+ */
+Datum
+ducto_charge_many(PG_FUNCTION_ARGS)
+{
+	static const BatchKind kind = {CHARGES, many_may_make, many_makes, many_decide};
+	ManyCharges many = {.fcinfo = fcinfo};
+	BatchElement *elements;
+	int			n;
+
+	query_begin();
+	many.context = CurrentMemoryContext;
+	elements = many_request(fcinfo, &many, &n);
+	many_price(&many, n);
+	batch_run(&kind, &many, elements, n);
+	many_answer(&many, n);
+	query_end();
+	return (Datum) 0;
+}
