@@ -1,10 +1,10 @@
 -- chain: digests of the ledger, each of an entry and of all before it.
 
-CREATE FUNCTION ducto.entry_digest(entry ducto.ledger) RETURNS bytea
+CREATE FUNCTION ducto.entry_digest(entry record) RETURNS bytea
 LANGUAGE c IMMUTABLE PARALLEL SAFE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS 'MODULE_PATHNAME', 'ducto_entry_digest';
-REVOKE ALL ON FUNCTION ducto.entry_digest(ducto.ledger) FROM PUBLIC;
-COMMENT ON FUNCTION ducto.entry_digest(ducto.ledger) IS
+REVOKE ALL ON FUNCTION ducto.entry_digest(record) FROM PUBLIC;
+COMMENT ON FUNCTION ducto.entry_digest(record) IS
 'Returns the SHA-256 of the columns of an entry, but for id, seq, created_at, effective_at, balance_after, xact and digest; the same in every database that has the entry.';
 
 CREATE FUNCTION ducto.chain_digest(previous bytea, entry ducto.ledger) RETURNS bytea

@@ -1,5 +1,11 @@
 -- cluster: the tables on several nodes.
 
+CREATE FUNCTION ducto.is_distributed() RETURNS boolean
+LANGUAGE c STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS 'MODULE_PATHNAME', 'ducto_is_distributed';
+REVOKE ALL ON FUNCTION ducto.is_distributed() FROM PUBLIC;
+COMMENT ON FUNCTION ducto.is_distributed() IS 'Tells whether the tables are distributed over the nodes of a cluster.';
+
 CREATE TYPE @extschema@.ducto_distribute_step AS (
 	object text,
 	action text
@@ -20,4 +26,4 @@ it was done before it changes nothing.
 shard_count: into how many shards, 1 to 64000; NULL = 32.
 Locks the tables against writing until it ends.
 Returns what was done, step by step.
-Errors: 0A000 (Citus is not in this database), 22023.';
+Errors: 0A000 (Citus is not in this database, or older than 13), 55000 (this is a worker, or there is none), 22023.';

@@ -138,8 +138,9 @@ BEGIN
 		FROM ducto.ledger l LEFT JOIN ahead h ON h.id = l.account_id
 		WHERE at IS NOT NULL AND CASE WHEN h.id IS NULL THEN effective_at > at ELSE seq > h.last_seq END
 	), unbooked AS MATERIALIZED (
-		SELECT id, ducto.unbooked(id, moment) AS what FROM ducto.accounts
-		WHERE next_boundary <= moment AND updated_at <= moment
+		-- On a cluster the accounts come here first: what is computed of each asks its node again.
+		SELECT id, ducto.unbooked(id, moment) AS what FROM (
+			SELECT a.id FROM ducto.accounts a WHERE a.next_boundary <= moment AND a.updated_at <= moment OFFSET 0) due
 	), balances AS MATERIALIZED (
 		SELECT a.id, coalesce((u.what ->> 'balance')::numeric, a.balance) - coalesce(l.amount, 0) AS balance,
 			coalesce((u.what ->> 'held')::numeric, a.held) AS held

@@ -73,7 +73,7 @@ BEGIN
 			UPDATE ducto.reservations SET remaining = expected::numeric, cap_held = least(cap_held, expected::numeric)
 			WHERE account_id = account AND id = words[4]::uuid RETURNING remaining::text INTO made;
 		WHEN found.check_name LIKE 'closed_at of reservation %' THEN
-			UPDATE ducto.reservations SET closed_at = CASE state WHEN 'expired' THEN expires_at END
+			UPDATE ducto.reservations SET closed_at = CASE WHEN state = 'expired' THEN expires_at END
 			WHERE account_id = account AND id = words[4]::uuid AND state IN ('open', 'expired') RETURNING state INTO made;
 		WHEN found.check_name LIKE 'period of cap %' THEN
 			UPDATE ducto.spend_caps SET period = expected::date

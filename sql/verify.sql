@@ -234,12 +234,17 @@ BEGIN
 
 	-- A transfer is two entries that name each other: what one account gives the other gets.
 	RETURN QUERY
+	WITH transfers AS MATERIALIZED (
+		SELECT account_id, id, reference, type, amount FROM ducto.ledger
+		WHERE type IN ('transfer_out', 'transfer_in') AND account_id BETWEEN lowest AND highest
+	), others AS MATERIALIZED (
+		SELECT account_id, id, reference, type, amount FROM ducto.ledger WHERE id IN (SELECT reference FROM transfers)
+	)
 	SELECT t.account_id, t.type || ' ' || t.id, (-t.amount)::text, coalesce(o.amount::text, 'no other entry')
-	FROM ducto.ledger t
-	LEFT JOIN ducto.ledger o ON o.id = t.reference AND o.reference = t.id AND o.account_id <> t.account_id
-		AND o.type = CASE t.type WHEN 'transfer_out' THEN 'transfer_in' ELSE 'transfer_out' END
-	WHERE t.type IN ('transfer_out', 'transfer_in') AND t.account_id BETWEEN lowest AND highest
-		AND (o.amount IS DISTINCT FROM -t.amount OR (t.amount > 0) <> (t.type = 'transfer_in'));
+	FROM transfers t
+	LEFT JOIN others o ON o.id = t.reference AND o.reference = t.id AND o.account_id <> t.account_id
+		AND o.type = CASE WHEN t.type = 'transfer_out' THEN 'transfer_in' ELSE 'transfer_out' END
+	WHERE o.amount IS DISTINCT FROM -t.amount OR (t.amount > 0) <> (t.type = 'transfer_in');
 
 	-- A key books once.
 	RETURN QUERY
@@ -334,9 +339,9 @@ BEGIN
 
 	-- An open reservation holds between nothing and all of its amount, a closed one nothing.
 	RETURN QUERY
-	SELECT account_id, 'reservation ' || id, CASE state WHEN 'open' THEN '0 to ' || amount ELSE '0' END, remaining::text
+	SELECT account_id, 'reservation ' || id, CASE WHEN state = 'open' THEN '0 to ' || amount ELSE '0' END, remaining::text
 	FROM ducto.reservations WHERE account_id BETWEEN lowest AND highest
-		AND (remaining < 0 OR remaining > CASE state WHEN 'open' THEN amount ELSE 0 END);
+		AND (remaining < 0 OR remaining > CASE WHEN state = 'open' THEN amount ELSE 0 END);
 
 	-- Caps count of a reservation no more than it holds.
 	RETURN QUERY
@@ -532,13 +537,21 @@ SET jit = off SET plan_cache_mode = force_generic_plan SET max_parallel_workers_
 SET enable_seqscan = off SET enable_bitmapscan = off
 AS $$
 BEGIN
+	-- On a cluster the values say on which node the rows are.
+	IF ducto.is_distributed() THEN
+		PERFORM set_config('plan_cache_mode', 'force_custom_plan', true);
+	END IF;
 	RETURN QUERY SELECT * FROM ducto.verify_accounts(verify_one.account_id, verify_one.account_id);
 
 	-- No other entry has the id of an entry.
 	RETURN QUERY
-	SELECT l.account_id, 'id ' || l.seq, 'of no other entry', l.id::text
-	FROM ducto.ledger l WHERE l.account_id = verify_one.account_id
-		AND EXISTS (SELECT FROM ducto.ledger o WHERE o.id = l.id AND (o.account_id <> l.account_id OR o.seq <> l.seq) OFFSET 0);
+	WITH own AS MATERIALIZED (
+		SELECT l.seq, l.id FROM ducto.ledger l WHERE l.account_id = verify_one.account_id
+	), alike AS MATERIALIZED (
+		SELECT l.account_id, l.seq, l.id FROM ducto.ledger l WHERE l.id IN (SELECT o.id FROM own o)
+	)
+	SELECT DISTINCT verify_one.account_id, 'id ' || o.seq, 'of no other entry', o.id::text
+	FROM own o JOIN alike a ON a.id = o.id AND (a.account_id <> verify_one.account_id OR a.seq <> o.seq);
 END
 $$;
 REVOKE ALL ON FUNCTION ducto.verify_one(uuid) FROM PUBLIC;

@@ -89,7 +89,7 @@ BEGIN
 		SELECT 0, '-infinity', type, sum(c.entries), sum(amount), sum(from_grants), sum(allowance) FROM cells c
 		WHERE hours = 1 GROUP BY type
 	)
-	SELECT NULL::uuid, 'books of ' || coalesce(type, 'no type') || CASE hours WHEN 0 THEN ' in total' ELSE ' of ' || hours || ' hours from ' || start END,
+	SELECT NULL::uuid, 'books of ' || coalesce(type, 'no type') || CASE WHEN hours = 0 THEN ' in total' ELSE ' of ' || hours || ' hours from ' || start END,
 		format('%s in %s, %s from grants, %s from allowance', coalesce(s.amount, 0), coalesce(s.entries, 0),
 			coalesce(s.from_grants, 0), coalesce(s.allowance, 0)),
 		format('%s in %s, %s from grants, %s from allowance', coalesce(c.amount, 0), coalesce(c.entries, 0),

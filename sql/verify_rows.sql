@@ -13,17 +13,17 @@ BEGIN
 	-- The usual usage, which has none of what could be odd, is sorted out first.
 	RETURN QUERY
 	WITH odd AS MATERIALIZED (
-		SELECT * FROM (SELECT l.account_id, l.seq, l AS entry, concat_ws(' ',
+		SELECT * FROM (SELECT l.account_id, l.seq, to_jsonb(l) AS entry, concat_ws(' ',
 			CASE WHEN type NOT IN ('purchase', 'subscription', 'signup_bonus', 'adjustment', 'promo', 'usage', 'refund',
 				'reversal', 'transfer_out', 'transfer_in', 'expiry') THEN 'type' END,
-			CASE WHEN CASE type WHEN 'usage' THEN amount > 0 WHEN 'reversal' THEN amount > 0 WHEN 'expiry' THEN amount >= 0
-				WHEN 'transfer_out' THEN amount >= 0 WHEN 'refund' THEN amount < 0 WHEN 'adjustment' THEN false ELSE amount <= 0 END THEN 'amount' END,
+			CASE WHEN CASE WHEN type IN ('usage', 'reversal') THEN amount > 0 WHEN type IN ('expiry', 'transfer_out') THEN amount >= 0
+				WHEN type = 'refund' THEN amount < 0 WHEN type = 'adjustment' THEN false ELSE amount <= 0 END THEN 'amount' END,
 			CASE WHEN operation_type IS NOT NULL AND type <> 'usage' THEN 'operation_type' END,
 			CASE WHEN actor IS NOT NULL AND type NOT IN ('usage', 'refund') THEN 'actor' END,
 			CASE WHEN CASE WHEN type = 'usage' THEN false WHEN type IN ('refund', 'reversal', 'transfer_out', 'transfer_in', 'expiry')
 				THEN reference IS NULL ELSE reference IS NOT NULL END THEN 'reference' END,
-			CASE WHEN CASE type WHEN 'usage' THEN allowance_consumed < 0 WHEN 'refund' THEN allowance_consumed > 0
-				WHEN 'adjustment' THEN allowance_consumed <> 0 AND amount <> 0 ELSE allowance_consumed <> 0 END
+			CASE WHEN CASE WHEN type = 'usage' THEN allowance_consumed < 0 WHEN type = 'refund' THEN allowance_consumed > 0
+				WHEN type = 'adjustment' THEN allowance_consumed <> 0 AND amount <> 0 ELSE allowance_consumed <> 0 END
 				THEN 'allowance_consumed' END,
 			CASE WHEN shortfall IS NOT NULL AND (type NOT IN ('usage', 'reversal') OR shortfall <= 0) THEN 'shortfall' END,
 			CASE WHEN cap_warning IS NOT NULL AND (type <> 'usage' OR cap_warning NOT IN ('deny', 'warn', 'notify'))
@@ -41,7 +41,7 @@ BEGIN
 				OR amount <= 0 OR priority NOT BETWEEN 0 AND 100) THEN 'priority' END,
 			CASE WHEN pricing IS NOT NULL AND (type <> 'usage' OR jsonb_typeof(pricing -> 'total') IS DISTINCT FROM 'number'
 				OR pricing ->> 'version' IS NULL OR pricing ->> 'version' NOT IN (SELECT p.version::text FROM ducto.pricing p)
-				OR CASE jsonb_typeof(pricing -> 'total') WHEN 'number' THEN (pricing ->> 'total')::numeric <>
+				OR CASE WHEN jsonb_typeof(pricing -> 'total') = 'number' THEN (pricing ->> 'total')::numeric <>
 					coalesce(exact_price, allowance_consumed + coalesce(shortfall, 0) - amount) END)
 				THEN 'pricing' END,
 			CASE WHEN exact_price IS NOT NULL AND (pricing IS NULL OR exact_price <= 0 OR exact_price = round(exact_price, 4)
@@ -57,7 +57,7 @@ BEGIN
 			LEFT JOIN ducto.accounts a ON a.id = l.account_id) e
 		WHERE names <> ''
 	)
-	SELECT o.account_id, n.name || ' ' || o.seq, n.expected, left(to_jsonb(o.entry) ->> n.name, 255)
+	SELECT o.account_id, n.name || ' ' || o.seq, n.expected, left(o.entry ->> n.name, 255)
 	FROM odd o
 	JOIN (VALUES ('type', 'a type of entry'), ('amount', 'an amount of the type''s sign'),
 		('operation_type', 'none, but for usage'), ('actor', 'none, but for usage and refunds'),
@@ -168,7 +168,7 @@ BEGIN
 	-- A grant says what the entry says that made it, but for what was moved of it. One without a priority was imported.
 	RETURN QUERY
 	WITH odd AS MATERIALIZED (
-		SELECT * FROM (SELECT g.account_id, g.id, g AS lot, l AS entry, concat_ws(' ',
+		SELECT * FROM (SELECT g.account_id, g.id, to_jsonb(g) AS lot, to_jsonb(l) AS entry, concat_ws(' ',
 			CASE WHEN g.seq <> l.seq THEN 'seq' END, CASE WHEN g.type <> l.type THEN 'type' END,
 			CASE WHEN g.amount <> l.amount AND (m.moved IS NULL OR g.amount > l.amount) THEN 'amount' END,
 			CASE WHEN l.id IS NOT NULL AND g.priority <> coalesce(l.priority, 50) THEN 'priority' END,
@@ -182,8 +182,8 @@ BEGIN
 				ON m.account_id = g.account_id AND m.moved = g.id) e
 		WHERE names <> ''
 	)
-	SELECT o.account_id, n.name || ' of grant ' || o.id, CASE n.name WHEN 'priority' THEN coalesce((o.entry).priority, 50)::text
-		ELSE to_jsonb(o.entry) ->> n.name END, to_jsonb(o.lot) ->> n.name
+	SELECT o.account_id, n.name || ' of grant ' || o.id, CASE WHEN n.name = 'priority' THEN coalesce(o.entry ->> 'priority', '50')
+		ELSE o.entry ->> n.name END, o.lot ->> n.name
 	FROM odd o
 	JOIN (VALUES ('seq'), ('type'), ('amount'), ('priority'), ('expires_at'), ('created_at')) n(name)
 		ON n.name = ANY (string_to_array(o.names, ' '));
@@ -196,7 +196,7 @@ BEGIN
 			WHERE type = 'transfer_in' AND account_id BETWEEN lowest AND highest) t
 		GROUP BY account_id, grant_id
 	), odd AS MATERIALIZED (
-		SELECT * FROM (SELECT g.account_id, g.id, c.seq, c.created_at, g AS lot, l AS entry, concat_ws(' ',
+		SELECT * FROM (SELECT g.account_id, g.id, c.seq, c.created_at, to_jsonb(g) AS lot, to_jsonb(l) AS entry, concat_ws(' ',
 			CASE WHEN g.seq <> c.seq THEN 'seq' END, CASE WHEN g.type <> l.type THEN 'type' END,
 			CASE WHEN g.amount > l.amount THEN 'amount' END, CASE WHEN g.priority <> coalesce(l.priority, 50) THEN 'priority' END,
 			CASE WHEN g.expires_at <> coalesce(l.expires_at, 'infinity') THEN 'expires_at' END,
@@ -206,8 +206,8 @@ BEGIN
 			WHERE CASE WHEN g.id IS NOT NULL THEN l.account_id <> g.account_id END) e
 		WHERE names <> ''
 	)
-	SELECT o.account_id, n.name || ' of grant ' || o.id, CASE n.name WHEN 'seq' THEN o.seq::text
-		WHEN 'created_at' THEN to_jsonb(o.created_at) #>> '{}' ELSE to_jsonb(o.entry) ->> n.name END, to_jsonb(o.lot) ->> n.name
+	SELECT o.account_id, n.name || ' of grant ' || o.id, CASE WHEN n.name = 'seq' THEN o.seq::text
+		WHEN n.name = 'created_at' THEN to_jsonb(o.created_at) #>> '{}' ELSE o.entry ->> n.name END, o.lot ->> n.name
 	FROM odd o
 	JOIN (VALUES ('seq'), ('type'), ('amount'), ('priority'), ('expires_at'), ('created_at')) n(name)
 		ON n.name = ANY (string_to_array(o.names, ' '));
@@ -231,7 +231,7 @@ BEGIN
 	-- renewed it, or when it was said at first.
 	RETURN QUERY
 	WITH odd AS MATERIALIZED (
-		SELECT * FROM (SELECT r.account_id, r.id, r AS hold, concat_ws(' ',
+		SELECT * FROM (SELECT r.account_id, r.id, to_jsonb(r) AS hold, concat_ws(' ',
 			CASE WHEN r.amount < 0 THEN 'amount' END,
 			CASE WHEN r.billing_mode NOT IN ('strict', 'overdraft') THEN 'billing_mode' END,
 			CASE WHEN r.billing_mode = 'overdraft' AND r.floor > 0 OR abs(r.floor) >= 100000000000000 THEN 'floor' END,
@@ -252,7 +252,7 @@ BEGIN
 			WHERE r.account_id BETWEEN lowest AND highest) e
 		WHERE names <> ''
 	)
-	SELECT o.account_id, n.name || ' of reservation ' || o.id, n.expected, left(to_jsonb(o.hold) ->> n.name, 255)
+	SELECT o.account_id, n.name || ' of reservation ' || o.id, n.expected, left(o.hold ->> n.name, 255)
 	FROM odd o
 	JOIN (VALUES ('amount', '0 or more'), ('billing_mode', 'strict or overdraft'), ('floor', 'one that fits billing_mode'),
 		('state', 'open, settled, released or expired'), ('closed_at', 'a time once it is closed, and not before'),
@@ -274,8 +274,8 @@ BEGIN
 		FROM (SELECT * FROM ducto.reservations WHERE account_id BETWEEN lowest AND highest
 			AND (state = 'open' OR state = 'settled' AND closing_balance IS NULL)) r
 		FULL JOIN charged c ON c.account_id = r.account_id AND c.reference = r.id
-		WHERE CASE r.state WHEN 'open' THEN r.remaining <> greatest(r.amount - coalesce(c.charge, 0), 0)
-			WHEN 'settled' THEN c.charge IS NULL END
+		WHERE CASE WHEN r.state = 'open' THEN r.remaining <> greatest(r.amount - coalesce(c.charge, 0), 0)
+			WHEN r.state = 'settled' THEN c.charge IS NULL END
 	)
 	SELECT account_id, 'remaining of reservation ' || id, rest::text, remaining::text FROM holds WHERE state = 'open'
 	UNION ALL
@@ -300,7 +300,7 @@ BEGIN
 
 	-- Cycles begin at a time, in a zone that there is; a team has none.
 	RETURN QUERY
-	SELECT id, 'anchor and zone', CASE kind WHEN 'team' THEN 'none' ELSE 'a time, a name in pg_timezone_names' END,
+	SELECT id, 'anchor and zone', CASE WHEN kind = 'team' THEN 'none' ELSE 'a time, a name in pg_timezone_names' END,
 		concat_ws(', ', anchor, zone)
 	FROM ducto.accounts
 	WHERE id BETWEEN lowest AND highest AND (kind = 'team' AND (anchor IS NOT NULL OR zone IS NOT NULL) OR NOT isfinite(anchor)
@@ -330,7 +330,7 @@ BEGIN
 	WHERE u.spent <> 0 AND m.month <> this_month
 	UNION ALL
 	SELECT DISTINCT c.account_id, 'period of cap ' || c.cap_type || ' ' || c.model,
-		CASE c.cap_type WHEN 'daily' THEN today ELSE this_month END::text, c.period::text
+		CASE WHEN c.cap_type = 'daily' THEN today ELSE this_month END::text, c.period::text
 	FROM ducto.spend_caps c JOIN recent r ON r.account_id = c.account_id
 	WHERE c.account_id BETWEEN lowest AND highest AND r.spent <> 0 AND (c.model = '' OR c.model = r.model)
 		AND (c.cap_type = 'daily' AND r.day = today AND c.period <> today OR c.cap_type = 'monthly' AND c.period <> this_month);
@@ -414,7 +414,7 @@ BEGIN
 	RETURN QUERY
 	WITH said AS (
 		SELECT v.version, v.active, p.key AS id, ducto.plan_terms(p.value) AS terms
-		FROM ducto.pricing v, jsonb_each(CASE jsonb_typeof(v.config -> 'plans') WHEN 'object' THEN v.config -> 'plans' END) p
+		FROM ducto.pricing v, jsonb_each(CASE WHEN jsonb_typeof(v.config -> 'plans') = 'object' THEN v.config -> 'plans' END) p
 	), plans AS MATERIALIZED (
 		SELECT coalesce(p.id, s.id) AS id, p.retired, p.imported, s.terms AS expected, ducto.plan_terms(to_jsonb(p)) AS terms
 		FROM ducto.plans p FULL JOIN (SELECT * FROM said WHERE active) s ON s.id = p.id

@@ -1,12 +1,17 @@
 /*
  * distribute.c
  *		Distributing the tables over the nodes of a Citus cluster.
+ *
+ *		Each table that has rows of accounts is distributed by the account, all
+ *		of them alike, so that what is one account's is on one shard. The few
+ *		rows that are everybody's are on every node.
  */
 #include "postgres.h"
 
-#include "commands/extension.h"
-
+#include "analytics/rollup.h"
 #include "base/args.h"
+#include "base/cluster.h"
+#include "base/query.h"
 
 PG_FUNCTION_INFO_V1(ducto_distribute);
 
@@ -14,21 +19,169 @@ PG_FUNCTION_INFO_V1(ducto_distribute);
 #define SHARDS_MAX		64000
 #define SHARDS_DEFAULT	32
 
+/* The first version of Citus that this was tried with. */
+#define CITUS_MAJOR		13
+
+/* Where Citus stands: its major version, and whether this is the coordinator. */
+static KeptQuery citus_query = {
+	.sql = "SELECT e.extversion, split_part(e.extversion, '.', 1)::integer, pg_catalog.citus_is_coordinator(),"
+	" (SELECT count(*) FROM pg_catalog.pg_dist_node n WHERE n.isactive AND n.shouldhaveshards)"
+	" FROM pg_extension e WHERE e.extname = 'citus'"
+};
+
 /*
- * Check that Citus is there.
+ * Nobody is amid an operation any more: each writes the accounts, and comes
+ * there first.
  */
-static void
+#define LOCK_SQL	"LOCK TABLE ducto.accounts, ducto.pricing, ducto.plans IN ACCESS EXCLUSIVE MODE"
+
+/* For this transaction: one connection a node, and the tables' triggers on the shards too. */
+static KeptQuery settings_query = {
+	.sql = "SELECT set_config('citus.shard_count', $1::text, true), set_config('citus.enable_unsafe_triggers', 'on', true),"
+	" set_config('citus.multi_shard_modify_mode', 'sequential', true),"
+	" set_config('client_min_messages', CASE WHEN current_setting('client_min_messages') IN ('error', 'fatal', 'panic')"
+	"  THEN current_setting('client_min_messages') ELSE 'warning' END, true)",
+	.types = {INT4OID}
+};
+
+/*
+ * The tables, those on every node first, and of the others accounts, to which
+ * they are tied: the column by which each is distributed, NULL for none;
+ * whether it stays on the coordinator; and whether it is distributed already.
+ */
+static KeptQuery tables_query = {
+	.sql = "SELECT c.relname::text, k.key, c.relname IN ('usage_rollup', 'test_clock'),"
+	" EXISTS (SELECT FROM pg_catalog.pg_dist_partition p WHERE p.logicalrelid = c.oid)"
+	" FROM pg_class c JOIN pg_depend d ON d.classid = 'pg_class'::regclass AND d.objid = c.oid AND d.deptype = 'e'"
+	" JOIN pg_extension e ON d.refclassid = 'pg_extension'::regclass AND e.oid = d.refobjid AND e.extname = 'ducto',"
+	" LATERAL (SELECT CASE WHEN c.relname IN ('accounts', 'teams') THEN 'id' WHEN c.relname = 'team_members' THEN 'team_id'"
+	"  ELSE (SELECT a.attname::text FROM pg_attribute a"
+	"   WHERE a.attrelid = c.oid AND a.attname = 'account_id' AND NOT a.attisdropped) END) k (key)"
+	" WHERE c.relnamespace = 'ducto'::regnamespace AND c.relkind = 'r'"
+	" ORDER BY k.key IS NOT NULL, c.relname <> 'accounts', c.relname"
+};
+
+static KeptQuery distribute_query = {
+	.sql = "SELECT pg_catalog.create_distributed_table($1::regclass, $2, colocate_with => $3)",
+	.types = {TEXTOID, TEXTOID, TEXTOID}
+};
+
+static KeptQuery reference_query = {
+	.sql = "SELECT pg_catalog.create_reference_table($1::regclass)",
+	.types = {TEXTOID}
+};
+
+/* A table, and what is to be done with it. */
+typedef struct DistributedTable
+{
+	char	   *name;			/* with its schema */
+	char	   *key;			/* NULL for none */
+	bool		local;
+	bool		done;			/* before */
+} DistributedTable;
+
+/*
+ * Check that Citus is there, that it is one that is known, and that this is
+ * the coordinator. Returns on how many nodes shards may be.
+ */
+static int64
 require_citus(void)
 {
-	if (OidIsValid(get_extension_oid("citus", true)))
-		return;
-	ereport(ERROR,
-			(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
-			 errmsg("cannot distribute: Citus is not in this database"),
-			 errdetail("ducto.accounts, ducto.ledger and the other tables stay on this one server, where all works as before."),
-			 errhint("Install Citus on this server and on each worker, put \"citus\" first into shared_preload_libraries and restart them,"
-					 " CREATE EXTENSION citus and CREATE EXTENSION ducto on all of them, name the workers with citus_add_node,"
-					 " then call ducto_distribute here.")));
+	QueryArgs	none = {0};
+
+	if (!cluster_is_there())
+		ereport(ERROR,
+				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+				 errmsg("cannot distribute: Citus is not in this database"),
+				 errdetail("ducto.accounts, ducto.ledger and the other tables stay on this one server, where all works as before."),
+				 errhint("Install Citus and ducto on this server and on each worker, put \"citus\" first into shared_preload_libraries"
+						 " and restart them, CREATE EXTENSION citus on all of them, name the workers with citus_add_node,"
+						 " then call ducto_distribute here.")));
+	if (query_run(&citus_query, &none, SPI_OK_SELECT) != 1)
+		elog(ERROR, "extension citus is gone");
+	if (DatumGetInt32(row_datum(0, 2)) < CITUS_MAJOR)
+		ereport(ERROR,
+				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+				 errmsg("cannot distribute: Citus is of version %s", row_text(0, 1)),
+				 errhint("Update it to %d or later.", CITUS_MAJOR)));
+	if (!row_bool(0, 3))
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("cannot distribute: this node is a worker"),
+				 errhint("Call ducto_distribute on the coordinator.")));
+	if (row_int8(0, 4) == 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("cannot distribute: there is no node that shards could be on"),
+				 errhint("Name the workers with citus_add_node.")));
+	return row_int8(0, 4);
+}
+
+/*
+ * Return the tables.
+ */
+static DistributedTable *
+distributed_tables(int *n)
+{
+	QueryArgs	none = {0};
+	DistributedTable *tables;
+
+	*n = (int) query_run(&tables_query, &none, SPI_OK_SELECT);
+	tables = palloc0(sizeof(DistributedTable) * *n);
+	for (int i = 0; i < *n; i++)
+	{
+		tables[i].name = psprintf("ducto.%s", row_text(i, 1));
+		tables[i].key = row_text(i, 2);
+		tables[i].local = row_bool(i, 3);
+		tables[i].done = row_bool(i, 4);
+	}
+	return tables;
+}
+
+/*
+ * Distribute a table by its key, with accounts, or copy it to every node.
+ */
+static void
+table_distribute(const DistributedTable *table)
+{
+	QueryArgs	args = {0};
+	bool		first = strcmp(table->name, "ducto.accounts") == 0;
+
+	args_text(&args, table->name);
+	if (table->key != NULL)
+	{
+		args_text(&args, table->key);
+		args_text(&args, first ? "none" : "ducto.accounts");
+	}
+	query_run(table->key != NULL ? &distribute_query : &reference_query, &args, SPI_OK_SELECT);
+}
+
+/*
+ * Do with a table what is to be done, and return what that was.
+ */
+static const char *
+table_step(const DistributedTable *table)
+{
+	if (table->local)
+		return "stays on this node";
+	if (!table->done)
+		table_distribute(table);
+	if (table->key == NULL)
+		return table->done ? "was on every node already" : "put on every node";
+	return psprintf(table->done ? "was distributed by %s already" : "distributed by %s", table->key);
+}
+
+/*
+ * Put a step into the result.
+ */
+static void
+result_step(FunctionCallInfo fcinfo, const char *object, const char *action)
+{
+	ReturnSetInfo *result = (ReturnSetInfo *) fcinfo->resultinfo;
+	Datum		values[2] = {CStringGetTextDatum(object), CStringGetTextDatum(action)};
+	bool		nulls[2] = {false};
+
+	tuplestore_putvalues(result->setResult, result->setDesc, values, nulls);
 }
 
 /*
@@ -38,7 +191,23 @@ require_citus(void)
 Datum
 ducto_distribute(PG_FUNCTION_ARGS)
 {
-	arg_int_between(fcinfo, 0, "shard_count", 1, SHARDS_MAX, SHARDS_DEFAULT);
-	require_citus();
+	int			shards = arg_int_between(fcinfo, 0, "shard_count", 1, SHARDS_MAX, SHARDS_DEFAULT);
+	QueryArgs	args = {0};
+	DistributedTable *tables;
+	int64		nodes;
+	int			n;
+
+	query_begin();
+	nodes = require_citus();
+	query_utility(LOCK_SQL);
+	args_int4(&args, shards);
+	query_run(&settings_query, &args, SPI_OK_SELECT);
+	result_set_begin(fcinfo);
+	result_step(fcinfo, "cluster", psprintf("has " INT64_FORMAT " nodes for shards", nodes));
+	rollup_discard();
+	tables = distributed_tables(&n);
+	for (int i = 0; i < n; i++)
+		result_step(fcinfo, psprintf("table %s", tables[i].name), table_step(&tables[i]));
+	query_end();
 	PG_RETURN_NULL();
 }

@@ -25,28 +25,27 @@
 #define ACCOUNT_SELECT \
 	"SELECT " ACCOUNT_COLUMNS ", " PLAN_COLUMNS \
 	" FROM ducto.accounts a LEFT JOIN ducto.plans p ON p.id = a.plan_id WHERE a.id = $1"
+#define ACCOUNT_SELECT_ALONE	"SELECT " ACCOUNT_COLUMNS " FROM ducto.accounts a WHERE a.id = $1"
 
 #define CHAIN_COLUMN		17
 #define FIRST_PLAN_COLUMN	23
 #define ID_COLUMN			23
 
-static KeptQuery account_read_query = {
-	.sql = ACCOUNT_SELECT,
-	.types = {UUIDOID}
-};
-
 /*
- * Waits for the holder of the row and then reads what that one committed; when
- * it was another plan, the join finds none.
+ * Those with a lock wait for the holder of the row, or skip it, and then read
+ * what that one committed; when it was another plan, the join finds none.
  */
-static KeptQuery account_lock_query = {
-	.sql = ACCOUNT_SELECT " FOR NO KEY UPDATE OF a",
-	.types = {UUIDOID}
+static KeptQuery account_queries[] = {
+	[ACCOUNT_READ] = {.sql = ACCOUNT_SELECT, .types = {UUIDOID}},
+	[ACCOUNT_WAIT] = {.sql = ACCOUNT_SELECT " FOR NO KEY UPDATE OF a", .types = {UUIDOID}},
+	[ACCOUNT_SKIP_LOCKED] = {.sql = ACCOUNT_SELECT " FOR NO KEY UPDATE OF a SKIP LOCKED", .types = {UUIDOID}}
 };
 
-static KeptQuery account_skip_locked_query = {
-	.sql = ACCOUNT_SELECT " FOR NO KEY UPDATE OF a SKIP LOCKED",
-	.types = {UUIDOID}
+/* On a cluster without the plan: a join with a table that is on every node would reach for it there. */
+static KeptQuery account_alone_queries[] = {
+	[ACCOUNT_READ] = {.sql = ACCOUNT_SELECT_ALONE, .types = {UUIDOID}},
+	[ACCOUNT_WAIT] = {.sql = ACCOUNT_SELECT_ALONE " FOR NO KEY UPDATE", .types = {UUIDOID}},
+	[ACCOUNT_SKIP_LOCKED] = {.sql = ACCOUNT_SELECT_ALONE " FOR NO KEY UPDATE SKIP LOCKED", .types = {UUIDOID}}
 };
 
 /* Waits for another that makes the same account, and makes it when that one aborts. */
@@ -126,14 +125,14 @@ static KeptQuery account_write_head_query = {
  * are.
  */
 static uint64
-account_select_locked(const pg_uuid_t *id, AccountLock lock, QueryArgs *args)
+account_select_locked(const pg_uuid_t *id, AccountLock lock, KeptQuery *query, QueryArgs *args)
 {
 	uint64		found;
 
 	if (lock == ACCOUNT_SKIP_LOCKED && account_is_claimed(id))
 		return 0;
 	account_claim(id);
-	found = query_run(lock == ACCOUNT_WAIT ? &account_lock_query : &account_skip_locked_query, args, SPI_OK_SELECT);
+	found = query_run(query, args, SPI_OK_SELECT);
 	if (found == 0)
 		account_unclaim(id);
 	return found;
@@ -208,18 +207,23 @@ account_from_row(Account *acc, uint64 row)
 bool
 account_load(const pg_uuid_t *id, Account *acc, AccountLock lock)
 {
+	KeptQuery  *query = &account_queries[lock];
+	bool		alone = query_distributed(query);
 	QueryArgs	args = {0};
 	uint64		found;
 
+	if (alone)
+		query = &account_alone_queries[lock];
 	args_uuid(&args, id);
-	found = lock == ACCOUNT_READ ? query_read(&account_read_query, &args) : account_select_locked(id, lock, &args);
+	found = lock == ACCOUNT_READ ? query_read(query, &args) : account_select_locked(id, lock, query, &args);
 
 	account_clear(acc, id);
 	if (found == 0)
 		return false;
 
 	account_from_row(acc, 0);
-	plan_from_row(&acc->plan, FIRST_PLAN_COLUMN);
+	if (!alone)
+		plan_from_row(&acc->plan, FIRST_PLAN_COLUMN);
 	if (acc->plan_id != NULL && acc->plan.id == NULL)
 		plan_find(acc->plan_id, &acc->plan, lock == ACCOUNT_READ);
 	if (account_is_ahead(acc))

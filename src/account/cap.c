@@ -104,7 +104,7 @@ static KeptQuery capped_models_query = {
 };
 
 static KeptQuery cap_delete_query = {
-	.sql = "DELETE FROM ducto.spend_caps WHERE account_id = $1 AND cap_type = $2 AND model = $3",
+	.sql = "DELETE FROM ducto.spend_caps WHERE account_id = $1 AND cap_type = $2 AND model = $3" REMOVED_BY_DUCTO("action"),
 	.types = {UUIDOID, TEXTOID, TEXTOID}
 };
 

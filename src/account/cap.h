@@ -40,10 +40,10 @@ typedef struct CapVerdict
 	" GROUP BY GROUPING SETS ((model), ()) HAVING sum(cap_held) > 0 AND (grouping(model) = 1 OR model IS NOT NULL)"
 
 /* The window that a cap c counts in, a day or a month, from parameters; and from and until when it lasts. */
-#define CAP_WINDOW(c, day, month)	"CASE " c ".cap_type WHEN 'daily' THEN " day " ELSE " month " END"
+#define CAP_WINDOW(c, day, month)	"CASE WHEN " c ".cap_type = 'daily' THEN " day " ELSE " month " END"
 #define CAP_FROM(c, day, month)		"(" CAP_WINDOW(c, day, month) ")::timestamp AT TIME ZONE 'UTC'"
 #define CAP_UNTIL(c, day, month) \
-	"(CASE " c ".cap_type WHEN 'daily' THEN " day " + interval '1 day' ELSE " month " + interval '1 month' END) AT TIME ZONE 'UTC'"
+	"(CASE WHEN " c ".cap_type = 'daily' THEN " day " + interval '1 day' ELSE " month " + interval '1 month' END) AT TIME ZONE 'UTC'"
 
 /* What was spent by an entry l on a model, or on all when that is empty. */
 #define ENTRY_SPENT(l, model) \
@@ -67,11 +67,12 @@ typedef struct CapVerdict
 	"  WHERE l.account_id = " account " AND l.seq > " after \
 	"  AND l.type = 'usage' AND l.effective_at >= " from " AND l.effective_at < " until \
 	"  AND (" model " = '' OR l.model = " model " OR l.models IS NOT NULL))" \
-	" - (SELECT coalesce(sum(" ENTRY_REFUNDED("r", model) "), 0.0000) FROM (SELECT d.models, d.model_spend, sum(f.amount) AS refunded" \
+	" - (SELECT coalesce(sum(" ENTRY_REFUNDED("r", model) "), 0.0000)" \
+	"  FROM (SELECT d.models, d.model_spend, sum(f.amount) AS refunded" \
 	"  FROM ducto.ledger f JOIN ducto.ledger d ON d.id = f.reference AND d.account_id = " account \
 	"  WHERE f.account_id = " account " AND f.seq > " after " AND f.type = 'refund'" \
 	"   AND d.effective_at >= " from " AND d.effective_at < " until \
-	"   AND (" model " = '' OR d.model = " model " OR d.models IS NOT NULL) GROUP BY d.account_id, d.seq) r))"
+	"   AND (" model " = '' OR d.model = " model " OR d.models IS NOT NULL) GROUP BY d.seq, d.models, d.model_spend) r))"
 
 /* What of a cap c counts as spent in its window, which may have to be made anew; no entry up to the seq after counts. */
 #define CAP_SPENT(c, day, month, moved, after) \

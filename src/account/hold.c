@@ -4,17 +4,11 @@
  */
 #include "postgres.h"
 
-#include "miscadmin.h"
-
 #include "account/claim.h"
 #include "account/hold.h"
 #include "base/clock.h"
-#include "base/keep.h"
-#include "base/progress.h"
 #include "base/query.h"
 #include "base/uuid.h"
-
-#define PRUNE_BATCH	10000		/* reservations that are removed at once */
 
 static const char *const hold_states[] = {
 	[HOLD_OPEN] = "open",
@@ -54,6 +48,17 @@ static KeptQuery hold_find_query = {
 static KeptQuery hold_owner_query = {
 	.sql = "SELECT account_id FROM ducto.reservations WHERE account_id = $1 AND id = $2 AND actor IS NULL"
 	" UNION ALL SELECT account_id FROM ducto.reservations WHERE id = $2 AND actor = $1",
+	.types = {UUIDOID, UUIDOID}
+};
+
+/* On a cluster the first one asks one node, and the other all. */
+static KeptQuery hold_own_query = {
+	.sql = "SELECT account_id FROM ducto.reservations WHERE account_id = $1 AND id = $2 AND actor IS NULL",
+	.types = {UUIDOID, UUIDOID}
+};
+
+static KeptQuery hold_of_any_team_query = {
+	.sql = "SELECT account_id FROM ducto.reservations WHERE id = $2 AND actor = $1",
 	.types = {UUIDOID, UUIDOID}
 };
 
@@ -120,24 +125,6 @@ static KeptQuery hold_expire_query = {
 static KeptQuery holds_expire_query = {
 	.sql = EXPIRE_SQL " AND (expires_at, id) < ($2, $3)",
 	.types = {UUIDOID, TIMESTAMPTZOID, UUIDOID}
-};
-
-/* What ended before a time, but for what remembers the key of a deduct of 0. */
-#define PRUNABLE(r) r ".state <> 'open' AND " r ".closed_at < $1 AND " r ".closing_key IS NULL"
-
-static KeptQuery holds_old_query = {
-	.sql = "SELECT h.account_id, h.id FROM ducto.reservations h WHERE " PRUNABLE("h") " LIMIT $2",
-	.types = {TIMESTAMPTZOID, INT8OID},
-	.whole = true
-};
-
-/* Under the lock of their accounts, so that nobody is reading them for an operation; they are looked at again under it. */
-static KeptQuery holds_prune_query = {
-	.sql = "WITH old AS MATERIALIZED (SELECT account_id, id FROM unnest($2, $3) AS o (account_id, id)),"
-	" locked AS MATERIALIZED (SELECT a.id FROM ducto.accounts a WHERE a.id = ANY ($2) ORDER BY a.id FOR NO KEY UPDATE SKIP LOCKED)"
-	" DELETE FROM ducto.reservations r USING old o, locked l"
-	" WHERE r.account_id = l.id AND o.account_id = l.id AND r.id = o.id AND " PRUNABLE("r"),
-	.types = {TIMESTAMPTZOID, UUIDARRAYOID, UUIDARRAYOID}
 };
 
 /* What an entry says of its hold never changes. */
@@ -220,6 +207,23 @@ hold_insert(const pg_uuid_t *account, const Hold *hold)
 }
 
 /*
+ * Find the account of a reservation, on a cluster by one node where that is
+ * enough.
+ */
+static uint64
+hold_find_owner(const pg_uuid_t *team, QueryArgs *args)
+{
+	uint64		found;
+
+	if (team != NULL)
+		return query_run(&hold_of_team_query, args, SPI_OK_SELECT);
+	if (!query_distributed(&hold_owner_query))
+		return query_run(&hold_owner_query, args, SPI_OK_SELECT);
+	found = query_run(&hold_own_query, args, SPI_OK_SELECT);
+	return found > 0 ? found : query_run(&hold_of_any_team_query, args, SPI_OK_SELECT);
+}
+
+/*
  * hold_owner finds whose account has a reservation that a user may end: that
  * of a team, or with NULL the user's own or any team's. That never changes, so
  * it needs no lock.
@@ -233,7 +237,7 @@ hold_owner(const pg_uuid_t *user, const pg_uuid_t *team, const pg_uuid_t *id, pg
 	args_uuid(&args, id);
 	if (team != NULL)
 		args_uuid(&args, team);
-	if (query_run(team != NULL ? &hold_of_team_query : &hold_owner_query, &args, SPI_OK_SELECT) == 0)
+	if (hold_find_owner(team, &args) == 0)
 		return false;
 	*owner = row_uuid(0, 1);
 	return true;
@@ -526,74 +530,6 @@ holds_expire(const pg_uuid_t *account, TimestampTz until, int64 limit, bool *lef
 	args_time(&args, end);
 	args_uuid(&args, &id);
 	return (int64) query_run(&holds_expire_query, &args, SPI_OK_UPDATE);
-}
-
-/* Reservations that are being removed, and those that are next. */
-typedef struct Prune
-{
-	TimestampTz before;
-	int64		pruned;
-	Progress	progress;
-	int			n;
-	pg_uuid_t	accounts[PRUNE_BATCH];
-	pg_uuid_t	ids[PRUNE_BATCH];
-} Prune;
-
-/*
- * Remove the next reservations.
- */
-static void
-prune_batch(Prune *prune)
-{
-	QueryArgs	args = {0};
-
-	CHECK_FOR_INTERRUPTS();
-	query_begin();
-	args_time(&args, prune->before);
-	args_uuid_array(&args, prune->accounts, prune->n);
-	args_uuid_array(&args, prune->ids, prune->n);
-	prune->pruned += (int64) query_remove(&holds_prune_query, &args);
-	query_end();
-	prune->n = 0;
-	if (progress_is_due(&prune->progress))
-		ereport(NOTICE, (errmsg("removed " INT64_FORMAT " reservations", prune->pruned)));
-}
-
-/*
- * Add a reservation that may be removed.
- */
-static bool
-prune_next(TupleTableSlot *slot, void *state)
-{
-	Prune	   *prune = state;
-	bool		isnull;
-
-	prune->accounts[prune->n] = *DatumGetUUIDP(slot_getattr(slot, 1, &isnull));
-	prune->ids[prune->n] = *DatumGetUUIDP(slot_getattr(slot, 2, &isnull));
-	if (++prune->n == PRUNE_BATCH)
-		prune_batch(prune);
-	return true;
-}
-
-/*
- * holds_prune removes reservations that ended before a time, at most so many,
- * of accounts that nobody has locked, and returns how many. It reads the table
- * once.
- */
-int64
-holds_prune(TimestampTz before, int64 max_rows)
-{
-	QueryArgs	args = {0};
-	Prune	   *prune = palloc0(sizeof(Prune));
-
-	prune->before = before;
-	progress_begin(&prune->progress);
-	args_time(&args, before);
-	args_int8(&args, max_rows);
-	query_each(&holds_old_query, &args, false, prune_next, prune);
-	if (prune->n > 0)
-		prune_batch(prune);
-	return prune->pruned;
 }
 
 /*

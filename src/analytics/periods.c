@@ -8,6 +8,7 @@
 #include "utils/array.h"
 
 #include "analytics/rollup.h"
+#include "base/cluster.h"
 #include "base/period.h"
 #include "base/xact.h"
 
@@ -53,6 +54,11 @@ static KeptQuery state_write_query = {
 
 static KeptQuery clear_query = {
 	.sql = "DELETE FROM ducto.usage_rollup WHERE hours > 0",
+	.whole = true
+};
+
+static KeptQuery discard_query = {
+	.sql = "DELETE FROM ducto.usage_rollup",
 	.whole = true
 };
 
@@ -166,7 +172,8 @@ circle_start(void)
 
 /*
  * rollup_state_read tells how far the ledger is rolled up in the snapshot of
- * the calling statement.
+ * the calling statement. On a cluster it is not: the numbers of transactions
+ * are each node's own, and there is no oldest one that still runs.
  */
 void
 rollup_state_read(RollupState *state)
@@ -174,7 +181,7 @@ rollup_state_read(RollupState *state)
 	QueryArgs	args = {0};
 
 	args_int8(&args, xact_first_here());
-	state->exists = query_read(&state_query, &args) > 0;
+	state->exists = !cluster_is_used() && query_read(&state_query, &args) > 0;
 	state->next = state->exists ? row_int8(0, 1) : circle_start();
 	state->total = NULL;
 }
@@ -298,6 +305,17 @@ rollup_state_write(const RollupState *state)
 	args_int8(&args, state->next);
 	args_books(&args, state->total);
 	query_run(&state_write_query, &args, SPI_OK_UPDATE);
+}
+
+/*
+ * rollup_discard deletes all that is rolled up, and how far it was.
+ */
+void
+rollup_discard(void)
+{
+	QueryArgs	args = {0};
+
+	query_run(&discard_query, &args, SPI_OK_DELETE);
 }
 
 /*

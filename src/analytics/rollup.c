@@ -17,6 +17,7 @@
 #include "analytics/rollup.h"
 #include "base/args.h"
 #include "base/clock.h"
+#include "base/cluster.h"
 #include "base/progress.h"
 #include "base/xact.h"
 
@@ -309,6 +310,22 @@ roll_up(RollupState *state, int64 max_rows)
 }
 
 /*
+ * Roll up at most about as many entries as wanted, from where the last one
+ * ended or anew, and return how many they were: none on a cluster, whose
+ * analytics read the ledger.
+ */
+static int64
+roll_up_here(int64 max_rows, bool anew)
+{
+	RollupState state;
+
+	if (cluster_is_used())
+		return 0;
+	rollup_state_lock(&state, anew);
+	return roll_up(&state, max_rows);
+}
+
+/*
  * ducto_rollup rolls up entries of the ledger that can no longer change.
  * Arguments and errors: see its COMMENT.
  */
@@ -316,14 +333,12 @@ Datum
 ducto_rollup(PG_FUNCTION_ARGS)
 {
 	int64		max_rows = arg_int_between(fcinfo, 0, "max_rows", 1, PG_INT32_MAX, PG_INT32_MAX);
-	RollupState state;
 	int64		entries;
 
 	if (PG_ARGISNULL(0))
 		max_rows = PG_INT64_MAX;
 	query_begin();
-	rollup_state_lock(&state, false);
-	entries = roll_up(&state, max_rows);
+	entries = roll_up_here(max_rows, false);
 	query_end();
 	PG_RETURN_INT64(entries);
 }
@@ -336,7 +351,7 @@ rollup_advance(int64 max_rows)
 {
 	RollupState state;
 
-	if (rollup_state_try_lock(&state))
+	if (!cluster_is_used() && rollup_state_try_lock(&state))
 		(void) roll_up(&state, max_rows);
 }
 
@@ -347,12 +362,10 @@ rollup_advance(int64 max_rows)
 Datum
 ducto_rollup_rebuild(PG_FUNCTION_ARGS)
 {
-	RollupState state;
 	int64		entries;
 
 	query_begin();
-	rollup_state_lock(&state, true);
-	entries = roll_up(&state, PG_INT64_MAX);
+	entries = roll_up_here(PG_INT64_MAX, true);
 	query_end();
 	PG_RETURN_INT64(entries);
 }

@@ -52,6 +52,7 @@ extern void rollup_state_read(RollupState *state);
 extern void rollup_state_lock(RollupState *state, bool anew);
 extern bool rollup_state_try_lock(RollupState *state);
 extern void rollup_state_write(const RollupState *state);
+extern void rollup_discard(void);
 extern int	rollup_rest(const RollupState *state, XactRange ranges[2]);
 
 extern int	rollup_parts(int level, TimestampTz from, TimestampTz to, bool read_only, RollupPart **parts);

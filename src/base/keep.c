@@ -6,6 +6,7 @@
 #include "postgres.h"
 
 #include "commands/trigger.h"
+#include "tcop/tcopprot.h"
 #include "utils/rel.h"
 
 #include "base/keep.h"
@@ -69,6 +70,23 @@ hint_instead(const char *table)
 }
 
 /*
+ * Tell whether a table is a shard of one that ducto removes rows of, and the
+ * statement is one of ducto's, which Citus has sent from another node.
+ */
+static bool
+is_ours_from_elsewhere(const char *table)
+{
+	static const char *const shards[] = {"reservations_", "spend_caps_"};
+
+	if (debug_query_string == NULL || strstr(debug_query_string, REMOVAL_MARK) == NULL)
+		return false;
+	for (int i = 0; i < lengthof(shards); i++)
+		if (strncmp(table, shards[i], strlen(shards[i])) == 0)
+			return true;
+	return false;
+}
+
+/*
  * Trigger: rows are not removed by hand.
  */
 Datum
@@ -80,7 +98,7 @@ ducto_refuse_removal(PG_FUNCTION_ARGS)
 	if (!CALLED_AS_TRIGGER(fcinfo))
 		elog(ERROR, "not called by trigger manager");
 	table = RelationGetRelationName(trigger->tg_relation);
-	if (!removing)
+	if (!removing && !is_ours_from_elsewhere(table))
 		ereport(ERROR,
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 				 errmsg("rows of ducto.%s are not removed", table),

@@ -18,6 +18,7 @@
 #include "utils/timestamp.h"
 #include "utils/tuplestore.h"
 
+#include "base/cluster.h"
 #include "base/query.h"
 
 /* How many operations are under way in this backend, one inside the other. */
@@ -116,23 +117,74 @@ query_check_reader(KeptQuery *query)
 }
 
 /*
- * Make the plan of a query. It is the generic one: a statement here finds its
- * rows by key, whatever the values.
+ * Prepare a query's statement, to be planned in a way of which there are two:
+ * once for all values, or by the server's choice.
  */
 static void
-query_make(KeptQuery *query)
+query_make(KeptQuery *query, int options)
 {
 	SPIPlanPtr	plan;
 	int			nargs = 0;
 
 	while (OidIsValid(query->types[nargs]))
 		nargs++;
-	plan = SPI_prepare_cursor(query->sql, nargs, query->types, query->anew ? CURSOR_OPT_CUSTOM_PLAN : CURSOR_OPT_GENERIC_PLAN);
+	plan = SPI_prepare_cursor(query->sql, nargs, query->types, options);
 	if (plan == NULL)
 		elog(ERROR, "SPI_prepare failed: %s: %s", SPI_result_code_string(SPI_result), query->sql);
 	if (SPI_keepplan(plan) != 0)
 		elog(ERROR, "SPI_keepplan failed");
+	if (query->plan != NULL)
+		SPI_freeplan(query->plan);
 	query->plan = plan;
+}
+
+/*
+ * Tell whether a table of a query is distributed.
+ */
+static bool
+query_is_distributed(KeptQuery *query)
+{
+	ListCell   *source;
+
+	foreach(source, SPI_plan_get_plan_sources(query->plan))
+		if (cluster_has_any(((CachedPlanSource *) lfirst(source))->relationOids))
+			return true;
+	return false;
+}
+
+/*
+ * Make the plan of a query the generic one: a statement here finds its rows by
+ * key, whatever the values. Where a table is distributed they say on which
+ * node the rows are, and the server may plan with them.
+ */
+static void
+query_choose(KeptQuery *query)
+{
+	bool		distributed;
+	int			options = query->anew ? CURSOR_OPT_CUSTOM_PLAN : CURSOR_OPT_GENERIC_PLAN;
+
+	if (query->plan == NULL)
+		query_make(query, options);
+	distributed = query_is_distributed(query);
+	if (distributed != query->distributed)
+		query_make(query, distributed ? 0 : options);
+	query->distributed = distributed;
+}
+
+/*
+ * Let a query of distributed tables be planned with the values, whatever the
+ * session's plan_cache_mode is.
+ */
+static int
+planned_by_values(void)
+{
+	int			level;
+
+	if (plan_cache_mode != PLAN_CACHE_MODE_FORCE_GENERIC_PLAN)
+		return NO_LEVEL;
+	level = NewGUCNestLevel();
+	(void) set_config_option("plan_cache_mode", "auto", PGC_USERSET, PGC_S_SESSION, GUC_ACTION_SAVE, true, 0, false);
+	return level;
 }
 
 /*
@@ -144,12 +196,13 @@ query_make(KeptQuery *query)
 static int
 query_prepare(KeptQuery *query)
 {
-	if (query->plan == NULL)
-		query_make(query);
-	else if (query->reader == GetUserId() && SPI_plan_is_valid(query->plan))
-		return NO_LEVEL;
+	if (query->plan != NULL && query->reader == GetUserId() && SPI_plan_is_valid(query->plan))
+		return query->distributed ? planned_by_values() : NO_LEVEL;
+	query_choose(query);
 	query->reader = InvalidOid;
 	query_check_reader(query);
+	if (query->distributed)
+		return planned_by_values();
 	return query->whole || query->anew ? NO_LEVEL : scans_by_index(query);
 }
 
@@ -166,6 +219,20 @@ query_planned(KeptQuery *query, int level)
 		return;
 	query_check_reader(query);
 	query->reader = GetUserId();
+}
+
+/*
+ * query_distributed tells whether a table of a query is distributed, so that it
+ * costs less where it names the account.
+ */
+bool
+query_distributed(KeptQuery *query)
+{
+	int			level = query_prepare(query);
+
+	if (level != NO_LEVEL)
+		AtEOXact_GUC(true, level);
+	return query->distributed;
 }
 
 /*
@@ -262,7 +329,7 @@ static uint64
 query_send(KeptQuery *query, QueryArgs *args, bool read_only, DestReceiver *receiver)
 {
 	SPIExecuteOptions options = {0};
-	ParamListInfo params = makeParamList(args->n);
+	ParamListInfo params = args->n > 0 ? makeParamList(args->n) : NULL;
 	int			level = query_prepare(query);
 	int			rc;
 
@@ -576,111 +643,4 @@ args_array(QueryArgs *args, Oid type, void *const *values, int n)
 		nulls[i] = values[i] == NULL;
 	}
 	args_datum(args, PointerGetDatum(construct_md_array(elements, nulls, 1, &n, &lower, type, -1, false, TYPALIGN_INT)));
-}
-
-/*
- * Read a column of the last result.
- */
-static Datum
-row_get(uint64 row, int column, bool *isnull)
-{
-	return SPI_getbinval(SPI_tuptable->vals[row], SPI_tuptable->tupdesc, column, isnull);
-}
-
-/*
- * row_is_null tells whether a column is NULL.
- */
-bool
-row_is_null(uint64 row, int column)
-{
-	bool		isnull;
-
-	row_get(row, column, &isnull);
-	return isnull;
-}
-
-/*
- * row_datum returns a column that must not be NULL.
- */
-Datum
-row_datum(uint64 row, int column)
-{
-	bool		isnull;
-	Datum		value = row_get(row, column, &isnull);
-
-	if (isnull)
-		elog(ERROR, "unexpected NULL in column %d", column);
-	return value;
-}
-
-/*
- * row_money returns an amount, 0 for NULL.
- */
-Money
-row_money(uint64 row, int column)
-{
-	bool		isnull;
-	Datum		value = row_get(row, column, &isnull);
-
-	return isnull ? 0 : money_from_datum(value);
-}
-
-/*
- * row_spend returns a sum, 0 for NULL.
- */
-Spend
-row_spend(uint64 row, int column)
-{
-	bool		isnull;
-	Datum		value = row_get(row, column, &isnull);
-
-	return isnull ? 0 : spend_from_datum(value);
-}
-
-/*
- * row_uuid returns a uuid.
- */
-pg_uuid_t
-row_uuid(uint64 row, int column)
-{
-	return *DatumGetUUIDP(row_datum(row, column));
-}
-
-/*
- * row_text returns a text, NULL for NULL.
- */
-char *
-row_text(uint64 row, int column)
-{
-	bool		isnull;
-	Datum		value = row_get(row, column, &isnull);
-
-	return isnull ? NULL : TextDatumGetCString(value);
-}
-
-/*
- * row_time returns a timestamp with time zone.
- */
-TimestampTz
-row_time(uint64 row, int column)
-{
-	return DatumGetTimestampTz(row_datum(row, column));
-}
-
-/*
- * row_int8 returns a bigint.
- */
-int64
-row_int8(uint64 row, int column)
-{
-	return DatumGetInt64(row_datum(row, column));
-}
-
-/*
- * row_bool returns a boolean.
- */
-bool
-row_bool(uint64 row, int column)
-{
-	return DatumGetBool(row_datum(row, column));
 }

@@ -27,6 +27,7 @@ typedef struct KeptQuery
 	bool		block_range;	/* its index is of ranges of blocks: a bitmap is right */
 	bool		anew;			/* it joins as many rows as its parameters have: planned for each execution */
 	SPIPlanPtr	plan;			/* NULL until it is used */
+	bool		distributed;	/* a table of it is, over the nodes of a cluster */
 	Oid			reader;			/* the role that is known to see all rows */
 } KeptQuery;
 
@@ -44,6 +45,7 @@ typedef bool (*RowReader) (TupleTableSlot *slot, void *state);
 extern void query_begin(void);
 extern void query_end(void);
 extern int	query_depth(void);
+extern bool query_distributed(KeptQuery *query);
 
 extern uint64 query_run(KeptQuery *query, QueryArgs *args, int expected);
 extern uint64 query_read(KeptQuery *query, QueryArgs *args);

@@ -50,7 +50,7 @@ static KeptQuery caps_list_query = {
 
 /* Where nothing is due, and by a clock that was not set back, the counters say it all. */
 static KeptQuery caps_check_plain_query = {
-	.sql = CAP_THAT_MATTERS("(SELECT *, CASE WHEN period = CASE cap_type WHEN 'daily' THEN $2 ELSE $3 END THEN spent"
+	.sql = CAP_THAT_MATTERS("(SELECT *, CASE WHEN period = CASE WHEN cap_type = 'daily' THEN $2 ELSE $3 END THEN spent"
 							" ELSE 0.0000 END + held AS current_spend FROM ducto.spend_caps WHERE account_id = $1) s", "$4", "$5"),
 	.types = {UUIDOID, DATEOID, DATEOID, TEXTOID, NUMERICOID}
 };

@@ -12,7 +12,8 @@
 #
 # Two sequences are run: one of a fixed seed, one of a random seed, or only
 # that of DUCTO_SEED. DUCTO_STEPS is the number of steps of each. The seed is
-# printed, and after a failure also what was done on the account.
+# printed, and after a failure also what was done on the account. With
+# DUCTO_CITUS the tables are distributed over a cluster.
 
 use strict;
 use warnings FATAL => 'all';
@@ -20,6 +21,7 @@ use warnings FATAL => 'all';
 use FindBin;
 use lib "$FindBin::RealBin/lib";
 
+use Citus;
 use JSON::PP qw(encode_json);
 use List::Util qw(max min sum0);
 use Model::Operations;
@@ -74,9 +76,10 @@ my %is_money = map { $_ => 1 } qw(amount new_balance lifetime_purchased balance_
   balance reserved available allowance_restored allowance
   free_allowance allowance_used allowance_remaining cap_limit current_spend from_balance to_balance);
 
-my $node = PostgreSQL::Test::Cluster->new('model');
+my $cluster = $ENV{DUCTO_CITUS} ? Citus->new('model') : undef;
+my $node = $cluster ? $cluster->coordinator : PostgreSQL::Test::Cluster->new('model');
 my ($world, @sessions, $session, @stack, %log, %counts);
-my ($seed, $next_user, @users);
+my ($seed, $next_user, @users, @published);
 
 Requests::draw_from([ sort keys %plans ], sub { return $world->{accounts}{ one_of(@users) } }, sub { return one_of(@users) });
 
@@ -586,6 +589,16 @@ sub wait_for_midnight
 	return;
 }
 
+# make_database makes a database in which the plans are known.
+sub make_database
+{
+	my ($name) = @_;
+
+	$node->safe_psql('postgres', "CREATE DATABASE $name TEMPLATE empty") unless $cluster;
+	$cluster->database($name, before => join('; ', @published)) if $cluster;
+	return;
+}
+
 # start_round begins with a new database and new users. One of the sessions
 # lives in a time zone far away, which must not matter.
 sub start_round
@@ -593,7 +606,7 @@ sub start_round
 	my ($name) = @_;
 
 	$_->quit foreach @sessions;
-	$node->safe_psql('postgres', "CREATE DATABASE $name TEMPLATE empty");
+	make_database($name);
 	@sessions = map { Session->new($node, dbname => $name) } 1 .. 2;
 	$sessions[0]->run("SET timezone = 'Pacific/Kiritimati'");
 	$world = Model->new(\%plans);
@@ -631,7 +644,8 @@ sub publish
 		delete $plan{retired};
 		$config{plans}{$id} = \%plan;
 	}
-	$node->safe_psql('empty', "SELECT ducto_set_active_pricing('" . encode_json(\%config) . "')");
+	push @published, "SELECT ducto_set_active_pricing('" . encode_json(\%config) . "')";
+	$node->safe_psql('empty', $published[-1]) unless $cluster;
 	return;
 }
 
@@ -673,17 +687,20 @@ sub after_the_last
 	$session->row('SELECT * FROM ducto_expire_reservations()');
 	ok(step_look('last'), '... and after a sweep');
 	is($session->value("SELECT count(*) FROM ducto.grants WHERE live AND expires_at < now()"
-			  . " AND NOT EXISTS (SELECT FROM ducto.reservations WHERE state = 'open')"),
+			  . " AND (SELECT count(*) FROM ducto.reservations WHERE state = 'open') = 0"),
 		0, '... which left nothing');
 	is(join("\n", $session->run('SELECT * FROM ducto_verify()')), '', '... and nothing to find for the auditor');
 	return;
 }
 
-$node->init;
-$node->append_conf('postgresql.conf', "log_statement = none\nsynchronous_commit = off");
-$node->start;
-$node->safe_psql('postgres', 'CREATE DATABASE empty');
-$node->safe_psql('empty', 'CREATE EXTENSION ducto');
+unless ($cluster)
+{
+	$node->init;
+	$node->append_conf('postgresql.conf', "log_statement = none\nsynchronous_commit = off");
+	$node->start;
+	$node->safe_psql('postgres', 'CREATE DATABASE empty');
+	$node->safe_psql('empty', 'CREATE EXTENSION ducto');
+}
 publish(sort keys %plans);
 publish(grep { !$plans{$_}{retired} } sort keys %plans);
 
@@ -758,5 +775,5 @@ SKIP:
 }
 
 $_->quit foreach @sessions;
-$node->stop;
+$cluster ? $cluster->stop : $node->stop;
 done_testing();

@@ -1,0 +1,197 @@
+
+# The tables distributed over the nodes of a Citus cluster: a filled database is
+# distributed under a session that goes on, every function answers as on one
+# server, from whichever node it is called, a worker is killed and comes back,
+# a shard moves and a node joins. Then the property test of model.pl is run on
+# such a database.
+
+use strict;
+use warnings FATAL => 'all';
+
+use FindBin;
+use lib "$FindBin::RealBin/lib";
+
+use Books;
+use Citus;
+use Crash qw(kill_all);
+use PostgreSQL::Test::Cluster;
+use PostgreSQL::Test::Utils;
+use Session;
+use Test::More;
+
+plan skip_all => Citus::missing() if Citus::missing();
+
+use constant STEPS => 250;    # of the property test
+
+my $cluster = Citus->new('cluster', workers => 3);
+my $node    = $cluster->coordinator;
+my ($first, $second, $third) = $cluster->workers;
+my @users   = map { sprintf "'00000000-0000-4000-9000-%012d'", $_ } 1 .. 24;
+my $where   = "'2020-01-01', now() + interval '1 day'";
+
+# a value of the database on the coordinator
+sub value { return $node->safe_psql('shop', $_[0]) }
+
+# What an error says that a statement ends with on a node.
+sub error_of
+{
+	my ($at, $dbname, $sql) = @_;
+	my (undef, undef, $error) = $at->psql($dbname, $sql);
+
+	return $error;
+}
+
+# --- what it needs ---------------------------------------------------------
+
+$node->safe_psql('postgres', "CREATE DATABASE $_") foreach 'plain', 'lonely';
+$node->safe_psql('plain',  'CREATE EXTENSION ducto');
+$node->safe_psql('lonely', 'CREATE EXTENSION citus; CREATE EXTENSION ducto');
+like(error_of($node, 'plain', 'SELECT ducto_distribute()'), qr/Citus is not in this database/, 'without Citus it says so');
+$node->safe_psql('lonely', sprintf(q(SELECT citus_set_coordinator_host('%s', %d, node_role => 'primary')), $node->host, $node->port));
+like(error_of($node, 'lonely', 'SELECT ducto_distribute()'), qr/no node that shards could be on/, 'and where there is no worker');
+is($node->safe_psql('lonely', "SELECT new_balance FROM ducto_add_credits($users[0], 5)"), '5.0000', 'all works as before there');
+
+# --- a filled database -----------------------------------------------------
+
+$cluster->empty('shop', $first, $second);
+$node->safe_psql('shop', 'CREATE EXTENSION ducto');
+fill($node, 'shop', 'public');
+$node->safe_psql('shop', q(SELECT ducto_set_active_pricing('{"models": {"_default": "input_tokens * 0.01"},
+	"plans": {"pro": {"name": "Pro", "free_allowance": 10}}}')));
+$node->safe_psql('shop', "SELECT ducto_add_credits($_, 100, 'purchase')") foreach @users;
+$node->safe_psql('shop', 'SELECT ducto_rollup()');
+my $team    = value(q(SELECT team_id FROM ducto_create_team('crew', 50)));
+my $content = content($node, 'shop');
+my $read    = readings($node, 'shop', 'public');
+my $session = Session->new($node, dbname => 'shop');
+
+$session->run("SELECT balance_after FROM ducto_charge($users[0], 1)") foreach 1 .. 3;
+$session->run("SELECT ducto_refund('$_')") foreach $session->run("SELECT id FROM ducto.ledger WHERE account_id = $users[0] AND type = 'usage'");
+$content = content($node, 'shop');
+is(value('SELECT ducto.is_distributed()'), 'f', 'not distributed yet');
+my $steps = value('SELECT * FROM ducto_distribute(8)');
+like($steps, qr/^table ducto\.accounts\|distributed by id$/m,        'accounts are distributed');
+like($steps, qr/^table ducto\.ledger\|distributed by account_id$/m,  'so is the ledger');
+like($steps, qr/^table ducto\.plans\|put on every node$/m,           'plans are everywhere');
+unlike($steps, qr/already/,                                          'nothing was before');
+is(value('SELECT ducto.is_distributed()'), 't', 'distributed now');
+is(content($node, 'shop'), $content, 'every row is as it was');
+is(readings($node, 'shop', 'public'), $read, 'and every reading');
+unlike(value('SELECT * FROM ducto_distribute(8)'), qr/\|(distributed by|put on)/, 'a second call changes nothing');
+is(value('SELECT count(*) FROM ducto_verify()'), '0', 'nothing to find for the auditor');
+like(error_of($first, 'shop', 'SELECT ducto_distribute()'), qr/this node is a worker/, 'it is called on the coordinator');
+
+# --- a session that was there before ---------------------------------------
+
+is($session->value("SELECT balance_after FROM ducto_charge($users[0], 1)"), '99.0000', 'its kept plans are made anew');
+$session->run('DISCARD ALL');
+is($session->value("SELECT balance_after FROM ducto_charge($users[0], 1)"), '98.0000', 'they survive DISCARD ALL');
+$session->run('SET plan_cache_mode = force_generic_plan');
+is($session->value("SELECT balance_after FROM ducto_charge($users[0], 1)"), '97.0000', 'and a forced generic plan');
+is($session->value("SELECT count(*) FROM ducto_verify($users[0])"), '0', 'so does the auditor');
+$session->run('RESET plan_cache_mode');
+$session->value("SELECT balance_after FROM ducto_charge($users[0], 1)") foreach 1 .. 8;
+is($session->value("SELECT balance FROM ducto_get_balance($users[0])"), '89.0000', 'as often as one likes');
+
+# --- every function, from every node ---------------------------------------
+
+foreach my $at ($node, $first, $second)
+{
+	my $name = $at->name;
+	my $here = Session->new($at, dbname => 'shop');
+	my ($user, $other) = @users[1, 2];
+	my $before = $here->value("SELECT balance FROM ducto_get_balance($user)");
+	my ($tx, $hold);
+
+	is($here->value("SELECT balance_after FROM ducto_charge($user, 3, '$name')"), sprintf('%.4f', $before - 3), "$name: a charge");
+	is($here->value("SELECT idempotent FROM ducto_charge($user, 3, '$name')"), 't', "$name: once under its key");
+	$hold = $here->value("SELECT reservation_id FROM ducto_reserve($user, 10)");
+	is($here->value("SELECT amount FROM ducto_deduct($user, '$hold', 4)"), '4.0000', "$name: a hold and its deduct");
+	$tx = $here->value("SELECT transaction_id FROM ducto_charge($user, 2)");
+	is($here->value("SELECT amount FROM ducto_refund('$tx', 1)"), '1.0000', "$name: a refund by the id alone");
+	is($here->value("SELECT amount FROM ducto_refund('$tx', 1, account_id => $user)"), '1.0000', "$name: and with the account");
+	is($here->value("SELECT error FROM ducto_refund('$tx', 1, account_id => $other)"), 'transaction_not_found', "$name: not another's");
+	is($here->value("SELECT amount FROM ducto_transfer($user, $other, 1)"), '1.0000', "$name: a transfer to another node");
+	$here->run("SELECT ducto_set_user_plan($other, 'pro')");
+	is($here->value("SELECT amount FROM ducto_charge_usage($other, '{\"model\": \"m\", \"input_tokens\": 100}')"), '0.0000',
+		"$name: an allowance pays") if $at == $node;
+	is($here->value("SELECT cap_limit FROM ducto_set_spend_cap($other, 'daily', 1000)"), '1000.0000', "$name: a cap is set");
+	is($here->value("SELECT ducto_remove_spend_cap($other, 'daily')"), 't', "$name: and removed");
+	$here->run("SELECT ducto_add_team_member('$team', $user)");
+	is($here->value("SELECT amount FROM ducto_deduct_team('$team', $user, 1)"), '1.0000', "$name: a team's pool");
+	$hold = $here->value("SELECT reservation_id FROM ducto_reserve($user, 2, team_id => '$team')");
+	is($here->value("SELECT reason FROM ducto_release($user, '$hold', team_id => '$team')"), 'released', "$name: a member's hold");
+	is($here->value("SELECT count(*) FROM ducto_get_pricing_history()"), '1', "$name: a list without arguments");
+	is($here->value('SELECT count(*) FROM ducto_verify()'), '0', "$name: the auditor");
+	$here->quit;
+}
+
+# --- figures over all nodes ------------------------------------------------
+
+is(value("SELECT sum(total_spend) FROM ducto_spend_by_user($where)"), value("SELECT sum(-amount) FROM ducto.ledger WHERE type = 'usage'"),
+	'the spend of all is that of the ledger');
+is(value("SELECT total_spend, transaction_count FROM ducto_daily_spend($where)"),
+	value("SELECT sum(-amount), count(*) FROM ducto.ledger WHERE type = 'usage'"), 'so is that of the day');
+is(value("SELECT sum(amount) FROM ducto_books($where)"), value('SELECT sum(balance) FROM ducto.accounts'), 'the books are the balances');
+is(value('SELECT ducto_rollup()'), '0', 'there is no rollup');
+is(value('SELECT paid + granted + other - in_debt FROM ducto_liability()'), value('SELECT sum(balance) FROM ducto_list_accounts(max_rows => 1000)'),
+	'what is owed is what there is');
+is(value('SELECT count(*) FROM ducto_list_accounts(max_rows => 100)'), value('SELECT count(*) FROM ducto.accounts'), 'all accounts are listed');
+
+# --- sweeps ----------------------------------------------------------------
+
+value(join '; ', map { "SELECT ducto_add_credits($_, 1, 'promo', expires_at => clock_timestamp() + interval '1.5 s')" } @users);
+value("SELECT ducto_reserve($_, 1, ttl_seconds => 1)") foreach @users[0 .. 3];
+value('SELECT pg_sleep(2)');
+cmp_ok(value('SELECT expired_count FROM ducto_sweep_expired()'), '>=', scalar @users, 'a sweep of all shards in one transaction');
+value('CALL ducto_sweep(5)');
+is(value("SELECT count(*) FROM ducto.reservations WHERE state = 'open' AND expires_at < now()"), '0', 'and one that commits');
+cmp_ok(value("SELECT ducto_prune_reservations(now() + interval '1 minute')"), '>', 4, 'old reservations are pruned');
+
+# --- what is kept ----------------------------------------------------------
+
+like(error_of($node, 'shop', "DELETE FROM ducto.$_"), qr/are not removed|append-only/, "rows of $_ are not removed by hand")
+  foreach qw(accounts ledger grants team_members);
+value("SELECT ducto_set_spend_cap($users[0], 'daily', 1000)");
+like(error_of($node, 'shop', 'DELETE FROM ducto.spend_caps'), qr/are not removed/, 'nor those that ducto removes');
+like(error_of($node, 'shop', 'UPDATE ducto.ledger SET amount = 0'), qr/append-only/, 'an entry is not changed');
+is(value('SELECT count(*) FROM ducto_verify()'), '0', 'nothing to find for the auditor');
+
+# --- a worker that is killed, a shard that moves, a node that joins ---------
+
+my $sum = value('SELECT sum(balance) FROM ducto.accounts');
+
+kill_all($second);
+is($node->psql('shop', 'SELECT sum(balance) FROM ducto.accounts'), 3, 'without a worker there is an error');
+$second->start;
+$node->poll_query_until('shop', "SELECT sum(balance) = $sum FROM ducto.accounts") or die 'the worker does not come back';
+is(value('SELECT count(*) FROM ducto_verify()'), '0', 'nothing was lost');
+
+$third->safe_psql('postgres', 'CREATE DATABASE shop');
+$third->safe_psql('shop', 'CREATE EXTENSION citus');
+$cluster->add('shop', $third);
+value(q(SELECT rebalance_table_shards(shard_transfer_mode => 'block_writes')));
+is(value(q(SELECT count(DISTINCT p.groupid) FROM pg_dist_placement p JOIN pg_dist_shard s USING (shardid)
+		WHERE s.logicalrelid = 'ducto.accounts'::regclass)), '3',
+	'a node that joined has shards');
+is(value('SELECT sum(balance) FROM ducto.accounts'), $sum, 'and the credits are what they were');
+is($session->value("SELECT amount FROM ducto_charge($users[0], 1)"), '1.0000', 'a session goes on');
+is($third->safe_psql('shop', "SELECT amount FROM ducto_charge($_, 1)"), '1.0000', "calls on the new node") foreach @users[3 .. 5];
+like(error_of($node, 'shop', 'DELETE FROM ducto.ledger'), qr/append-only/, 'shards that moved are kept, too');
+is(value('SELECT count(*) FROM ducto_verify()'), '0', 'nothing to find for the auditor');
+
+$session->quit;
+$cluster->stop;
+
+# --- the property test -----------------------------------------------------
+
+{
+	local $ENV{DUCTO_CITUS} = 1;
+	local $ENV{DUCTO_STEPS} = STEPS;
+	local $ENV{DUCTO_SEED}  = int(rand(2**31));
+	my $told = `$^X $FindBin::RealBin/model.pl 2>&1`;
+
+	ok($? == 0, "the property test on a cluster, seed $ENV{DUCTO_SEED}") or diag($told);
+}
+
+done_testing();
