@@ -19,6 +19,7 @@ CREATE TABLE ducto.accounts (
 	promised numeric NOT NULL DEFAULT 0.0000,
 	carry numeric NOT NULL DEFAULT 0.0000,
 	caps integer NOT NULL DEFAULT 0,
+	caps_version bigint NOT NULL DEFAULT 0,
 	plain boolean NOT NULL DEFAULT true,
 	ended_until timestamptz,
 	chain_head bytea,
@@ -51,6 +52,7 @@ COMMENT ON COLUMN ducto.accounts.held_from_credits IS 'The part of held whose re
 COMMENT ON COLUMN ducto.accounts.promised IS 'The part of held that the allowance pays whatever becomes of plan, pricing, month and usage elsewhere: what open reservations were admitted on of it.';
 COMMENT ON COLUMN ducto.accounts.carry IS 'What rounding has left of exact prices, at least -0.00005 and less than 0.00005 credits: the sum of the prices that are not charged yet. The next price that is not exact in four decimals takes it along.';
 COMMENT ON COLUMN ducto.accounts.caps IS 'How many spend caps there are.';
+COMMENT ON COLUMN ducto.accounts.caps_version IS 'The version of its plan''s caps that the spend caps of the plan are of.';
 COMMENT ON COLUMN ducto.accounts.plain IS 'Whether it is a user''s account without plan and caps, whose reservations credits alone pay, and whose ledger is not ahead of the clock.';
 COMMENT ON COLUMN ducto.accounts.ended_until IS 'Reservations that are still open and expire no later than this have ended: held, caps and members do not count them any more, and they are being closed. NULL = there are none.';
 COMMENT ON COLUMN ducto.accounts.chain_head IS 'The digest of the last ledger entry that has one.';

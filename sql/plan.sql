@@ -12,6 +12,8 @@ CREATE TABLE ducto.plans (
 	cycle text NOT NULL DEFAULT 'month',
 	grants jsonb NOT NULL DEFAULT '[]',
 	caps jsonb NOT NULL DEFAULT '[]',
+	caps_version bigint NOT NULL GENERATED ALWAYS AS
+		(CASE WHEN caps = '[]' THEN 0 ELSE hashtextextended(caps::text, 0) END) STORED,
 	retired boolean NOT NULL DEFAULT false,
 	imported boolean NOT NULL DEFAULT false,
 	CONSTRAINT plans_pkey PRIMARY KEY (id)
@@ -54,6 +56,7 @@ COMMENT ON COLUMN ducto.plans.grants IS 'What each cycle gives, as in the pricin
 COMMENT ON COLUMN ducto.plans.caps IS 'Spend caps of everybody on the plan, as in the pricing.';
 COMMENT ON COLUMN ducto.plans.retired IS 'The active pricing lacks it: users keep it, but it cannot be assigned.';
 COMMENT ON COLUMN ducto.plans.imported IS 'Its terms are those that ducto_sdk_import found, and not the active pricing''s, until a version is published or activated.';
+COMMENT ON COLUMN ducto.plans.caps_version IS 'What accounts know the caps by; 0 = there are none.';
 
 CREATE TYPE @extschema@.ducto_set_user_plan_result AS (
 	user_id uuid,

@@ -75,10 +75,27 @@ BEGIN
 		WHEN found.check_name LIKE 'closed_at of reservation %' THEN
 			UPDATE ducto.reservations SET closed_at = CASE WHEN state = 'expired' THEN expires_at END
 			WHERE account_id = account AND id = words[4]::uuid AND state IN ('open', 'expired') RETURNING state INTO made;
-		WHEN found.check_name LIKE 'period of cap %' THEN
-			UPDATE ducto.spend_caps SET period = expected::date
-			WHERE account_id = account AND found.check_name = 'period of cap ' || cap_type || ' ' || model
-			RETURNING period::text INTO made;
+		-- The window that a time is in, or the next: what was spent in it is looked at in the next round.
+		WHEN found.check_name LIKE 'window of cap %' THEN
+			UPDATE ducto.spend_caps SET window_from = (found.expected::timestamptz[])[1], window_until = (found.expected::timestamptz[])[2]
+			WHERE account_id = account AND found.check_name = 'window of cap ' || cap_type || ' ' || model
+				AND found.expected IS NOT NULL RETURNING window_from::text INTO made;
+		WHEN found.check_name LIKE 'last window of cap %' THEN
+			UPDATE ducto.spend_caps c SET (window_from, window_until) = (
+				SELECT w.bounds[1], w.bounds[2] FROM ducto.accounts a
+				CROSS JOIN LATERAL ducto.cap_window(c.cap_type, c.window_length, a.updated_at, a.zone) w (bounds) WHERE a.id = account)
+			WHERE c.account_id = account AND c.cap_type <> 'session'
+				AND found.check_name = 'last window of cap ' || c.cap_type || ' ' || c.model
+			RETURNING c.window_from::text INTO made;
+		-- As the next operation would, where it does not know the plan's caps.
+		WHEN found.check_name LIKE 'plan cap %' THEN
+			UPDATE ducto.accounts SET caps_version = -1 WHERE id = account;
+			PERFORM ducto.sweep_accounts(ARRAY[account]);
+			SELECT caps_version::text INTO made FROM ducto.accounts WHERE id = account AND caps_version <> -1;
+		WHEN found.check_name LIKE 'buckets of cap %' THEN
+			UPDATE ducto.spend_caps SET buckets = CASE WHEN cap_type = 'sliding' THEN expected::numeric[] END
+			WHERE account_id = account AND found.check_name = 'buckets of cap ' || cap_type || ' ' || model
+			RETURNING cap_type INTO made;
 		WHEN found.check_name LIKE 'month of member %' THEN
 			UPDATE ducto.team_members SET month = expected::date
 			WHERE team_id = account AND user_id = words[4]::uuid RETURNING month::text INTO made;

@@ -361,61 +361,29 @@ CREATE FUNCTION ducto.verify_spending(lowest uuid, highest uuid) RETURNS SETOF @
 LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
-	-- The counters of allowances, caps and members are what the ledger says was used in their period, what was refunded
-	-- of it taken away; caps and members also count what is held.
+	-- The counters of allowances and members are what the ledger says was used in their period, what was refunded
+	-- of it taken away; members also count what is held.
 	RETURN QUERY
-	WITH capped AS MATERIALIZED (
-		SELECT DISTINCT account_id FROM ducto.spend_caps WHERE account_id BETWEEN lowest AND highest
-	), used AS MATERIALIZED (
-		SELECT account_id, actor, coalesce(model, '') AS model, day, date_trunc('month', day)::date AS month,
+	WITH used AS MATERIALIZED (
+		SELECT account_id, actor, day, date_trunc('month', day)::date AS month,
 			sum(spent) AS spent, sum(allowance) AS allowance
 		FROM (
-			SELECT account_id, actor, model, (effective_at AT TIME ZONE 'UTC')::date AS day,
-				CASE WHEN type = 'usage' AND models IS NULL THEN -amount ELSE 0 END AS spent, allowance_consumed AS allowance
+			SELECT account_id, actor, (effective_at AT TIME ZONE 'UTC')::date AS day,
+				CASE type WHEN 'usage' THEN -amount ELSE 0 END AS spent, allowance_consumed AS allowance
 			FROM ducto.ledger WHERE type || '' <> 'refund' AND account_id BETWEEN lowest AND highest
 			UNION ALL
-			SELECT account_id, actor, unnest(models), (effective_at AT TIME ZONE 'UTC')::date, unnest(model_spend), 0
-			FROM ducto.ledger WHERE models IS NOT NULL AND account_id BETWEEN lowest AND highest
-			UNION ALL
-			SELECT d.account_id, d.actor, d.model, (d.effective_at AT TIME ZONE 'UTC')::date,
-				CASE WHEN d.models IS NULL THEN -r.amount ELSE 0 END, r.allowance_consumed
+			SELECT d.account_id, d.actor, (d.effective_at AT TIME ZONE 'UTC')::date, -r.amount, r.allowance_consumed
 			FROM ducto.ledger r JOIN ducto.ledger d ON d.id = r.reference AND d.account_id = r.account_id
 			WHERE r.type = 'refund' AND r.account_id BETWEEN lowest AND highest
-			UNION ALL
-			-- What was refunded of lines goes back to their models in their order.
-			SELECT r.account_id, r.actor, m.model, (r.effective_at AT TIME ZONE 'UTC')::date,
-				-least(greatest(r.refunded - m.until + m.spend, 0), m.spend), 0
-			FROM (SELECT d.account_id, d.actor, d.effective_at, d.models, d.model_spend, f.refunded
-				FROM (SELECT account_id, reference, sum(amount) AS refunded FROM ducto.ledger
-					WHERE type = 'refund' AND account_id BETWEEN lowest AND highest GROUP BY account_id, reference) f
-				JOIN ducto.ledger d ON d.id = f.reference AND d.account_id = f.account_id WHERE d.models IS NOT NULL) r,
-				LATERAL (SELECT u.model, u.spend, sum(u.spend) OVER (ORDER BY u.n) AS until
-					FROM unnest(r.models, r.model_spend) WITH ORDINALITY AS u(model, spend, n)) m
 		) u
-		WHERE allowance <> 0 OR actor IS NOT NULL OR account_id IN (SELECT c.account_id FROM capped c)
-		GROUP BY account_id, actor, coalesce(model, ''), day
+		WHERE allowance <> 0 OR actor IS NOT NULL
+		GROUP BY account_id, actor, day
 	), holds AS MATERIALIZED (
-		SELECT r.account_id, r.actor, coalesce(r.model, '') AS model, sum(r.remaining) AS held, sum(r.cap_held) AS cap_held
+		SELECT r.account_id, r.actor, sum(r.remaining) AS held
 		FROM ducto.reservations r LEFT JOIN ducto.accounts a ON a.id = r.account_id
 		WHERE r.account_id BETWEEN lowest AND highest AND r.state = 'open' AND (r.expires_at <= a.ended_until) IS NOT TRUE
-		GROUP BY r.account_id, r.actor, coalesce(r.model, '')
-	), cap_spent AS (
-		SELECT u.account_id, c.cap_type, c.model, c.period, sum(u.spent) AS spent
-		FROM capped o JOIN used u ON u.account_id = o.account_id
-		CROSS JOIN LATERAL (VALUES ('daily', '', u.day), ('monthly', '', u.month), ('daily', nullif(u.model, ''), u.day),
-			('monthly', nullif(u.model, ''), u.month)) c (cap_type, model, period)
-		GROUP BY u.account_id, c.cap_type, c.model, c.period
-	), cap_held AS (
-		SELECT h.account_id, c.model, sum(h.cap_held) AS held
-		FROM holds h CROSS JOIN LATERAL (VALUES (''), (nullif(h.model, ''))) c (model) GROUP BY h.account_id, c.model
-	), cap AS MATERIALIZED (
-		SELECT c.account_id, c.cap_type || ' ' || c.model AS name, c.spent, c.held,
-			coalesce(s.spent, 0) AS said, coalesce(h.held, 0) AS open
-		FROM ducto.spend_caps c
-		LEFT JOIN cap_spent s ON s.account_id = c.account_id AND s.cap_type = c.cap_type AND s.model = c.model
-			AND s.period = c.period
-		LEFT JOIN cap_held h ON h.account_id = c.account_id AND h.model = c.model
-		WHERE c.account_id BETWEEN lowest AND highest
+			AND r.actor IS NOT NULL
+		GROUP BY r.account_id, r.actor
 	), member AS MATERIALIZED (
 		SELECT m.team_id AS account_id, m.user_id, m.spent, m.held, coalesce(s.spent, 0) AS said, coalesce(h.held, 0) AS open
 		FROM ducto.team_members m
@@ -425,10 +393,6 @@ BEGIN
 			ON h.account_id = m.team_id AND h.actor = m.user_id
 		WHERE m.team_id BETWEEN lowest AND highest
 	)
-	SELECT account_id, 'spent of cap ' || name, said::text, spent::text FROM cap WHERE spent <> said
-	UNION ALL
-	SELECT account_id, 'held of cap ' || name, open::text, held::text FROM cap WHERE held <> open
-	UNION ALL
 	SELECT account_id, 'spent by member ' || user_id, said::text, spent::text FROM member WHERE spent <> said
 	UNION ALL
 	SELECT account_id, 'held by member ' || user_id, open::text, held::text FROM member WHERE held <> open
@@ -438,14 +402,6 @@ BEGIN
 	LEFT JOIN (SELECT account_id, month, sum(allowance) AS allowance FROM used GROUP BY account_id, month) u
 		ON u.account_id = a.id AND u.month = a.allowance_month
 	WHERE a.allowance_month IS NOT NULL AND a.id BETWEEN lowest AND highest AND a.allowance_used <> coalesce(u.allowance, 0);
-
-	-- An account that has caps is known to have them.
-	RETURN QUERY
-	SELECT a.id, 'caps', coalesce(c.caps, 0)::text, a.caps::text
-	FROM ducto.accounts a
-	LEFT JOIN (SELECT account_id, count(*) AS caps FROM ducto.spend_caps
-		WHERE account_id BETWEEN lowest AND highest GROUP BY account_id) c ON c.account_id = a.id
-	WHERE a.id BETWEEN lowest AND highest AND a.caps <> coalesce(c.caps, 0);
 
 	-- A team has a pool, and a pool is a team's.
 	RETURN QUERY
@@ -457,7 +413,7 @@ BEGIN
 END
 $$;
 REVOKE ALL ON FUNCTION ducto.verify_spending(uuid, uuid) FROM PUBLIC;
-COMMENT ON FUNCTION ducto.verify_spending(uuid, uuid) IS 'For ducto_verify: allowances, spend caps, teams and their members.';
+COMMENT ON FUNCTION ducto.verify_spending(uuid, uuid) IS 'For ducto_verify: allowances, teams and their members.';
 
 CREATE FUNCTION ducto.verify_flags(lowest uuid, highest uuid) RETURNS SETOF @extschema@.ducto_discrepancy
 LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
@@ -512,6 +468,7 @@ BEGIN
 	RETURN QUERY SELECT * FROM ducto.verify_holds(lowest, highest);
 	IF lowest < highest THEN PERFORM ducto.progress_step('allowances, caps and members'); END IF;
 	RETURN QUERY SELECT * FROM ducto.verify_spending(lowest, highest);
+	RETURN QUERY SELECT * FROM ducto.verify_caps(lowest, highest);
 	IF lowest < highest THEN PERFORM ducto.progress_step('what accounts say of themselves'); END IF;
 	RETURN QUERY SELECT * FROM ducto.verify_flags(lowest, highest);
 	IF lowest < highest THEN PERFORM ducto.progress_step('lines'); END IF;

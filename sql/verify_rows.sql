@@ -306,17 +306,16 @@ BEGIN
 	WHERE id BETWEEN lowest AND highest AND (kind = 'team' AND (anchor IS NOT NULL OR zone IS NOT NULL) OR NOT isfinite(anchor)
 		OR zone IS NOT NULL AND zone NOT IN (SELECT z.name FROM pg_timezone_names z));
 
-	-- What was used in this month, or spent in this day or month, is what a counter of it counts: a counter of another period
+	-- What was used in this month, or spent by a member, is what a counter of it counts: a counter of another period
 	-- would let all of it be used again. An account that is ahead of the clock has counters that are, until it is touched.
 	RETURN QUERY
 	WITH recent AS MATERIALIZED (
-		SELECT l.account_id, l.actor, coalesce(l.model, '') AS model, (l.effective_at AT TIME ZONE 'UTC')::date AS day,
-			sum(l.allowance_consumed) AS allowance, -sum(l.amount) FILTER (WHERE type = 'usage') AS spent
+		SELECT l.account_id, l.actor, sum(l.allowance_consumed) AS allowance, -sum(l.amount) FILTER (WHERE type = 'usage') AS spent
 		FROM ducto.ledger l JOIN ducto.accounts a ON a.id = l.account_id AND a.updated_at <= clock
 		WHERE l.account_id BETWEEN lowest AND highest AND l.effective_at >= this_month AT TIME ZONE 'UTC'
 			AND l.effective_at < (this_month + interval '1 month') AT TIME ZONE 'UTC' AND l.type || '' <> 'refund'
-			AND (l.allowance_consumed <> 0 OR a.caps > 0 OR a.kind = 'team')
-		GROUP BY l.account_id, l.actor, coalesce(l.model, ''), (l.effective_at AT TIME ZONE 'UTC')::date
+			AND (l.allowance_consumed <> 0 OR a.kind = 'team')
+		GROUP BY l.account_id, l.actor
 	)
 	SELECT a.id, 'allowance_month', this_month::text, a.allowance_month::text
 	FROM ducto.accounts a
@@ -327,13 +326,7 @@ BEGIN
 	FROM ducto.team_members m
 	JOIN (SELECT r.account_id, r.actor, sum(r.spent) AS spent FROM recent r GROUP BY r.account_id, r.actor) u
 		ON u.account_id = m.team_id AND u.actor = m.user_id
-	WHERE u.spent <> 0 AND m.month <> this_month
-	UNION ALL
-	SELECT DISTINCT c.account_id, 'period of cap ' || c.cap_type || ' ' || c.model,
-		CASE WHEN c.cap_type = 'daily' THEN today ELSE this_month END::text, c.period::text
-	FROM ducto.spend_caps c JOIN recent r ON r.account_id = c.account_id
-	WHERE c.account_id BETWEEN lowest AND highest AND r.spent <> 0 AND (c.model = '' OR c.model = r.model)
-		AND (c.cap_type = 'daily' AND r.day = today AND c.period <> today OR c.cap_type = 'monthly' AND c.period <> this_month);
+	WHERE u.spent <> 0 AND m.month <> this_month;
 
 	-- An allowance that is used is of a month.
 	RETURN QUERY
@@ -342,10 +335,14 @@ BEGIN
 
 	-- A cap is one that ducto writes.
 	RETURN QUERY
-	SELECT account_id, 'cap ' || cap_type || ' ' || model, 'daily or monthly; deny, warn or notify; 0 or more',
-		concat_ws(', ', cap_type, action, cap_limit)
+	SELECT account_id, 'cap ' || cap_type || ' ' || model,
+		'a type, with a window_length of 1 minute to 1 year where it has one; deny, warn or notify; 0 or more',
+		concat_ws(', ', cap_type, window_length, action, cap_limit)
 	FROM ducto.spend_caps
-	WHERE account_id BETWEEN lowest AND highest AND (cap_type NOT IN ('daily', 'monthly') OR action NOT IN ('deny', 'warn', 'notify')
+	WHERE account_id BETWEEN lowest AND highest AND (
+		cap_type NOT IN ('hourly', 'daily', 'weekly', 'monthly', 'total', 'session', 'sliding') OR action NOT IN ('deny', 'warn', 'notify')
+		OR CASE WHEN cap_type IN ('session', 'sliding')
+			THEN (extract(epoch FROM window_length) BETWEEN 60 AND 31557600) IS NOT TRUE ELSE window_length IS NOT NULL END
 		OR cap_limit < 0 OR cap_limit >= 100000000000000);
 END
 $$;

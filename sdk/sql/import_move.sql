@@ -132,7 +132,7 @@ LANGUAGE sql VOLATILE SET search_path = pg_catalog, pg_temp
 AS $$
 WITH caps AS (
 	SELECT s.place, s.id, c.cap_type, c.model, c.cap_limit, c.action,
-		date_trunc(CASE c.cap_type WHEN 'daily' THEN 'day' ELSE 'month' END, moment AT TIME ZONE 'UTC') AS period
+		date_trunc(CASE WHEN c.cap_type = 'daily' THEN 'day' ELSE 'month' END, moment AT TIME ZONE 'UTC') AS period
 	FROM ducto.sdk_import_caps() c JOIN pg_temp.sdk_accounts s ON s.id = c.user_id
 	WHERE s.place BETWEEN first AND last AND s.kind = 'user'
 ), spends AS (
@@ -144,13 +144,14 @@ WITH caps AS (
 	FROM pg_temp.sdk_entries f JOIN pg_temp.sdk_entries d ON d.place = f.place AND d.id = f.reference
 	WHERE f.type = 'refund' AND f.place BETWEEN first AND last AND d.place BETWEEN first AND last
 )
-INSERT INTO ducto.spend_caps (account_id, cap_type, model, cap_limit, action, period, spent, held)
-SELECT c.id, c.cap_type, c.model, c.cap_limit, c.action, c.period, coalesce(sum(u.spent), 0.0000),
+INSERT INTO ducto.spend_caps (account_id, cap_type, model, cap_limit, action, window_from, window_until, spent, held)
+SELECT c.id, c.cap_type, c.model, c.cap_limit, c.action, c.period AT TIME ZONE 'UTC',
+	(c.period + CASE WHEN c.cap_type = 'daily' THEN interval '1 day' ELSE interval '1 month' END) AT TIME ZONE 'UTC', coalesce(sum(u.spent), 0.0000),
 	coalesce((SELECT sum(l.amount) FROM pg_temp.sdk_leases l
 		WHERE l.place = c.place AND l.state = 'open' AND (c.model = '' OR l.model = c.model)), 0.0000)
 FROM caps c
 LEFT JOIN spends u ON u.place = c.place AND (c.model = '' OR u.model = c.model)
-	AND date_trunc(CASE c.cap_type WHEN 'daily' THEN 'day' ELSE 'month' END, u.day) = c.period
+	AND date_trunc(CASE WHEN c.cap_type = 'daily' THEN 'day' ELSE 'month' END, u.day) = c.period
 GROUP BY c.place, c.id, c.cap_type, c.model, c.cap_limit, c.action, c.period
 $$;
 REVOKE ALL ON FUNCTION ducto.sdk_import_move_caps(bigint, bigint, timestamptz) FROM PUBLIC;

@@ -36,6 +36,7 @@ typedef struct Account
 	Money		promised;		/* the part of held that the allowance pays in any case */
 	Rest		carry;			/* of exact prices, what no amount has charged yet */
 	int			caps;			/* how many there are */
+	int64		caps_version;	/* of its plan's caps, that they are of */
 	TimestampTz ended_until;	/* open holds that expire no later have ended; -infinity for none */
 	TimestampTz updated_at;		/* the clock at its last operation */
 	TimestampTz ahead_from;		/* the clock was set back to this time, infinity for never, */

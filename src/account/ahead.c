@@ -67,7 +67,7 @@ last_time(const Account *acc, bool read_only)
 
 /*
  * Return which quarter of an hour a time is in. Windows begin with one, in
- * every time zone.
+ * every time zone, but for those of some caps.
  */
 static int64
 quarter(TimestampTz at)
@@ -116,7 +116,7 @@ account_set_back(Account *acc, bool read_only)
 		acc->windows_moved = true;
 	}
 	else
-		acc->windows_moved = acc->now >= acc->ahead_until || quarter(acc->updated_at) != quarter(acc->now);
+		acc->windows_moved = acc->now >= acc->ahead_until || acc->caps > 0 || quarter(acc->updated_at) != quarter(acc->now);
 	if (acc->windows_moved)
 		allowance_make(acc, read_only);
 }

@@ -1,72 +1,72 @@
 /*
  * cap.c
- *		Spend caps and their counters, kept under the account's lock. A team's pool
- *		has the caps of its members.
+ *		The table spend_caps: spend caps and their counters, kept under the
+ *		account's lock. A team's pool also has the caps of its members.
  */
 #include "postgres.h"
 
-#include "account/ahead.h"
+#include "utils/array.h"
+
 #include "account/cap.h"
+#include "account/capmake.h"
 #include "account/claim.h"
-#include "account/ledger.h"
 #include "account/member.h"
 #include "base/keep.h"
-#include "base/period.h"
 #include "base/query.h"
 
-/* The period that a cap counts in, from the parameters day and month. */
-#define CURRENT_PERIOD(day, month)	CAP_WINDOW("spend_caps", day, month)
+/* The caps of a model, which is empty for none. */
+#define CONCERNS(cap, model_param)	"(" cap "model = '' OR " cap "model = " model_param ")"
 
-/* Models as parameters: empty for none. A cap of all models has an empty one. */
-#define COUNTS(model_param)	"(model = '' OR model = " model_param ")"
+/*
+ * Counts in all caps of a model at once, where all windows are the clock's, $5,
+ * and nothing is denied. In every other case it does nothing, and what is to be
+ * done is decided step by step. The snapshot is right: caps change under the
+ * account's lock only.
+ */
+#define CAPS_COUNT_SQL(denied) \
+	"UPDATE ducto.spend_caps SET spent = spent + $3, held = held + $4" \
+	" WHERE account_id = $1 AND " CONCERNS("", "$2") " AND NOT EXISTS (SELECT FROM ducto.spend_caps c" \
+	"  WHERE c.account_id = $1 AND " CONCERNS("c.", "$2") " AND (c.window_until <= $5" denied "))" \
+	" RETURNING action, spent + held > cap_limit"
+#define CAPS_COUNT_TYPES	UUIDOID, TEXTOID, NUMERICOID, NUMERICOID, TIMESTAMPTZOID
 
-#define NOW_SPENT			"CASE WHEN period = " CURRENT_PERIOD("$2", "$3") " THEN spent ELSE 0.0000 END"
-#define MORE_SPENT			"CASE WHEN " COUNTS("$4") " THEN $5 ELSE 0.0000 END"
-#define MORE_HELD			"CASE WHEN " COUNTS("$6") " THEN $7 ELSE 0.0000 END"
-#define IS_MORE				"($5 > 0 AND " COUNTS("$4") " OR $7 > 0 AND " COUNTS("$6") ")"
+static KeptQuery caps_count_query = {.sql = CAPS_COUNT_SQL(""), .types = {CAPS_COUNT_TYPES}};
 
-#define CAPS_APPLY_SQL(condition) \
-	"UPDATE ducto.spend_caps SET spent = " NOW_SPENT " + " MORE_SPENT ", period = " CURRENT_PERIOD("$2", "$3") "," \
-	" held = held + " MORE_HELD " WHERE account_id = $1 AND (" COUNTS("$4") " OR " COUNTS("$6") ")" condition \
-	" RETURNING action, spent + held > cap_limit AND " IS_MORE
-#define CAPS_APPLY_TYPES	{UUIDOID, DATEOID, DATEOID, TEXTOID, NUMERICOID, TEXTOID, NUMERICOID}
-
-static KeptQuery caps_apply_query = {.sql = CAPS_APPLY_SQL(""), .types = CAPS_APPLY_TYPES};
-
-/* Changes nothing when a deny cap would be exceeded. The snapshot is right: caps change under the account's lock only. */
 static KeptQuery caps_admit_query = {
-	.sql = CAPS_APPLY_SQL(" AND NOT EXISTS (SELECT FROM ducto.spend_caps WHERE account_id = $1 AND action = 'deny'"
-						  " AND " IS_MORE " AND " NOW_SPENT " + " MORE_SPENT " + held + " MORE_HELD " > cap_limit)"),
-	.types = CAPS_APPLY_TYPES
+	.sql = CAPS_COUNT_SQL(" OR c.action = 'deny' AND c.spent + c.held + $6 > c.cap_limit"),
+	.types = {CAPS_COUNT_TYPES, NUMERICOID}
 };
 
-/* Of the deny caps that would be exceeded the one that resets last. */
-static KeptQuery caps_deny_query = {
-	.sql = "WITH due AS MATERIALIZED (" CAPS_DUE("$1", "$6", "$7") ")"
-	" SELECT cap_type, model, cap_limit, counted FROM (SELECT c.cap_type, c.model, c.cap_limit,"
-	" " CAP_SPENT("c", "$2", "$3", "$8", "$9") " + c.held - coalesce(d.held, 0.0000) AS counted"
-	" FROM ducto.spend_caps c LEFT JOIN due d ON d.model = c.model"
-	" WHERE c.account_id = $1 AND c.action = 'deny' AND (c.model = '' OR c.model = $4)) c"
-	" WHERE counted + $5 > cap_limit ORDER BY cap_type DESC, model LIMIT 1",
-	.types = {UUIDOID, DATEOID, DATEOID, TEXTOID, NUMERICOID, TIMESTAMPTZOID, TIMESTAMPTZOID, BOOLOID, INT8OID}
+static KeptQuery caps_select_query = {
+	.sql = "SELECT cap_type, model, cap_limit, action, of_plan, window_length, window_from, window_until, spent, held, buckets"
+	" FROM ducto.spend_caps WHERE account_id = $1",
+	.types = {UUIDOID}
 };
 
-static KeptQuery caps_refund_query = {
-	.sql = "UPDATE ducto.spend_caps SET spent = spent - $5"
-	" WHERE account_id = $1 AND " COUNTS("$4") " AND period = " CURRENT_PERIOD("$2", "$3"),
-	.types = {UUIDOID, DATEOID, DATEOID, TEXTOID, NUMERICOID}
+/* The caller has the account's lock, as in all that follow. */
+#define CAP_TYPES \
+	{UUIDOID, TEXTOID, TEXTOID, NUMERICOID, TEXTOID, BOOLOID, INTERVALOID, TIMESTAMPTZOID, TIMESTAMPTZOID, NUMERICOID, \
+		NUMERICOID, NUMERICARRAYOID}
+
+static KeptQuery cap_insert_query = {
+	.sql = "INSERT INTO ducto.spend_caps (account_id, cap_type, model, cap_limit, action, of_plan, window_length, window_from,"
+	" window_until, spent, held, buckets) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)",
+	.types = CAP_TYPES
 };
 
-/* The caller has the account's lock. */
-static KeptQuery caps_make_query = {
-	.sql = "UPDATE ducto.spend_caps c SET period = " CAP_WINDOW("c", "$2", "$3") ","
-	" spent = " CAP_SPENT("c", "$2", "$3", "true", "$4")
-	" WHERE c.account_id = $1 AND c.period <> " CAP_WINDOW("c", "$2", "$3"),
-	.types = {UUIDOID, DATEOID, DATEOID, INT8OID}
+static KeptQuery cap_update_query = {
+	.sql = "UPDATE ducto.spend_caps SET cap_limit = $4, action = $5, of_plan = $6, window_length = $7, window_from = $8,"
+	" window_until = $9, spent = $10, held = $11, buckets = $12 WHERE account_id = $1 AND cap_type = $2 AND model = $3",
+	.types = CAP_TYPES
+};
+
+static KeptQuery cap_delete_query = {
+	.sql = "DELETE FROM ducto.spend_caps WHERE account_id = $1 AND cap_type = $2 AND model = $3" REMOVED_BY_DUCTO("action"),
+	.types = {UUIDOID, TEXTOID, TEXTOID}
 };
 
 static KeptQuery caps_due_query = {
-	.sql = CAPS_DUE("$1", "$2", "$3"),
+	.sql = CAPS_DUE,
 	.types = {UUIDOID, TIMESTAMPTZOID, TIMESTAMPTZOID}
 };
 
@@ -75,363 +75,347 @@ static KeptQuery caps_free_query = {
 	.types = {UUIDOID, TEXTOID, NUMERICOID}
 };
 
-/* Changes what a cap says, not what it has counted. */
-static KeptQuery cap_change_query = {
-	.sql = "UPDATE ducto.spend_caps SET cap_limit = $4, action = $5"
-	" WHERE account_id = $1 AND cap_type = $2 AND model = $3",
-	.types = {UUIDOID, TEXTOID, TEXTOID, NUMERICOID, TEXTOID}
-};
-
-/*
- * Counts what the ledger says was spent from $9 until $10, by entries after $7,
- * less what was refunded of it, and what open reservations hold. The caller has
- * the account's lock.
- */
-static KeptQuery cap_insert_query = {
-	.sql = "INSERT INTO ducto.spend_caps (account_id, cap_type, model, cap_limit, action, period, spent, held)"
-	" SELECT $1, $2, $3, $4, $5, $6,"
-	" " SAID_SPENT("$1", "$3", "$9", "$10", "$7") ","
-	" (SELECT coalesce(sum(r.cap_held), 0.0000) FROM ducto.reservations r WHERE r.account_id = $1"
-	"   AND r.state = 'open' AND r.expires_at > $8 AND ($3 = '' OR r.model = $3))",
-	.types = {UUIDOID, TEXTOID, TEXTOID, NUMERICOID, TEXTOID, DATEOID, INT8OID, TIMESTAMPTZOID, TIMESTAMPTZOID,
-	TIMESTAMPTZOID}
-};
-
-/* The account's models that have caps of their own. */
-static KeptQuery capped_models_query = {
-	.sql = "SELECT DISTINCT model FROM ducto.spend_caps WHERE account_id = $1 AND model <> ''",
-	.types = {UUIDOID}
-};
-
-static KeptQuery cap_delete_query = {
-	.sql = "DELETE FROM ducto.spend_caps WHERE account_id = $1 AND cap_type = $2 AND model = $3" REMOVED_BY_DUCTO("action"),
-	.types = {UUIDOID, TEXTOID, TEXTOID}
-};
-
-/*
- * Append the account, and the day and month of a time.
- */
-static void
-args_period(QueryArgs *args, const pg_uuid_t *account, TimestampTz at)
-{
-	args_uuid(args, account);
-	args_datum(args, DateADTGetDatum(period_day(at)));
-	args_datum(args, DateADTGetDatum(period_month(at)));
-}
-
-/*
- * Append a model, empty for none.
- */
-static void
-args_model(QueryArgs *args, const char *model)
-{
-	args_text(args, model != NULL ? model : "");
-}
-
 /*
  * Append what identifies a cap.
  */
 static void
-args_cap(QueryArgs *args, const pg_uuid_t *user, const Cap *cap)
+args_cap(QueryArgs *args, const Account *acc, const Cap *cap)
 {
-	args_uuid(args, user);
-	args_text(args, cap->cap_type);
+	args_uuid(args, &acc->id);
+	args_text(args, cap_kinds[cap->kind]);
 	args_text(args, cap->model);
 }
 
 /*
- * Add a cap to a locked account, with what its period has seen.
+ * Append the buckets of a cap, NULL where it has none. What is 0 at the end is
+ * left out.
+ */
+static void
+args_buckets(QueryArgs *args, const Cap *cap)
+{
+	Datum		elements[CAP_BUCKETS];
+	int			n = cap->nbuckets;
+
+	if (cap->kind != CAP_SLIDING)
+	{
+		args_null(args);
+		return;
+	}
+	while (n > 0 && cap->buckets[n - 1] == 0)
+		n--;
+	for (int i = 0; i < n; i++)
+		elements[i] = spend_to_datum(cap->buckets[i]);
+	args_datum(args, PointerGetDatum(construct_array(elements, n, NUMERICOID, -1, false, TYPALIGN_INT)));
+}
+
+/*
+ * Write a cap of a locked account by one of the statements that do.
+ */
+static void
+cap_write(KeptQuery *query, int expected, const Account *acc, const Cap *cap)
+{
+	QueryArgs	args = {0};
+
+	args_cap(&args, acc, cap);
+	args_money(&args, cap->limit);
+	args_text(&args, cap->action);
+	args_bool(&args, cap->of_plan);
+	if (cap->window_length != NULL)
+		args_datum(&args, IntervalPGetDatum(cap->window_length));
+	else
+		args_null(&args);
+	args_time(&args, cap->from);
+	args_time(&args, cap->until);
+	args_spend(&args, cap->spent);
+	args_spend(&args, cap->held);
+	args_buckets(&args, cap);
+	if (query_run(query, &args, expected) != 1)
+		row_missing("spend_caps");
+}
+
+/*
+ * Add a cap to a locked account.
  */
 static void
 cap_insert(Account *acc, const Cap *cap)
 {
-	QueryArgs	args = {0};
-	bool		daily = strcmp(cap->cap_type, "daily") == 0;
-	DateADT		period = daily ? period_day(acc->now) : period_month(acc->now);
-	int64		before = ledger_seq_before(&acc->id, acc->last_seq, period_start(period), false, false, false);
-
-	args_cap(&args, &acc->id, cap);
-	args_money(&args, cap->limit);
-	args_text(&args, cap->action);
-	args_datum(&args, DateADTGetDatum(period));
-	args_int8(&args, before);
-	args_time(&args, acc->ended_until);
-	args_time(&args, period_start(period));
-	args_time(&args, period_start(daily ? period + 1 : period_next_month(period)));
-	if (query_run(&cap_insert_query, &args, SPI_OK_INSERT) != 1)
-		row_missing("spend_caps");
+	cap_write(&cap_insert_query, SPI_OK_INSERT, acc, cap);
 	acc->caps++;
 }
 
 /*
- * Change a cap of a locked account; false when there is none.
- */
-static bool
-cap_change(const Account *acc, const Cap *cap)
-{
-	QueryArgs	args = {0};
-
-	args_cap(&args, &acc->id, cap);
-	args_money(&args, cap->limit);
-	args_text(&args, cap->action);
-	return query_run(&cap_change_query, &args, SPI_OK_UPDATE) > 0;
-}
-
-/*
- * cap_set adds or changes a cap of a locked account. What it has counted stays.
+ * cap_update writes a cap of a locked account.
  */
 void
-cap_set(Account *acc, const Cap *cap)
+cap_update(const Account *acc, const Cap *cap)
 {
-	if (!cap_change(acc, cap))
-		cap_insert(acc, cap);
+	cap_write(&cap_update_query, SPI_OK_UPDATE, acc, cap);
 }
 
 /*
- * cap_remove removes a cap of a locked account; false when there is none.
+ * Remove a cap of a locked account.
  */
-bool
-cap_remove(Account *acc, const Cap *cap)
+static void
+cap_delete(Account *acc, const Cap *cap)
 {
 	QueryArgs	args = {0};
 
-	args_cap(&args, &acc->id, cap);
-	if (query_remove(&cap_delete_query, &args) == 0)
-		return false;
+	args_cap(&args, acc, cap);
+	if (query_remove(&cap_delete_query, &args) != 1)
+		row_missing("spend_caps");
 	acc->caps--;
-	return true;
 }
 
 /*
- * Return how strong an action is.
+ * Read the buckets of a cap.
  */
-static int
-action_strength(const char *action)
+static void
+buckets_from_row(Cap *cap, uint64 row, int column)
 {
-	return strcmp(action, "deny") == 0 ? 3 : strcmp(action, "warn") == 0 ? 2 : 1;
+	Datum	   *elements;
+
+	if (row_is_null(row, column))
+		return;
+	deconstruct_array(DatumGetArrayTypeP(row_datum(row, column)), NUMERICOID, -1, false, TYPALIGN_INT, &elements, NULL,
+					  &cap->nbuckets);
+	if (cap->nbuckets > CAP_BUCKETS)
+		ereport(ERROR,
+				(errcode(ERRCODE_DATA_CORRUPTED),
+				 errmsg("a spend cap has %d buckets", cap->nbuckets),
+				 errhint("Run ducto_verify.")));
+	for (int i = 0; i < cap->nbuckets; i++)
+		cap->buckets[i] = spend_from_datum(elements[i]);
 }
 
 /*
- * Move the counters of a locked account's caps by one of the statements that
- * do, and tell the strongest action that is exceeded with it. False: it changed
- * none.
- */
-static bool
-caps_move(KeptQuery *query, const Account *acc, const CapChange *change, CapVerdict *verdict)
-{
-	QueryArgs	args = {0};
-	uint64		n;
-
-	args_period(&args, &acc->id, acc->now);
-	args_model(&args, change->model);
-	args_money(&args, change->spent);
-	args_model(&args, change->held_model);
-	args_money(&args, change->held);
-	n = query_run(query, &args, SPI_OK_UPDATE_RETURNING);
-	for (uint64 i = 0; i < n; i++)
-	{
-		char	   *action = row_text(i, 1);
-
-		if (row_bool(i, 2) &&
-			(verdict->warning == NULL || action_strength(action) > action_strength(verdict->warning)))
-			verdict->warning = action;
-	}
-	return n > 0;
-}
-
-/*
- * caps_apply moves the counters of a locked account's caps and tells which
- * action is exceeded with it.
+ * caps_select reads the caps of an account as they are written.
  */
 void
-caps_apply(const Account *acc, const CapChange *change, CapVerdict *verdict)
+caps_select(const Account *acc, bool read_only, CapList *list)
 {
-	verdict->warning = NULL;
-	if (change->spent == 0 && change->held == 0)
-		return;
-	if (acc->team && member_apply(acc, change->actor, change->spent, change->held) &&
-		(change->spent > 0 || change->held > 0))
-		verdict->warning = "deny";
-	if (acc->caps > 0)
-		(void) caps_move(&caps_apply_query, acc, change, verdict);
-}
-
-/*
- * Return which of the models of lines have caps of their own.
- */
-static bool *
-models_capped(const Account *acc, const EntryModels *models)
-{
-	bool	   *capped = palloc0(sizeof(bool) * models->n);
 	QueryArgs	args = {0};
 	uint64		n;
 
 	args_uuid(&args, &acc->id);
-	n = query_run(&capped_models_query, &args, SPI_OK_SELECT);
-	for (uint64 row = 0; row < n; row++)
+	n = read_only ? query_read(&caps_select_query, &args) : query_run(&caps_select_query, &args, SPI_OK_SELECT);
+	list->n = (int) n;
+	list->caps = palloc0(sizeof(Cap) * Max(n, 1));
+	for (uint64 i = 0; i < n; i++)
 	{
-		char	   *model = row_text(row, 1);
+		Cap		   *cap = &list->caps[i];
 
-		for (int i = 0; i < models->n; i++)
-			capped[i] |= models->models[i] != NULL && strcmp(models->models[i], model) == 0;
+		cap->kind = cap_kind(row_text(i, 1));
+		cap->model = row_text(i, 2);
+		cap->limit = row_money(i, 3);
+		cap->action = row_text(i, 4);
+		cap->of_plan = row_bool(i, 5);
+		if (!row_is_null(i, 6))
+			cap->window_length = DatumGetIntervalP(row_datum(i, 6));
+		cap->from = row_time(i, 7);
+		cap->until = row_time(i, 8);
+		cap->spent = row_spend(i, 9);
+		cap->held = row_spend(i, 10);
+		buckets_from_row(cap, i, 11);
 	}
-	return capped;
 }
 
 /*
- * Apply a part of a change, and keep the stronger of two warnings.
+ * Bring the caps of an account to the clock.
  */
 static void
-caps_apply_part(const Account *acc, const CapChange *change, CapVerdict *verdict)
+caps_turn(const Account *acc, bool read_only, CapList *list)
 {
-	CapVerdict	part;
-
-	caps_apply(acc, change, &part);
-	if (part.warning != NULL &&
-		(verdict->warning == NULL || action_strength(part.warning) > action_strength(verdict->warning)))
-		verdict->warning = part.warning;
+	for (int i = 0; i < list->n; i++)
+	{
+		if (!acc->windows_moved)
+			cap_turn(acc, &list->caps[i]);
+		else if (!cap_is_in_window(acc, &list->caps[i]))
+			cap_make(acc, &list->caps[i], read_only);
+	}
 }
 
 /*
- * caps_apply_models does what caps_apply does where lines of several models
- * spend. Models without caps of their own count together.
+ * Return the cap of a list for the same, NULL for none.
+ */
+static Cap *
+caps_find(const CapList *list, CapKind kind, const char *model)
+{
+	for (int i = 0; i < list->n; i++)
+		if (list->caps[i].kind == kind && strcmp(list->caps[i].model, model) == 0)
+			return &list->caps[i];
+	return NULL;
+}
+
+/*
+ * Let a new cap start from what its window has seen.
+ */
+static void
+cap_start(const Account *acc, Cap *cap, bool read_only)
+{
+	cap->from = cap->until = DT_NOBEGIN;
+	cap_make(acc, cap, read_only);
+	cap_make_held(acc, cap, read_only);
+}
+
+/*
+ * Let the caps of an account that are its plan's be those that the plan has
+ * now, and return the version of these. Its own go before them. What was
+ * counted stays with a cap of the same type and model. A locked account's are
+ * written; otherwise the list is all that changes.
+ */
+static int64
+caps_merge(Account *acc, bool read_only, CapList *list)
+{
+	CapList		plan;
+	int64		version = plan_caps(acc->plan_id, read_only, &plan);
+	CapList		merged = {0, palloc0(sizeof(Cap) * Max(list->n + plan.n, 1))};
+
+	for (int i = 0; i < list->n; i++)
+	{
+		Cap		   *cap = &list->caps[i];
+		const Cap  *terms = cap->of_plan ? caps_find(&plan, cap->kind, cap->model) : NULL;
+
+		if (terms != NULL)
+			cap_edit(acc, cap, terms, read_only);
+		if (cap->of_plan && terms == NULL)
+		{
+			if (!read_only)
+				cap_delete(acc, cap);
+			continue;
+		}
+		if (terms != NULL && !read_only)
+			cap_update(acc, cap);
+		merged.caps[merged.n++] = *cap;
+	}
+	for (int i = 0; i < plan.n; i++)
+	{
+		Cap		   *cap = &plan.caps[i];
+
+		if (caps_find(&merged, cap->kind, cap->model) != NULL)
+			continue;
+		cap_start(acc, cap, read_only);
+		if (!read_only)
+			cap_insert(acc, cap);
+		merged.caps[merged.n++] = *cap;
+	}
+	*list = merged;
+	return version;
+}
+
+/*
+ * caps_sync lets the caps of a locked account be those that its plan has now,
+ * beside its own. The caller writes the account.
  */
 void
-caps_apply_models(const Account *acc, const CapChange *change, const EntryModels *models, CapVerdict *verdict)
+caps_sync(Account *acc)
 {
-	CapChange	rest = *change;
-	bool	   *capped;
+	CapList		list;
 
-	if (acc->caps == 0)
-	{
-		caps_apply(acc, change, verdict);
+	caps_select(acc, false, &list);
+	caps_turn(acc, false, &list);
+	acc->caps_version = caps_merge(acc, false, &list);
+}
+
+/*
+ * caps_read reads the caps of an account as they are at the clock: of a locked
+ * one, or in the snapshot of the calling statement, where what is due may not
+ * be booked, nor the plan's caps written.
+ */
+void
+caps_read(const Account *acc, bool read_only, CapList *list)
+{
+	list->n = 0;
+	if (acc->caps > 0)
+		caps_select(acc, read_only, list);
+	caps_turn(acc, read_only, list);
+	if (!read_only)
 		return;
-	}
-	capped = models_capped(acc, models);
-	verdict->warning = NULL;
-	rest.model = NULL;
-	for (int i = 0; i < models->n; i++)
-		rest.spent -= capped[i] ? models->spend[i] : 0;
-	caps_apply_part(acc, &rest, verdict);
-	for (int i = 0; i < models->n; i++)
+	caps_subtract_due(acc, list);
+	if (caps_are_stale(acc))
 	{
-		CapChange	part = {.model = models->models[i], .spent = models->spend[i], .actor = change->actor};
+		Account		reader = *acc;
 
-		if (capped[i])
-			caps_apply_part(acc, &part, verdict);
+		(void) caps_merge(&reader, true, list);
 	}
 }
 
 /*
- * caps_admit moves the counters of a locked account's caps unless a deny cap
- * would be exceeded; false then, and nothing has changed.
+ * cap_set adds or changes a cap of a locked account, and tells what it has
+ * counted: that stays.
+ */
+void
+cap_set(Account *acc, Cap *cap)
+{
+	CapList		list;
+	Cap		   *known;
+
+	caps_read(acc, false, &list);
+	known = caps_find(&list, cap->kind, cap->model);
+	if (known == NULL)
+	{
+		cap_start(acc, cap, false);
+		cap_insert(acc, cap);
+		return;
+	}
+	cap_edit(acc, known, cap, false);
+	cap_update(acc, known);
+	*cap = *known;
+}
+
+/*
+ * cap_remove removes a cap of its own from a locked account; false when it has
+ * none. Where the plan has the same, that is what is left.
  */
 bool
-caps_admit(const Account *acc, const CapChange *change, CapVerdict *verdict)
+cap_remove(Account *acc, CapKind kind, const char *model)
 {
-	verdict->warning = NULL;
-	if (change->spent == 0 && change->held == 0)
+	CapList		list;
+	CapList		plan;
+	Cap		   *cap;
+	const Cap  *terms;
+
+	caps_read(acc, false, &list);
+	cap = caps_find(&list, kind, model);
+	if (cap == NULL || cap->of_plan)
+		return false;
+	(void) plan_caps(acc->plan_id, false, &plan);
+	terms = caps_find(&plan, kind, model);
+	if (terms == NULL)
+	{
+		cap_delete(acc, cap);
 		return true;
-	if (acc->team)
-		return member_admit(acc, change->actor, change->spent, change->held);
-	return acc->caps == 0 || caps_move(&caps_admit_query, acc, change, verdict) || !caps_would_deny(acc, change, false);
+	}
+	cap_edit(acc, cap, terms, false);
+	cap_update(acc, cap);
+	return true;
 }
 
 /*
- * cap_exceeded keeps the reason of a rejection by a cap: what was needed, the
- * cap, what counts against it, and when that is 0 again.
- */
-void
-cap_exceeded(Money needed, const char *cap, Money limit, Spend counted, TimestampTz resets_at)
-{
-	(void) rejection_because(CAP_REACHED, "Needed: %s; %s: %s; spent and held: %s; it resets at %s.", money_to_cstring(needed),
-							 cap, money_to_cstring(limit), spend_to_cstring(counted), timestamptz_to_str(resets_at));
-}
-
-/*
- * Keep the reason of a rejection by the cap that caps_deny_query found.
- */
-static void
-cap_explain(const Account *acc, Money needed)
-{
-	char	   *cap_type = row_text(0, 1);
-	char	   *model = row_text(0, 2);
-	bool		daily = strcmp(cap_type, "daily") == 0;
-	DateADT		next = daily ? period_day(acc->now) + 1 : period_next_month(period_month(acc->now));
-	char	   *cap = model[0] == '\0' ? psprintf("%s cap", cap_type) : psprintf("%s cap of model \"%s\"", cap_type, model);
-
-	cap_exceeded(needed, cap, row_money(0, 3), row_spend(0, 4), period_start(next));
-}
-
-/*
- * caps_would_deny tells whether a change would exceed a deny cap: of a locked
- * account, or in the snapshot of the calling statement. It keeps the reason.
+ * caps_try counts a change of one model in the caps of a locked account by one
+ * statement, unless a deny cap would be exceeded, where that matters, and tells
+ * which action is exceeded with it. False: it counted nothing, and what is to be
+ * done is decided step by step.
  */
 bool
-caps_would_deny(const Account *acc, const CapChange *change, bool read_only)
+caps_try(const Account *acc, const CapChange *change, bool deny, CapVerdict *verdict)
 {
+	const char *model = change->spent != 0 ? change->model : change->held_model;
 	QueryArgs	args = {0};
-	Money		amount = change->spent + change->held;
-	uint64		found;
+	uint64		n;
 
-	if (amount == 0)
-		return false;
-	if (acc->team)
-		return member_state(acc, change->actor, amount, read_only) == MEMBER_CAPPED;
-	if (acc->caps == 0)
-		return false;
-	args_period(&args, &acc->id, acc->now);
-	args_model(&args, change->spent != 0 ? change->model : change->held_model);
-	args_money(&args, amount);
-	args_time(&args, acc->ended_until);
+	args_uuid(&args, &acc->id);
+	args_text(&args, model != NULL ? model : "");
+	args_money(&args, change->spent);
+	args_money(&args, change->held);
 	args_time(&args, acc->now);
-	args_moved(&args, acc, read_only);
-	found = read_only ? query_read(&caps_deny_query, &args) : query_run(&caps_deny_query, &args, SPI_OK_SELECT);
-	if (found > 0)
-		cap_explain(acc, amount);
-	return found > 0;
-}
-
-/*
- * caps_refund gives room back in the periods of a debit that is refunded.
- */
-void
-caps_refund(const Account *acc, const CapChange *refunded, TimestampTz debited_at)
-{
-	QueryArgs	args = {0};
-
-	if (acc->team && refunded->spent != 0)
-		member_refund(acc, refunded->actor, refunded->spent, debited_at);
-	if (acc->caps == 0 || refunded->spent == 0)
-		return;
-	args_period(&args, &acc->id, debited_at);
-	args_model(&args, refunded->model);
-	args_money(&args, refunded->spent);
-	query_run(&caps_refund_query, &args, SPI_OK_UPDATE);
-}
-
-/*
- * caps_refund_models does what caps_refund does where the debit was of lines,
- * after as much was refunded of it before: their models get it back in their
- * order.
- */
-void
-caps_refund_models(const Account *acc, const CapChange *refunded, const EntryModels *models, Money before,
-				   TimestampTz debited_at)
-{
-	Money		position = 0;
-
-	for (int i = 0; i < models->n; i++)
-	{
-		Money		end = position + models->spend[i];
-		CapChange	part = *refunded;
-
-		part.model = models->models[i];
-		part.spent = Min(end, before + refunded->spent) - Max(position, before);
-		if (part.spent > 0)
-			caps_refund(acc, &part, debited_at);
-		position = end;
-	}
+	if (deny)
+		args_money(&args, change->spent + change->held);
+	n = query_run(deny ? &caps_admit_query : &caps_count_query, &args, SPI_OK_UPDATE_RETURNING);
+	if (change->spent > 0 || change->held > 0)
+		for (uint64 i = 0; i < n; i++)
+			if (row_bool(i, 2))
+				verdict_warn(verdict, row_text(i, 1));
+	return n > 0;
 }
 
 /*
@@ -481,9 +465,13 @@ caps_end_holds(Account *acc, TimestampTz until)
 void
 caps_make(const Account *acc)
 {
-	QueryArgs	args = {0};
+	CapList		list;
 
-	args_period(&args, &acc->id, acc->now);
-	args_int8(&args, windows_before(acc, false));
-	query_run(&caps_make_query, &args, SPI_OK_UPDATE);
+	caps_select(acc, false, &list);
+	for (int i = 0; i < list.n; i++)
+		if (!cap_is_in_window(acc, &list.caps[i]))
+		{
+			cap_make(acc, &list.caps[i], false);
+			cap_update(acc, &list.caps[i]);
+		}
 }

@@ -78,7 +78,7 @@
 #define PLAIN	"plain"
 #define PLAIN_AND_PRICED	"plain AND (SELECT p.id FROM ducto.pricing p WHERE p.active) = $5"
 #define POOL_OF_MEMBER \
-	"kind = 'team' AND (ahead_until <= updated_at) IS NOT FALSE" \
+	"kind = 'team' AND caps = 0 AND (ahead_until <= updated_at) IS NOT FALSE" \
 	" AND EXISTS (SELECT FROM ducto.team_members m WHERE m.team_id = $1 AND m.user_id = $5" \
 	" AND m.left_at IS NULL AND (m.spend_cap IS NULL" \
 	" OR CASE WHEN m.month = $6 THEN m.spent ELSE 0.0000 END + m.held + $2 <= m.spend_cap))"

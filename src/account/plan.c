@@ -84,6 +84,7 @@ plan_from_row(UserPlan *plan, int first_column)
 		plan->max_concurrent = DatumGetInt32(row_datum(0, first_column + 6));
 	plan->has_floor = !row_is_null(0, first_column + 7);
 	plan->overdraft_floor = row_money(0, first_column + 7);
+	plan->caps_version = row_int8(0, first_column + 8);
 }
 
 /*

@@ -27,6 +27,7 @@ typedef struct UserPlan
 	int			max_concurrent; /* 0 = unlimited */
 	bool		has_floor;
 	Money		overdraft_floor;
+	int64		caps_version;	/* 0 = it has no caps */
 } UserPlan;
 
 /* The free allowance of a plan from a time on. */
@@ -48,7 +49,7 @@ typedef struct Policy
 /* The columns that plan_from_row reads, of a table ducto.plans p. */
 #define PLAN_COLUMNS \
 	"p.id, p.name, p.free_allowance, p.features, p.default_billing_mode, p.per_operation," \
-	" p.max_concurrent, p.overdraft_floor"
+	" p.max_concurrent, p.overdraft_floor, p.caps_version"
 
 extern void plan_from_row(UserPlan *plan, int first_column);
 extern bool plan_find(const char *id, UserPlan *plan, bool read_only);

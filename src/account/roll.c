@@ -375,6 +375,11 @@ roll_forward(Account *acc, const RollLimits *limits, RollTotals *totals)
 		windows_make(acc);
 	if (acc->next_boundary <= acc->now)
 		changed |= roll_book_due(acc, limits->expiries, totals);
+	if (caps_are_stale(acc))
+	{
+		caps_sync(acc);
+		changed = true;
+	}
 	if (roll_has_ended(acc))
 	{
 		bool		all = !had_ended && totals->ended <= limits->closed;
@@ -409,7 +414,7 @@ static void
 roll_locked(Account *acc, const RollLimits *limits, RollTotals *totals)
 {
 	memset(totals, 0, sizeof(RollTotals));
-	if (acc->next_boundary <= acc->now || roll_has_ended(acc) || acc->windows_moved)
+	if (acc->next_boundary <= acc->now || roll_has_ended(acc) || acc->windows_moved || caps_are_stale(acc))
 		roll_forward(acc, limits, totals);
 }
 

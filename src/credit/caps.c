@@ -4,12 +4,11 @@
  */
 #include "postgres.h"
 
-#include "account/ahead.h"
+#include "utils/tuplestore.h"
+
 #include "account/cap.h"
 #include "account/roll.h"
 #include "base/args.h"
-#include "base/clock.h"
-#include "base/period.h"
 #include "base/query.h"
 #include "base/result.h"
 #include "credit/caps.h"
@@ -19,70 +18,16 @@ PG_FUNCTION_INFO_V1(ducto_remove_spend_cap);
 PG_FUNCTION_INFO_V1(ducto_list_spend_caps);
 PG_FUNCTION_INFO_V1(ducto_check_spend_cap);
 
-static const char *const cap_types[] = {"daily", "monthly", NULL};
 static const char *const cap_actions[] = {"deny", "warn", "notify", NULL};
-
-/*
- * The caps of an account with what counts against them now, expired holds not
- * included, swept or not: $2 is the day, $3 the month, $4 and $5 from and until
- * when holds are due, $6 whether windows may have to be made anew, from the
- * entries after $7.
- */
-#define CAPS_NOW \
-	"WITH due AS MATERIALIZED (" CAPS_DUE("$1", "$4", "$5") "), caps AS (" \
-	" SELECT c.*, " CAP_SPENT("c", "$2", "$3", "$6", "$7") \
-	"  + c.held - coalesce(d.held, 0.0000) AS current_spend" \
-	" FROM ducto.spend_caps c LEFT JOIN due d ON d.model = c.model WHERE c.account_id = $1)"
-
-static KeptQuery caps_list_query = {
-	.sql = CAPS_NOW " SELECT account_id, cap_type, nullif(model, ''), cap_limit, action, current_spend"
-	" FROM caps ORDER BY cap_type, model",
-	.types = {UUIDOID, DATEOID, DATEOID, TIMESTAMPTZOID, TIMESTAMPTZOID, BOOLOID, INT8OID}
-};
-
-/* Of the caps of a model the one that matters comes first. */
-#define CAP_THAT_MATTERS(caps, model_param, amount) \
-	" SELECT model, cap_limit, action, current_spend, exceeded AND action = 'deny' FROM" \
-	" (SELECT *, current_spend + " amount " > cap_limit AS exceeded FROM " caps \
-	"  WHERE model = '' OR model = " model_param ") c" \
-	" ORDER BY exceeded AND action = 'deny' DESC, exceeded DESC," \
-	"  CASE WHEN NOT exceeded THEN cap_limit - current_spend END, cap_type, model LIMIT 1"
-
-/* Where nothing is due, and by a clock that was not set back, the counters say it all. */
-static KeptQuery caps_check_plain_query = {
-	.sql = CAP_THAT_MATTERS("(SELECT *, CASE WHEN period = CASE WHEN cap_type = 'daily' THEN $2 ELSE $3 END THEN spent"
-							" ELSE 0.0000 END + held AS current_spend FROM ducto.spend_caps WHERE account_id = $1) s", "$4", "$5"),
-	.types = {UUIDOID, DATEOID, DATEOID, TEXTOID, NUMERICOID}
-};
-
-static KeptQuery caps_check_query = {
-	.sql = CAPS_NOW CAP_THAT_MATTERS("caps", "$8", "$9"),
-	.types = {UUIDOID, DATEOID, DATEOID, TIMESTAMPTZOID, TIMESTAMPTZOID, BOOLOID, INT8OID, TEXTOID, NUMERICOID}
-};
-
-/*
- * Append an account, its day and month, from and until when holds are due, and
- * whether windows may have to be made anew.
- */
-static void
-args_now(QueryArgs *args, const Account *acc, bool read_only)
-{
-	args_uuid(args, &acc->id);
-	args_datum(args, DateADTGetDatum(period_day(acc->now)));
-	args_datum(args, DateADTGetDatum(period_month(acc->now)));
-	args_time(args, acc->ended_until);
-	args_time(args, acc->now);
-	args_moved(args, acc, read_only);
-}
 
 /*
  * Return a required cap type.
  */
-static const char *
+static CapKind
 arg_cap_type(FunctionCallInfo fcinfo, int n)
 {
 	arg_require(fcinfo, n, "cap_type");
-	return arg_word(fcinfo, n, "cap_type", cap_types);
+	return cap_kind(arg_word(fcinfo, n, "cap_type", cap_kinds));
 }
 
 /*
@@ -95,24 +40,44 @@ arg_cap_model(FunctionCallInfo fcinfo, int n)
 }
 
 /*
- * Read what counts against a cap of a locked account.
+ * Return the length of a cap's window, NULL for those that have none.
  */
-static Datum
-cap_current_spend(const Account *acc, const Cap *cap)
+static Interval *
+arg_window_length(FunctionCallInfo fcinfo, int n, CapKind kind)
 {
-	QueryArgs	args = {0};
-	uint64		n;
+	Interval   *length = PG_ARGISNULL(n) ? NULL : PG_GETARG_INTERVAL_P(n);
 
-	args_now(&args, acc, false);
-	n = query_run(&caps_list_query, &args, SPI_OK_SELECT);
-	for (uint64 i = 0; i < n; i++)
-	{
-		char	   *model = row_text(i, 3);
+	if (length == NULL && !cap_has_length(kind))
+		return NULL;
+	if (length == NULL)
+		arg_reject("window_length", "null", "\"window_length\" must be given when \"cap_type\" is session or sliding.");
+	if (!cap_has_length(kind))
+		arg_reject("window_length", DatumGetCString(DirectFunctionCall1(interval_out, IntervalPGetDatum(length))),
+				   "\"window_length\" must be null unless \"cap_type\" is session or sliding.");
+	if (!cap_length_is_valid(length))
+		arg_reject("window_length", DatumGetCString(DirectFunctionCall1(interval_out, IntervalPGetDatum(length))),
+				   "\"window_length\" must be between 1 minute and 1 year.");
+	return length;
+}
 
-		if (strcmp(row_text(i, 2), cap->cap_type) == 0 && strcmp(model != NULL ? model : "", cap->model) == 0)
-			return row_datum(i, 6);
-	}
-	elog(ERROR, "spend cap is gone");
+/*
+ * Append what is told of a cap that was brought to the clock.
+ */
+static void
+result_cap(ResultRow *row, const pg_uuid_t *account, const Cap *cap)
+{
+	result_uuid(row, account);
+	result_text(row, cap_kinds[cap->kind]);
+	result_text(row, cap->model[0] != '\0' ? cap->model : NULL);
+	result_money(row, cap->limit);
+	result_text(row, cap->action);
+	result_spend(row, cap_counted(cap));
+	result_time_or_null(row, cap_resets_at(cap, 0));
+	if (cap->window_length != NULL)
+		result_datum(row, IntervalPGetDatum(cap->window_length));
+	else
+		result_null(row);
+	result_bool(row, cap->of_plan);
 }
 
 /*
@@ -128,22 +93,19 @@ ducto_set_spend_cap(PG_FUNCTION_ARGS)
 	ResultRow	row;
 	Datum		result;
 
-	cap.cap_type = arg_cap_type(fcinfo, 1);
+	cap.kind = arg_cap_type(fcinfo, 1);
 	cap.limit = arg_money(fcinfo, 2, "cap_limit", MONEY_NOT_NEGATIVE);
 	cap.action = arg_word(fcinfo, 3, "action", cap_actions);
 	cap.model = arg_cap_model(fcinfo, 4);
+	cap.window_length = arg_window_length(fcinfo, 5, cap.kind);
 
 	query_begin();
-	account_lock_or_create(user, &acc);
+	if (!account_lock_any(user, &acc))
+		account_lock_or_create(user, &acc);
 	cap_set(&acc, &cap);
 	account_store(&acc);
 	result_begin(&row, fcinfo);
-	result_uuid(&row, user);
-	result_text(&row, cap.cap_type);
-	result_text(&row, cap.model[0] != '\0' ? cap.model : NULL);
-	result_money(&row, cap.limit);
-	result_text(&row, cap.action);
-	result_datum(&row, cap_current_spend(&acc, &cap));
+	result_cap(&row, user, &cap);
 	result = result_end(&row);
 	query_end();
 	PG_RETURN_DATUM(result);
@@ -157,19 +119,46 @@ Datum
 ducto_remove_spend_cap(PG_FUNCTION_ARGS)
 {
 	pg_uuid_t  *user = arg_uuid(fcinfo, 0, "user_id");
-	Cap			cap = {0};
+	CapKind		kind = arg_cap_type(fcinfo, 1);
+	const char *model = arg_cap_model(fcinfo, 2);
 	Account		acc;
 	bool		removed = false;
 
-	cap.cap_type = arg_cap_type(fcinfo, 1);
-	cap.model = arg_cap_model(fcinfo, 2);
 	query_begin();
-	if (account_lock(user, &acc))
-		removed = cap_remove(&acc, &cap);
+	if (account_lock_any(user, &acc))
+		removed = cap_remove(&acc, kind, model);
 	if (removed)
 		account_store(&acc);
 	query_end();
 	PG_RETURN_BOOL(removed);
+}
+
+/*
+ * Compare two caps by type, then by model.
+ */
+static int
+cap_compare(const void *a, const void *b)
+{
+	const Cap  *left = a;
+	const Cap  *right = b;
+	int			types = strcmp(cap_kinds[left->kind], cap_kinds[right->kind]);
+
+	return types != 0 ? types : strcmp(left->model, right->model);
+}
+
+/*
+ * Read the caps of an account as they are now, in the snapshot of the calling
+ * statement, by type and model.
+ */
+static void
+caps_show(const pg_uuid_t *user, CapList *list)
+{
+	Account		acc;
+
+	account_load(user, &acc, ACCOUNT_READ);
+	caps_read(&acc, true, list);
+	if (list->n > 1)
+		qsort(list->caps, list->n, sizeof(Cap), cap_compare);
 }
 
 /*
@@ -179,54 +168,40 @@ Datum
 ducto_list_spend_caps(PG_FUNCTION_ARGS)
 {
 	pg_uuid_t  *user = arg_uuid(fcinfo, 0, "user_id");
-	Account		acc;
-	QueryArgs	args = {0};
+	Tuplestorestate *store = result_set_begin(fcinfo);
+	TupleDesc	desc = ((ReturnSetInfo *) fcinfo->resultinfo)->setDesc;
+	CapList		list;
 
 	query_begin();
-	account_load(user, &acc, ACCOUNT_READ);
-	args_now(&args, &acc, true);
-	query_read_into(fcinfo, &caps_list_query, &args);
+	caps_show(user, &list);
+	for (int i = 0; i < list.n; i++)
+	{
+		ResultRow	row = {.desc = desc};
+
+		result_cap(&row, user, &list.caps[i]);
+		tuplestore_putvalues(store, desc, row.values, row.nulls);
+	}
 	query_end();
 	return (Datum) 0;
 }
 
 /*
- * Find the cap that matters most for an amount, by the counters alone. False:
- * there is none of the model.
+ * Tell whether one cap matters more than another for an amount: a deny cap that
+ * it exceeds, another that it exceeds, the one with the least room.
  */
 static bool
-cap_find_plain(const pg_uuid_t *user, const char *model, Money amount)
+cap_matters_more(const Cap *cap, const Cap *other, Money amount)
 {
-	TimestampTz now = clock_now();
-	QueryArgs	args = {0};
+	bool		exceeded = cap_is_exceeded(cap, amount);
+	bool		other_exceeded = cap_is_exceeded(other, amount);
+	bool		denied = exceeded && strcmp(cap->action, "deny") == 0;
+	bool		other_denied = other_exceeded && strcmp(other->action, "deny") == 0;
 
-	args_uuid(&args, user);
-	args_datum(&args, DateADTGetDatum(period_day(now)));
-	args_datum(&args, DateADTGetDatum(period_month(now)));
-	args_text(&args, model);
-	args_money(&args, amount);
-	return query_read(&caps_check_plain_query, &args) > 0;
-}
-
-/*
- * Find the cap that matters most for an amount. What the counters say is right
- * where nothing is due.
- */
-static bool
-cap_find(const pg_uuid_t *user, const char *model, Money amount)
-{
-	Account		acc;
-	QueryArgs	args = {0};
-
-	if (!cap_find_plain(user, model, amount))
-		return false;
-	if (account_glance(user, &acc))
-		return cap_find_plain(user, model, amount);
-	account_load(user, &acc, ACCOUNT_READ);
-	args_now(&args, &acc, true);
-	args_text(&args, model);
-	args_money(&args, amount);
-	return query_read(&caps_check_query, &args) > 0;
+	if (denied != other_denied)
+		return denied;
+	if (exceeded != other_exceeded)
+		return exceeded;
+	return !exceeded && cap->limit - cap_counted(cap) < other->limit - cap_counted(other);
 }
 
 /*
@@ -237,15 +212,24 @@ cap_find(const pg_uuid_t *user, const char *model, Money amount)
 void
 cap_check(const pg_uuid_t *user, const char *model, Money amount, CapCheck *check)
 {
+	const Cap  *matters = NULL;
+	CapList		list;
+
 	memset(check, 0, sizeof(CapCheck));
-	check->applies = cap_find(user, model, amount);
-	if (!check->applies)
+	check->resets_at = DT_NOEND;
+	caps_show(user, &list);
+	for (int i = 0; i < list.n; i++)
+		if (cap_concerns(&list.caps[i], model) && (matters == NULL || cap_matters_more(&list.caps[i], matters, amount)))
+			matters = &list.caps[i];
+	if (matters == NULL)
 		return;
-	check->model = row_text(0, 1)[0] != '\0' ? row_text(0, 1) : NULL;
-	check->limit = row_money(0, 2);
-	check->action = row_text(0, 3);
-	check->current_spend = row_spend(0, 4);
-	check->capped = row_bool(0, 5);
+	check->applies = true;
+	check->model = matters->model[0] != '\0' ? matters->model : NULL;
+	check->limit = matters->limit;
+	check->action = matters->action;
+	check->current_spend = cap_counted(matters);
+	check->capped = cap_is_exceeded(matters, amount) && strcmp(matters->action, "deny") == 0;
+	check->resets_at = cap_resets_at(matters, amount);
 }
 
 /*
@@ -273,6 +257,7 @@ ducto_check_spend_cap(PG_FUNCTION_ARGS)
 		result_null(&row);
 	result_text(&row, check.action);
 	result_text(&row, check.model);
+	result_time_or_null(&row, check.resets_at);
 	result = result_end(&row);
 	query_end();
 	PG_RETURN_DATUM(result);

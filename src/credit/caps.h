@@ -2,6 +2,7 @@
 #define DUCTO_CREDIT_CAPS_H
 
 #include "postgres.h"
+#include "utils/timestamp.h"
 #include "utils/uuid.h"
 
 #include "base/money.h"
@@ -13,8 +14,9 @@ typedef struct CapCheck
 	bool		capped;			/* it denies the amount */
 	Spend		current_spend;
 	Money		limit;
-	char	   *action;
-	char	   *model;			/* NULL for all */
+	TimestampTz resets_at;		/* infinity for never */
+	const char *action;
+	const char *model;			/* NULL for all */
 } CapCheck;
 
 extern void cap_check(const pg_uuid_t *user, const char *model, Money amount, CapCheck *check);

@@ -4,6 +4,7 @@
  */
 #include "postgres.h"
 
+#include "account/cap.h"
 #include "account/funds.h"
 #include "account/ledger.h"
 #include "account/roll.h"
@@ -47,6 +48,10 @@ plan_assign(const pg_uuid_t *user, char *plan_id, const CycleChoice *choice)
 	memset(&acc.plan, 0, sizeof(UserPlan));
 	if (plan_id != NULL)
 		plan_find(plan_id, &acc.plan, false);
+	if (acc.caps > 0)
+		caps_make(&acc);
+	if (caps_are_stale(&acc))
+		caps_sync(&acc);
 	account_store(&acc);
 	return ACCEPTED;
 }

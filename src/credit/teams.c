@@ -9,6 +9,7 @@
 #include "utils/tuplestore.h"
 
 #include "account/ahead.h"
+#include "account/cap.h"
 #include "account/claim.h"
 #include "account/key.h"
 #include "account/member.h"
@@ -531,12 +532,15 @@ team_deduct_at_once(const ChargeRequest *request, Deduction *deduction)
 }
 
 /*
- * Decide whether a locked pool admits a member's charge, and let the member's
- * cap count it.
+ * Decide whether a locked pool admits a member's charge, and let the caps of the
+ * pool and the member count it.
  */
 static Rejection
-team_decide(const Account *pool, const ChargeRequest *request)
+team_decide(const Account *pool, const ChargeRequest *request, LedgerEntry *entry)
 {
+	CapChange	change = {.model = request->model, .spent = request->amount, .actor = request->user};
+	CapVerdict	verdict;
+
 	switch (member_state(pool, request->user, request->amount, false))
 	{
 		case MEMBER_ABSENT:
@@ -548,8 +552,11 @@ team_decide(const Account *pool, const ChargeRequest *request)
 			break;
 	}
 	if (request->amount > account_headroom(pool, 0, false))
-		return account_lacks(request->amount, account_available(pool), 0);
-	member_apply(pool, request->user, request->amount, 0);
+		return caps_would_deny(pool, &change, false) ? CAP_REACHED :
+			account_lacks(request->amount, account_available(pool), 0);
+	if (!caps_admit(pool, &change, &verdict))
+		return CAP_REACHED;
+	entry->cap_warning = verdict.warning;
 	return ACCEPTED;
 }
 
@@ -576,10 +583,10 @@ team_deduct_locked(const ChargeRequest *request, Account *pool, Deduction *deduc
 							 request->amount, NULL);
 	if (known == KEY_REPLAY)
 		return team_deducted(deduction, &original.id, -original.amount, original.balance_after, true);
-	rejection = known == KEY_CONFLICT ? key_conflict(request->key) : team_decide(pool, request);
+	team_entry(request, &entry);
+	rejection = known == KEY_CONFLICT ? key_conflict(request->key) : team_decide(pool, request, &entry);
 	if (rejection != ACCEPTED)
 		return rejection;
-	team_entry(request, &entry);
 	account_debit(pool, &entry, request->amount);
 	account_store(pool);
 	return team_deducted(deduction, &entry.id, request->amount, entry.balance_after, false);

@@ -9,14 +9,13 @@
 #include "utils/fmgrprotos.h"
 #include "utils/timestamp.h"
 
+#include "account/capwindow.h"
 #include "account/plan.h"
 #include "base/args.h"
 #include "base/inspect.h"
 #include "pricing/pricing.h"
 
 #define INTERVAL_MAX_DIGITS	5
-#define WINDOW_MIN_USECS	USECS_PER_MINUTE
-#define WINDOW_MAX_USECS	(366 * USECS_PER_DAY)
 
 enum
 {
@@ -283,11 +282,8 @@ inspect_window(Inspection *in, const char *path, const JsonbValue *value)
 {
 	const char *length = value->type == jbvString ? value_text(value) : "";
 	Interval	interval;
-	int64		usecs = 0;
 
-	if (text_to_interval(length, &interval))
-		usecs = interval.time + (interval.day + (int64) DAYS_PER_MONTH * interval.month) * USECS_PER_DAY;
-	if (usecs < WINDOW_MIN_USECS || usecs > WINDOW_MAX_USECS)
+	if (!text_to_interval(length, &interval) || !cap_length_is_valid(&interval))
 		problem_add(in, path, "must be a length of time from \"1 minute\" to \"1 year\", such as \"5 hours\"");
 	jsonout_text(&in->out, length);
 }

@@ -14,14 +14,14 @@ CREATE FUNCTION pg_temp.was_ahead(account uuid, ahead interval, spent numeric, c
 LANGUAGE plpgsql AS $$
 DECLARE
 	moment CONSTANT timestamptz := clock_timestamp() + ahead;
-	day CONSTANT date := date_trunc('day', moment AT TIME ZONE 'UTC')::date;
 	of_month CONSTANT date := date_trunc('month', moment AT TIME ZONE 'UTC')::date;
 BEGIN
 	INSERT INTO ducto.ledger (account_id, seq, id, amount, balance_after, type, operation_type, model, actor, allowance_consumed, created_at, effective_at)
 	SELECT id, last_seq + 1, gen_random_uuid(), -spent, balance - spent, 'usage', 'usage', used_model, member, consumed, moment, moment
 	FROM ducto.accounts WHERE id = account;
-	UPDATE ducto.spend_caps c SET spent = was_ahead.spent, period = CASE cap_type WHEN 'daily' THEN day ELSE of_month END
-	WHERE account_id = account AND (model = '' OR model = used_model);
+	UPDATE ducto.spend_caps c SET spent = was_ahead.spent, window_from = w.bounds[1], window_until = w.bounds[2]
+	FROM (VALUES ('daily'), ('monthly')) t (cap_type), LATERAL ducto.cap_window(t.cap_type, NULL, moment, NULL) w (bounds)
+	WHERE t.cap_type = c.cap_type AND account_id = account AND (model = '' OR model = used_model);
 	UPDATE ducto.team_members m SET month = of_month, spent = was_ahead.spent WHERE team_id = account AND user_id = member;
 	UPDATE ducto.accounts SET balance = balance - spent, last_seq = last_seq + 1, updated_at = moment,
 		allowance_month = CASE WHEN consumed > 0 THEN of_month ELSE allowance_month END,

@@ -71,13 +71,15 @@ SELECT regexp_replace(regexp_replace(w.call, '''?01[0-9a-f]{6}-[0-9a-f-]{27}''?'
 	(30, 'ducto_activate_pricing(999999)')) AS w(n, call), pg_temp.rejected(w.call) AS r ORDER BY w.n;
 
 -- Nothing is remembered of a window that a rejected call was made in: after midnight, and after the clock was set back before it, a cap knows what was spent.
-UPDATE ducto.spend_caps SET period = period - CASE cap_type WHEN 'daily' THEN 1 ELSE 31 END WHERE account_id = :ann;
+UPDATE ducto.spend_caps SET window_from = window_from - CASE cap_type WHEN 'daily' THEN interval '24 h' ELSE '744 h' END,
+	window_until = window_until - CASE cap_type WHEN 'daily' THEN interval '24 h' ELSE '744 h' END WHERE account_id = :ann;
 UPDATE ducto.team_members SET month = month - 31 WHERE user_id = :bob;
 SELECT error FROM ducto_charge(:ann, 36);
 SELECT error FROM ducto_deduct_team(:'team', :bob, 21);
-SELECT cap_type, model, spent, period < (now() AT TIME ZONE 'UTC')::date AS past FROM ducto.spend_caps WHERE account_id = :ann AND action = 'deny' ORDER BY 1;
+SELECT cap_type, model, spent, window_until <= now() AS past FROM ducto.spend_caps WHERE account_id = :ann AND action = 'deny' ORDER BY 1;
 SELECT spent, month < date_trunc('month', now() AT TIME ZONE 'UTC') AS past FROM ducto.team_members WHERE user_id = :bob;
-UPDATE ducto.spend_caps SET period = period + CASE cap_type WHEN 'daily' THEN 1 ELSE 31 END WHERE account_id = :ann;
+UPDATE ducto.spend_caps SET window_from = window_from + CASE cap_type WHEN 'daily' THEN interval '24 h' ELSE '744 h' END,
+	window_until = window_until + CASE cap_type WHEN 'daily' THEN interval '24 h' ELSE '744 h' END WHERE account_id = :ann;
 UPDATE ducto.team_members SET month = month + 31 WHERE user_id = :bob;
 SELECT * FROM ducto_verify();
 SELECT error FROM ducto_set_active_pricing('{"models": {"_default": "1"}}');

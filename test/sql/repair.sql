@@ -33,7 +33,7 @@ SELECT * FROM ducto_repair(NULL);
 UPDATE ducto.accounts SET balance = 1, held = 2, held_from_credits = 3, expiring = 4, lifetime_purchased = 5, last_seq = 99, caps = 0,
 	allowance_used = 7, next_boundary = 'infinity', plain = true, closing_keys = false, promised = 88 WHERE id = :ann;
 UPDATE ducto.grants SET remaining = 50, live = false, amount = 60, priority = 9, type = 'purchase', expires_at = '2222-02-02' WHERE account_id = :ann;
-UPDATE ducto.spend_caps SET spent = 1, held = 2, period = '2000-01-01' WHERE account_id = :ann;
+UPDATE ducto.spend_caps SET spent = 1, held = 2, window_from = '2000-01-01 01:00', window_until = '2000-01-02', buckets = '{1}' WHERE account_id = :ann;
 UPDATE ducto.reservations SET cap_held = 100 WHERE id = :'s';
 UPDATE ducto.reservations SET remaining = 19, closed_at = now() WHERE id = :'r';
 UPDATE ducto.accounts SET balance = 0, held = 0 WHERE id = :'team';

@@ -38,7 +38,7 @@ export type EntryType = CreditType | 'usage' | 'refund' | 'reversal' | 'transfer
 export type BillingMode = 'strict' | 'overdraft';
 export type Overrun = 'reject' | 'clamp' | 'full';
 export type ReverseOverrun = Overrun | 'unspent';
-export type CapType = 'daily' | 'monthly';
+export type CapType = 'hourly' | 'daily' | 'weekly' | 'monthly' | 'total' | 'session' | 'sliding';
 export type CapAction = 'deny' | 'warn' | 'notify';
 export type ReleaseReason = 'released' | 'already_released' | 'already_settled' | 'expired' | 'not_found';
 
@@ -164,6 +164,7 @@ export type Results = {
 		cap_limit: number | null;
 		action: CapAction | null;
 		model: string | null;
+		resets_at: string | null;
 	};
 	ducto_chain_head_result: {
 		account_id: string | null;
@@ -360,6 +361,9 @@ export type Results = {
 		cap_limit: number;
 		action: CapAction;
 		current_spend: number;
+		resets_at: string | null;
+		window_length: string | null;
+		of_plan: boolean;
 	};
 	ducto_sweep_result: {
 		expired_count: number;
@@ -972,6 +976,7 @@ export type Functions = {
 			cap_limit: Amount;
 			action?: CapAction | null;
 			model?: string | null;
+			window_length?: string | null;
 		};
 		Returns: Results['ducto_spend_cap'];
 	};

@@ -130,7 +130,7 @@ SELECT check_spend_cap(:ann, NULL, 11) ->> 'capped' AS capped;
 UPDATE credit_spend_caps SET cap_type = 'monthly' WHERE user_id = :ann AND model IS NULL;
 DELETE FROM credit_spend_caps WHERE model = 'gpt-4';
 SELECT cap_type, model, cap_limit, current_spend FROM ducto_list_spend_caps(:ann);
-INSERT INTO credit_spend_caps (user_id, cap_type, cap_limit) VALUES (:ann, 'weekly', 10);
+INSERT INTO credit_spend_caps (user_id, cap_type, cap_limit) VALUES (:ann, 'yearly', 10);
 -- everything else is refused, and says what to call
 INSERT INTO user_credits (user_id, balance) VALUES (:eve, 1000);
 UPDATE user_credits SET balance = 1000;
