@@ -118,7 +118,8 @@ BEGIN
 	SELECT account_id, 'model_lines ' || seq, lines::text, said_lines::text
 	FROM entries WHERE said_lines IS DISTINCT FROM lines AND seq IS NOT NULL AND lines IS NOT NULL
 	UNION ALL
-	SELECT account_id, 'model_spend ' || seq, credits::text, said_spend::text FROM entries WHERE said_spend IS DISTINCT FROM credits AND seq IS NOT NULL
+	SELECT account_id, 'model_spend ' || seq, credits::text, said_spend::text
+	FROM entries WHERE said_spend IS DISTINCT FROM credits AND seq IS NOT NULL
 	UNION ALL
 	SELECT account_id, 'numbers of the lines of ' || id, '1 to ' || lines, first || ' to ' || last
 	FROM entries WHERE first <> 1 OR last <> lines OR numbers <> lines;
@@ -136,11 +137,12 @@ BEGIN
 			FROM ducto.usage_lines WHERE account_id BETWEEN lowest AND highest GROUP BY account_id, entry, model) u
 			ON u.account_id = l.account_id AND u.entry = l.id AND coalesce(u.model, '') = coalesce(l.model, '')
 	)
-	SELECT account_id, 'models ' || coalesce(seq::text, 'of lines'), coalesce(lines, 0) || ' of "' || model || '"', coalesce(said_lines::text, 'none')
+	SELECT account_id, 'models ' || coalesce(seq::text, 'of lines'), coalesce(lines, 0) || ' of "' || model || '"',
+		coalesce(said_lines::text, 'none')
 	FROM models WHERE lines IS DISTINCT FROM said_lines
 	UNION ALL
-	SELECT account_id, 'model_spend ' || seq, concat_ws(' ', CASE WHEN NOT charged_all THEN 'at most' END, round(amount, 4), 'of "' || model || '"'),
-		spend::text
+	SELECT account_id, 'model_spend ' || seq,
+		concat_ws(' ', CASE WHEN NOT charged_all THEN 'at most' END, round(amount, 4), 'of "' || model || '"'), spend::text
 	FROM models WHERE spend < 0 OR spend - amount >= 0.0001 * lines + CASE WHEN amount = round(amount, 4) THEN 0.0001 ELSE 0 END
 		OR charged_all AND amount - spend >= 0.0001 * lines + CASE WHEN amount = round(amount, 4) THEN 0.0001 ELSE 0 END;
 
