@@ -317,15 +317,35 @@ accounts_find_plan(Account *accs, int i)
 }
 
 /*
- * accounts_load reads and locks accounts of a batch, in their order, and takes
- * the time of its operations: the clock after the last lock.
+ * Read and lock accounts of a batch one by one, in their order, and list those
+ * that there are. On a cluster each is on a node of its own.
  */
-void
-accounts_load(Account *accs, int n)
+static uint64
+accounts_lock_each(Account *accs, int n, pg_uuid_t *locked)
 {
-	pg_uuid_t  *claimed = palloc(sizeof(pg_uuid_t) * Max(n, 1));
+	uint64		found = 0;
+
+	for (int i = 0; i < n; i++)
+	{
+		QueryArgs	args = {0};
+
+		args_uuid(&args, &accs[i].id);
+		if (query_run(&account_alone_queries[ACCOUNT_WAIT], &args, SPI_OK_SELECT) == 0)
+			continue;
+		account_from_row(&accs[i], 0);
+		locked[found++] = accs[i].id;
+	}
+	return found;
+}
+
+/*
+ * Read and lock accounts of a batch by one statement, and list those that there
+ * are.
+ */
+static uint64
+accounts_lock_together(Account *accs, int n, pg_uuid_t *locked)
+{
 	QueryArgs	args = {0};
-	TimestampTz now;
 	uint64		found;
 	int			i = 0;
 
@@ -333,15 +353,30 @@ accounts_load(Account *accs, int n)
 	found = query_run(&accounts_lock_query, &args, SPI_OK_SELECT);
 	for (uint64 row = 0; row < found; row++)
 	{
-		claimed[row] = row_uuid(row, ID_COLUMN);
-		while (memcmp(&accs[i].id, &claimed[row], UUID_LEN) != 0)
+		locked[row] = row_uuid(row, ID_COLUMN);
+		while (memcmp(&accs[i].id, &locked[row], UUID_LEN) != 0)
 			i++;
 		account_from_row(&accs[i], row);
 	}
 	SPI_freetuptable(SPI_tuptable);
-	accounts_claim(claimed, (int) found);
+	return found;
+}
+
+/*
+ * accounts_load reads and locks accounts of a batch, in their order, and takes
+ * the time of its operations: the clock after the last lock.
+ */
+void
+accounts_load(Account *accs, int n)
+{
+	pg_uuid_t  *locked = palloc(sizeof(pg_uuid_t) * Max(n, 1));
+	TimestampTz now;
+	uint64		found;
+
+	found = query_distributed(&accounts_lock_query) ? accounts_lock_each(accs, n, locked) : accounts_lock_together(accs, n, locked);
+	accounts_claim(locked, (int) found);
 	now = clock_now();
-	for (i = 0; i < n; i++)
+	for (int i = 0; i < n; i++)
 	{
 		accs[i].now = now;
 		accounts_find_plan(accs, i);
@@ -490,14 +525,16 @@ void
 accounts_write(Account *accs, int n)
 {
 	int			unwritten = 0;
+	bool		together;
 
 	for (int i = 0; i < n; i++)
 		unwritten += accs[i].unwritten ? 1 : 0;
-	if (unwritten >= WRITE_TOGETHER)
+	together = unwritten >= WRITE_TOGETHER && !query_distributed(&account_write_query);
+	if (together)
 		accounts_write_rows(accs, n);
 	for (int i = 0; i < n; i++)
 	{
-		if (accs[i].unwritten && unwritten < WRITE_TOGETHER)
+		if (accs[i].unwritten && !together)
 			account_write_row(&accs[i]);
 		accs[i].unwritten = false;
 	}

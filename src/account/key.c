@@ -19,6 +19,13 @@ static KeptQuery keys_query = {
 	.types = {UUIDARRAYOID, TEXTARRAYOID}
 };
 
+/* On a cluster, where each node looks for those that are its own. */
+static KeptQuery keys_join_query = {
+	.sql = "SELECT k.n FROM unnest($1, $2) WITH ORDINALITY AS k(account_id, key, n) JOIN ducto.ledger l"
+	" ON l.account_id = k.account_id AND l.idempotency_key = k.key",
+	.types = {UUIDARRAYOID, TEXTARRAYOID}
+};
+
 /*
  * key_checked returns the idempotency key of an operation that books credits,
  * NULL for none where none is required.
@@ -123,7 +130,7 @@ keys_find(AccountKey *keys, int n)
 	}
 	args_uuid_array(&args, accounts, n);
 	args_text_array(&args, texts, n);
-	found = query_run(&keys_query, &args, SPI_OK_SELECT);
+	found = query_run(query_distributed(&keys_query) ? &keys_join_query : &keys_query, &args, SPI_OK_SELECT);
 	for (uint64 row = 0; row < found; row++)
 		keys[row_int8(row, 1) - 1].known = true;
 }
