@@ -27,6 +27,7 @@ typedef struct SentNumeric
 	int			last;			/* the digit of the fourth decimal */
 	int			sign;
 	const uint16 *digits;
+	bytea	   *bytes;			/* what these are in; it is larger than a number needs */
 } SentNumeric;
 
 /*
@@ -37,8 +38,10 @@ typedef struct SentNumeric
 static void
 numeric_sent(Datum value, SentNumeric *sent)
 {
-	const uint16 *words = (uint16 *) VARDATA_ANY(DatumGetByteaPP(DirectFunctionCall1(numeric_send, value)));
+	const uint16 *words;
 
+	sent->bytes = DatumGetByteaPP(DirectFunctionCall1(numeric_send, value));
+	words = (uint16 *) VARDATA_ANY(sent->bytes);
 	sent->ndigits = pg_ntoh16(words[0]);
 	sent->last = (int16) pg_ntoh16(words[1]) + 1;
 	sent->sign = pg_ntoh16(words[2]);
@@ -82,14 +85,19 @@ numeric_to_units(Datum value, Money *units)
 {
 	SentNumeric sent;
 	Money		sum;
+	bool		bounded;
 
 	numeric_sent(value, &sent);
-	if (!sent_units(&sent, &sum))
-		return false;
-	if (sent_digit(&sent, sent.last + 1) >= MONEY_UNIT / 2)
-		sum++;
-	*units = sent.sign == NUMERIC_SENT_NEGATIVE ? -sum : sum;
-	return sum <= MONEY_MAX;
+	bounded = sent_units(&sent, &sum);
+	if (bounded)
+	{
+		if (sent_digit(&sent, sent.last + 1) >= MONEY_UNIT / 2)
+			sum++;
+		*units = sent.sign == NUMERIC_SENT_NEGATIVE ? -sum : sum;
+		bounded = sum <= MONEY_MAX;
+	}
+	pfree(sent.bytes);
+	return bounded;
 }
 
 /*
@@ -180,6 +188,7 @@ money_split(Numeric value, Money *lower, Rest *rest)
 	if (!sent_units(&sent, lower))
 		return false;
 	*rest = sent_rest(&sent);
+	pfree(sent.bytes);
 	bounded = *lower + (*rest >= REST_HALF ? 1 : 0) <= MONEY_MAX;
 	if (sent.sign == NUMERIC_SENT_NEGATIVE)
 		*lower = *rest = 0;
@@ -200,6 +209,7 @@ rest_from_datum(Datum value)
 	if (!sent_units(&sent, &units) || units > 100)
 		elog(ERROR, "a carry is out of bounds");
 	rest = units * REST_UNIT + sent_rest(&sent);
+	pfree(sent.bytes);
 	return sent.sign == NUMERIC_SENT_NEGATIVE ? -rest : rest;
 }
 

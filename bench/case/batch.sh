@@ -1,0 +1,77 @@
+# shellcheck shell=bash
+# Many at once against single calls: charges of many accounts and of one, with
+# plans and caps, retries; credits for all accounts against the bare statements;
+# and what the backend needs for it.
+
+size=1000
+batches=$(by_size 30 6)
+rounds=$(by_size 5 3)
+elements=$((size * batches))
+half=$((ACCOUNTS / 2))
+export PGOPTIONS='-c synchronous_commit=off'
+
+# batches_of NAME FIRST ACCOUNTS KEYS makes a file of batches.
+batches_of() {
+	awk -v "batches=$batches" -v "size=${1##*_}" -v "first=$2" -v "accounts=$3" -v "keys=$4" -f "$BENCH/batch.awk" >"$T/$1.sql"
+}
+
+# measure NAME OPERATIONS COMMAND… notes what a command costs.
+measure() {
+	cpu_of "${@:3}"
+	echo "$round $1 $cpu $2 $(calculate "$2 / $seconds")" >>"$T/race"
+}
+
+# make_plans gives the second half of the accounts a plan and two caps.
+make_plans() {
+	sql -o /dev/null -f - <<'SQL'
+SELECT version FROM ducto_set_active_pricing('{"models": {"_default": "1"},
+  "plans": {"pro": {"name": "Pro", "free_allowance": 0.01}}}');
+SELECT count(*) FROM generate_series(:accounts / 2 + 1, :accounts / 2 + 1000) n,
+	ducto_set_user_plan(user_id => bench.account(n), plan_id => 'pro'),
+	ducto_set_spend_cap(user_id => bench.account(n), cap_type => 'daily', cap_limit => 100000, action => 'warn') daily,
+	ducto_set_spend_cap(user_id => bench.account(n), cap_type => 'monthly', cap_limit => 1000000) monthly;
+VACUUM ANALYZE;
+SQL
+}
+
+# credits adds to all accounts, 10,000 at once; what an application that has
+# arrays would send is made in the server for both.
+credits() {
+	sql -o /dev/null -f - <<'SQL'
+SELECT count(r.error) FROM generate_series(0, :accounts / 10000 - 1) batch, LATERAL
+	(SELECT jsonb_agg(jsonb_build_object('user_id', bench.account(batch * 10000 + n), 'amount', 1, 'type', 'promo')) AS credits
+	 FROM generate_series(1, 10000) n) c, LATERAL ducto_add_credits_many(c.credits) r;
+SQL
+}
+
+# bare_credits does the same by an INSERT and an UPDATE.
+bare_credits() {
+	sql -o /dev/null -f "$BENCH/bare_credits.sql"
+}
+
+make_plans
+: >"$T/race"
+for ((round = 1; round <= rounds; round++)); do
+	batches_of "keys_$size" 1 1000 "many-$round"
+	batches_of "plain_$size" 1 1000 ''
+	batches_of "one_$size" 5000 1 "one-$round"
+	batches_of "plans_$size" $((half + 1)) 1000 ''
+	pgbench_run charge_key 1 "$elements"
+	echo "$round charge_key $cpu $elements $rate" >>"$T/race"
+	measure charge_many "$elements" sql -o /dev/null -f "$T/keys_$size.sql"
+	measure charge_many_again "$elements" sql -o /dev/null -f "$T/keys_$size.sql"
+	measure charge_many_without_keys "$elements" sql -o /dev/null -f "$T/plain_$size.sql"
+	measure charge_many_of_one "$elements" sql -o /dev/null -f "$T/one_$size.sql"
+	measure charge_many_plans_caps "$elements" sql -o /dev/null -f "$T/plans_$size.sql"
+	measure bare_credits "$ACCOUNTS" bare_credits
+	measure add_credits_many "$ACCOUNTS" credits
+done
+race_table "Many at once, $size in a batch, synchronous_commit off" 'charge_many/charge_key<=0.25' \
+	'charge_many_again/charge_key' 'charge_many_of_one/charge_key' 'charge_many_plans_caps/charge_many_without_keys<=1.5' \
+	'add_credits_many/bare_credits<=2'
+{
+	echo 'elements in a batch|memory of the backend, MB'
+	batches_of memory_10000 1 10000 memory
+	memory_of sql -o /dev/null -f "$T/memory_10000.sql"
+	echo "10000|$(memory_at max)"
+} | table "Memory, $batches batches in turn"
