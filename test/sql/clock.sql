@@ -19,9 +19,10 @@ BEGIN
 	INSERT INTO ducto.ledger (account_id, seq, id, amount, balance_after, type, operation_type, model, actor, allowance_consumed, created_at, effective_at)
 	SELECT id, last_seq + 1, gen_random_uuid(), -spent, balance - spent, 'usage', 'usage', used_model, member, consumed, moment, moment
 	FROM ducto.accounts WHERE id = account;
-	UPDATE ducto.spend_caps c SET spent = was_ahead.spent, window_from = w.bounds[1], window_until = w.bounds[2]
-	FROM (VALUES ('daily'), ('monthly')) t (cap_type), LATERAL ducto.cap_window(t.cap_type, NULL, moment, NULL) w (bounds)
-	WHERE t.cap_type = c.cap_type AND account_id = account AND (model = '' OR model = used_model);
+	UPDATE ducto.spend_caps c SET spent = was_ahead.spent, buckets = CASE WHEN c.cap_type = 'sliding' THEN '{}'::numeric[] END,
+		(window_from, window_until) = (SELECT w.bounds[1], w.bounds[2] FROM (SELECT CASE WHEN c.cap_type = 'session'
+			THEN ARRAY[moment, moment + c.window_length] ELSE ducto.cap_window(c.cap_type, c.window_length, moment, NULL) END) w (bounds))
+	WHERE account_id = account AND (model = '' OR model = used_model);
 	UPDATE ducto.team_members m SET month = of_month, spent = was_ahead.spent WHERE team_id = account AND user_id = member;
 	UPDATE ducto.accounts SET balance = balance - spent, last_seq = last_seq + 1, updated_at = moment,
 		allowance_month = CASE WHEN consumed > 0 THEN of_month ELSE allowance_month END,
@@ -150,5 +151,20 @@ SELECT pg_sleep(1.1);
 SELECT balance_after FROM ducto_charge(:eve, 1);
 SELECT plain FROM ducto.accounts WHERE id = :eve;
 SELECT seq, created_at = effective_at AS of_the_clock FROM ducto.ledger WHERE account_id = :eve ORDER BY seq;
+-- Sessions and sliding windows: what the other clock saw does not count now, and what was spent before it and after it does.
+\set fay '\'7c100000-0000-4000-8000-000000000006\''
+SELECT new_balance FROM ducto_add_credits(:fay, 1000);
+SELECT cap_limit FROM ducto_set_spend_cap(:fay, 'session', 100, window_length => '5 hours');
+SELECT cap_limit FROM ducto_set_spend_cap(:fay, 'sliding', 100, window_length => '1 hour');
+SELECT error FROM ducto_charge(:fay, 10);
+SELECT pg_temp.was_ahead(:fay, '3 days', 50.0000);
+SELECT cap_type, current_spend FROM ducto_list_spend_caps(:fay);
+SELECT error FROM ducto_charge(:fay, 20);
+SELECT cap_type, current_spend FROM ducto_list_spend_caps(:fay);
+SELECT error FROM ducto_charge(:fay, 70.0001);
+SELECT error FROM ducto_charge(:fay, 70);
+SELECT cap_type, spent FROM ducto.spend_caps WHERE account_id = :fay ORDER BY cap_type;
+SELECT * FROM ducto_verify(:fay);
+
 SELECT * FROM ducto_verify();
 SELECT error FROM ducto_set_active_pricing('{"models": {"_default": "1"}}');

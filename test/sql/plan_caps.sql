@@ -111,7 +111,6 @@ SELECT error FROM ducto_charge(:cat, 4);
 -- A refund gives room back where the debit was counted.
 SELECT amount FROM ducto_refund(:'t', 6);
 SELECT * FROM caps(:cat);
-SELECT spent, buckets FROM ducto.spend_caps WHERE account_id = :cat;
 SELECT * FROM found();
 
 -- Hours, days, weeks and months are those of the user's time zone, and a change of it counts them anew.
