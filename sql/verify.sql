@@ -369,7 +369,7 @@ BEGIN
 			sum(spent) AS spent, sum(allowance) AS allowance
 		FROM (
 			SELECT account_id, actor, (effective_at AT TIME ZONE 'UTC')::date AS day,
-				CASE type WHEN 'usage' THEN -amount ELSE 0 END AS spent, allowance_consumed AS allowance
+				CASE WHEN type = 'usage' THEN -amount ELSE 0 END AS spent, allowance_consumed AS allowance
 			FROM ducto.ledger WHERE type || '' <> 'refund' AND account_id BETWEEN lowest AND highest
 			UNION ALL
 			SELECT d.account_id, d.actor, (d.effective_at AT TIME ZONE 'UTC')::date, -r.amount, r.allowance_consumed

@@ -34,8 +34,7 @@ BEGIN
 		SELECT c.account_id, c.cap_type || ' ' || c.model AS name, c.model, c.spent, c.held, c.buckets, c.window_from, c.window_until,
 			w.width, c.window_from - coalesce(60 * w.width, 0) * interval '1 microsecond' AS counts_from
 		FROM ducto.spend_caps c CROSS JOIN LATERAL (
-			SELECT ducto.cap_bucket_width(c.window_length) AS width WHERE c.cap_type = 'sliding'
-			UNION ALL SELECT NULL WHERE c.cap_type <> 'sliding') w
+			SELECT CASE WHEN c.cap_type = 'sliding' THEN ducto.cap_bucket_width(c.window_length) END AS width) w
 		WHERE c.account_id BETWEEN lowest AND highest
 	), spends AS (
 		SELECT account_id, model, effective_at, -amount AS spent FROM ducto.ledger
@@ -74,14 +73,19 @@ BEGIN
 		WHERE r.account_id IN (SELECT c.account_id FROM caps c) AND r.account_id BETWEEN lowest AND highest
 			AND r.state = 'open' AND (r.expires_at <= a.ended_until) IS NOT TRUE
 		GROUP BY r.account_id, m.model
+	), sums AS MATERIALIZED (
+		SELECT account_id, name, sum(spent) AS spent, max(bucket) FILTER (WHERE spent <> 0) AS oldest FROM said GROUP BY account_id, name
+	), series AS MATERIALIZED (
+		SELECT s.account_id, s.name, array_agg(coalesce(n.spent, 0.0000) ORDER BY i.bucket) AS buckets
+		FROM sums s CROSS JOIN LATERAL generate_series(1, s.oldest) AS i(bucket)
+		LEFT JOIN said n ON n.account_id = s.account_id AND n.name = s.name AND n.bucket = i.bucket
+		GROUP BY s.account_id, s.name
 	), figures AS MATERIALIZED (
 		SELECT c.account_id, c.name, c.width, c.spent, c.held, c.buckets, coalesce(o.held, 0) AS open, coalesce(s.spent, 0) AS said,
-			(SELECT coalesce(array_agg(coalesce(n.spent, 0.0000) ORDER BY i), '{}')
-				FROM generate_series(1, s.oldest) i
-				LEFT JOIN said n ON n.account_id = c.account_id AND n.name = c.name AND n.bucket = i) AS said_buckets
+			coalesce(r.buckets, '{}') AS said_buckets
 		FROM caps c
-		LEFT JOIN (SELECT account_id, name, sum(spent) AS spent, max(bucket) FILTER (WHERE spent <> 0) AS oldest
-			FROM said GROUP BY account_id, name) s ON s.account_id = c.account_id AND s.name = c.name
+		LEFT JOIN sums s ON s.account_id = c.account_id AND s.name = c.name
+		LEFT JOIN series r ON r.account_id = c.account_id AND r.name = c.name
 		LEFT JOIN open o ON o.account_id = c.account_id AND o.model = c.model
 	)
 	SELECT f.account_id, 'spent of cap ' || f.name, f.said::text, f.spent::text FROM figures f WHERE f.spent <> f.said

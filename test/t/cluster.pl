@@ -117,6 +117,8 @@ foreach my $at ($node, $first, $second)
 		"$name: an allowance pays") if $at == $node;
 	is($here->value("SELECT cap_limit FROM ducto_set_spend_cap($other, 'daily', 1000)"), '1000.0000', "$name: a cap is set");
 	is($here->value("SELECT ducto_remove_spend_cap($other, 'daily')"), 't', "$name: and removed");
+	$here->run("SELECT ducto_set_spend_cap($other, 'sliding', 1000, window_length => '1 hour')");
+	$here->run("SELECT ducto_charge($other, 0.5)");
 	$here->run("SELECT ducto_add_team_member('$team', $user)");
 	is($here->value("SELECT amount FROM ducto_deduct_team('$team', $user, 1)"), '1.0000', "$name: a team's pool");
 	$hold = $here->value("SELECT reservation_id FROM ducto_reserve($user, 2, team_id => '$team')");
