@@ -26,7 +26,9 @@ CREATE TABLE ducto.plan_allowances (
 	free_allowance numeric NOT NULL,
 	cycle text NOT NULL DEFAULT 'month',
 	grants jsonb NOT NULL DEFAULT '[]',
-	CONSTRAINT plan_allowances_pkey PRIMARY KEY (plan_id, number)
+	CONSTRAINT plan_allowances_pkey PRIMARY KEY (plan_id, number),
+	CONSTRAINT plan_allowances_number CHECK (number > 0),
+	CONSTRAINT plan_allowances_amount CHECK (free_allowance >= 0 AND free_allowance < 100000000000000)
 );
 
 ALTER TABLE ducto.plans ENABLE ROW LEVEL SECURITY;

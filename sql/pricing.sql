@@ -8,7 +8,10 @@ CREATE TABLE ducto.pricing (
 	min_balance numeric NOT NULL,
 	active boolean NOT NULL,
 	created_at timestamptz NOT NULL,
-	CONSTRAINT pricing_pkey PRIMARY KEY (version)
+	CONSTRAINT pricing_pkey PRIMARY KEY (version),
+	CONSTRAINT pricing_version CHECK (version > 0),
+	CONSTRAINT pricing_config CHECK (jsonb_typeof(config) = 'object'),
+	CONSTRAINT pricing_min_balance CHECK (abs(min_balance) < 100000000000000)
 );
 
 CREATE UNIQUE INDEX pricing_active ON ducto.pricing (active) WHERE active;

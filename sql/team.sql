@@ -4,14 +4,16 @@ CREATE TABLE ducto.teams (
 	id uuid NOT NULL,
 	name text NOT NULL,
 	created_at timestamptz NOT NULL,
-	CONSTRAINT teams_pkey PRIMARY KEY (id)
+	CONSTRAINT teams_pkey PRIMARY KEY (id),
+	CONSTRAINT teams_name CHECK (octet_length(name) BETWEEN 1 AND 255)
 );
 
 -- Which team a key of ducto_create_team has made.
 CREATE TABLE ducto.team_keys (
 	idempotency_key text NOT NULL,
 	team_id uuid NOT NULL,
-	CONSTRAINT team_keys_pkey PRIMARY KEY (idempotency_key)
+	CONSTRAINT team_keys_pkey PRIMARY KEY (idempotency_key),
+	CONSTRAINT team_keys_key CHECK (octet_length(idempotency_key) BETWEEN 1 AND 255)
 );
 
 CREATE TABLE ducto.team_members (
@@ -24,7 +26,9 @@ CREATE TABLE ducto.team_members (
 	held numeric NOT NULL DEFAULT 0.0000,
 	joined_at timestamptz NOT NULL,
 	left_at timestamptz,
-	CONSTRAINT team_members_pkey PRIMARY KEY (team_id, user_id)
+	CONSTRAINT team_members_pkey PRIMARY KEY (team_id, user_id),
+	CONSTRAINT team_members_role CHECK (octet_length(role) BETWEEN 1 AND 255),
+	CONSTRAINT team_members_spend_cap CHECK (spend_cap >= 0 AND spend_cap < 100000000000000)
 ) WITH (fillfactor = 60);
 
 CREATE INDEX team_members_user ON ducto.team_members (user_id, team_id) WHERE left_at IS NULL;

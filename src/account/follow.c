@@ -84,10 +84,13 @@ run_join(Run *run, const Run *next)
 static Followed *
 follow_add(Followed *all, Run run)
 {
+	Assert(run.first == run.last);
+	Assert(all->n >= 0 && all->n <= all->size);
 	for (int i = all->n - 1; i >= 0 && !all->broken; i--)
 	{
 		Run			other = all->runs[i];
 
+		Assert(other.first <= other.last);
 		if (other.last + 1 == run.first)
 		{
 			all->broken = !run_join(&other, &run);

@@ -28,6 +28,7 @@ allowance_used(const Account *acc, TimestampTz at)
 Money
 allowance_left(const Account *acc, TimestampTz at)
 {
+	Assert(acc->plan.free_allowance >= 0);
 	if (acc->plan.free_allowance == 0)
 		return 0;
 	return (Money) Max(acc->plan.free_allowance - allowance_used(acc, at), 0);
@@ -74,6 +75,7 @@ allowance_consume(Account *acc, Money amount)
 void
 allowance_restore(Account *acc, Money amount, TimestampTz consumed_at)
 {
+	Assert(amount >= 0);
 	if (acc->allowance_month == period_month(consumed_at))
 		acc->allowance_used -= amount;
 }
@@ -143,6 +145,7 @@ account_need_of(const Account *acc, Money amount, bool skip_allowance)
 
 	if (skip_allowance)
 		return amount;
+	Assert(amount >= 0);
 	spare = Max(allowance_left(acc, acc->now) - held_on_allowance(acc), 0);
 	return Max(amount - spare, 0);
 }

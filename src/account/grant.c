@@ -223,6 +223,7 @@ grant_burn_first(const pg_uuid_t *account, Money amount, BurnList *burned)
 {
 	QueryArgs	args = {0};
 
+	Assert(amount > 0);
 	args_uuid(&args, account);
 	args_money(&args, amount);
 	if (query_run(&grant_burn_query, &args, SPI_OK_UPDATE_RETURNING) == 0)
@@ -303,6 +304,7 @@ grants_burn(const pg_uuid_t *account, Money amount, TimestampTz now, bool late, 
 				(errcode(ERRCODE_DATA_CORRUPTED),
 				 errmsg("the grants of an account do not sum to its expiring credit"),
 				 errhint("Run ducto_verify.")));
+	Assert(burning.left == 0 && burned->n > 0);
 	grants_take(account, burned);
 }
 
@@ -398,6 +400,8 @@ grant_arrive(const pg_uuid_t *account, const Burn *part, int64 seq, TimestampTz 
 	TimestampTz expires_at = row_time(0, 3);
 	QueryArgs	args = {0};
 
+	Assert(part->amount > 0);
+	Assert(seq > 0);
 	args_uuid(&args, account);
 	args_uuid(&args, &part->grant);
 	args_int8(&args, seq);
@@ -423,6 +427,7 @@ grants_move(const pg_uuid_t *from, const pg_uuid_t *to, const BurnList *parts, M
 {
 	TimestampTz first = DT_NOEND;
 
+	Assert(eaten >= 0);
 	kept->n = 0;
 	kept->burns = palloc(sizeof(Burn) * Max(parts->n, 1));
 	for (int i = 0; i < parts->n; i++)
@@ -436,6 +441,7 @@ grants_move(const pg_uuid_t *from, const pg_uuid_t *to, const BurnList *parts, M
 		args_money(&args, part.amount);
 		if (query_run(&grant_leave_query, &args, SPI_OK_UPDATE_RETURNING) != 1)
 			row_missing("grants");
+		Assert(part.amount > 0);
 		part.amount -= Min(part.amount, eaten);
 		eaten -= parts->burns[i].amount - part.amount;
 		if (part.amount == 0)
@@ -444,5 +450,6 @@ grants_move(const pg_uuid_t *from, const pg_uuid_t *to, const BurnList *parts, M
 		first = Min(first, expires_at);
 		kept->burns[kept->n++] = part;
 	}
+	Assert(kept->n <= parts->n);
 	return first;
 }

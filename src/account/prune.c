@@ -94,6 +94,7 @@ prune_one_by_one(const Prune *prune)
 static void
 prune_batch(Prune *prune)
 {
+	Assert(prune->n > 0 && prune->n <= PRUNE_BATCH);
 	CHECK_FOR_INTERRUPTS();
 	query_begin();
 	prune->pruned += cluster_is_used() ? prune_one_by_one(prune) : prune_at_once(prune);
@@ -112,6 +113,7 @@ prune_next(TupleTableSlot *slot, void *state)
 	Prune	   *prune = state;
 	bool		isnull;
 
+	Assert(prune->n < PRUNE_BATCH);
 	prune->accounts[prune->n] = *DatumGetUUIDP(slot_getattr(slot, 1, &isnull));
 	prune->ids[prune->n] = *DatumGetUUIDP(slot_getattr(slot, 2, &isnull));
 	if (++prune->n == PRUNE_BATCH)

@@ -118,6 +118,7 @@ roll_release(Roll *roll, TimestampTz at)
 		if (grant->remaining == 0)
 			roll->first_late++;
 	}
+	Assert(roll->late >= kept);
 	allowance_rely(roll->acc, at);
 }
 
@@ -190,6 +191,7 @@ roll_play_hold(const DueHold *hold, void *state)
 {
 	Roll	   *roll = state;
 
+	Assert(hold->remaining >= 0);
 	roll_play_until(roll, hold->expires_at);
 	if (roll_is_full(roll) && hold->expires_at > roll->clock)
 		return false;
@@ -277,10 +279,12 @@ roll_book_expiries(const Roll *roll, Account *acc)
 	MemoryContext batch;
 	MemoryContext previous;
 
+	Assert(roll->nexpiries <= roll->max_expiries);
 	if (roll->nexpiries == 0)
 		return;
 	for (int i = 0; i < roll->nexpiries; i++)
 	{
+		Assert(roll->expiries[i].amount > 0);
 		acc->balance += roll->expiries[i].amount;
 		acc->expiring += roll->expiries[i].amount;
 	}

@@ -99,6 +99,7 @@ fold_compare(const void *a, const void *b)
 static void
 fold_write_hour(const FoldHour *hour, BookSums *total)
 {
+	Assert(hour->xacts.first <= hour->xacts.last);
 	book_sums_add_total(total, usage_sums_books(hour->sums));
 	query_begin();
 	for (int level = LEVEL_HOUR; level < ROLLUP_LEVELS; level++)
@@ -203,6 +204,7 @@ range_limit(XactRange *range, int64 max_rows)
 
 	if (nth_xact(range, max_rows, &beyond) && nth_xact(range, 0, &first))
 		range->last = beyond > first ? beyond - 1 : beyond;
+	Assert(range->first <= range->last);
 }
 
 /*

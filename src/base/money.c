@@ -168,6 +168,7 @@ money_is_exact(Datum value, Money *amount)
 	numeric_sent(value, &sent);
 	if (sent.ndigits > sent.last + 1 || !sent_units(&sent, amount))
 		return false;
+	Assert(*amount >= 0 && *amount <= MONEY_MAX);
 	if (sent.sign == NUMERIC_SENT_NEGATIVE)
 		*amount = -*amount;
 	return true;

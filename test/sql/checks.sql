@@ -1,0 +1,40 @@
+-- checks: the small tables refuse what ducto never writes, whoever writes it, with its triggers off too
+\set ada '\'c8ec0000-0000-4000-8000-000000000001\''
+\set VERBOSITY terse
+SELECT team_id AS team FROM ducto_create_team('Checked', 10, idempotency_key => 'checked') \gset
+SELECT error FROM ducto_add_team_member(:'team', :ada, spend_cap => 5);
+SELECT error FROM ducto_set_active_pricing('{"models": {"_default": "1"}, "plans": {"checked": {"name": "Checked", "free_allowance": 1}}}');
+SET session_replication_role = replica;
+
+-- A name, a role and a key have 1 to 255 bytes, however few characters these are.
+UPDATE ducto.teams SET name = '' WHERE id = :'team';
+UPDATE ducto.teams SET name = repeat(U&'\00e9', 128) WHERE id = :'team';
+UPDATE ducto.team_members SET role = '' WHERE team_id = :'team';
+UPDATE ducto.team_members SET role = repeat('x', 256) WHERE team_id = :'team';
+UPDATE ducto.team_keys SET idempotency_key = '' WHERE team_id = :'team';
+UPDATE ducto.team_keys SET idempotency_key = repeat('x', 256) WHERE team_id = :'team';
+
+-- Amounts are amounts.
+UPDATE ducto.team_members SET spend_cap = -0.0001 WHERE team_id = :'team';
+UPDATE ducto.team_members SET spend_cap = 'NaN' WHERE team_id = :'team';
+UPDATE ducto.team_members SET spend_cap = 100000000000000 WHERE team_id = :'team';
+UPDATE ducto.plan_allowances SET free_allowance = -0.0001 WHERE plan_id = 'checked';
+UPDATE ducto.plan_allowances SET free_allowance = 'NaN' WHERE plan_id = 'checked';
+UPDATE ducto.plan_allowances SET number = 0 WHERE plan_id = 'checked';
+UPDATE ducto.pricing SET min_balance = 'Infinity' WHERE active;
+UPDATE ducto.pricing SET min_balance = 'NaN' WHERE active;
+
+-- A pricing is an object, and has a number.
+UPDATE ducto.pricing SET config = '[]' WHERE active;
+UPDATE ducto.pricing SET version = 0 WHERE active;
+
+-- At the edge it is let through, and nothing of it stays.
+BEGIN;
+UPDATE ducto.teams SET name = repeat('x', 255) WHERE id = :'team';
+UPDATE ducto.team_members SET role = repeat('x', 255), spend_cap = NULL WHERE team_id = :'team';
+UPDATE ducto.team_members SET spend_cap = 99999999999999.9999 WHERE team_id = :'team';
+UPDATE ducto.plan_allowances SET free_allowance = 0 WHERE plan_id = 'checked';
+ROLLBACK;
+RESET session_replication_role;
+SELECT error FROM ducto_set_active_pricing('{"models": {"_default": "input_tokens"}, "min_balance": 5}');
+SELECT * FROM ducto_verify();
