@@ -6,9 +6,9 @@ OBJS = $(patsubst %.c,%.o,$(sort $(wildcard src/*.c src/*/*.c)))
 
 # The install script is the concatenation of the capabilities, in this order.
 SQL_PARTS = sql/preamble.sql sql/clock.sql sql/progress.sql sql/uuid.sql sql/plan.sql sql/account.sql sql/ledger.sql sql/chain.sql sql/grant.sql \
-	sql/reservation.sql sql/settle.sql sql/refund.sql sql/reverse.sql sql/transfer.sql sql/cap.sql sql/team.sql sql/pricing.sql sql/batch.sql \
+	sql/reservation.sql sql/settle.sql sql/refund.sql sql/reverse.sql sql/transfer.sql sql/cap.sql sql/team.sql sql/event.sql sql/pricing.sql sql/batch.sql \
 	sql/expr.sql sql/analytics.sql sql/figures.sql sql/metrics.sql \
-	sql/verify.sql sql/verify_rollup.sql sql/verify_rows.sql sql/verify_caps.sql sql/repair.sql sql/keep.sql sql/cluster.sql sql/access.sql
+	sql/verify.sql sql/verify_rollup.sql sql/verify_rows.sql sql/verify_caps.sql sql/verify_event.sql sql/repair.sql sql/keep.sql sql/cluster.sql sql/access.sql
 
 # The second extension: the functions that the SDKs call. Its C code is in ducto.so.
 SDK_VERSION = $(shell sed -n "s/^default_version *= *'\(.*\)'/\1/p" sdk/ducto_sdk.control)

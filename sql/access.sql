@@ -302,5 +302,16 @@ ducto_my_balance.
 Takes no lock, works on a standby.
 Errors: 28000.';
 
+CREATE FUNCTION @extschema@.ducto_my_events() RETURNS SETOF @extschema@.ducto_event
+LANGUAGE c STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS 'MODULE_PATHNAME', 'ducto_my_events';
+REVOKE ALL ON FUNCTION @extschema@.ducto_my_events() FROM PUBLIC;
+COMMENT ON FUNCTION @extschema@.ducto_my_events() IS
+'Returns the last 50 events of the account of the user who calls, the last first, as ducto_list_events does: balance_low,
+balance_exhausted, balance_recovered, allowance_used, cap_used and grant_expiring, and none of a team. The user is the
+claim sub of the JWT, as for ducto_my_balance.
+Takes no lock, works on a standby.
+Errors: 28000.';
+
 -- Last, when all objects are there.
 SELECT ducto.revoke_default_privileges('ducto');

@@ -25,6 +25,8 @@ CREATE TABLE ducto.accounts (
 	chain_head bytea,
 	ahead_from timestamptz,
 	ahead_until timestamptz,
+	alert_below numeric NOT NULL DEFAULT '-Infinity',
+	alert_mark bigint NOT NULL DEFAULT 0,
 	created_at timestamptz NOT NULL,
 	updated_at timestamptz NOT NULL,
 	CONSTRAINT accounts_pkey PRIMARY KEY (id)
@@ -58,6 +60,8 @@ COMMENT ON COLUMN ducto.accounts.ended_until IS 'Reservations that are still ope
 COMMENT ON COLUMN ducto.accounts.chain_head IS 'The digest of the last ledger entry that has one.';
 COMMENT ON COLUMN ducto.accounts.ahead_from IS 'The clock was once set back to this time: from then until ahead_until the ledger''s effective_at is not in the order of seq. NULL = never.';
 COMMENT ON COLUMN ducto.accounts.ahead_until IS 'The created_at that the ledger had reached when the clock was set back: entries have this one until the clock has passed it. NULL = it never was.';
+COMMENT ON COLUMN ducto.accounts.alert_below IS 'The figure below which the balance has to fall for an event: -Infinity = there is none, and no row of ducto.alerts with lines; -99999999999999.9999, the lowest that a balance can be = there is none.';
+COMMENT ON COLUMN ducto.accounts.alert_mark IS 'A hash of the balance lines of plan or pricing that alert_below is from; 0 = there were none. Where it is another than that of the lines in force, the next operation finds alert_below anew.';
 COMMENT ON COLUMN ducto.accounts.created_at IS 'When the account was made.';
 COMMENT ON COLUMN ducto.accounts.updated_at IS 'The clock at the account''s last operation.';
 

@@ -27,10 +27,16 @@ CREATE TRIGGER plan_allowances_kept BEFORE DELETE OR TRUNCATE ON ducto.plan_allo
 	FOR EACH STATEMENT EXECUTE FUNCTION ducto.refuse_removal();
 CREATE TRIGGER pricing_kept BEFORE DELETE OR TRUNCATE ON ducto.pricing
 	FOR EACH STATEMENT EXECUTE FUNCTION ducto.refuse_removal();
+CREATE TRIGGER events_kept BEFORE DELETE OR TRUNCATE ON ducto.events
+	FOR EACH STATEMENT EXECUTE FUNCTION ducto.refuse_removal();
+CREATE TRIGGER alerts_kept BEFORE DELETE OR TRUNCATE ON ducto.alerts
+	FOR EACH STATEMENT EXECUTE FUNCTION ducto.refuse_removal();
 CREATE TRIGGER test_clock_kept BEFORE DELETE OR TRUNCATE ON ducto.test_clock
 	FOR EACH STATEMENT EXECUTE FUNCTION ducto.refuse_removal();
 ALTER TABLE ducto.test_clock ENABLE ALWAYS TRIGGER test_clock_kept;
 ALTER TABLE ducto.accounts ENABLE ALWAYS TRIGGER accounts_kept;
+ALTER TABLE ducto.events ENABLE ALWAYS TRIGGER events_kept;
+ALTER TABLE ducto.alerts ENABLE ALWAYS TRIGGER alerts_kept;
 ALTER TABLE ducto.grants ENABLE ALWAYS TRIGGER grants_kept;
 ALTER TABLE ducto.reservations ENABLE ALWAYS TRIGGER reservations_kept;
 ALTER TABLE ducto.spend_caps ENABLE ALWAYS TRIGGER spend_caps_kept;

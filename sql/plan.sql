@@ -16,6 +16,7 @@ CREATE TABLE ducto.plans (
 		(CASE WHEN caps = '[]' THEN 0 ELSE hashtextextended(caps::text, 0) END) STORED,
 	retired boolean NOT NULL DEFAULT false,
 	imported boolean NOT NULL DEFAULT false,
+	alerts jsonb,
 	CONSTRAINT plans_pkey PRIMARY KEY (id)
 );
 
@@ -59,6 +60,7 @@ COMMENT ON COLUMN ducto.plans.caps IS 'Spend caps of everybody on the plan, as i
 COMMENT ON COLUMN ducto.plans.retired IS 'The active pricing lacks it: users keep it, but it cannot be assigned.';
 COMMENT ON COLUMN ducto.plans.imported IS 'Its terms are those that ducto_sdk_import found, and not the active pricing''s, until a version is published or activated.';
 COMMENT ON COLUMN ducto.plans.caps_version IS 'What accounts know the caps by; 0 = there are none.';
+COMMENT ON COLUMN ducto.plans.alerts IS 'Lines at which something is told of who is on the plan; NULL = those of the pricing.';
 
 CREATE TYPE @extschema@.ducto_set_user_plan_result AS (
 	user_id uuid,

@@ -483,6 +483,7 @@ BEGIN
 	RETURN QUERY SELECT * FROM ducto.verify_account_rows(lowest, highest);
 	IF lowest < highest THEN PERFORM ducto.progress_step('teams'); END IF;
 	RETURN QUERY SELECT * FROM ducto.verify_team_rows(lowest, highest);
+	RETURN QUERY SELECT * FROM ducto.verify_event_rows(lowest, highest);
 END
 $$;
 REVOKE ALL ON FUNCTION ducto.verify_accounts(uuid, uuid) FROM PUBLIC;

@@ -399,7 +399,7 @@ SELECT jsonb_build_object('name', config -> 'name', 'free_allowance', coalesce(n
 	'per_operation', coalesce(nullif(config -> 'per_operation', 'null'), '{}'),
 	'max_concurrent', config -> 'max_concurrent', 'overdraft_floor', config -> 'overdraft_floor',
 	'cycle', coalesce(nullif(config -> 'cycle', 'null'), '"month"'), 'grants', coalesce(nullif(config -> 'grants', 'null'), '[]'),
-	'caps', coalesce(nullif(config -> 'caps', 'null'), '[]'))
+	'caps', coalesce(nullif(config -> 'caps', 'null'), '[]'), 'alerts', config -> 'alerts')
 $$;
 REVOKE ALL ON FUNCTION ducto.plan_terms(jsonb) FROM PUBLIC;
 COMMENT ON FUNCTION ducto.plan_terms(jsonb) IS 'For ducto_verify: what a plan of a pricing, or a row of ducto.plans, says, in the columns of ducto.plans.';

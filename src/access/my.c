@@ -5,7 +5,10 @@
  */
 #include "postgres.h"
 
+#include "utils/array.h"
+
 #include "account/account.h"
+#include "account/event.h"
 #include "base/args.h"
 #include "base/query.h"
 #include "base/request.h"
@@ -15,6 +18,7 @@
 PG_FUNCTION_INFO_V1(ducto_my_balance);
 PG_FUNCTION_INFO_V1(ducto_my_grants);
 PG_FUNCTION_INFO_V1(ducto_my_transactions);
+PG_FUNCTION_INFO_V1(ducto_my_events);
 PG_FUNCTION_INFO_V1(ducto_my_plan);
 
 /* All claims as a JSON object, and before PostgREST 9 the one that counts here. */
@@ -114,6 +118,26 @@ ducto_my_transactions(PG_FUNCTION_ARGS)
 	int			max_rows = arg_int_between(fcinfo, 0, "max_rows", 1, MY_MAX_ROWS, DEFAULT_PAGE);
 
 	return transactions_read(fcinfo, identity_get(), max_rows, arg_uuid_or_null(fcinfo, 1));
+}
+
+/*
+ * ducto_my_events returns the events of the user who calls that are the user's
+ * to see, the newest first. It takes no lock.
+ */
+Datum
+ducto_my_events(PG_FUNCTION_ARGS)
+{
+	static const char *const kinds[] = {
+		EVENT_BALANCE_LOW, EVENT_BALANCE_EXHAUSTED, EVENT_BALANCE_RECOVERED, EVENT_ALLOWANCE_USED, EVENT_CAP_USED,
+		EVENT_GRANT_EXPIRING
+	};
+	Datum		shown[lengthof(kinds)];
+
+	for (int i = 0; i < lengthof(kinds); i++)
+		shown[i] = CStringGetTextDatum(kinds[i]);
+	return events_read(fcinfo, identity_get(),
+					   PointerGetDatum(construct_array(shown, lengthof(kinds), TEXTOID, -1, false, TYPALIGN_INT)),
+					   DEFAULT_PAGE, NULL);
 }
 
 /*

@@ -6,7 +6,9 @@
 
 #include "account/account.h"
 #include "account/ahead.h"
+#include "account/alert.h"
 #include "account/claim.h"
+#include "account/event.h"
 #include "account/funds.h"
 #include "base/args.h"
 #include "base/clock.h"
@@ -21,15 +23,17 @@
 	" a.closing_keys, a.updated_at, a.plan_id, coalesce(a.allowance_month, '-infinity'), a.allowance_used," \
 	" a.held_from_credits, a.promised, a.caps, coalesce(a.ended_until, '-infinity'), a.chain_head," \
 	" coalesce(a.ahead_from, 'infinity'), coalesce(a.ahead_until, '-infinity'), a.carry," \
-	" coalesce(a.anchor, '-infinity'), a.zone, a.caps_version"
+	" coalesce(a.anchor, '-infinity'), a.zone, a.caps_version," \
+	" nullif(a.alert_below, '-Infinity'), a.alert_mark"
 #define ACCOUNT_SELECT \
 	"SELECT " ACCOUNT_COLUMNS ", " PLAN_COLUMNS \
 	" FROM ducto.accounts a LEFT JOIN ducto.plans p ON p.id = a.plan_id WHERE a.id = $1"
 #define ACCOUNT_SELECT_ALONE	"SELECT " ACCOUNT_COLUMNS " FROM ducto.accounts a WHERE a.id = $1"
 
 #define CHAIN_COLUMN		17
-#define FIRST_PLAN_COLUMN	24
-#define ID_COLUMN			24
+#define ALERT_COLUMN		24
+#define FIRST_PLAN_COLUMN	26
+#define ID_COLUMN			26
 
 /*
  * Those with a lock wait for the holder of the row, or skip it, and then read
@@ -67,15 +71,16 @@ static KeptQuery account_create_query = {
 	" plain = kind = 'user' AND " v "10 IS NULL AND " v "14 = 0 AND " v "15 = 0 AND " v "19 <= " v "9," \
 	" ended_until = nullif(" v "16, '-infinity'), chain_head = " v "17," \
 	" ahead_from = nullif(" v "18, 'infinity'), ahead_until = nullif(" v "19, '-infinity'), carry = " v "20," \
-	" anchor = nullif(" v "21, '-infinity'), zone = " v "22, caps_version = " v "23"
+	" anchor = nullif(" v "21, '-infinity'), zone = " v "22, caps_version = " v "23," \
+	" alert_below = coalesce(" v "24, '-Infinity'), alert_mark = " v "25"
 #define WRITE_TYPES \
 	{UUIDOID, NUMERICOID, NUMERICOID, NUMERICOID, NUMERICOID, TIMESTAMPTZOID, INT8OID, BOOLOID, TIMESTAMPTZOID, TEXTOID, \
 		DATEOID, NUMERICOID, NUMERICOID, NUMERICOID, INT4OID, TIMESTAMPTZOID, BYTEAOID, TIMESTAMPTZOID, TIMESTAMPTZOID, \
-		NUMERICOID, TIMESTAMPTZOID, TEXTOID, INT8OID, InvalidOid}
+		NUMERICOID, TIMESTAMPTZOID, TEXTOID, INT8OID, NUMERICOID, INT8OID, InvalidOid}
 #define WRITE_ROW \
 	"v(c1 uuid, c2 numeric, c3 numeric, c4 numeric, c5 numeric, c6 timestamptz, c7 bigint, c8 boolean, c9 timestamptz, c10 text," \
 	" c11 date, c12 numeric, c13 numeric, c14 numeric, c15 integer, c16 timestamptz, c17 bytea, c18 timestamptz," \
-	" c19 timestamptz, c20 numeric, c21 timestamptz, c22 text, c23 bigint)"
+	" c19 timestamptz, c20 numeric, c21 timestamptz, c22 text, c23 bigint, c24 numeric, c25 bigint)"
 
 /* The caller has the row's lock. */
 static KeptQuery account_write_query = {
@@ -162,6 +167,7 @@ account_clear(Account *acc, const pg_uuid_t *id)
 	acc->ahead_from = DT_NOEND;
 	acc->ahead_until = DT_NOBEGIN;
 	acc->anchor = DT_NOBEGIN;
+	acc->alert_below = NO_ALERTS;
 	acc->now = clock_now();
 }
 
@@ -197,6 +203,11 @@ account_from_row(Account *acc, uint64 row)
 	acc->zone = zone_find(acc->zone_name);
 	acc->caps_version = row_int8(row, CHAIN_COLUMN + 6);
 	acc->late = TIMESTAMP_IS_NOBEGIN(acc->next_boundary);
+	acc->alert_below = row_is_null(row, ALERT_COLUMN) ? NO_ALERTS : row_money(row, ALERT_COLUMN);
+	acc->alert_mark = row_int8(row, ALERT_COLUMN + 1);
+	acc->watched.balance = acc->balance;
+	acc->watched.allowance_month = acc->allowance_month;
+	acc->watched.allowance_used = acc->allowance_used;
 }
 
 /*
@@ -464,6 +475,11 @@ args_account(QueryArgs *args, const Account *acc)
 	args_time(args, acc->anchor);
 	args_text(args, acc->zone_name);
 	args_int8(args, acc->caps_version);
+	if (acc->alert_below == NO_ALERTS)
+		args_null(args);
+	else
+		args_money(args, acc->alert_below);
+	args_int8(args, acc->alert_mark);
 }
 
 /*
@@ -488,6 +504,8 @@ account_write(Account *acc)
 {
 	acc->updated_at = acc->now;
 	allowance_rely(acc, acc->now);
+	alerts_watch(acc);
+	events_write(acc);
 	if (acc->queue != NULL)
 		acc->unwritten = true;
 	else

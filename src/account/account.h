@@ -6,11 +6,25 @@
 #include "utils/timestamp.h"
 #include "utils/uuid.h"
 
+#include "nodes/pg_list.h"
+
 #include "account/chain.h"
 #include "account/plan.h"
 #include "base/money.h"
 #include "base/period.h"
 #include "base/query.h"
+
+/* No balance is below them; in the table -Infinity and the lowest that a balance can be. */
+#define NO_ALERTS	PG_INT64_MIN
+#define NO_LINE		(-MONEY_MAX)
+
+/* What of an account was looked at for events already. */
+typedef struct Watched
+{
+	Money		balance;
+	DateADT		allowance_month;
+	Spend		allowance_used;
+} Watched;
 
 /* An account's row; all zeros when there is none. */
 typedef struct Account
@@ -49,6 +63,13 @@ typedef struct Account
 	bool		linked;			/* a guarded update has made it that of the entry to come */
 	struct LedgerQueue *queue;	/* of the batch that works on it; NULL for none. Then */
 	bool		unwritten;		/* its row is to be written at the end */
+	Money		alert_below;	/* a balance below it is to be told; NO_LINE, or NO_ALERTS where none are its own */
+	int64		alert_mark;		/* of the lines, of plan or pricing, that it is from */
+	bool		lines_changed;	/* since alert_below was found */
+	Watched		watched;
+	bool		has_actor;		/* a team's member acts: */
+	pg_uuid_t	actor;
+	List	   *events;			/* noted, to be written with the row */
 } Account;
 
 /* Which row lock account_load takes. */

@@ -10,6 +10,7 @@
 
 #include "account/account.h"
 #include "account/ahead.h"
+#include "account/alertline.h"
 #include "account/claim.h"
 #include "account/hold.h"
 #include "base/clock.h"
@@ -59,29 +60,31 @@
 #define AFTER_HEAD	", chain_head"
 #define HELD_COLUMN			(AFTER_COLUMN_COUNT + 1)
 
-#define GUARD(most, whose) \
-	" WHERE id = $1 AND " whose " AND next_boundary > $4 AND balance - held - " most " >= $3"
+#define GUARD(whose)	" WHERE id = $1 AND " whose " AND next_boundary > $4"
+
+/* A balance of which there is nothing to tell, by lines whose mark is $5, covers what is taken and leaves as much as it must. */
+#define LEAVES(most, least)	" AND balance - " most " >= greatest(" least ", alert_below) AND alert_mark = $5"
 
 #define CHARGE_SQL(amount, most, carry, head, whose) \
 	"UPDATE ducto.accounts SET balance = balance - " amount "," \
 	" expiring = CASE WHEN expiring = 0 THEN expiring ELSE expiring - " amount " END," \
 	" last_seq = last_seq + 1, updated_at = greatest(updated_at, $4)" carry head \
-	GUARD(most, whose) " AND (expiring = 0 OR expiring > " most ")" \
+	GUARD(whose) LEAVES(most, "held + $3") " AND (expiring = 0 OR expiring > " most ")" \
 	" RETURNING " AFTER_COLUMNS
 
 #define CHARGE_CARRY_SQL(head, whose) \
-	CHARGE_SQL(CARRY_AMOUNT("$6", "$7"), "$7", CARRY_SET("$6", "$8", "$9"), head, whose)
+	CHARGE_SQL(CARRY_AMOUNT("$7", "$8"), "$8", CARRY_SET("$7", "$9", "$10"), head, whose)
 
-#define CHARGE_TYPES	UUIDOID, NUMERICOID, NUMERICOID, TIMESTAMPTZOID
+#define CHARGE_TYPES	UUIDOID, NUMERICOID, NUMERICOID, TIMESTAMPTZOID, INT8OID
 #define CARRY_TYPES		NUMERICOID, NUMERICOID, NUMERICOID, NUMERICOID
 
 #define PLAIN	"plain"
-#define PLAIN_AND_PRICED	"plain AND (SELECT p.id FROM ducto.pricing p WHERE p.active) = $5"
+#define PLAIN_AND_PRICED	"plain AND (SELECT p.id FROM ducto.pricing p WHERE p.active) = $6"
 #define POOL_OF_MEMBER \
 	"kind = 'team' AND caps = 0 AND (ahead_until <= updated_at) IS NOT FALSE" \
-	" AND EXISTS (SELECT FROM ducto.team_members m WHERE m.team_id = $1 AND m.user_id = $5" \
+	" AND EXISTS (SELECT FROM ducto.team_members m WHERE m.team_id = $1 AND m.user_id = $6" \
 	" AND m.left_at IS NULL AND (m.spend_cap IS NULL" \
-	" OR CASE WHEN m.month = $6 THEN m.spent ELSE 0.0000 END + m.held + $2 <= m.spend_cap))"
+	" OR CASE WHEN m.month = $7 THEN m.spent ELSE 0.0000 END + m.held + $2 <= m.spend_cap))"
 
 /*
  * What guarded updates read of an open hold beside the account, in a snapshot
@@ -95,7 +98,7 @@
 #define HOLD_COLUMNS	", r.remaining, r.cap_held, r.operation_type, r.model"
 
 /*
- * Lock, decision and booking of a deduct within its hold $5: $2, or what a
+ * Lock, decision and booking of a deduct within its hold $6: $2, or what a
  * carry makes of it, is charged, and $3 no longer held, or all of the hold where that is
  * NULL.
  */
@@ -103,16 +106,16 @@
 	"UPDATE ducto.accounts a SET balance = balance - " amount "," \
 	" expiring = CASE WHEN expiring = 0 THEN expiring ELSE expiring - " amount " END," \
 	" held = held - coalesce($3, r.remaining), last_seq = last_seq + 1, updated_at = greatest(updated_at, $4)" carry head \
-	OF_HOLD("$5") " AND r.remaining >= " most " AND held >= r.remaining AND next_boundary > $4" \
-	" AND (expiring = 0 OR expiring > " most ") AND balance >= " most guard \
+	OF_HOLD("$6") " AND r.remaining >= " most " AND held >= r.remaining AND next_boundary > $4" \
+	" AND (expiring = 0 OR expiring > " most ")" LEAVES(most, "0.0000") guard \
 	" RETURNING " AFTER_COLUMNS more HOLD_COLUMNS
 #define SETTLE_CARRY_SQL(head, guard, more) \
-	SETTLE_SQL(CARRY_AMOUNT("$6", "$7"), "$7", CARRY_SET("$6", "$8", "$9"), head, CARRY_IS_SOUND guard, AFTER_CARRY more)
+	SETTLE_SQL(CARRY_AMOUNT("$7", "$8"), "$8", CARRY_SET("$7", "$9", "$10"), head, CARRY_IS_SOUND guard, AFTER_CARRY more)
 #define SETTLE_TYPES	CHARGE_TYPES, UUIDOID
 
 static KeptQuery account_charge_query = {.sql = CHARGE_SQL("$2", "$2", "", "", PLAIN), .types = {CHARGE_TYPES}};
 static KeptQuery account_charge_chained_query = {
-	.sql = CHARGE_SQL("$2", "$2", "", CHAIN_HEAD("$5"), PLAIN IS_CHAINED) AFTER_HEAD,
+	.sql = CHARGE_SQL("$2", "$2", "", CHAIN_HEAD("$6"), PLAIN IS_CHAINED) AFTER_HEAD,
 	.types = {CHARGE_TYPES, BYTEAOID}
 };
 
@@ -122,7 +125,7 @@ static KeptQuery account_charge_priced_query = {
 	.types = {CHARGE_TYPES, UUIDOID}
 };
 static KeptQuery account_charge_priced_chained_query = {
-	.sql = CHARGE_SQL("$2", "$2", "", CHAIN_HEAD("$6"), PLAIN_AND_PRICED IS_CHAINED) AFTER_HEAD,
+	.sql = CHARGE_SQL("$2", "$2", "", CHAIN_HEAD("$7"), PLAIN_AND_PRICED IS_CHAINED) AFTER_HEAD,
 	.types = {CHARGE_TYPES, UUIDOID, BYTEAOID}
 };
 
@@ -132,7 +135,7 @@ static KeptQuery account_charge_carry_query = {
 	.types = {CHARGE_TYPES, UUIDOID, CARRY_TYPES}
 };
 static KeptQuery account_charge_carry_chained_query = {
-	.sql = CHARGE_CARRY_SQL(CHAIN_HEAD(CARRY_LINK("$6", "$10", "$11")), PLAIN_AND_PRICED CARRY_IS_SOUND IS_CHAINED)
+	.sql = CHARGE_CARRY_SQL(CHAIN_HEAD(CARRY_LINK("$7", "$11", "$12")), PLAIN_AND_PRICED CARRY_IS_SOUND IS_CHAINED)
 	AFTER_CARRY AFTER_HEAD,
 	.types = {CHARGE_TYPES, UUIDOID, CARRY_TYPES, BYTEAOID, BYTEAOID}
 };
@@ -146,18 +149,18 @@ static KeptQuery account_charge_team_query = {
 	.types = {CHARGE_TYPES, UUIDOID, DATEOID}
 };
 static KeptQuery account_charge_team_chained_query = {
-	.sql = CHARGE_SQL("$2", "$2", "", CHAIN_HEAD("$7"), POOL_OF_MEMBER IS_CHAINED) AFTER_HEAD,
+	.sql = CHARGE_SQL("$2", "$2", "", CHAIN_HEAD("$8"), POOL_OF_MEMBER IS_CHAINED) AFTER_HEAD,
 	.types = {CHARGE_TYPES, UUIDOID, DATEOID, BYTEAOID}
 };
 
 static KeptQuery account_settle_query = {.sql = SETTLE_SQL("$2", "$2", "", "", "", ""), .types = {SETTLE_TYPES}};
 static KeptQuery account_settle_chained_query = {
-	.sql = SETTLE_SQL("$2", "$2", "", CHAIN_HEAD("$6"), IS_CHAINED, AFTER_HEAD),
+	.sql = SETTLE_SQL("$2", "$2", "", CHAIN_HEAD("$7"), IS_CHAINED, AFTER_HEAD),
 	.types = {SETTLE_TYPES, BYTEAOID}
 };
 static KeptQuery account_settle_carry_query = {.sql = SETTLE_CARRY_SQL("", "", ""), .types = {SETTLE_TYPES, CARRY_TYPES}};
 static KeptQuery account_settle_carry_chained_query = {
-	.sql = SETTLE_CARRY_SQL(CHAIN_HEAD(CARRY_LINK("$6", "$10", "$11")), IS_CHAINED, AFTER_HEAD),
+	.sql = SETTLE_CARRY_SQL(CHAIN_HEAD(CARRY_LINK("$7", "$11", "$12")), IS_CHAINED, AFTER_HEAD),
 	.types = {SETTLE_TYPES, CARRY_TYPES, BYTEAOID, BYTEAOID}
 };
 
@@ -165,7 +168,7 @@ static KeptQuery account_settle_carry_chained_query = {
 static KeptQuery account_hold_query = {
 	.sql = "UPDATE ducto.accounts SET held = held + $2, next_boundary = least(next_boundary, $5),"
 	" updated_at = greatest(updated_at, $4)"
-	GUARD("$2", "plain AND ended_until IS NULL") " RETURNING " AFTER_COLUMNS ", held,"
+	GUARD("plain AND ended_until IS NULL") " AND balance - held - $2 >= $3 RETURNING " AFTER_COLUMNS ", held,"
 	" (SELECT ARRAY[p.version, p.min_balance] FROM ducto.pricing p WHERE p.active)",
 	.types = {UUIDOID, NUMERICOID, NUMERICOID, TIMESTAMPTZOID, TIMESTAMPTZOID}
 };
@@ -320,6 +323,7 @@ args_charge(QueryArgs *args, const pg_uuid_t *id, const Charge *charge, Money fl
 	args_money(args, charge->amount);
 	args_money(args, floor);
 	args_time(args, now);
+	args_int8(args, lines_pricing_mark());
 }
 
 /*
@@ -388,6 +392,7 @@ account_try_settle(const pg_uuid_t *id, const pg_uuid_t *reservation, const Char
 	else
 		args_money(&args, charge->amount);
 	args_time(&args, clock_now());
+	args_int8(&args, lines_pricing_mark());
 	args_uuid(&args, reservation);
 	args_carry(&args, charge);
 	args_links(&args, charge);

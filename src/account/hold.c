@@ -5,6 +5,7 @@
 #include "postgres.h"
 
 #include "account/claim.h"
+#include "account/event.h"
 #include "account/hold.h"
 #include "base/clock.h"
 #include "base/query.h"
@@ -117,13 +118,13 @@ static KeptQuery holds_after_query = {
 	" WHERE account_id = $1 AND state = 'open'"
 
 static KeptQuery hold_expire_query = {
-	.sql = EXPIRE_SQL " AND id = $2",
+	.sql = EXPIRE_SQL " AND id = $2 RETURNING " EXPIRED_COLUMNS,
 	.types = {UUIDOID, UUIDOID}
 };
 
 /* A range of the index, and no list of ids: that would be a filter for each of the account's holds. */
 static KeptQuery holds_expire_query = {
-	.sql = EXPIRE_SQL " AND (expires_at, id) < ($2, $3)",
+	.sql = EXPIRE_SQL " AND (expires_at, id) < ($2, $3) RETURNING " EXPIRED_COLUMNS,
 	.types = {UUIDOID, TIMESTAMPTZOID, UUIDOID}
 };
 
@@ -477,17 +478,18 @@ holds_due(const Account *acc, TimestampTz until, bool read_only, DueHoldReader r
 
 /*
  * hold_expire closes an open reservation of a locked account as expired at its
- * time.
+ * time, and notes the event.
  */
 void
-hold_expire(const pg_uuid_t *account, Hold *hold)
+hold_expire(Account *acc, Hold *hold)
 {
 	QueryArgs	args = {0};
 
-	args_uuid(&args, account);
+	args_uuid(&args, &acc->id);
 	args_uuid(&args, &hold->id);
-	if (query_run(&hold_expire_query, &args, SPI_OK_UPDATE) != 1)
+	if (query_run(&hold_expire_query, &args, SPI_OK_UPDATE_RETURNING) != 1)
 		row_missing("reservations");
+	events_of_expired(acc, 1);
 	hold->state = HOLD_EXPIRED;
 	hold->ceiling = hold->remaining;
 	hold->remaining = 0;
@@ -516,11 +518,14 @@ holds_after(const pg_uuid_t *account, TimestampTz until, int64 number, Timestamp
 /*
  * holds_expire closes the open reservations of a locked account that expire no
  * later than a time, as expired at their time: the first ones, up to a limit
- * unless it is PG_INT64_MAX. It returns how many, and whether some are left.
+ * unless it is PG_INT64_MAX. It notes the events, and returns how many, and
+ * whether some are left.
  */
 int64
-holds_expire(const pg_uuid_t *account, TimestampTz until, int64 limit, bool *left)
+holds_expire(Account *acc, TimestampTz until, int64 limit, bool *left)
 {
+	const pg_uuid_t *account = &acc->id;
+	uint64		n;
 	QueryArgs	args = {0};
 	TimestampTz end = until + 1;	/* and in that moment, id */
 	pg_uuid_t	id = {0};
@@ -529,7 +534,9 @@ holds_expire(const pg_uuid_t *account, TimestampTz until, int64 limit, bool *lef
 	args_uuid(&args, account);
 	args_time(&args, end);
 	args_uuid(&args, &id);
-	return (int64) query_run(&holds_expire_query, &args, SPI_OK_UPDATE);
+	n = query_run(&holds_expire_query, &args, SPI_OK_UPDATE_RETURNING);
+	events_of_expired(acc, n);
+	return (int64) n;
 }
 
 /*

@@ -77,10 +77,10 @@ extern TimestampTz hold_closed_at(const pg_uuid_t *account, const pg_uuid_t *id)
 extern bool hold_find_closing_key(const pg_uuid_t *account, const char *key, Hold *hold);
 extern void hold_update(const pg_uuid_t *account, const Hold *hold, TimestampTz now);
 extern int64 holds_count_open(const Account *acc, const char *operation_type, int64 limit, bool read_only);
-extern void hold_expire(const pg_uuid_t *account, Hold *hold);
+extern void hold_expire(Account *acc, Hold *hold);
 extern void holds_due(const Account *acc, TimestampTz until, bool read_only, DueHoldReader reader, void *state);
 extern int64 holds_prune(TimestampTz before, int64 max_rows);
-extern int64 holds_expire(const pg_uuid_t *account, TimestampTz until, int64 limit, bool *left);
+extern int64 holds_expire(Account *acc, TimestampTz until, int64 limit, bool *left);
 extern bool hold_peek(const pg_uuid_t *user, const pg_uuid_t *id, Hold *hold);
 extern bool hold_try_settle(const pg_uuid_t *user, const pg_uuid_t *id, const Charge *charge, bool final,
 							Account *after, AccountChange *change, Hold *hold);

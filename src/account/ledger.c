@@ -332,6 +332,9 @@ ledger_append(Account *acc, LedgerEntry *entry)
 	Assert(!acc->linked);
 	acc->balance = money_add(acc->balance, entry->amount, "the balance");
 	acc->last_seq++;
+	acc->has_actor = entry->actor != NULL;
+	if (acc->has_actor)
+		acc->actor = *entry->actor;
 	if (!ledger_insert(acc, entry))
 		row_missing("ledger");
 }

@@ -21,18 +21,18 @@ static KeptQuery plan_assignable_query = {
 
 static KeptQuery sync_plans_query = {
 	.sql = "INSERT INTO ducto.plans (id, name, free_allowance, features, default_billing_mode,"
-	"  per_operation, max_concurrent, overdraft_floor, cycle, grants, caps)"
+	"  per_operation, max_concurrent, overdraft_floor, cycle, grants, caps, alerts)"
 	" SELECT key, value ->> 'name', coalesce((value ->> 'free_allowance')::numeric, 0.0000),"
 	"  coalesce(value -> 'features', '{}'),"
 	"  coalesce(value ->> 'default_billing_mode', 'strict'), coalesce(value -> 'per_operation', '{}'),"
 	"  (value ->> 'max_concurrent')::integer, (value ->> 'overdraft_floor')::numeric,"
-	"  coalesce(value ->> 'cycle', 'month'), coalesce(value -> 'grants', '[]'), coalesce(value -> 'caps', '[]')"
+	"  coalesce(value ->> 'cycle', 'month'), coalesce(value -> 'grants', '[]'), coalesce(value -> 'caps', '[]'), value -> 'alerts'"
 	" FROM jsonb_each($1) ORDER BY key"
 	" ON CONFLICT (id) DO UPDATE SET name = excluded.name, free_allowance = excluded.free_allowance,"
 	"  features = excluded.features,"
 	"  default_billing_mode = excluded.default_billing_mode, per_operation = excluded.per_operation,"
 	"  max_concurrent = excluded.max_concurrent, overdraft_floor = excluded.overdraft_floor, cycle = excluded.cycle,"
-	"  grants = excluded.grants, caps = excluded.caps, retired = false, imported = false",
+	"  grants = excluded.grants, caps = excluded.caps, alerts = excluded.alerts, retired = false, imported = false",
 	.types = {JSONBOID}
 };
 
@@ -85,6 +85,8 @@ plan_from_row(UserPlan *plan, int first_column)
 	plan->has_floor = !row_is_null(0, first_column + 7);
 	plan->overdraft_floor = row_money(0, first_column + 7);
 	plan->caps_version = row_int8(0, first_column + 8);
+	if (!row_is_null(0, first_column + 9))
+		plan->alerts = DatumGetJsonbPCopy(row_datum(0, first_column + 9));
 }
 
 /*

@@ -28,6 +28,7 @@ typedef struct UserPlan
 	bool		has_floor;
 	Money		overdraft_floor;
 	int64		caps_version;	/* 0 = it has no caps */
+	Jsonb	   *alerts;			/* NULL for none */
 } UserPlan;
 
 /* The free allowance of a plan from a time on. */
@@ -49,7 +50,7 @@ typedef struct Policy
 /* The columns that plan_from_row reads, of a table ducto.plans p. */
 #define PLAN_COLUMNS \
 	"p.id, p.name, p.free_allowance, p.features, p.default_billing_mode, p.per_operation," \
-	" p.max_concurrent, p.overdraft_floor, p.caps_version"
+	" p.max_concurrent, p.overdraft_floor, p.caps_version, p.alerts"
 
 extern void plan_from_row(UserPlan *plan, int first_column);
 extern bool plan_find(const char *id, UserPlan *plan, bool read_only);

@@ -389,13 +389,13 @@ roll_forward(Account *acc, const RollLimits *limits, RollTotals *totals)
 		bool		all = !had_ended && totals->ended <= limits->closed;
 		bool		left;
 
-		totals->closed = holds_expire(&acc->id, acc->ended_until, all ? PG_INT64_MAX : limits->closed, &left);
+		totals->closed = holds_expire(acc, acc->ended_until, all ? PG_INT64_MAX : limits->closed, &left);
 		if (all && totals->closed != totals->ended)
 			row_missing("reservations");
 		if (!left)
 			acc->ended_until = DT_NOBEGIN;
 		totals->left |= left;
-		changed |= !left;
+		changed |= !left || totals->closed > 0;
 	}
 	if (changed)
 		account_write(acc);
@@ -538,6 +538,21 @@ account_sweep(const pg_uuid_t *id, const RollLimits *limits, RollTotals *totals)
 }
 
 /*
+ * account_try_lock locks an account as account_lock_any does, unless another
+ * session has it locked. It returns false then.
+ */
+bool
+account_try_lock(const pg_uuid_t *id, Account *acc)
+{
+	RollTotals	totals;
+
+	if (!account_load(id, acc, ACCOUNT_SKIP_LOCKED))
+		return false;
+	roll_locked(acc, &operation_limits, &totals);
+	return true;
+}
+
+/*
  * account_project reads an account as it is at a time, now for infinity,
  * booked or not, in the snapshot of the calling statement. False: there is no
  * such account.
@@ -605,7 +620,7 @@ account_expect(Account *acc, TimestampTz expires_at)
 	acc->next_boundary = Min(acc->next_boundary, expires_at);
 	if (expires_at > acc->ended_until)
 		return;
-	holds_expire(&acc->id, acc->ended_until, PG_INT64_MAX, &left);
+	holds_expire(acc, acc->ended_until, PG_INT64_MAX, &left);
 	acc->ended_until = DT_NOBEGIN;
 }
 

@@ -27,6 +27,7 @@ extern bool account_lock_team(const pg_uuid_t *id, Account *acc);
 extern Rejection team_missing(const pg_uuid_t *id);
 extern bool account_lock_any(const pg_uuid_t *id, Account *acc);
 extern void accounts_lock(Account *accs, int n);
+extern bool account_try_lock(const pg_uuid_t *id, Account *acc);
 extern void account_advance(Account *acc, TimestampTz now);
 extern void account_lock_or_create(const pg_uuid_t *id, Account *acc);
 extern bool account_sweep(const pg_uuid_t *id, const RollLimits *limits, RollTotals *totals);

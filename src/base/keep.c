@@ -54,6 +54,8 @@ static const struct
 	{"plan_allowances", "Publish a pricing with another allowance."},
 	{"teams", "Remove the members with ducto_remove_team_member."},
 	{"test_clock", "Turn ducto.test_clock off: the clock is the server's then."},
+	{"events", "Acknowledge events with ducto_ack_events: a sweep removes them later."},
+	{"alerts", "Set others with ducto_set_alerts, and auto top-up with ducto_set_auto_topup."},
 	{"team_keys", "Make another team under another key."},
 };
 

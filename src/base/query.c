@@ -613,6 +613,19 @@ args_text_array(QueryArgs *args, const char *const *values, int n)
 }
 
 /*
+ * args_int4_array appends an array of integers.
+ */
+void
+args_int4_array(QueryArgs *args, const int32 *values, int n)
+{
+	Datum	   *elements = palloc(sizeof(Datum) * Max(n, 1));
+
+	for (int i = 0; i < n; i++)
+		elements[i] = Int32GetDatum(values[i]);
+	args_datum(args, PointerGetDatum(construct_array(elements, n, INT4OID, sizeof(int32), true, TYPALIGN_INT)));
+}
+
+/*
  * args_int8_array appends an array of bigints.
  */
 void

@@ -70,6 +70,7 @@ extern void args_money_array(QueryArgs *args, const Money *values, int n);
 extern void args_uuid_array(QueryArgs *args, const pg_uuid_t *values, int n);
 extern void args_time_array(QueryArgs *args, const TimestampTz *values, int n);
 extern void args_text_array(QueryArgs *args, const char *const *values, int n);
+extern void args_int4_array(QueryArgs *args, const int32 *values, int n);
 extern void args_int8_array(QueryArgs *args, const int64 *values, int n);
 extern void args_array(QueryArgs *args, Oid type, void *const *values, int n);
 

@@ -31,6 +31,8 @@
 
 PG_FUNCTION_INFO_V1(ducto_setting_problem);
 
+#define RETENTION_MAX_SECONDS	315360000
+
 /* A setting, whose value is an int here whatever its type is. */
 typedef struct Setting
 {
@@ -45,6 +47,7 @@ static bool ttl_parse(const char *value, int *seconds);
 static bool switch_parse(const char *value, int *on);
 static bool mismatch_parse(const char *value, int *conflict);
 static bool interval_parse(const char *value, int *seconds);
+static bool retention_parse(const char *value, int *seconds);
 
 static Setting rejections = {
 	.name = "ducto.rejections",
@@ -81,8 +84,13 @@ static Setting progress_interval = {
 	.parse = interval_parse,
 	.allowed = "a time between 0 and 1 day, such as 10s"
 };
+static Setting event_retention = {
+	.name = "ducto.event_retention",
+	.parse = retention_parse,
+	.allowed = "a time between 0 and 3650 days, such as 7d"
+};
 static Setting *const settings[] = {
-	&rejections, &reservation_ttl, &require_key, &key_mismatch, &chain, &test_clock, &progress_interval
+	&rejections, &reservation_ttl, &require_key, &key_mismatch, &chain, &test_clock, &progress_interval, &event_retention
 };
 
 static const struct config_enum_entry rejection_modes[] = {
@@ -107,6 +115,7 @@ static int	key_mismatch_value = false;
 static bool chain_value = false;
 static bool test_clock_value = false;
 static int	progress_interval_value = 10;
+static int	event_retention_value = 604800;
 
 /*
  * Return what PostgreSQL knows of a setting. It stays where it is.
@@ -169,6 +178,11 @@ settings_define(void)
 							"How often long work tells by NOTICE how far it is.",
 							"0: at each of its steps.",
 							&progress_interval_value, 10, 0, SECS_PER_DAY,
+							PGC_USERSET, GUC_UNIT_S, NULL, NULL, NULL);
+	DefineCustomIntVariable(event_retention.name,
+							"How long acknowledged events are kept.",
+							"The next sweep removes older ones.",
+							&event_retention_value, 604800, 0, RETENTION_MAX_SECONDS,
 							PGC_USERSET, GUC_UNIT_S, NULL, NULL, NULL);
 	for (int i = 0; i < lengthof(settings); i++)
 		settings[i]->generic = generic_find(settings[i]->name);
@@ -234,6 +248,15 @@ static bool
 interval_parse(const char *value, int *seconds)
 {
 	return parse_int(value, seconds, GUC_UNIT_S, NULL) && *seconds >= 0 && *seconds <= SECS_PER_DAY;
+}
+
+/*
+ * Read a value of ducto.event_retention. False: it is none.
+ */
+static bool
+retention_parse(const char *value, int *seconds)
+{
+	return parse_int(value, seconds, GUC_UNIT_S, NULL) && *seconds >= 0 && *seconds <= RETENTION_MAX_SECONDS;
 }
 
 /*
@@ -452,6 +475,18 @@ setting_progress_interval(void)
 	bool		stands;
 
 	return setting_resolve(&progress_interval, progress_interval_value, &stands);
+}
+
+/*
+ * setting_event_retention returns how long acknowledged events are kept, in
+ * seconds.
+ */
+int64
+setting_event_retention(void)
+{
+	bool		stands;
+
+	return setting_resolve(&event_retention, event_retention_value, &stands);
 }
 
 /*

@@ -24,5 +24,6 @@ extern bool setting_key_conflicts(void);
 extern bool setting_chain(void);
 extern bool setting_test_clock(void);
 extern int	setting_progress_interval(void);
+extern int64 setting_event_retention(void);
 
 #endif

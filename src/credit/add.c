@@ -4,6 +4,7 @@
  */
 #include "postgres.h"
 
+#include "account/alert.h"
 #include "account/funds.h"
 #include "account/grant.h"
 #include "account/hold.h"
@@ -144,6 +145,7 @@ credit_book(Account *acc, const CreditRequest *request, LedgerEntry *entry)
 		if (gone)
 			credit_expire(acc, entry);
 	}
+	alerts_added(acc, request->key);
 	account_store(acc);
 }
 

@@ -5,6 +5,7 @@
 #include "postgres.h"
 
 #include "account/cap.h"
+#include "account/event.h"
 #include "account/funds.h"
 #include "account/ledger.h"
 #include "account/roll.h"
@@ -23,6 +24,22 @@ PG_FUNCTION_INFO_V1(ducto_increment_usage_window);
 PG_FUNCTION_INFO_V1(ducto_check_feature);
 
 /*
+ * Tell that a locked account gets a plan in place of another, NULL for none.
+ */
+static void
+plan_tell(Account *acc, const char *plan_id)
+{
+	JsonOut		payload;
+
+	if (acc->plan_id == NULL ? plan_id == NULL : plan_id != NULL && strcmp(plan_id, acc->plan_id) == 0)
+		return;
+	event_begin(&payload);
+	event_text(&payload, "from", acc->plan_id);
+	event_text(&payload, "to", plan_id);
+	event_add(acc, NULL, EVENT_PLAN_CHANGED, &payload);
+}
+
+/*
  * plan_assign gives a user a plan or, for NULL, takes it away. Cycles are as
  * chosen, or go on as they do for NULL. It locks the account. The caller has
  * connected to SPI.
@@ -38,6 +55,7 @@ plan_assign(const pg_uuid_t *user, char *plan_id, const CycleChoice *choice)
 		return plan_missing(plan_id);
 	}
 	account_lock_or_create(user, &acc);
+	plan_tell(&acc, plan_id);
 	acc.plan_id = plan_id;
 	if (choice != NULL)
 	{

@@ -14,5 +14,7 @@ extern Datum grants_read(FunctionCallInfo fcinfo, const pg_uuid_t *user, int max
 extern Datum transactions_read(FunctionCallInfo fcinfo, const pg_uuid_t *account, int max_rows,
 							   const pg_uuid_t *before);
 extern Datum user_plan_read(FunctionCallInfo fcinfo, const pg_uuid_t *user);
+extern Datum events_read(FunctionCallInfo fcinfo, const pg_uuid_t *account, Datum kinds, int max_rows,
+						 const pg_uuid_t *before);
 
 #endif

@@ -5,6 +5,7 @@
 #include "postgres.h"
 
 #include "account/cap.h"
+#include "account/event.h"
 #include "account/claim.h"
 #include "account/hold.h"
 #include "account/key.h"
@@ -488,7 +489,10 @@ reservation_lock(const pg_uuid_t *user, const pg_uuid_t *team, const pg_uuid_t *
 	if (!hold_find(&acc->id, id, hold))
 		return false;
 	if (hold->state == HOLD_OPEN && hold->expires_at <= acc->ended_until)
-		hold_expire(&acc->id, hold);
+	{
+		hold_expire(acc, hold);
+		events_write(acc);
+	}
 	return true;
 }
 

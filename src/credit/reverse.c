@@ -4,6 +4,7 @@
  */
 #include "postgres.h"
 
+#include "account/event.h"
 #include "account/funds.h"
 #include "account/key.h"
 #include "account/roll.h"
@@ -167,6 +168,22 @@ reverse_burn(Account *acc, const LedgerRecord *credit, const ReverseSource *sour
 }
 
 /*
+ * Tell that a reversal could not take all that it was to take.
+ */
+static void
+reverse_tell(Account *acc, const ReverseRequest *request, const LedgerEntry *entry)
+{
+	JsonOut		payload;
+
+	event_begin(&payload);
+	event_uuid(&payload, "transaction_id", &entry->id);
+	event_uuid(&payload, "original_transaction_id", request->transaction);
+	event_money(&payload, "amount", -entry->amount);
+	event_money(&payload, "shortfall", entry->shortfall);
+	event_add(acc, NULL, EVENT_REVERSAL_SHORTFALL, &payload);
+}
+
+/*
  * Book a reversal on a locked account.
  */
 static void
@@ -186,6 +203,8 @@ reverse_book(Account *acc, const ReverseRequest *request, const LedgerRecord *cr
 	entry->is_credit = true;
 	entry->lifetime_purchased = acc->lifetime_purchased;
 	ledger_append(acc, entry);
+	if (plan->shortfall > 0)
+		reverse_tell(acc, request, entry);
 	account_store(acc);
 }
 

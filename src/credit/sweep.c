@@ -14,6 +14,7 @@
 #include "utils/resowner.h"
 #include "utils/syscache.h"
 
+#include "account/alert.h"
 #include "account/hold.h"
 #include "account/roll.h"
 #include "analytics/rollup.h"
@@ -33,6 +34,8 @@ PG_FUNCTION_INFO_V1(ducto_expire_reservations);
 PG_FUNCTION_INFO_V1(ducto_prune_reservations);
 PG_FUNCTION_INFO_V1(ducto_due_accounts);
 PG_FUNCTION_INFO_V1(ducto_sweep_accounts);
+PG_FUNCTION_INFO_V1(ducto_expiring_accounts);
+PG_FUNCTION_INFO_V1(ducto_tell_expiring);
 PG_FUNCTION_INFO_V1(ducto_sweep);
 
 /* As the index grants_due has it. */
@@ -61,7 +64,21 @@ static KeptQuery due_query = {
 };
 
 /*
- * Find the accounts with something due: 16 bytes each are kept.
+ * Keep the ids of the last result, 16 bytes each.
+ */
+static pg_uuid_t *
+ids_keep(int64 n)
+{
+	pg_uuid_t  *ids = MemoryContextAllocHuge(CurrentMemoryContext, sizeof(pg_uuid_t) * Max(n, 1));
+
+	for (int64 i = 0; i < n; i++)
+		ids[i] = row_uuid(i, 1);
+	SPI_freetuptable(SPI_tuptable);
+	return ids;
+}
+
+/*
+ * Find the accounts with something due.
  */
 static int64
 due_accounts(KeptQuery *query, pg_uuid_t **ids)
@@ -71,10 +88,7 @@ due_accounts(KeptQuery *query, pg_uuid_t **ids)
 
 	args_time(&args, clock_now());
 	n = (int64) query_run(query, &args, SPI_OK_SELECT);
-	*ids = MemoryContextAllocHuge(CurrentMemoryContext, sizeof(pg_uuid_t) * Max(n, 1));
-	for (int64 i = 0; i < n; i++)
-		(*ids)[i] = row_uuid(i, 1);
-	SPI_freetuptable(SPI_tuptable);
+	*ids = ids_keep(n);
 	return n;
 }
 
@@ -218,6 +232,35 @@ sweep_through(Sweep *sweep, int64 end)
 }
 
 /*
+ * Tell of the credit of an account that expires soon, in memory of its own,
+ * unless another session has it locked: the next sweep does it then.
+ */
+static void
+expiring_tell(const pg_uuid_t *id)
+{
+	Account		acc;
+
+	CHECK_FOR_INTERRUPTS();
+	query_begin();
+	if (account_try_lock(id, &acc))
+		alerts_tell_expiring(&acc);
+	query_end();
+}
+
+/*
+ * Tell of all credit that expires soon.
+ */
+static void
+expiring_tell_all(void)
+{
+	int64		n = (int64) alerts_expiring(clock_now());
+	pg_uuid_t  *ids = ids_keep(n);
+
+	for (int64 i = 0; i < n; i++)
+		expiring_tell(&ids[i]);
+}
+
+/*
  * sweep_expired books the expiry of credit that is past its time, or only
  * computes it, and tells how much that is. It returns the accounts that it is
  * of. The caller has connected to SPI.
@@ -237,6 +280,8 @@ sweep_expired(bool dry_run, int64 max_accounts, Spend *expired)
 	sweep.ids = ids;
 	sweep_through(&sweep, n);
 	*expired = sweep.expired;
+	if (!dry_run)
+		expiring_tell_all();
 	return sweep.accounts;
 }
 
@@ -366,6 +411,49 @@ ducto_sweep_accounts(PG_FUNCTION_ARGS)
 }
 
 /*
+ * ducto.expiring_accounts returns the accounts with credit that expires soon
+ * and is not told of, for ducto_sweep.
+ */
+Datum
+ducto_expiring_accounts(PG_FUNCTION_ARGS)
+{
+	MemoryContext caller = CurrentMemoryContext;
+	QueryArgs	array = {0};
+	pg_uuid_t  *ids;
+	int64		n;
+
+	query_begin();
+	n = (int64) alerts_expiring(clock_now());
+	ids = ids_keep(n);
+	MemoryContextSwitchTo(caller);
+	args_uuid_array(&array, ids, (int) n);
+	query_end();
+	PG_RETURN_DATUM(array.values[0]);
+}
+
+/*
+ * ducto.tell_expiring tells of the credit of given accounts that expires soon,
+ * for ducto_sweep.
+ */
+Datum
+ducto_tell_expiring(PG_FUNCTION_ARGS)
+{
+	ArrayType  *ids;
+	int			n;
+
+	arg_require(fcinfo, 0, "account_ids");
+	ids = PG_GETARG_ARRAYTYPE_P(0);
+	if (array_contains_nulls(ids))
+		arg_reject("account_ids", "an array with null", "\"account_ids\" must be ids of accounts.");
+	n = ArrayGetNItems(ARR_NDIM(ids), ARR_DIMS(ids));
+	query_begin();
+	for (int i = 0; i < n; i++)
+		expiring_tell((pg_uuid_t *) ARR_DATA_PTR(ids) + i);
+	query_end();
+	PG_RETURN_VOID();
+}
+
+/*
  * Return a function of a schema. ducto_sweep runs with the rights of its
  * caller and reaches the functions that it needs by their ids: being allowed
  * to call it is all the caller needs.
@@ -404,6 +492,51 @@ roll_up_in_batches(Oid schema)
 }
 
 /*
+ * Remove events that were acknowledged long ago and commit after every batch.
+ */
+static void
+prune_events_in_batches(Oid tables)
+{
+	Oid			function = helper_function(tables, "prune_events", InvalidOid);
+
+	while (DatumGetInt64(OidFunctionCall0(function)) > 0)
+		SPI_commit();
+}
+
+/*
+ * Return the ids that a function without arguments returns, in the memory
+ * context of the caller.
+ */
+static int
+ids_of(Oid schema, const char *name, Datum **ids)
+{
+	int			n;
+
+	deconstruct_array(DatumGetArrayTypeP(OidFunctionCall0(helper_function(schema, name, InvalidOid))),
+					  UUIDOID, UUID_LEN, false, TYPALIGN_CHAR, ids, NULL, &n);
+	return n;
+}
+
+/*
+ * Tell of the credit that expires soon and commit after every batch of accounts.
+ */
+static void
+tell_expiring_in_batches(Oid tables, int batch_size)
+{
+	Datum	   *ids;
+	int			n = ids_of(tables, "expiring_accounts", &ids);
+
+	for (int done = 0; done < n; done += batch_size)
+	{
+		ArrayType  *batch = construct_array(ids + done, Min(batch_size, n - done), UUIDOID, UUID_LEN, false, TYPALIGN_CHAR);
+
+		OidFunctionCall1(helper_function(tables, "tell_expiring", UUIDARRAYOID), PointerGetDatum(batch));
+		pfree(batch);
+		SPI_commit();
+	}
+}
+
+/*
  * ducto_sweep expires everything that is past its time, rolls up the ledger
  * and commits after every batch. Arguments and errors: see its COMMENT.
  */
@@ -426,8 +559,7 @@ ducto_sweep(PG_FUNCTION_ARGS)
 	if (SPI_connect_ext(SPI_OPT_NONATOMIC) != SPI_OK_CONNECT)
 		elog(ERROR, "SPI_connect_ext failed");
 	MemoryContextSwitchTo(caller);
-	deconstruct_array(DatumGetArrayTypeP(OidFunctionCall0(helper_function(tables, "due_accounts", InvalidOid))),
-					  UUIDOID, UUID_LEN, false, TYPALIGN_CHAR, &ids, NULL, &n);
+	n = ids_of(tables, "due_accounts", &ids);
 	for (int done = 0; done < n;)
 	{
 		int			batch = Min(batch_size, n - done);
@@ -439,6 +571,8 @@ ducto_sweep(PG_FUNCTION_ARGS)
 		SPI_commit();
 		ereport(NOTICE, (errmsg("swept %d of %d accounts", done, n)));
 	}
+	tell_expiring_in_batches(tables, batch_size);
+	prune_events_in_batches(tables);
 	roll_up_in_batches(get_func_namespace(fcinfo->flinfo->fn_oid));
 	SPI_finish();
 	PG_RETURN_VOID();

@@ -28,25 +28,25 @@ typedef void (*MemberInspector) (Inspection *in, const char *path, const char *n
 enum
 {
 	TOP_VERSION, TOP_MODELS, TOP_TOOLS, TOP_SEARCH, TOP_CACHE, TOP_FIXED,
-	TOP_MIN_BALANCE, TOP_SIGNUP_BONUS, TOP_PLANS, TOP_UNITS, TOP_KEYS
+	TOP_MIN_BALANCE, TOP_SIGNUP_BONUS, TOP_PLANS, TOP_UNITS, TOP_ALERTS, TOP_KEYS
 };
 
 static KeyRule top_rules[TOP_KEYS] = {
 	{"version"}, {"models"}, {"tools"}, {"search"}, {"cache"}, {"fixed"},
-	{"min_balance", "minBalance"}, {"signup_bonus", "signupBonus"}, {"plans"}, {"units"}
+	{"min_balance", "minBalance"}, {"signup_bonus", "signupBonus"}, {"plans"}, {"units"}, {"alerts"}
 };
 
 enum
 {
 	PLAN_ID, PLAN_NAME, PLAN_ALLOWANCE, PLAN_OVERRIDES, PLAN_FEATURES, PLAN_MODE,
-	PLAN_CONCURRENT, PLAN_FLOOR, PLAN_PER_OPERATION, PLAN_CYCLE, PLAN_GRANTS, PLAN_CAPS, PLAN_KEYS
+	PLAN_CONCURRENT, PLAN_FLOOR, PLAN_PER_OPERATION, PLAN_CYCLE, PLAN_GRANTS, PLAN_CAPS, PLAN_ALERTS, PLAN_KEYS
 };
 
 static KeyRule plan_rules[PLAN_KEYS] = {
 	{"id"}, {"name"}, {"free_allowance", "freeAllowance"}, {"rate_overrides", "rateOverrides"}, {"features"},
 	{"default_billing_mode", "defaultBillingMode", "billing_mode", "billingMode"},
 	{"max_concurrent", "maxConcurrent"}, {"overdraft_floor", "overdraftFloor"},
-	{"per_operation", "perOperation"}, {"cycle"}, {"grants"}, {"caps"}
+	{"per_operation", "perOperation"}, {"cycle"}, {"grants"}, {"caps"}, {"alerts"}
 };
 
 enum
@@ -279,6 +279,15 @@ inspect_signup_bonus(Inspection *in, const char *path, const char *name, const J
 	jsonout_push(&in->out, WJB_END_OBJECT, NULL);
 }
 
+/*
+ * Check at which lines something is to be told and push them.
+ */
+static void
+inspect_alerts(Inspection *in, const char *path, const char *name, const JsonbValue *value, PlanModes *plan)
+{
+	inspect_alert_lines(in, path, value);
+}
+
 /* The billing rules of a plan or of one of its operations. */
 typedef struct BillingRules
 {
@@ -488,6 +497,7 @@ inspect_plan(Inspection *in, const char *path, const char *id, const JsonbValue 
 		inspect_member(in, &members, PLAN_ALLOWANCE, "free_allowance", inspect_price);
 		inspect_member(in, &members, PLAN_OVERRIDES, "rate_overrides", inspect_expressions);
 		inspect_member(in, &members, PLAN_FEATURES, "features", inspect_features);
+		inspect_member(in, &members, PLAN_ALERTS, "alerts", inspect_alerts);
 		inspect_plan_rules(in, path, &members);
 		inspect_plan_cycles(in, &members);
 	}
@@ -581,6 +591,7 @@ pricing_validate(Jsonb *config, Jsonb **normal, Money *min_balance)
 	inspect_member(&in, &members, TOP_FIXED, "fixed", inspect_prices);
 	inspect_member(&in, &members, TOP_MIN_BALANCE, "min_balance", inspect_price);
 	inspect_member(&in, &members, TOP_SIGNUP_BONUS, "signup_bonus", inspect_signup_bonus);
+	inspect_member(&in, &members, TOP_ALERTS, "alerts", inspect_alerts);
 	inspect_member(&in, &members, TOP_PLANS, "plans", inspect_plans);
 	if (in.problems == NIL)
 	{

@@ -79,6 +79,7 @@ struct Inspection;
 extern void inspect_cycle(struct Inspection *in, const char *path, const JsonbValue *value);
 extern void inspect_grants(struct Inspection *in, const char *path, const JsonbValue *value);
 extern void inspect_caps(struct Inspection *in, const char *path, const JsonbValue *value);
+extern void inspect_alert_lines(struct Inspection *in, const char *path, const JsonbValue *value);
 
 extern int	pricing_publish(Jsonb *config, char *label);
 extern bool pricing_activate(int version);

@@ -7,6 +7,7 @@
 
 #include "utils/tuplestore.h"
 
+#include "account/alertline.h"
 #include "account/plan.h"
 #include "base/args.h"
 #include "base/clock.h"
@@ -195,6 +196,7 @@ pricing_publish(Jsonb *config, char *label)
 				(errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
 				 errmsg("could not serialize access due to concurrent publishing")));
 	version = DatumGetInt32(row_datum(0, 1));
+	lines_published();
 	sync_plans(normal);
 	return version;
 }
@@ -215,6 +217,7 @@ pricing_activate(int version)
 	pricing_lock();
 	if (query_run(&activate_query, &args, SPI_OK_UPDATE_RETURNING) != 1)
 		elog(ERROR, "pricing version %d is gone", version);
+	lines_published();
 	sync_plans(DatumGetJsonbPCopy(row_datum(0, 1)));
 	return true;
 }

@@ -16,7 +16,7 @@ INSERT INTO good VALUES ('user_id', quote_literal(:ada)), ('team_id', quote_lite
 	('plan_id', '''p'''), ('type', '''purchase'''), ('cap_type', '''daily'''), ('action', '''deny'''), ('usage', '''{"model": "m", "input_tokens": 1}'''), ('provider', '''openai'''), ('response', '''{"usage": {"prompt_tokens": 1}}'''), ('catalogue', '''{"m": {"input_cost_per_token": 1, "output_cost_per_token": 1}}'''), ('format', '''litellm'''), ('config', '''{"models": {"_default": "1"}}'''),
 	('from_time', 'now() - interval ''1 day'''), ('at', 'now()'), ('role', 'current_user::regrole'),
 	('charges', '''[{"user_id": "a26a0000-0000-4000-8000-000000000001", "amount": 1}]'''), ('credits', '''[{"user_id": "a26a0000-0000-4000-8000-000000000001", "amount": 1}]'''),
-	('uuid', quote_literal(:ada)), ('numeric', '1'), ('integer', '1'), ('text', '''x'''), ('jsonb', '''{}'''), ('boolean', 'true'), ('timestamp with time zone', 'now()'),
+	('uuid[]', '''{}'''), ('uuid', quote_literal(:ada)), ('numeric', '1'), ('integer', '1'), ('text', '''x'''), ('jsonb', '''{}'''), ('boolean', 'true'), ('timestamp with time zone', 'now()'),
 	('to_id', '''a26a0000-0000-4000-8000-000000000002'''), ('interval', '''1 day'''), ('lines', '''[{"amount": 1}]''');
 CREATE TEMP TABLE arguments AS SELECT p.oid, p.proname AS function, n, p.proargnames[n] AS name, format_type(t, NULL) AS type, n > p.pronargs - p.pronargdefaults AS has_default, p.provolatile <> 'v' AS reads
 FROM pg_proc p JOIN pg_depend d ON d.classid = 'pg_proc'::regclass AND d.objid = p.oid AND d.deptype = 'e' JOIN pg_extension e ON e.oid = d.refobjid AND e.extname = 'ducto', unnest(p.proargtypes) WITH ORDINALITY a (t, n)

@@ -13,6 +13,7 @@ CREATE DATABASE regress_ducto_mutation TEMPLATE template0;
 \set cat '\'ada70000-0000-4000-8000-000000000003\''
 \set dan '\'ada70000-0000-4000-8000-000000000004\''
 \set eve '\'ada70000-0000-4000-8000-000000000005\''
+\set gil '\'ada70000-0000-4000-8000-000000000007\''
 \set fay '\'ada70000-0000-4000-8000-000000000006\''
 CREATE EXTENSION ducto;
 SET datestyle = 'ISO, YMD';
@@ -59,6 +60,7 @@ SELECT team_id AS id FROM ducto_create_team('Team', 100, 'made') \gset team_
 SELECT team_id AS id FROM ducto_create_team('Other', 0, 'made too') \gset other_
 SELECT error FROM ducto_add_team_member(:'team_id', :cat, 'owner', 50);
 SELECT error FROM ducto_add_team_member(:'team_id', :dan);
+SELECT balance FROM ducto_set_alerts(:'team_id', '{99}');
 SELECT amount FROM ducto_deduct_team(:'team_id', :cat, 2);
 SELECT amount FROM ducto_deduct_team(:'team_id', :dan, 1);
 SELECT ducto_remove_team_member(:'team_id', :dan);
@@ -72,6 +74,12 @@ SELECT transaction_id AS id FROM ducto_charge_usage(:fay, '{"model": "small", "i
 SELECT reservation_id AS id FROM ducto_reserve(:fay, 5, model => 'small', ttl_seconds => 86400) \gset block_
 SELECT transaction_id AS id FROM ducto_settle(:fay, :'block_id', '[{"key": "one", "amount": 1}, {"key": "two", "amount": 2, "model": "large"},
 	{"key": "three", "usage": {"model": "large", "input_tokens": 0.25}, "metadata": {"to": "us"}}]') \gset lines_
+-- Gil: alerts, and a top-up that is due.
+SELECT expiring_days FROM ducto_set_alerts(:gil, '{50, 10}', '{80}', '{90}', 7);
+SELECT new_balance FROM ducto_add_credits(:gil, 60);
+SELECT topup_below FROM ducto_set_auto_topup(:gil, 20, 100, 3);
+SELECT amount FROM ducto_charge(:gil, 45);
+SELECT count(*), ducto_ack_events(array_agg(id)) FROM ducto_take_events(kinds => '{balance_low}');
 -- What runs elsewhere, autovacuum say, makes the rollup wait.
 CREATE PROCEDURE roll_up() LANGUAGE plpgsql AS $$
 BEGIN
@@ -102,7 +110,7 @@ BEGIN
 	END LOOP;
 END $$;
 CREATE TABLE word (word text, means text);
-INSERT INTO word VALUES ('ADA', :ada), ('BOB', :bob), ('CAT', :cat), ('DAN', :dan), ('EVE', :eve), ('FAY', :fay), ('CHEAP', :'cheap_id'), ('LINES', :'lines_id'), ('TEAM', :'team_id'), ('OTHER', :'other_id'),
+INSERT INTO word VALUES ('ADA', :ada), ('BOB', :bob), ('CAT', :cat), ('DAN', :dan), ('EVE', :eve), ('FAY', :fay), ('GIL', :gil), ('CHEAP', :'cheap_id'), ('LINES', :'lines_id'), ('TEAM', :'team_id'), ('OTHER', :'other_id'),
 	('PRICED', :'priced_id'), ('EIGHT', :'eight_id'), ('SETTLED', :'settled_id'), ('ZERO', :'zero_id'), ('RELEASED', :'released_id'),
 	('OPEN', :'open_id'), ('SKIPS', :'skips_id'), ('EXPIRED', :'expired_id'), ('TEAMS', :'teams_id'), ('NOBODY', 'ada70000-0000-4000-8000-0000000000ff');
 
@@ -165,6 +173,34 @@ INSERT INTO seen VALUES
 ('accounts', 'chain_head', '''\x00''', 'id = BOB'),
 ('accounts', 'ahead_until', '''infinity''', 'id = BOB'),
 ('accounts', 'updated_at', 'updated_at + interval ''1 day''', 'id = BOB'),
+('accounts', 'alert_below', '5', 'id = GIL'),
+('accounts', 'alert_below', '1', 'id = BOB'),
+('alerts', 'account_id', 'NOBODY', 'account_id = GIL'),
+('alerts', 'balance', '''{10, 50}''', 'account_id = GIL'),
+('alerts', 'balance', '''{14}''', 'account_id = GIL'),
+('alerts', 'allowance_percent', '''{0}''', 'account_id = GIL'),
+('alerts', 'cap_percent', '''{101}''', 'account_id = GIL'),
+('alerts', 'expiring_days', '-1', 'account_id = GIL'),
+('alerts', 'topup_below', 'NULL', 'account_id = GIL'),
+('alerts', 'topup_amount', '0', 'account_id = GIL'),
+('alerts', 'topup_max_per_month', '0', 'account_id = GIL'),
+('alerts', 'topup_due_key', 'NULL', 'account_id = GIL'),
+('alerts', 'topup_month', 'topup_month + 1', 'account_id = GIL'),
+('alerts', 'topup_count', '0', 'account_id = GIL'),
+('alerts', 'told', 'true', 'account_id = BOB'),
+('alerts', 'last_event', '1', 'account_id = GIL'),
+('events', 'account_id', 'BOB', 'account_id = GIL AND number = 2'),
+('events', 'number', '9', 'account_id = GIL AND number = 2'),
+('events', 'user_id', 'BOB', 'account_id = GIL AND number = 2'),
+('events', 'user_id', 'BOB', 'account_id = TEAM'),
+('events', 'team_id', 'TEAM', 'account_id = GIL AND number = 2'),
+('events', 'team_id', 'NULL', 'account_id = TEAM'),
+('events', 'kind', '''other''', 'account_id = GIL AND number = 2'),
+('events', 'payload', '''{"seq": 1, "balance": 1}''', 'account_id = GIL AND number = 2'),
+('events', 'attempt', '-1', 'account_id = GIL AND number = 2'),
+('events', 'visible_at', '''infinity''', 'account_id = GIL AND number = 2'),
+('events', 'acked_at', '''infinity''', 'account_id = GIL AND number = 2'),
+('events', 'created_at', '''infinity''', 'account_id = GIL AND number = 2'),
 ('grants', 'account_id', 'BOB', 'account_id = ADA AND live'),
 ('grants', 'id', 'NOBODY', 'account_id = ADA AND live'),
 ('grants', 'seq', '0', 'account_id = ADA AND live'),
@@ -262,6 +298,7 @@ INSERT INTO seen VALUES
 ('plans', 'cycle', '''day''', 'id = ''pro'''),
 ('plans', 'grants', '''[{"type": "promo", "amount": 1}]''', 'id = ''pro'''),
 ('plans', 'caps', '''[{"cap_type": "daily", "cap_limit": 1}]''', 'id = ''pro'''),
+('plans', 'alerts', '''{"balance": [5]}''', 'id = ''pro'''),
 ('plans', 'retired', 'NOT retired', 'id = ''pro'''),
 ('plans', 'retired', 'NOT retired', 'id = ''old'''),
 ('plans', 'imported', 'true', 'id = ''pro'''),
@@ -384,6 +421,28 @@ INSERT INTO unseen VALUES
 ('accounts', 'caps_version', '1', 'id = ADA', 'the next operation looks at the plan''s caps'),
 ('accounts', 'created_at', 'created_at - interval ''1 day''', 'id = BOB', 'is told and decides nothing'),
 ('accounts', 'updated_at', 'updated_at - interval ''1 day''', 'id = BOB', 'a time of the past'),
+('accounts', 'alert_mark', '1', 'id = BOB', 'lines of before, until the next operation'),
+('alerts', 'balance', '''{60, 10}''', 'account_id = GIL', 'lines that are no nearer'),
+('alerts', 'allowance_percent', '''{81}''', 'account_id = GIL', 'the percentages'),
+('alerts', 'cap_percent', '''{81}''', 'account_id = GIL', 'the percentages'),
+('alerts', 'expiring_days', '8', 'account_id = GIL', 'the days'),
+('alerts', 'topup_below', '21', 'account_id = GIL', 'while a top-up is due'),
+('alerts', 'topup_amount', '21', 'account_id = GIL', 'the amount'),
+('alerts', 'topup_max_per_month', '4', 'account_id = GIL', 'the number'),
+('alerts', 'topup_due_key', '''topup:other''', 'account_id = GIL', 'the key'),
+('alerts', 'topup_month', 'topup_month - interval ''1 month''', 'account_id = GIL', 'another month'),
+('alerts', 'topup_count', '2', 'account_id = GIL', 'how many have been due'),
+('alerts', 'told', 'false', 'account_id = GIL', 'whether it was told'),
+('alerts', 'last_event', 'last_event + 1', 'account_id = GIL', 'events may have been removed'),
+('alerts', 'expiring_at', 'now()', 'account_id = GIL', 'when it was told'),
+('alerts', 'expiring_until', 'now()', 'account_id = GIL', 'what was told'),
+('events', 'id', 'NOBODY', 'account_id = GIL AND number = 2', 'an id'),
+('events', 'payload', 'payload || ''{"amount": 1}''', 'account_id = GIL AND number = 2', 'all of it but seq and balance'),
+('events', 'origin', '0', 'account_id = GIL AND number = 2', 'where it came from'),
+('events', 'attempt', '7', 'account_id = GIL AND number = 2', 'how often it was taken'),
+('events', 'visible_at', 'now()', 'account_id = GIL AND number = 2', 'when it is taken next'),
+('events', 'acked_at', 'now()', 'account_id = GIL AND number = 2', 'whether it is done'),
+('events', 'created_at', 'now()', 'account_id = GIL AND number = 2', 'is told and decides nothing'),
 ('ledger', 'id', 'NOBODY', 'account_id = BOB AND seq = 2', 'the id of an entry that nothing refers to'),
 ('ledger', 'type', '''subscription''', 'account_id = BOB AND type = ''promo''', 'one kind of credit that never expires for another, before it is rolled up'),
 ('ledger', 'operation_type', '''other''', 'account_id = BOB AND seq = 2', 'text'),

@@ -48,7 +48,7 @@ CREATE TEMP VIEW wrong AS SELECT proname AS function, problem FROM functions, LA
 	(EXISTS (SELECT FROM aclexplode(coalesce(proacl, acldefault('f', proowner))) WHERE grantee = 0), 'PUBLIC can call it'),
 	(has_function_privilege('regress_ducto_stranger', oid, 'EXECUTE'), 'a stranger can call it'),
 	(has_function_privilege('anon', oid, 'EXECUTE'), 'anon can call it'),
-	(has_function_privilege('authenticated', oid, 'EXECUTE') <> (is_api AND proname IN ('ducto_my_balance', 'ducto_my_grants', 'ducto_my_transactions', 'ducto_my_plan')), 'authenticated'),
+	(has_function_privilege('authenticated', oid, 'EXECUTE') <> (is_api AND proname IN ('ducto_my_balance', 'ducto_my_grants', 'ducto_my_transactions', 'ducto_my_plan', 'ducto_my_events')), 'authenticated'),
 	(has_function_privilege('service_role', oid, 'EXECUTE') <> (is_api AND proname NOT IN ('ducto_setup', 'ducto_grant_access', 'ducto_revoke_access', 'ducto_repair', 'ducto_distribute')), 'service_role'),
 	(obj_description(oid, 'pg_proc') IS NULL, 'has no comment'),
 	(prokind <> 'p' AND prorettype <> 'internal'::regtype AND (NOT prosecdef OR proconfig[1] IS DISTINCT FROM 'search_path=pg_catalog, pg_temp'), 'has no pinned search_path'),
@@ -252,6 +252,12 @@ INSERT INTO calls (function, args, field, keep) VALUES
 	('ducto_my_grants', '{}', NULL, NULL),
 	('ducto_my_transactions', '{"max_rows": 2}', NULL, NULL),
 	('ducto_my_plan', '{}', NULL, NULL),
+	('ducto_my_events', '{}', NULL, NULL),
+	('ducto_set_alerts', '{"account_id": "@ada", "balance": [1], "cap_percent": [80]}', NULL, NULL),
+	('ducto_set_auto_topup', '{"account_id": "@ada", "below": -1000, "amount": 5}', NULL, NULL),
+	('ducto_take_events', '{"max_rows": 1, "kinds": ["cap_used"]}', NULL, NULL),
+	('ducto_ack_events', '{"ids": []}', NULL, NULL),
+	('ducto_list_events', '{"account_id": "@ada", "max_rows": 1, "kinds": ["cap_used"]}', NULL, NULL),
 	('ducto_setup', '{}', NULL, NULL),
 	('ducto_list_access', '{}', NULL, NULL),
 	('ducto_grant_access', '{"role": "anon"}', NULL, NULL),
@@ -313,7 +319,7 @@ ALTER ROLE service_role RESET ducto.rejections;
 -- Each user sees his own: bob, who has no account, zeros; and no transaction of ada's leads there.
 \set as_bob '\'{"sub": "5ba5e000-0000-4000-8000-00000000000b"}\''
 \set as_ada '\'{"sub": "5ba5e000-0000-4000-8000-00000000000a"}\''
-SELECT f, r.outcome, pg_temp.masked(r.body) AS body FROM unnest(ARRAY['ducto_my_balance', 'ducto_my_grants', 'ducto_my_transactions', 'ducto_my_plan']) WITH ORDINALITY f (f, n), pg_temp.rpc('authenticated', f, '{}', :as_bob) r ORDER BY n;
+SELECT f, r.outcome, pg_temp.masked(r.body) AS body FROM unnest(ARRAY['ducto_my_balance', 'ducto_my_grants', 'ducto_my_transactions', 'ducto_my_plan', 'ducto_my_events']) WITH ORDINALITY f (f, n), pg_temp.rpc('authenticated', f, '{}', :as_bob) r ORDER BY n;
 SELECT count(*) FROM ducto.accounts WHERE id = :bob;
 SELECT id AS debit FROM ducto_list_usage_events(:ada, max_rows => 1) \gset
 SELECT r.outcome, json_array_length(r.body) AS rows FROM unnest(ARRAY[:as_ada, :as_bob]::json[]) WITH ORDINALITY c (claims, n), pg_temp.rpc('authenticated', 'ducto_my_transactions', json_build_object('before', :'debit'), claims) r ORDER BY n;
@@ -368,7 +374,7 @@ SELECT ducto_my_balance();
 -- A team's pool is not one user's to see.
 SELECT team_id AS team FROM ducto_create_team('pool', 5) \gset
 SELECT pg_temp.caller(json_build_object('sub', :'team')::text), pg_temp.caller(NULL, :'team');
-SELECT r.outcome FROM unnest(ARRAY['ducto_my_balance', 'ducto_my_grants', 'ducto_my_transactions', 'ducto_my_plan']) f, pg_temp.rpc('authenticated', f, '{}', json_build_object('sub', :'team')) r;
+SELECT r.outcome FROM unnest(ARRAY['ducto_my_balance', 'ducto_my_grants', 'ducto_my_transactions', 'ducto_my_plan', 'ducto_my_events']) f, pg_temp.rpc('authenticated', f, '{}', json_build_object('sub', :'team')) r;
 
 -- The bonus of the active pricing is booked when a user signs up.
 RESET client_min_messages;

@@ -133,6 +133,16 @@ export type Results = {
 		top_model: string | null;
 		top_user: string | null;
 	};
+	ducto_alerts_result: {
+		account_id: string | null;
+		balance: unknown | null;
+		allowance_percent: unknown | null;
+		cap_percent: unknown | null;
+		expiring_days: number | null;
+		topup_below: number | null;
+		topup_amount: number | null;
+		topup_max_per_month: number | null;
+	};
 	ducto_allowance_result: {
 		plan_id: string | null;
 		free_allowance: number;
@@ -210,6 +220,16 @@ export type Results = {
 	ducto_distribute_step: {
 		object: string | null;
 		action: CapAction | null;
+	};
+	ducto_event: {
+		id: string | null;
+		account_id: string | null;
+		user_id: string | null;
+		team_id: string | null;
+		kind: string | null;
+		payload: Json | null;
+		created_at: string | null;
+		attempt: number | null;
 	};
 	ducto_expiring_day: {
 		date: string;
@@ -480,6 +500,12 @@ export type Results = {
 };
 
 export type Functions = {
+	ducto_ack_events: {
+		Args: {
+			ids: unknown;
+		};
+		Returns: number;
+	};
 	ducto_activate_pricing: {
 		Args: {
 			version: number;
@@ -757,6 +783,15 @@ export type Functions = {
 		};
 		Returns: Results['ducto_account'][];
 	};
+	ducto_list_events: {
+		Args: {
+			account_id: string;
+			kinds?: string[] | null;
+			max_rows?: number | null;
+			before?: string | null;
+		};
+		Returns: Results['ducto_event'][];
+	};
 	ducto_list_grants: {
 		Args: {
 			user_id: string;
@@ -817,6 +852,10 @@ export type Functions = {
 	ducto_my_balance: {
 		Args: Record<PropertyKey, never>;
 		Returns: Results['ducto_balance_result'];
+	};
+	ducto_my_events: {
+		Args: Record<PropertyKey, never>;
+		Returns: Results['ducto_event'][];
 	};
 	ducto_my_grants: {
 		Args: Record<PropertyKey, never>;
@@ -969,6 +1008,25 @@ export type Functions = {
 		};
 		Returns: Results['ducto_pricing_result'];
 	};
+	ducto_set_alerts: {
+		Args: {
+			account_id: string;
+			balance?: unknown | null;
+			allowance_percent?: unknown | null;
+			cap_percent?: unknown | null;
+			expiring_days?: number | null;
+		};
+		Returns: Results['ducto_alerts_result'];
+	};
+	ducto_set_auto_topup: {
+		Args: {
+			account_id: string;
+			below: Amount;
+			amount: Amount;
+			max_per_month?: number | null;
+		};
+		Returns: Results['ducto_alerts_result'];
+	};
 	ducto_set_spend_cap: {
 		Args: {
 			user_id: string;
@@ -1019,6 +1077,14 @@ export type Functions = {
 			max_accounts?: number | null;
 		};
 		Returns: Results['ducto_sweep_result'];
+	};
+	ducto_take_events: {
+		Args: {
+			max_rows?: number | null;
+			lease_seconds?: number | null;
+			kinds?: string[] | null;
+		};
+		Returns: Results['ducto_event'][];
 	};
 	ducto_top_users: {
 		Args: {

@@ -1,0 +1,38 @@
+#ifndef DUCTO_ACCOUNT_ALERT_H
+#define DUCTO_ACCOUNT_ALERT_H
+
+#include "account/account.h"
+#include "account/alertline.h"
+
+/* Auto top-up of an account, and what of it is due. */
+typedef struct Topup
+{
+	bool		on;
+	Money		below;
+	Money		amount;
+	int			max_per_month;	/* 0 for any number */
+	char	   *due_key;		/* NULL for none */
+	DateADT		month;			/* that count is of */
+	int			count;
+} Topup;
+
+/* What an account itself says: a row of ducto.alerts. */
+typedef struct OwnAlerts
+{
+	Lines		lines;
+	Topup		topup;
+	bool		exist;			/* there is a row */
+	bool		told;			/* the balance is below a line, and an event said so */
+} OwnAlerts;
+
+extern void alerts_load(Account *acc, OwnAlerts *own);
+extern void alerts_save(Account *acc, const OwnAlerts *own);
+extern void alerts_lines(Account *acc, OwnAlerts *own, Lines *lines);
+extern Money percent_of(Money amount, int percent);
+extern int64 alerts_number(const Account *acc, int n);
+extern uint64 alerts_expiring(TimestampTz now);
+extern void alerts_tell_expiring(Account *acc);
+extern void alerts_watch(Account *acc);
+extern void alerts_added(Account *acc, const char *key);
+
+#endif

@@ -1,0 +1,395 @@
+/*
+ * event.c
+ *		The table events: what is to be told to others, written in the
+ *		operation's own transaction and taken from there.
+ */
+#include "postgres.h"
+
+#include "access/xact.h"
+#include "access/xlog.h"
+#include "commands/async.h"
+#include "common/hashfn.h"
+#include "miscadmin.h"
+#include "utils/array.h"
+#include "utils/datetime.h"
+#include "utils/json.h"
+
+#include "account/alert.h"
+#include "account/claim.h"
+#include "account/event.h"
+#include "base/keep.h"
+#include "base/uuid.h"
+#include "base/uuidv7.h"
+
+PG_FUNCTION_INFO_V1(ducto_event_origin);
+
+/* What sessions that LISTEN are told. */
+#define EVENT_CHANNEL	"ducto_events"
+
+/* The members of a team that an event names. */
+#define MAX_MEMBERS		"100"
+
+const char *const event_kinds[] = {
+	EVENT_BALANCE_LOW, EVENT_BALANCE_EXHAUSTED, EVENT_BALANCE_RECOVERED, EVENT_TOPUP_DUE, EVENT_ALLOWANCE_USED, EVENT_CAP_USED,
+	EVENT_GRANT_EXPIRING, EVENT_RESERVATION_EXPIRED, EVENT_PLAN_CHANGED, EVENT_REVERSAL_SHORTFALL, NULL
+};
+
+/* An event of an account that its operation has not written yet. */
+typedef struct Event
+{
+	pg_uuid_t	id;
+	const char *kind;
+	Jsonb	   *payload;
+} Event;
+
+/*
+ * The account's lock orders the events; their numbers come from its alerts. Each
+ * tells the balance after the operation, one of a team's balance who the
+ * members are.
+ */
+static KeptQuery events_insert_query = {
+	.sql = "INSERT INTO ducto.events (account_id, number, id, user_id, team_id, kind, payload, origin, visible_at, created_at)"
+	" SELECT $1, $2 + e.n, e.id, CASE WHEN $3 THEN (e.payload ->> 'user_id')::uuid ELSE $1 END, CASE WHEN $3 THEN $1 END,"
+	" e.kind, jsonb_build_object('seq', $2 + e.n, 'balance', $4) || e.payload"
+	" || CASE WHEN $3 AND e.payload ? 'line' THEN jsonb_build_object('members',"
+	"  (SELECT coalesce(jsonb_agg(m.user_id ORDER BY m.number), '[]') FROM (SELECT user_id, row_number() OVER (ORDER BY"
+	"   array_position(ARRAY['owner', 'admin'], role), joined_at, user_id) AS number FROM ducto.team_members"
+	"   WHERE team_id = $1 AND left_at IS NULL ORDER BY number LIMIT " MAX_MEMBERS ") m)) ELSE '{}' END,"
+	" $5, $6, $6 FROM unnest($7, $8, $9) WITH ORDINALITY AS e (id, kind, payload, n)",
+	.types = {UUIDOID, INT8OID, BOOLOID, NUMERICOID, INT8OID, TIMESTAMPTZOID, UUIDARRAYOID, TEXTARRAYOID, JSONBARRAYOID}
+};
+
+#define EVENT_COLUMNS	"id, account_id, user_id, team_id, kind, payload, created_at"
+
+/*
+ * Skips what others are taking. A row that one has taken since the snapshot is
+ * read anew, and is not due any more then.
+ */
+static KeptQuery events_take_query = {
+	.sql = "SELECT " EVENT_COLUMNS ", attempt + 1 FROM ducto.events"
+	" WHERE origin = $1 AND acked_at IS NULL AND visible_at <= $2 AND ($4 IS NULL OR kind = ANY ($4))"
+	" ORDER BY visible_at, account_id, number LIMIT $3 FOR NO KEY UPDATE SKIP LOCKED",
+	.types = {INT8OID, TIMESTAMPTZOID, INT8OID, TEXTARRAYOID}
+};
+
+/* The caller has the rows' locks. */
+static KeptQuery events_lease_query = {
+	.sql = "UPDATE ducto.events SET visible_at = $2, attempt = attempt + 1 WHERE id = ANY ($1)",
+	.types = {UUIDARRAYOID, TIMESTAMPTZOID}
+};
+
+/* Waits for those who take or acknowledge them, all in one order. */
+static KeptQuery events_lock_query = {
+	.sql = "SELECT id FROM ducto.events WHERE id = ANY ($1) AND acked_at IS NULL ORDER BY account_id, number FOR NO KEY UPDATE",
+	.types = {UUIDARRAYOID}
+};
+
+/* The caller has the rows' locks. */
+static KeptQuery events_ack_query = {
+	.sql = "UPDATE ducto.events SET acked_at = $2 WHERE id = ANY ($1) AND acked_at IS NULL",
+	.types = {UUIDARRAYOID, TIMESTAMPTZOID}
+};
+
+/* Leaves what another session prunes to it. */
+static KeptQuery events_prune_query = {
+	.sql = "DELETE FROM ducto.events WHERE (account_id, number) IN (SELECT account_id, number FROM ducto.events"
+	" WHERE acked_at < $1 ORDER BY acked_at LIMIT $2 FOR UPDATE SKIP LOCKED)",
+	.types = {TIMESTAMPTZOID, INT8OID}
+};
+
+/*
+ * The lowest level of nested transactions whose events are not rolled back; 0
+ * when there are none to tell of.
+ */
+static int	written_level = 0;
+
+/*
+ * event_begin begins the payload of an event.
+ */
+void
+event_begin(JsonOut *payload)
+{
+	memset(payload, 0, sizeof(JsonOut));
+	jsonout_push(payload, WJB_BEGIN_OBJECT, NULL);
+}
+
+/*
+ * event_money adds an amount to a payload.
+ */
+void
+event_money(JsonOut *payload, const char *key, Money value)
+{
+	jsonout_key(payload, key);
+	jsonout_numeric(payload, DatumGetNumeric(money_to_datum(value)));
+}
+
+/*
+ * event_int adds a number to a payload.
+ */
+void
+event_int(JsonOut *payload, const char *key, int64 value)
+{
+	jsonout_key(payload, key);
+	jsonout_numeric(payload, int64_to_numeric(value));
+}
+
+/*
+ * event_text adds a text to a payload, null for NULL.
+ */
+void
+event_text(JsonOut *payload, const char *key, const char *value)
+{
+	JsonbValue	null = {.type = jbvNull};
+
+	jsonout_key(payload, key);
+	if (value != NULL)
+		jsonout_text(payload, value);
+	else
+		jsonout_push(payload, WJB_VALUE, &null);
+}
+
+/*
+ * event_uuid adds an id to a payload.
+ */
+void
+event_uuid(JsonOut *payload, const char *key, const pg_uuid_t *value)
+{
+	event_text(payload, key, uuid_to_cstring(value));
+}
+
+/*
+ * event_time adds a time to a payload, as jsonb has times, in UTC.
+ */
+void
+event_time(JsonOut *payload, const char *key, TimestampTz value)
+{
+	char	   *text = palloc(MAXDATELEN + 1);
+	int			utc = 0;
+
+	event_text(payload, key, JsonEncodeDateTime(text, TimestampTzGetDatum(value), TIMESTAMPTZOID, &utc));
+}
+
+/*
+ * event_add ends a payload and notes the event on a locked account, whose next
+ * write writes it. id is that of the event; NULL for a new one.
+ */
+void
+event_add(Account *acc, const pg_uuid_t *id, const char *kind, JsonOut *payload)
+{
+	Event	   *event = palloc0(sizeof(Event));
+
+	if (id != NULL)
+		event->id = *id;
+	else
+		uuidv7_make(&event->id, acc->now);
+	event->kind = kind;
+	event->payload = jsonout_end(payload);
+	acc->events = lappend(acc->events, event);
+}
+
+/*
+ * events_of_expired notes the reservations of a locked account that have just
+ * expired: the last result, whose columns are EXPIRED_COLUMNS.
+ */
+void
+events_of_expired(Account *acc, uint64 n)
+{
+	for (uint64 i = 0; i < n; i++)
+	{
+		pg_uuid_t	id = row_uuid(i, 1);
+		JsonOut		payload;
+
+		event_begin(&payload);
+		event_uuid(&payload, "reservation_id", &id);
+		event_money(&payload, "amount", row_money(i, 2));
+		event_text(&payload, "operation_type", row_text(i, 3));
+		event_text(&payload, "model", row_text(i, 4));
+		if (!row_is_null(i, 5))
+			event_uuid(&payload, "user_id", DatumGetUUIDP(row_datum(i, 5)));
+		event_time(&payload, "expired_at", row_time(i, 6));
+		event_add(acc, NULL, EVENT_RESERVATION_EXPIRED, &payload);
+	}
+}
+
+/*
+ * Before the transaction commits, tell those who listen that there are events.
+ * One that is prepared cannot: its events are found by those who look.
+ */
+static void
+events_tell(XactEvent event, void *arg)
+{
+	if (event == XACT_EVENT_PRE_COMMIT && written_level > 0)
+		Async_Notify(EVENT_CHANNEL, "");
+	if (event != XACT_EVENT_PRE_COMMIT && event != XACT_EVENT_PRE_PREPARE)
+		written_level = 0;
+}
+
+/*
+ * Where a nested transaction ends, its events are those of the one around it,
+ * or none.
+ */
+static void
+events_end_level(SubXactEvent event, SubTransactionId mine, SubTransactionId parent, void *arg)
+{
+	int			level = GetCurrentTransactionNestLevel();
+
+	if (written_level < level)
+		return;
+	if (event == SUBXACT_EVENT_COMMIT_SUB)
+		written_level = level - 1;
+	else if (event == SUBXACT_EVENT_ABORT_SUB)
+		written_level = 0;
+}
+
+/*
+ * Note that the current transaction has written events.
+ */
+static void
+events_note(void)
+{
+	static bool registered = false;
+
+	if (!registered)
+	{
+		RegisterXactCallback(events_tell, NULL);
+		RegisterSubXactCallback(events_end_level, NULL);
+		registered = true;
+	}
+	if (written_level == 0)
+		written_level = GetCurrentTransactionNestLevel();
+}
+
+/*
+ * events_write writes the events that a locked account has noted, if any.
+ */
+void
+events_write(Account *acc)
+{
+	int			n = list_length(acc->events);
+	pg_uuid_t  *ids;
+	void	  **kinds;
+	void	  **payloads;
+	QueryArgs	args = {0};
+
+	if (n == 0)
+		return;
+	ids = palloc(sizeof(pg_uuid_t) * n);
+	kinds = palloc(sizeof(void *) * n);
+	payloads = palloc(sizeof(void *) * n);
+	for (int i = 0; i < n; i++)
+	{
+		const Event *event = list_nth(acc->events, i);
+
+		ids[i] = event->id;
+		kinds[i] = cstring_to_text(event->kind);
+		payloads[i] = event->payload;
+	}
+	args_uuid(&args, &acc->id);
+	args_int8(&args, alerts_number(acc, n));
+	args_bool(&args, acc->team);
+	args_money(&args, acc->balance);
+	args_int8(&args, event_origin());
+	args_time(&args, acc->now);
+	args_uuid_array(&args, ids, n);
+	args_array(&args, TEXTOID, kinds, n);
+	args_array(&args, JSONBOID, payloads, n);
+	if (query_run(&events_insert_query, &args, SPI_OK_INSERT) != n)
+		row_missing("events");
+	acc->events = NIL;
+	events_note();
+}
+
+/*
+ * event_origin returns the number of this database in this cluster: events that
+ * came with a restore or by replication have another.
+ */
+int64
+event_origin(void)
+{
+	static int64 origin = 0;
+
+	if (origin == 0)
+	{
+		uint64		cluster = GetSystemIdentifier();
+
+		origin = (int64) hash_bytes_extended((unsigned char *) &cluster, sizeof(cluster), MyDatabaseId);
+	}
+	return origin;
+}
+
+/*
+ * ducto.event_origin returns the number of this database in this cluster.
+ */
+Datum
+ducto_event_origin(PG_FUNCTION_ARGS)
+{
+	PG_RETURN_INT64(event_origin());
+}
+
+/*
+ * events_take leases events until a time: of the kinds given, an array, or of
+ * all. It returns how many there are; they are the last result, with the
+ * columns of ducto_event.
+ */
+uint64
+events_take(TimestampTz now, TimestampTz until, int max_rows, Datum kinds, bool all_kinds)
+{
+	QueryArgs	args = {0};
+	QueryArgs	lease = {0};
+	SPITupleTable *taken;
+	pg_uuid_t  *ids;
+	uint64		n;
+
+	args_int8(&args, event_origin());
+	args_time(&args, now);
+	args_int8(&args, max_rows);
+	if (all_kinds)
+		args_null(&args);
+	else
+		args_datum(&args, kinds);
+	n = query_run(&events_take_query, &args, SPI_OK_SELECT);
+	if (n == 0)
+		return 0;
+	taken = SPI_tuptable;
+	ids = palloc(sizeof(pg_uuid_t) * n);
+	for (uint64 i = 0; i < n; i++)
+		ids[i] = row_uuid(i, 1);
+	args_uuid_array(&lease, ids, (int) n);
+	args_time(&lease, until);
+	if (query_run(&events_lease_query, &lease, SPI_OK_UPDATE) != n)
+		row_missing("events");
+	SPI_tuptable = taken;
+	return n;
+}
+
+/*
+ * events_ack acknowledges events by their ids, an array, and returns how many
+ * were not yet.
+ */
+int64
+events_ack(Datum ids, TimestampTz now)
+{
+	QueryArgs	lock = {0};
+	QueryArgs	args = {0};
+
+	args_datum(&lock, ids);
+	if (query_run(&events_lock_query, &lock, SPI_OK_SELECT) == 0)
+		return 0;
+	args_datum(&args, ids);
+	args_time(&args, now);
+	return (int64) query_run(&events_ack_query, &args, SPI_OK_UPDATE);
+}
+
+/*
+ * events_prune removes events that were acknowledged before a time, the first
+ * of them, and returns how many.
+ */
+int64
+events_prune(TimestampTz before, int64 max_rows)
+{
+	QueryArgs	args = {0};
+
+	args_time(&args, before);
+	args_int8(&args, max_rows);
+	return (int64) query_remove(&events_prune_query, &args);
+}

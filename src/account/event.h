@@ -1,0 +1,38 @@
+#ifndef DUCTO_ACCOUNT_EVENT_H
+#define DUCTO_ACCOUNT_EVENT_H
+
+#include "account/account.h"
+#include "base/json.h"
+
+/* The kinds of events. */
+#define EVENT_BALANCE_LOW			"balance_low"
+#define EVENT_BALANCE_EXHAUSTED		"balance_exhausted"
+#define EVENT_BALANCE_RECOVERED		"balance_recovered"
+#define EVENT_TOPUP_DUE				"topup_due"
+#define EVENT_ALLOWANCE_USED		"allowance_used"
+#define EVENT_CAP_USED				"cap_used"
+#define EVENT_GRANT_EXPIRING		"grant_expiring"
+#define EVENT_RESERVATION_EXPIRED	"reservation_expired"
+#define EVENT_PLAN_CHANGED			"plan_changed"
+#define EVENT_REVERSAL_SHORTFALL	"reversal_shortfall"
+
+/* What is told of a reservation that expired, of a row of ducto.reservations. */
+#define EXPIRED_COLUMNS	"id, amount, operation_type, model, actor, expires_at"
+
+extern const char *const event_kinds[];
+
+extern void event_begin(JsonOut *payload);
+extern void event_money(JsonOut *payload, const char *key, Money value);
+extern void event_int(JsonOut *payload, const char *key, int64 value);
+extern void event_text(JsonOut *payload, const char *key, const char *value);
+extern void event_uuid(JsonOut *payload, const char *key, const pg_uuid_t *value);
+extern void event_time(JsonOut *payload, const char *key, TimestampTz value);
+extern void event_add(Account *acc, const pg_uuid_t *id, const char *kind, JsonOut *payload);
+extern void events_of_expired(Account *acc, uint64 n);
+extern void events_write(Account *acc);
+extern int64 event_origin(void);
+extern int64 events_prune(TimestampTz before, int64 max_rows);
+extern uint64 events_take(TimestampTz now, TimestampTz until, int max_rows, Datum kinds, bool all_kinds);
+extern int64 events_ack(Datum ids, TimestampTz now);
+
+#endif
