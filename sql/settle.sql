@@ -4,7 +4,7 @@ CREATE TABLE ducto.usage_lines (
 	account_id uuid NOT NULL,
 	entry uuid NOT NULL,
 	line integer NOT NULL,
-	key text NOT NULL,
+	key text COLLATE "C" NOT NULL,
 	amount numeric NOT NULL,
 	model text,
 	usage jsonb,

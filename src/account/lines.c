@@ -15,7 +15,8 @@ PG_FUNCTION_INFO_V1(ducto_lines_refuse_change);
 /*
  * Exact under the account's lock: a key is only ever added under it. OFFSET 0
  * keeps the planner from a join of whole tables: each key is looked up by its
- * index, however many lines there are.
+ * index, however many lines there are. Whether there are deducts of 0 with a
+ * key at all is asked once.
  */
 static KeptQuery keys_query = {
 	.sql = "SELECT k.n, l.amount, l.usage, e.type, r.closed FROM unnest($2) WITH ORDINALITY AS k(key, n)"
@@ -23,7 +24,8 @@ static KeptQuery keys_query = {
 	"  WHERE account_id = $1 AND key = k.key OFFSET 0) l ON true"
 	" LEFT JOIN LATERAL (SELECT type FROM ducto.ledger WHERE account_id = $1 AND idempotency_key = k.key OFFSET 0) e ON true"
 	" LEFT JOIN LATERAL (SELECT true AS closed FROM ducto.reservations"
-	"  WHERE account_id = $1 AND closing_key = k.key OFFSET 0) r ON true"
+	"  WHERE (SELECT EXISTS (SELECT FROM ducto.reservations WHERE account_id = $1 AND closing_key IS NOT NULL))"
+	"  AND account_id = $1 AND closing_key = k.key OFFSET 0) r ON true"
 	" WHERE l.amount IS NOT NULL OR e.type IS NOT NULL OR r.closed",
 	.types = {UUIDOID, TEXTARRAYOID}
 };

@@ -49,6 +49,7 @@ SELECT reservation_id AS block FROM ducto_reserve(:ada, 20) \gset
 SELECT booked, skipped, amount FROM ducto_settle(:ada, :'block', '[{"key": "charged", "amount": 1}, {"key": "8", "amount": 1}]');
 SELECT amount, error FROM ducto_charge(:ada, 1, '8');
 SELECT error FROM ducto_add_credits(:ada, 1, 'promo', idempotency_key => '8');
+SELECT error FROM ducto_charge_many(jsonb_build_array(jsonb_build_object('user_id', :ada, 'amount', 1, 'idempotency_key', '8')));
 SELECT error FROM ducto_deduct(:ada, :'block', 1, '8', final => false);
 SELECT error FROM ducto_refund(:'first', 1, idempotency_key => '8');
 SELECT new_balance FROM ducto_add_credits(:ada, 1, 'promo', idempotency_key => 'given');
