@@ -13,9 +13,9 @@ static KeptQuery plan_query = {
 	.types = {TEXTOID}
 };
 
-/* Locks the plan, so that it is not retired while it is given. */
+/* Locks the plan, so that it is neither retired nor changed while it is given. */
 static KeptQuery plan_assignable_query = {
-	.sql = "SELECT FROM ducto.plans WHERE id = $1 AND NOT retired FOR SHARE",
+	.sql = "SELECT " PLAN_COLUMNS " FROM ducto.plans p WHERE p.id = $1 AND NOT p.retired FOR SHARE",
 	.types = {TEXTOID}
 };
 
@@ -141,15 +141,19 @@ record_allowances(TimestampTz since)
 }
 
 /*
- * plan_is_assignable tells whether there is a plan that is not retired.
+ * plan_lock reads a plan that is not retired, and keeps it as it is until the
+ * end of the transaction. False: there is none.
  */
 bool
-plan_is_assignable(const char *id)
+plan_lock(const char *id, UserPlan *plan)
 {
 	QueryArgs	args = {0};
 
 	args_text(&args, id);
-	return query_run(&plan_assignable_query, &args, SPI_OK_SELECT) > 0;
+	if (query_run(&plan_assignable_query, &args, SPI_OK_SELECT) == 0)
+		return false;
+	plan_from_row(plan, 1);
+	return true;
 }
 
 /*

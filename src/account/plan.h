@@ -55,7 +55,7 @@ typedef struct Policy
 extern void plan_from_row(UserPlan *plan, int first_column);
 extern bool plan_find(const char *id, UserPlan *plan, bool read_only);
 extern int	plan_allowances(const char *id, TimestampTz at, bool read_only, PlanAllowance **allowances);
-extern bool plan_is_assignable(const char *id);
+extern bool plan_lock(const char *id, UserPlan *plan);
 extern Rejection plan_missing(const char *id);
 extern Rejection feature_missing(const UserPlan *plan, const char *feature);
 extern bool plan_has_feature(const UserPlan *plan, const char *feature, JsonbValue *value);

@@ -9,7 +9,6 @@
 #include "common/int.h"
 #endif
 #include "fmgr.h"
-#include "port/pg_bswap.h"
 #include "utils/builtins.h"
 #if PG_VERSION_NUM >= 160000
 #include "varatt.h"
@@ -17,44 +16,78 @@
 
 #include "base/money.h"
 
-#define NUMERIC_SENT_POSITIVE	0x0000
-#define NUMERIC_SENT_NEGATIVE	0x4000
+/*
+ * How a numeric is stored, which pg_upgrade keeps as it is: a word with the
+ * sign, and in the short form the weight, the exponent of the first digit; in
+ * the long form another word with that; the digits, which are of base 10000.
+ */
+#define STORED_FORM				0xC000
+#define STORED_NEGATIVE			0x4000
+#define STORED_SHORT			0x8000
+#define STORED_SPECIAL			0xC000
+#define SHORT_NEGATIVE			0x2000
+#define SHORT_WEIGHT_NEGATIVE	0x0040
+#define SHORT_WEIGHT			0x003F
 
-/* A numeric as it is sent. */
-typedef struct SentNumeric
+/* A numeric taken apart. */
+typedef struct NumericParts
 {
+	bool		finite;
+	bool		negative;
 	int			ndigits;
 	int			last;			/* the digit of the fourth decimal */
-	int			sign;
-	const uint16 *digits;
-	bytea	   *bytes;			/* what these are in; it is larger than a number needs */
-} SentNumeric;
+	const char *digits;			/* not aligned */
+} NumericParts;
 
 /*
- * Take a numeric apart. The form in which it is sent is stable: the number of
- * its digits, which are of base 10000, the exponent of the first, the sign, the
- * scale, and the digits.
+ * Return a word of what is stored.
+ */
+static inline uint16
+stored_word(const char *words, int i)
+{
+	uint16		word;
+
+	memcpy(&word, words + i * sizeof(uint16), sizeof(uint16));
+	return word;
+}
+
+/*
+ * Take a numeric apart.
  */
 static void
-numeric_sent(Datum value, SentNumeric *sent)
+numeric_parts(Datum value, NumericParts *parts)
 {
-	const uint16 *words;
+	struct varlena *stored = PG_DETOAST_DATUM_PACKED(value);
+	const char *words = VARDATA_ANY(stored);
+	uint16		first = stored_word(words, 0);
+	bool		in_short = (first & STORED_FORM) == STORED_SHORT;
+	int			head = in_short ? 1 : 2;
 
-	sent->bytes = DatumGetByteaPP(DirectFunctionCall1(numeric_send, value));
-	words = (uint16 *) VARDATA_ANY(sent->bytes);
-	sent->ndigits = pg_ntoh16(words[0]);
-	sent->last = (int16) pg_ntoh16(words[1]) + 1;
-	sent->sign = pg_ntoh16(words[2]);
-	sent->digits = words + 4;
+	memset(parts, 0, sizeof(NumericParts));
+	parts->finite = (first & STORED_FORM) != STORED_SPECIAL;
+	if (!parts->finite)
+		return;
+	parts->ndigits = VARSIZE_ANY_EXHDR(stored) / sizeof(uint16) - head;
+	parts->digits = words + head * sizeof(uint16);
+	if (in_short)
+	{
+		parts->negative = (first & SHORT_NEGATIVE) != 0;
+		parts->last = (first & SHORT_WEIGHT) - ((first & SHORT_WEIGHT_NEGATIVE) != 0 ? SHORT_WEIGHT + 1 : 0) + 1;
+	}
+	else
+	{
+		parts->negative = (first & STORED_FORM) == STORED_NEGATIVE;
+		parts->last = (int16) stored_word(words, 1) + 1;
+	}
 }
 
 /*
  * Return a digit, 0 where there is none.
  */
 static inline int
-sent_digit(const SentNumeric *sent, int i)
+parts_digit(const NumericParts *parts, int i)
 {
-	return i >= 0 && i < sent->ndigits ? pg_ntoh16(sent->digits[i]) : 0;
+	return i >= 0 && i < parts->ndigits ? stored_word(parts->digits, i) : 0;
 }
 
 /*
@@ -62,16 +95,16 @@ sent_digit(const SentNumeric *sent, int i)
  * finite or out of the bounds of money.
  */
 static bool
-sent_units(const SentNumeric *sent, Money *units)
+parts_units(const NumericParts *parts, Money *units)
 {
 	int64		sum = 0;
 
-	if (sent->sign != NUMERIC_SENT_POSITIVE && sent->sign != NUMERIC_SENT_NEGATIVE)
+	if (!parts->finite)
 		return false;
-	if (sent->ndigits > 0 && (sent->last > 4 || (sent->last == 4 && sent_digit(sent, 0) > 99)))
+	if (parts->ndigits > 0 && (parts->last > 4 || (parts->last == 4 && parts_digit(parts, 0) > 99)))
 		return false;
-	for (int i = 0; i <= sent->last; i++)
-		sum = sum * MONEY_UNIT + sent_digit(sent, i);
+	for (int i = 0; i <= parts->last; i++)
+		sum = sum * MONEY_UNIT + parts_digit(parts, i);
 	*units = sum;
 	return true;
 }
@@ -83,33 +116,28 @@ sent_units(const SentNumeric *sent, Money *units)
 static bool
 numeric_to_units(Datum value, Money *units)
 {
-	SentNumeric sent;
+	NumericParts parts;
 	Money		sum;
-	bool		bounded;
 
-	numeric_sent(value, &sent);
-	bounded = sent_units(&sent, &sum);
-	if (bounded)
-	{
-		if (sent_digit(&sent, sent.last + 1) >= MONEY_UNIT / 2)
-			sum++;
-		*units = sent.sign == NUMERIC_SENT_NEGATIVE ? -sum : sum;
-		bounded = sum <= MONEY_MAX;
-	}
-	pfree(sent.bytes);
-	return bounded;
+	numeric_parts(value, &parts);
+	if (!parts_units(&parts, &sum))
+		return false;
+	if (parts_digit(&parts, parts.last + 1) >= MONEY_UNIT / 2)
+		sum++;
+	*units = parts.negative ? -sum : sum;
+	return sum <= MONEY_MAX;
 }
 
 /*
  * Sum up the digits of a numeric behind the fourth decimal, as many as count.
  */
 static Rest
-sent_rest(const SentNumeric *sent)
+parts_rest(const NumericParts *parts)
 {
 	Rest		rest = 0;
 
 	for (int i = 1; i <= (REST_DECIMALS - MONEY_DECIMALS) / 4; i++)
-		rest = rest * MONEY_UNIT + sent_digit(sent, sent->last + i);
+		rest = rest * MONEY_UNIT + parts_digit(parts, parts->last + i);
 	return rest;
 }
 
@@ -163,13 +191,13 @@ money_from_datum(Datum value)
 bool
 money_is_exact(Datum value, Money *amount)
 {
-	SentNumeric sent;
+	NumericParts parts;
 
-	numeric_sent(value, &sent);
-	if (sent.ndigits > sent.last + 1 || !sent_units(&sent, amount))
+	numeric_parts(value, &parts);
+	if (parts.ndigits > parts.last + 1 || !parts_units(&parts, amount))
 		return false;
 	Assert(*amount >= 0 && *amount <= MONEY_MAX);
-	if (sent.sign == NUMERIC_SENT_NEGATIVE)
+	if (parts.negative)
 		*amount = -*amount;
 	return true;
 }
@@ -182,16 +210,15 @@ money_is_exact(Datum value, Money *amount)
 bool
 money_split(Numeric value, Money *lower, Rest *rest)
 {
-	SentNumeric sent;
+	NumericParts parts;
 	bool		bounded;
 
-	numeric_sent(NumericGetDatum(value), &sent);
-	if (!sent_units(&sent, lower))
+	numeric_parts(NumericGetDatum(value), &parts);
+	if (!parts_units(&parts, lower))
 		return false;
-	*rest = sent_rest(&sent);
-	pfree(sent.bytes);
+	*rest = parts_rest(&parts);
 	bounded = *lower + (*rest >= REST_HALF ? 1 : 0) <= MONEY_MAX;
-	if (sent.sign == NUMERIC_SENT_NEGATIVE)
+	if (parts.negative)
 		*lower = *rest = 0;
 	return bounded;
 }
@@ -202,16 +229,15 @@ money_split(Numeric value, Money *lower, Rest *rest)
 Rest
 rest_from_datum(Datum value)
 {
-	SentNumeric sent;
+	NumericParts parts;
 	Money		units;
 	Rest		rest;
 
-	numeric_sent(value, &sent);
-	if (!sent_units(&sent, &units) || units > 100)
+	numeric_parts(value, &parts);
+	if (!parts_units(&parts, &units) || units > 100)
 		elog(ERROR, "a carry is out of bounds");
-	rest = units * REST_UNIT + sent_rest(&sent);
-	pfree(sent.bytes);
-	return sent.sign == NUMERIC_SENT_NEGATIVE ? -rest : rest;
+	rest = units * REST_UNIT + parts_rest(&parts);
+	return parts.negative ? -rest : rest;
 }
 
 /*

@@ -48,8 +48,9 @@ Rejection
 plan_assign(const pg_uuid_t *user, char *plan_id, const CycleChoice *choice)
 {
 	Account		acc;
+	UserPlan	plan = {0};
 
-	if (plan_id != NULL && !plan_is_assignable(plan_id))
+	if (plan_id != NULL && !plan_lock(plan_id, &plan))
 	{
 		account_check_user(user);
 		return plan_missing(plan_id);
@@ -63,9 +64,7 @@ plan_assign(const pg_uuid_t *user, char *plan_id, const CycleChoice *choice)
 		acc.zone_name = choice->zone_name;
 		acc.zone = zone_find(acc.zone_name);
 	}
-	memset(&acc.plan, 0, sizeof(UserPlan));
-	if (plan_id != NULL)
-		plan_find(plan_id, &acc.plan, false);
+	acc.plan = plan;
 	if (acc.caps > 0)
 		caps_make(&acc);
 	if (caps_are_stale(&acc))
