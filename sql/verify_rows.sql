@@ -96,6 +96,15 @@ CREATE FUNCTION ducto.verify_lines(lowest uuid, highest uuid) RETURNS SETOF @ext
 LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
+	-- Most accounts have no lines, and no entry that says it has some.
+	PERFORM FROM ducto.usage_lines WHERE account_id BETWEEN lowest AND highest LIMIT 1;
+	IF NOT FOUND THEN
+		PERFORM FROM ducto.ledger WHERE models IS NOT NULL AND account_id BETWEEN lowest AND highest LIMIT 1;
+		IF NOT FOUND THEN
+			RETURN;
+		END IF;
+	END IF;
+
 	-- The lines of an entry are its price, to the last decimal, and are as many as it says, numbered from 1. What it says of
 	-- models is what it took.
 	RETURN QUERY
@@ -167,6 +176,12 @@ CREATE FUNCTION ducto.verify_grant_rows(lowest uuid, highest uuid) RETURNS SETOF
 LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
+	-- All that follows is about grants that there are.
+	PERFORM FROM ducto.grants WHERE account_id BETWEEN lowest AND highest LIMIT 1;
+	IF NOT FOUND THEN
+		RETURN;
+	END IF;
+
 	-- A grant says what the entry says that made it, but for what was moved of it. One without a priority was imported.
 	RETURN QUERY
 	WITH odd AS MATERIALIZED (
@@ -229,6 +244,12 @@ CREATE FUNCTION ducto.verify_hold_rows(lowest uuid, highest uuid) RETURNS SETOF 
 LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
+	-- All that follows is about reservations that there are.
+	PERFORM FROM ducto.reservations WHERE account_id BETWEEN lowest AND highest LIMIT 1;
+	IF NOT FOUND THEN
+		RETURN;
+	END IF;
+
 	-- A reservation is one that ducto writes. It expires at most 30 days after the account's last operation, which may have
 	-- renewed it, or when it was said at first.
 	RETURN QUERY
