@@ -13,7 +13,8 @@ CREATE TABLE ducto.accounts (
 	plan_id text,
 	anchor timestamptz,
 	zone text,
-	allowance_month date,
+	cycle_start timestamptz,
+	cycle_end timestamptz,
 	allowance_used numeric NOT NULL DEFAULT 0.0000,
 	held_from_credits numeric NOT NULL DEFAULT 0.0000,
 	promised numeric NOT NULL DEFAULT 0.0000,
@@ -32,24 +33,27 @@ CREATE TABLE ducto.accounts (
 	CONSTRAINT accounts_pkey PRIMARY KEY (id)
 ) WITH (fillfactor = 60, autovacuum_vacuum_scale_factor = 0.05);
 
+-- It changes once per cycle, so that other updates stay HOT: for the sweep, as grants_due.
+CREATE INDEX accounts_cycle ON ducto.accounts ((cycle_end AT TIME ZONE 'UTC'), id) WHERE plan_id IS NOT NULL;
 ALTER TABLE ducto.accounts ENABLE ROW LEVEL SECURITY;
 SELECT pg_catalog.pg_extension_config_dump('ducto.accounts', '');
 
-COMMENT ON TABLE ducto.accounts IS 'One row per account. It has no index beside the primary key, so every update of it is HOT.';
+COMMENT ON TABLE ducto.accounts IS 'One row per account. Its only index beside the primary key is on the end of its plan''s cycle, so that every other update of it is HOT.';
 COMMENT ON COLUMN ducto.accounts.id IS 'The user''s id, as the application has it, or the team''s.';
 COMMENT ON COLUMN ducto.accounts.kind IS 'user or team';
 COMMENT ON COLUMN ducto.accounts.balance IS 'Credits: the sum of the ledger''s amounts.';
 COMMENT ON COLUMN ducto.accounts.held IS 'Credits held: the sum of what is left of the open reservations.';
 COMMENT ON COLUMN ducto.accounts.expiring IS 'The part of the balance that is in grants, and is spent first: the sum of what remains of them.';
 COMMENT ON COLUMN ducto.accounts.lifetime_purchased IS 'Credits ever purchased, less those of purchases that were taken back.';
-COMMENT ON COLUMN ducto.accounts.next_boundary IS 'Nothing of this account expires before this time; -infinity while an open reservation keeps credit past its expiry.';
+COMMENT ON COLUMN ducto.accounts.next_boundary IS 'Nothing of this account expires before this time, and no cycle of its plan begins; -infinity while an open reservation keeps credit past its expiry.';
 COMMENT ON COLUMN ducto.accounts.last_seq IS 'seq of the last ledger entry.';
 COMMENT ON COLUMN ducto.accounts.closing_keys IS 'Whether a reservation of this account was closed by a deduct of 0 with an idempotency key, or it has lines.';
 COMMENT ON COLUMN ducto.accounts.plan_id IS 'The user''s plan.';
 COMMENT ON COLUMN ducto.accounts.anchor IS 'Cycles begin at this time and repeat its day and time; NULL = they are those of the calendar.';
 COMMENT ON COLUMN ducto.accounts.zone IS 'The time zone of the user''s cycles and caps; NULL = UTC.';
-COMMENT ON COLUMN ducto.accounts.allowance_month IS 'First day of the UTC month that allowance_used is of.';
-COMMENT ON COLUMN ducto.accounts.allowance_used IS 'Credits of usage that the allowance of that month paid.';
+COMMENT ON COLUMN ducto.accounts.cycle_start IS 'When the cycle began that allowance_used is of.';
+COMMENT ON COLUMN ducto.accounts.cycle_end IS 'When it ends, and the plan gives anew.';
+COMMENT ON COLUMN ducto.accounts.allowance_used IS 'Credits of usage that the allowance of that cycle paid.';
 COMMENT ON COLUMN ducto.accounts.held_from_credits IS 'The part of held whose reservations skip the allowance.';
 COMMENT ON COLUMN ducto.accounts.promised IS 'The part of held that the allowance pays whatever becomes of plan, pricing, month and usage elsewhere: what open reservations were admitted on of it.';
 COMMENT ON COLUMN ducto.accounts.carry IS 'What rounding has left of exact prices, at least -0.00005 and less than 0.00005 credits: the sum of the prices that are not charged yet. The next price that is not exact in four decimals takes it along.';

@@ -5,14 +5,15 @@ LANGUAGE c IMMUTABLE PARALLEL SAFE SECURITY DEFINER SET search_path = pg_catalog
 AS 'MODULE_PATHNAME', 'ducto_entry_digest';
 REVOKE ALL ON FUNCTION ducto.entry_digest(record) FROM PUBLIC;
 COMMENT ON FUNCTION ducto.entry_digest(record) IS
-'Returns the SHA-256 of the columns of an entry, but for id, seq, created_at, effective_at, balance_after, xact and digest; the same in every database that has the entry.';
+'Returns the SHA-256 of the columns of an entry, but for id, seq, created_at, effective_at, cycle_end, balance_after, xact and digest; the same in every database that has the entry.';
 
 CREATE FUNCTION ducto.chain_digest(previous bytea, entry ducto.ledger) RETURNS bytea
 LANGUAGE sql IMMUTABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS $$
 SELECT sha256(coalesce(previous, decode(repeat('00', 32), 'hex')) || ducto.entry_digest(entry) || uuid_send(entry.id)
 	|| int8send(entry.seq) || timestamptz_send(entry.created_at)
-	|| CASE WHEN entry.effective_at <> entry.created_at THEN timestamptz_send(entry.effective_at) ELSE '' END)
+	|| CASE WHEN entry.effective_at <> entry.created_at THEN timestamptz_send(entry.effective_at) ELSE '' END
+	|| coalesce(timestamptz_send(entry.cycle_end), ''))
 $$;
 REVOKE ALL ON FUNCTION ducto.chain_digest(bytea, ducto.ledger) FROM PUBLIC;
 COMMENT ON FUNCTION ducto.chain_digest(bytea, ducto.ledger) IS

@@ -89,7 +89,7 @@ CREATE FUNCTION ducto.unbooked(account_id uuid, at timestamptz) RETURNS jsonb
 LANGUAGE c STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS 'MODULE_PATHNAME', 'ducto_unbooked';
 REVOKE ALL ON FUNCTION ducto.unbooked(uuid, timestamptz) FROM PUBLIC;
-COMMENT ON FUNCTION ducto.unbooked(uuid, timestamptz) IS 'For ducto_liability: what an account on which nothing was booked since has at a time, and what of its grants has expired by then that the ledger does not have.';
+COMMENT ON FUNCTION ducto.unbooked(uuid, timestamptz) IS 'For ducto_liability: what an account on which nothing was booked since has at a time, what of its grants has expired by then, and what cycles gave, that the ledger does not have.';
 
 CREATE FUNCTION ducto.held_at(at timestamptz) RETURNS numeric
 LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
@@ -162,6 +162,8 @@ BEGIN
 		SELECT g.account_id, g.type, g.remaining + coalesce(t.amount, 0) AS amount
 		FROM ducto.grants g LEFT JOIN taken t ON t.account_id = g.account_id AND t.grant_id = g.id
 		WHERE (at IS NULL OR g.created_at <= at) AND (g.live OR t.amount IS NOT NULL)
+		UNION ALL
+		SELECT u.id, e.value ->> 'type', (e.value ->> 'amount')::numeric FROM unbooked u, jsonb_array_elements(u.what -> 'given') e
 	), pools AS (
 		-- The rest never expires, and is spent in the order in which it was added.
 		SELECT b.id AS account_id, b.balance - coalesce(l.amount, 0) AS amount

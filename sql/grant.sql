@@ -11,6 +11,8 @@ CREATE TABLE ducto.grants (
 	expires_at timestamptz NOT NULL,
 	created_at timestamptz NOT NULL,
 	live boolean NOT NULL,
+	rolls_to timestamptz,
+	rollover numeric,
 	CONSTRAINT grants_pkey PRIMARY KEY (account_id, id)
 ) WITH (fillfactor = 80);
 
@@ -32,6 +34,8 @@ COMMENT ON COLUMN ducto.grants.priority IS '0 to 100, lower is spent first.';
 COMMENT ON COLUMN ducto.grants.expires_at IS 'From this time on it is expired; infinity = never.';
 COMMENT ON COLUMN ducto.grants.created_at IS 'When it came to this account.';
 COMMENT ON COLUMN ducto.grants.live IS 'Whether anything remains; the indexes have only these.';
+COMMENT ON COLUMN ducto.grants.rolls_to IS 'What remains at the end of the cycle that gave it lives on until then: it is expires_at from then on. NULL = nothing does.';
+COMMENT ON COLUMN ducto.grants.rollover IS 'At most so much of it.';
 
 CREATE TYPE @extschema@.ducto_grant AS (
 	grant_id uuid,

@@ -26,6 +26,7 @@ CREATE TABLE ducto.ledger (
 	lifetime_purchased numeric,
 	expires_at timestamptz,
 	priority integer,
+	cycle_end timestamptz,
 	exact_price numeric,
 	pricing jsonb,
 	models text[],
@@ -68,6 +69,7 @@ COMMENT ON COLUMN ducto.ledger.burned_amounts IS 'How much of each of burned_gra
 COMMENT ON COLUMN ducto.ledger.lifetime_purchased IS 'For credit that was added or taken back: the account''s lifetime_purchased with it.';
 COMMENT ON COLUMN ducto.ledger.expires_at IS 'For added credit: when it expires.';
 COMMENT ON COLUMN ducto.ledger.priority IS 'For added credit that is in a grant: the grant''s priority.';
+COMMENT ON COLUMN ducto.ledger.cycle_end IS 'For credit that a cycle of the user''s plan gave: the end of that cycle; metadata names the plan. NULL for all else.';
 COMMENT ON COLUMN ducto.ledger.exact_price IS 'The price of the usage, to 20 decimals, where four are not enough: what amount, allowance_consumed and shortfall together make of it depends on what was carried over. NULL = they are exact.';
 COMMENT ON COLUMN ducto.ledger.pricing IS 'How the amount was priced: version, plan_id, usage and the parts of the price; of lines version, plan_id and total.';
 COMMENT ON COLUMN ducto.ledger.models IS 'For a debit of lines (ducto.usage_lines): the models that they are of, each once, NULL where none was told. NULL = the entry has no lines.';
@@ -75,9 +77,9 @@ COMMENT ON COLUMN ducto.ledger.model_spend IS 'What of amount is for each of mod
 COMMENT ON COLUMN ducto.ledger.model_lines IS 'How many lines are of each of models.';
 COMMENT ON COLUMN ducto.ledger.metadata IS 'The caller''s JSON object.';
 COMMENT ON COLUMN ducto.ledger.created_at IS 'When it was booked; never decreases in seq, so it is later than the clock was where that had been set back.';
-COMMENT ON COLUMN ducto.ledger.effective_at IS 'From when on it counts: the clock when it was booked, but for an expiry the moment from which the credit was not spendable.';
+COMMENT ON COLUMN ducto.ledger.effective_at IS 'From when on it counts: the clock when it was booked, but for an expiry the moment from which the credit was not spendable, and for what a cycle gave the moment from which it was.';
 COMMENT ON COLUMN ducto.ledger.xact IS 'The number of the transaction that booked it: a tag of the cluster and the transaction''s id.';
-COMMENT ON COLUMN ducto.ledger.digest IS 'The SHA-256 of the digest before it (32 zeros where there is none), ducto.entry_digest of this entry, its id, seq, created_at, and effective_at where that is another; NULL where ducto.ledger_chain was off.';
+COMMENT ON COLUMN ducto.ledger.digest IS 'The SHA-256 of the digest before it (32 zeros where there is none), ducto.entry_digest of this entry, its id, seq, created_at, effective_at where that is another, and cycle_end where there is one; NULL where ducto.ledger_chain was off.';
 
 CREATE FUNCTION ducto.ledger_refuse_change() RETURNS trigger
 LANGUAGE c SECURITY DEFINER SET search_path = pg_catalog, pg_temp

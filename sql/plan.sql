@@ -101,15 +101,17 @@ CREATE TYPE @extschema@.ducto_allowance_result AS (
 	allowance_remaining numeric,
 	period_start date,
 	period_end date,
+	resets_at timestamptz,
 	error text
 );
-COMMENT ON TYPE @extschema@.ducto_allowance_result IS 'The allowance of a user in this UTC month.';
+COMMENT ON TYPE @extschema@.ducto_allowance_result IS 'The allowance of a user in this cycle.';
 COMMENT ON COLUMN @extschema@.ducto_allowance_result.plan_id IS 'The plan''s key; NULL = no plan.';
-COMMENT ON COLUMN @extschema@.ducto_allowance_result.free_allowance IS 'Credits of usage per UTC month that cost nothing.';
-COMMENT ON COLUMN @extschema@.ducto_allowance_result.allowance_used IS 'Credits of usage in this UTC month that count against the allowance.';
-COMMENT ON COLUMN @extschema@.ducto_allowance_result.allowance_remaining IS 'Credits left of this UTC month''s allowance.';
-COMMENT ON COLUMN @extschema@.ducto_allowance_result.period_start IS 'First day of the UTC month.';
-COMMENT ON COLUMN @extschema@.ducto_allowance_result.period_end IS 'Last day of the UTC month.';
+COMMENT ON COLUMN @extschema@.ducto_allowance_result.free_allowance IS 'Credits of usage per cycle that cost nothing.';
+COMMENT ON COLUMN @extschema@.ducto_allowance_result.allowance_used IS 'Credits of usage in this cycle that count against the allowance.';
+COMMENT ON COLUMN @extschema@.ducto_allowance_result.allowance_remaining IS 'Credits left of this cycle''s allowance.';
+COMMENT ON COLUMN @extschema@.ducto_allowance_result.period_start IS 'First day of the cycle, in the user''s time zone.';
+COMMENT ON COLUMN @extschema@.ducto_allowance_result.period_end IS 'Last day of the cycle.';
+COMMENT ON COLUMN @extschema@.ducto_allowance_result.resets_at IS 'When the next cycle begins.';
 COMMENT ON COLUMN @extschema@.ducto_allowance_result.error IS 'The code of the rejection; NULL on success.';
 
 CREATE TYPE @extschema@.ducto_feature_result AS (
@@ -134,7 +136,10 @@ LANGUAGE c VOLATILE SUPPORT ducto.call_once SECURITY DEFINER SET search_path = p
 AS 'MODULE_PATHNAME', 'ducto_set_user_plan';
 REVOKE ALL ON FUNCTION @extschema@.ducto_set_user_plan(uuid, text, timestamptz, text) FROM PUBLIC;
 COMMENT ON FUNCTION @extschema@.ducto_set_user_plan(uuid, text, timestamptz, text) IS
-'Gives a user a plan, making the account when it is new. The allowance used in this month stays used.
+'Gives a user a plan, making the account when it is new. What its cycles give is there at once, and from then on at the
+first instant of each: booked by the next operation or sweep, and once per cycle, whatever is called again or set in
+between. What was given by cycles that are not over counts: a plan that gives more gives the difference. What of the
+allowance was used in this cycle stays used.
 user_id: the user.
 plan_id: the plan; NULL takes the user''s plan away.
 anchor: the plan''s cycles begin at this time, before it and after it, and repeat its day and time, in months without
@@ -151,7 +156,7 @@ LANGUAGE c STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS 'MODULE_PATHNAME', 'ducto_get_user_plan';
 REVOKE ALL ON FUNCTION @extschema@.ducto_get_user_plan(uuid) FROM PUBLIC;
 COMMENT ON FUNCTION @extschema@.ducto_get_user_plan(uuid) IS
-'Returns the plan of a user: its id, name, free allowance in credits per UTC month, features and billing rules.
+'Returns the plan of a user: its id, name, free allowance in credits per cycle, features and billing rules.
 user_id: the user.
 Takes no lock, works on a standby.
 Returns, without a plan, plan_id NULL, no allowance, no features, strict.
@@ -163,8 +168,8 @@ LANGUAGE c STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS 'MODULE_PATHNAME', 'ducto_check_allowance';
 REVOKE ALL ON FUNCTION @extschema@.ducto_check_allowance(uuid) FROM PUBLIC;
 COMMENT ON FUNCTION @extschema@.ducto_check_allowance(uuid) IS
-'Returns what a user''s plan allows in this UTC month, what of it is used and what remains, in credits, and the first
-and last day of the month.
+'Returns what a user''s plan allows in this cycle, what of it is used and what remains, in credits, the first and the
+last day of the cycle in the user''s time zone, and when the next begins.
 user_id: the user.
 Takes no lock, works on a standby.
 Returns, without a plan, plan_id NULL and zeros.
@@ -176,7 +181,7 @@ LANGUAGE c VOLATILE SUPPORT ducto.call_once SECURITY DEFINER SET search_path = p
 AS 'MODULE_PATHNAME', 'ducto_increment_usage_window';
 REVOKE ALL ON FUNCTION @extschema@.ducto_increment_usage_window(uuid, text, numeric) FROM PUBLIC;
 COMMENT ON FUNCTION @extschema@.ducto_increment_usage_window(uuid, text, numeric) IS
-'Counts usage that was metered elsewhere against the allowance of this UTC month: books a usage entry that takes no
+'Counts usage that was metered elsewhere against the allowance of this cycle: books a usage entry that takes no
 credits.
 user_id: the user.
 plan_id: the plan whose allowance is told.

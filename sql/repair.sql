@@ -37,7 +37,7 @@ BEGIN
 	END IF;
 	CASE
 		WHEN found.check_name IN ('balance', 'last_seq', 'lifetime_purchased', 'held', 'held_from_credits', 'expiring',
-			'allowance_month', 'allowance_used', 'caps', 'next_boundary', 'plain', 'closing_keys', 'carry', 'alert_below') THEN
+			'cycle_start', 'cycle_end', 'allowance_used', 'caps', 'next_boundary', 'plain', 'closing_keys', 'carry', 'alert_below') THEN
 			EXECUTE format('UPDATE ducto.accounts SET %1$I = CAST($2 AS %2$s) WHERE id = $1 RETURNING %1$I::text', words[1],
 				(SELECT format_type(a.atttypid, a.atttypmod) FROM pg_attribute a
 					WHERE a.attrelid = 'ducto.accounts'::regclass AND a.attname = words[1]))

@@ -114,6 +114,13 @@ DECLARE
 	suspects uuid[] := '{}';
 	discrepancy record;
 BEGIN
+	-- A cycle of a plan gives once.
+	RETURN QUERY
+	SELECT account_id, 'cycle until ' || cycle_end || ' of plan ' || coalesce(metadata ->> 'plan_id', 'none'), 'given once',
+		'at ' || min(effective_at) || ' and ' || max(effective_at)
+	FROM ducto.ledger WHERE cycle_end IS NOT NULL AND account_id BETWEEN lowest AND highest
+	GROUP BY account_id, cycle_end, metadata ->> 'plan_id' HAVING min(effective_at) <> max(effective_at);
+
 	-- What the account's row says of its ledger is what the ledger says. An entry needs an account. Where the entries of an
 	-- account follow from each other, they sum to the last balance, and are as many as the last number; others are suspects.
 	FOR discrepancy IN
@@ -193,7 +200,8 @@ BEGIN
 	RETURN QUERY
 	WITH entries AS (
 		SELECT account_id, seq, digest, ducto.entry_digest(l) || uuid_send(id) || int8send(seq) || timestamptz_send(created_at)
-			|| CASE WHEN effective_at <> created_at THEN timestamptz_send(effective_at) ELSE '' END AS own
+			|| CASE WHEN effective_at <> created_at THEN timestamptz_send(effective_at) ELSE '' END
+			|| coalesce(timestamptz_send(cycle_end), '') AS own
 		FROM ducto.ledger l WHERE account_id BETWEEN lowest AND highest AND digest IS NOT NULL
 		OFFSET 0
 	), links AS MATERIALIZED (
@@ -341,7 +349,8 @@ BEGIN
 	), sums AS MATERIALIZED (
 		SELECT coalesce(a.id, e.account_id) AS account_id, a.held, a.held_from_credits, a.next_boundary,
 			coalesce(e.held, 0) AS said, coalesce(e.skipping, 0) AS skipping,
-			least(e.due, CASE WHEN x.due <= a.updated_at THEN '-infinity' ELSE x.due END) AS due
+			least(e.due, CASE WHEN x.due <= a.updated_at THEN '-infinity' ELSE x.due END,
+				CASE WHEN a.plan_id IS NOT NULL THEN a.cycle_end END) AS due
 		FROM (SELECT * FROM ducto.accounts WHERE id BETWEEN lowest AND highest) a
 		FULL JOIN ends e ON e.account_id = a.id
 		LEFT JOIN expiries x ON x.account_id = a.id
@@ -411,13 +420,23 @@ BEGIN
 	)
 	SELECT account_id, 'spent by member ' || user_id, said::text, spent::text FROM member WHERE spent <> said
 	UNION ALL
-	SELECT account_id, 'held by member ' || user_id, open::text, held::text FROM member WHERE held <> open
-	UNION ALL
+	SELECT account_id, 'held by member ' || user_id, open::text, held::text FROM member WHERE held <> open;
+
+	-- What of the allowance is used is what the ledger says of the account's cycle.
+	RETURN QUERY
 	SELECT a.id, 'allowance_used', coalesce(u.allowance, 0)::text, a.allowance_used::text
 	FROM ducto.accounts a
-	LEFT JOIN (SELECT account_id, month, sum(allowance) AS allowance FROM used GROUP BY account_id, month) u
-		ON u.account_id = a.id AND u.month = a.allowance_month
-	WHERE a.allowance_month IS NOT NULL AND a.id BETWEEN lowest AND highest AND a.allowance_used <> coalesce(u.allowance, 0);
+	LEFT JOIN (SELECT e.account_id, sum(e.allowance) AS allowance
+		FROM (
+			SELECT account_id, effective_at AS at, allowance_consumed AS allowance FROM ducto.ledger
+			WHERE allowance_consumed <> 0 AND type || '' <> 'refund' AND account_id BETWEEN lowest AND highest
+			UNION ALL
+			SELECT d.account_id, d.effective_at, r.allowance_consumed
+			FROM ducto.ledger r JOIN ducto.ledger d ON d.id = r.reference AND d.account_id = r.account_id
+			WHERE r.type = 'refund' AND r.allowance_consumed <> 0 AND r.account_id BETWEEN lowest AND highest
+		) e JOIN ducto.accounts c ON c.id = e.account_id
+		WHERE e.at >= c.cycle_start AND e.at < c.cycle_end GROUP BY e.account_id) u ON u.account_id = a.id
+	WHERE a.cycle_end IS NOT NULL AND a.id BETWEEN lowest AND highest AND a.allowance_used <> coalesce(u.allowance, 0);
 
 	-- A team has a pool, and a pool is a team's.
 	RETURN QUERY

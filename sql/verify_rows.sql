@@ -39,6 +39,9 @@ BEGIN
 				OR amount <= 0 OR NOT isfinite(expires_at)) THEN 'expires_at' END,
 			CASE WHEN priority IS NOT NULL AND (type IN ('usage', 'refund', 'reversal', 'transfer_out', 'transfer_in', 'expiry')
 				OR amount <= 0 OR priority NOT BETWEEN 0 AND 100) THEN 'priority' END,
+			CASE WHEN l.cycle_end IS NOT NULL AND (type NOT IN ('subscription', 'promo', 'signup_bonus', 'adjustment') OR amount <= 0
+				OR metadata ->> 'plan_id' IS NULL OR l.cycle_end <= effective_at
+				OR NOT isfinite(l.cycle_end)) THEN 'cycle_end' END,
 			CASE WHEN pricing IS NOT NULL AND (type <> 'usage' OR jsonb_typeof(pricing -> 'total') IS DISTINCT FROM 'number'
 				OR pricing ->> 'version' IS NULL OR pricing ->> 'version' NOT IN (SELECT p.version::text FROM ducto.pricing p)
 				OR CASE WHEN jsonb_typeof(pricing -> 'total') = 'number' THEN (pricing ->> 'total')::numeric <>
@@ -47,7 +50,7 @@ BEGIN
 			CASE WHEN exact_price IS NOT NULL AND (pricing IS NULL OR exact_price <= 0 OR exact_price = round(exact_price, 4)
 				OR abs(exact_price + amount - allowance_consumed - coalesce(shortfall, 0)) >= 0.0001) THEN 'exact_price' END,
 			CASE WHEN jsonb_typeof(metadata) <> 'object' THEN 'metadata' END,
-			CASE WHEN effective_at > l.created_at OR effective_at <> l.created_at AND type <> 'expiry'
+			CASE WHEN effective_at > l.created_at OR effective_at <> l.created_at AND type <> 'expiry' AND l.cycle_end IS NULL
 				AND (effective_at >= a.ahead_from AND l.created_at <= a.ahead_until) IS NOT TRUE THEN 'effective_at' END) AS names
 			FROM (SELECT * FROM ducto.ledger
 				WHERE account_id BETWEEN lowest AND highest AND (type <> 'usage' OR amount > 0 OR allowance_consumed < 0
@@ -65,9 +68,10 @@ BEGIN
 		('allowance_consumed', 'what its type has'), ('shortfall', 'none, or more than 0 for a debit'),
 		('cap_warning', 'none, or an action for usage'), ('burned_amounts', 'as many as burned_grants, no more than the amount'),
 		('lifetime_purchased', 'none, but for credit'), ('expires_at', 'none, but for credit'),
-		('priority', 'none, or 0 to 100 for credit'), ('pricing', 'of a version that there is, the total that was charged'),
+		('priority', 'none, or 0 to 100 for credit'),
+		('cycle_end', 'none, but for credit that a plan''s cycle gave'), ('pricing', 'of a version that there is, the total that was charged'),
 		('exact_price', 'none, or a price with pricing that is not exact in four decimals and less than 0.0001 from what was charged'),
-		('metadata', 'an object'), ('effective_at', 'created_at, or earlier for an expiry and where the clock was set back')) n(name, expected)
+		('metadata', 'an object'), ('effective_at', 'created_at, or earlier for an expiry, for what a cycle gave, and where the clock was set back')) n(name, expected)
 		ON n.name = ANY (string_to_array(o.names, ' '));
 
 	-- What an entry repeats of the reservation that it settles, and of the entry that it refunds.
@@ -189,8 +193,14 @@ BEGIN
 			CASE WHEN g.seq <> l.seq THEN 'seq' END, CASE WHEN g.type <> l.type THEN 'type' END,
 			CASE WHEN g.amount <> l.amount AND (m.moved IS NULL OR g.amount > l.amount) THEN 'amount' END,
 			CASE WHEN l.id IS NOT NULL AND g.priority <> coalesce(l.priority, 50) THEN 'priority' END,
-			CASE WHEN l.id IS NOT NULL AND g.expires_at <> coalesce(l.expires_at, 'infinity') THEN 'expires_at' END,
-			CASE WHEN g.created_at <> l.created_at THEN 'created_at' END) AS names
+			CASE WHEN l.id IS NOT NULL AND g.expires_at <> coalesce(l.expires_at, 'infinity')
+				AND (l.cycle_end IS NOT NULL AND g.expires_at = g.rolls_to AND g.expires_at > l.expires_at) IS NOT TRUE
+				THEN 'expires_at' END,
+			CASE WHEN CASE WHEN l.cycle_end IS NULL THEN g.rolls_to IS NOT NULL ELSE g.rolls_to < l.expires_at END
+				THEN 'rolls_to' END,
+			CASE WHEN (g.rolls_to IS NULL) <> (g.rollover IS NULL) OR g.rollover < 0 THEN 'rollover' END,
+			CASE WHEN g.created_at <> CASE WHEN l.cycle_end IS NULL THEN l.created_at ELSE l.effective_at END
+				THEN 'created_at' END) AS names
 			FROM (SELECT * FROM ducto.grants WHERE account_id BETWEEN lowest AND highest) g
 			FULL JOIN (SELECT * FROM ducto.ledger WHERE (expires_at IS NOT NULL OR priority IS NOT NULL)
 				AND account_id BETWEEN lowest AND highest) l ON l.account_id = g.account_id AND l.id = g.id
@@ -200,9 +210,12 @@ BEGIN
 		WHERE names <> ''
 	)
 	SELECT o.account_id, n.name || ' of grant ' || o.id, CASE WHEN n.name = 'priority' THEN coalesce(o.entry ->> 'priority', '50')
+		WHEN n.name = 'rolls_to' THEN 'none, or a time from when its cycle ends'
+		WHEN n.name = 'rollover' THEN 'an amount, where it lives on'
+		WHEN n.name = 'created_at' AND o.entry ->> 'cycle_end' IS NOT NULL THEN o.entry ->> 'effective_at'
 		ELSE o.entry ->> n.name END, o.lot ->> n.name
 	FROM odd o
-	JOIN (VALUES ('seq'), ('type'), ('amount'), ('priority'), ('expires_at'), ('created_at')) n(name)
+	JOIN (VALUES ('seq'), ('type'), ('amount'), ('priority'), ('expires_at'), ('rolls_to'), ('rollover'), ('created_at')) n(name)
 		ON n.name = ANY (string_to_array(o.names, ' '));
 
 	-- A grant that was moved here says what the entry says that made it elsewhere, and has the place of the first that brought it.
@@ -216,7 +229,8 @@ BEGIN
 		SELECT * FROM (SELECT g.account_id, g.id, c.seq, c.created_at, to_jsonb(g) AS lot, to_jsonb(l) AS entry, concat_ws(' ',
 			CASE WHEN g.seq <> c.seq THEN 'seq' END, CASE WHEN g.type <> l.type THEN 'type' END,
 			CASE WHEN g.amount > l.amount THEN 'amount' END, CASE WHEN g.priority <> coalesce(l.priority, 50) THEN 'priority' END,
-			CASE WHEN g.expires_at <> coalesce(l.expires_at, 'infinity') THEN 'expires_at' END,
+			CASE WHEN g.expires_at <> coalesce(l.expires_at, 'infinity')
+				AND (l.cycle_end IS NOT NULL AND g.expires_at > l.expires_at) IS NOT TRUE THEN 'expires_at' END,
 			CASE WHEN g.created_at <> c.created_at THEN 'created_at' END) AS names
 			FROM came c LEFT JOIN ducto.grants g ON g.account_id = c.account_id AND g.id = c.grant_id
 			LEFT JOIN ducto.ledger l ON l.id = c.grant_id
@@ -231,10 +245,12 @@ BEGIN
 
 	-- Credit does not expire before its time.
 	RETURN QUERY
-	SELECT e.account_id, 'effective_at ' || e.seq, 'not before ' || g.expires_at, e.effective_at::text
+	SELECT e.account_id, 'effective_at ' || e.seq, 'not before ' || least(g.expires_at, l.expires_at), e.effective_at::text
 	FROM ducto.ledger e LEFT JOIN ducto.grants g ON g.account_id = e.account_id AND g.id = e.reference
+	LEFT JOIN (SELECT account_id, id, expires_at FROM ducto.ledger
+		WHERE cycle_end IS NOT NULL AND account_id BETWEEN lowest AND highest) l ON l.account_id = g.account_id AND l.id = g.id
 	WHERE e.type = 'expiry' AND e.account_id BETWEEN lowest AND highest
-		AND CASE WHEN g.id IS NOT NULL THEN e.effective_at < g.expires_at END;
+		AND CASE WHEN g.id IS NOT NULL THEN e.effective_at < least(g.expires_at, l.expires_at) END;
 END
 $$;
 REVOKE ALL ON FUNCTION ducto.verify_grant_rows(uuid, uuid) FROM PUBLIC;
@@ -329,32 +345,51 @@ BEGIN
 	WHERE id BETWEEN lowest AND highest AND (kind = 'team' AND (anchor IS NOT NULL OR zone IS NOT NULL) OR NOT isfinite(anchor)
 		OR zone IS NOT NULL AND zone NOT IN (SELECT z.name FROM pg_timezone_names z));
 
-	-- What was used in this month, or spent by a member, is what a counter of it counts: a counter of another period
-	-- would let all of it be used again. An account that is ahead of the clock has counters that are, until it is touched.
+	-- An account with a plan, or whose allowance is used, is in a cycle as the plan's are, or were when it began. What is used
+	-- in it counts: a counter of another one would let all of it be used again.
+	RETURN QUERY
+	WITH cycles AS MATERIALIZED (
+		SELECT a.id, a.cycle_start, a.cycle_end, ducto.period(p.cycle, clock, a.anchor, a.zone) AS this,
+			ducto.period(p.cycle, CASE WHEN isfinite(a.cycle_start) THEN a.cycle_start ELSE clock END, a.anchor, a.zone) AS its,
+			a.anchor, a.zone, a.plan_id, a.ahead_until,
+			(a.cycle_start IS NULL OR a.cycle_end IS NULL) AND (a.plan_id IS NOT NULL OR u.last IS NOT NULL)
+				OR u.last >= a.cycle_end OR NOT isfinite(a.cycle_start) OR NOT isfinite(a.cycle_end) AS lacks
+		FROM ducto.accounts a LEFT JOIN ducto.plans p ON p.id = a.plan_id
+		LEFT JOIN (SELECT account_id, max(effective_at) AS last FROM ducto.ledger
+			WHERE allowance_consumed <> 0 AND type || '' <> 'refund' AND effective_at <= clock AND account_id BETWEEN lowest AND highest
+			GROUP BY account_id) u ON u.account_id = a.id
+		WHERE a.id BETWEEN lowest AND highest AND a.kind = 'user' AND a.updated_at <= clock
+			AND (a.plan_id IS NOT NULL OR a.cycle_end IS NOT NULL OR u.last IS NOT NULL)
+			AND coalesce(isfinite(a.anchor), true) AND (a.zone IS NULL OR a.zone IN (SELECT z.name FROM pg_timezone_names z))
+	)
+	SELECT id, 'cycle_start', this[1]::text, cycle_start::text FROM cycles WHERE lacks
+	UNION ALL
+	SELECT id, 'cycle_end', CASE WHEN lacks THEN this[2] ELSE its[2] END::text, cycle_end::text FROM cycles
+	WHERE CASE WHEN lacks THEN cycle_end IS DISTINCT FROM this[2] WHEN ahead_until IS NOT NULL OR cycle_end = its[2] THEN false
+		ELSE NOT EXISTS (SELECT FROM ducto.plan_allowances t WHERE t.plan_id = cycles.plan_id
+			AND (ducto.period(t.cycle, cycle_start, anchor, zone))[2] = cycle_end) END;
+
+	-- What was spent by a member in this month is what a counter of it counts: a counter of another one would let all of it be
+	-- spent again. An account that is ahead of the clock has counters that are, until it is touched.
 	RETURN QUERY
 	WITH recent AS MATERIALIZED (
-		SELECT l.account_id, l.actor, sum(l.allowance_consumed) AS allowance, -sum(l.amount) FILTER (WHERE type = 'usage') AS spent
+		SELECT l.account_id, l.actor, -sum(l.amount) FILTER (WHERE type = 'usage') AS spent
 		FROM ducto.ledger l JOIN ducto.accounts a ON a.id = l.account_id AND a.updated_at <= clock
 		WHERE l.account_id BETWEEN lowest AND highest AND l.effective_at >= this_month AT TIME ZONE 'UTC'
 			AND l.effective_at < (this_month + interval '1 month') AT TIME ZONE 'UTC' AND l.type || '' <> 'refund'
-			AND (l.allowance_consumed <> 0 OR a.kind = 'team')
+			AND a.kind = 'team'
 		GROUP BY l.account_id, l.actor
 	)
-	SELECT a.id, 'allowance_month', this_month::text, a.allowance_month::text
-	FROM ducto.accounts a
-	JOIN (SELECT r.account_id, sum(r.allowance) AS allowance FROM recent r GROUP BY r.account_id) u ON u.account_id = a.id
-	WHERE u.allowance <> 0 AND a.allowance_month IS DISTINCT FROM this_month
-	UNION ALL
 	SELECT m.team_id, 'month of member ' || m.user_id, this_month::text, m.month::text
 	FROM ducto.team_members m
 	JOIN (SELECT r.account_id, r.actor, sum(r.spent) AS spent FROM recent r GROUP BY r.account_id, r.actor) u
 		ON u.account_id = m.team_id AND u.actor = m.user_id
 	WHERE u.spent <> 0 AND m.month <> this_month;
 
-	-- An allowance that is used is of a month.
+	-- An allowance that is used is of a cycle.
 	RETURN QUERY
 	SELECT id, 'allowance_used', '0', allowance_used::text FROM ducto.accounts
-	WHERE allowance_month IS NULL AND allowance_used <> 0 AND id BETWEEN lowest AND highest;
+	WHERE cycle_end IS NULL AND allowance_used <> 0 AND id BETWEEN lowest AND highest;
 
 	-- A cap is one that ducto writes.
 	RETURN QUERY

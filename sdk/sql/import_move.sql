@@ -38,17 +38,20 @@ BEGIN
 	DELETE FROM pg_temp.sdk_accounts s USING ducto.accounts a WHERE s.place BETWEEN first AND last AND a.id = s.id;
 
 	INSERT INTO ducto.accounts (id, kind, balance, held, expiring, lifetime_purchased, next_boundary, last_seq, plan_id,
-		allowance_month, allowance_used, caps, plain, created_at, updated_at)
+		cycle_start, cycle_end, allowance_used, caps, plain, created_at, updated_at)
 	SELECT s.id, s.kind, s.balance, coalesce(l.held, 0.0000), coalesce(g.expiring, 0.0000), s.purchased,
-		least(l.due, CASE WHEN g.due <= u.at THEN '-infinity' ELSE g.due END, 'infinity'),
+		least(l.due, CASE WHEN g.due <= u.at THEN '-infinity' ELSE g.due END, p.cycle_end, 'infinity'),
 		s.entries + (s.correction <> 0)::integer + (s.allowance_correction <> 0)::integer, s.plan_id,
-		CASE WHEN s.allowance_used > 0 THEN month END, s.allowance_used, coalesce(c.caps, 0),
+		p.cycle_start, p.cycle_end, s.allowance_used, coalesce(c.caps, 0),
 		s.kind = 'user' AND s.plan_id IS NULL AND c.caps IS NULL, s.created_at, u.at
 	FROM pg_temp.sdk_accounts s
 	CROSS JOIN LATERAL (
 		SELECT CASE WHEN s.allowance_correction <> 0 THEN greatest(s.last_at, moment)
 			ELSE coalesce(s.last_at, s.created_at) END AS at
 	) u
+	LEFT JOIN (
+		SELECT month::timestamp AT TIME ZONE 'UTC' AS cycle_start, (month + interval '1 month') AT TIME ZONE 'UTC' AS cycle_end
+	) p ON s.plan_id IS NOT NULL OR s.allowance_used > 0
 	LEFT JOIN (
 		SELECT place, sum(amount) AS held, min(expires_at) AS due FROM pg_temp.sdk_leases
 		WHERE state = 'open' AND place BETWEEN first AND last GROUP BY place

@@ -110,7 +110,7 @@ VALUES
 	('credit_plans', 'overdraft_floor', 'p.overdraft_floor'),
 	('credit_usage_window', 'user_id', 'a.id'),
 	('credit_usage_window', 'plan_id', 'ducto.sdk_view_plan(a.plan_id)'),
-	('credit_usage_window', 'billing_period', 'a.allowance_month'),
+	('credit_usage_window', 'billing_period', '(a.cycle_start AT TIME ZONE coalesce(a.zone, ''UTC''))::date'),
 	('credit_usage_window', 'usage', 'a.allowance_used'),
 	('credit_teams', 'id', 't.id'),
 	('credit_teams', 'name', 't.name'),

@@ -20,11 +20,11 @@
 
 #define ACCOUNT_COLUMNS \
 	"a.kind, a.balance, a.held, a.expiring, a.lifetime_purchased, a.next_boundary, a.last_seq," \
-	" a.closing_keys, a.updated_at, a.plan_id, coalesce(a.allowance_month, '-infinity'), a.allowance_used," \
+	" a.closing_keys, a.updated_at, a.plan_id, coalesce(a.cycle_start, '-infinity'), a.allowance_used," \
 	" a.held_from_credits, a.promised, a.caps, coalesce(a.ended_until, '-infinity'), a.chain_head," \
 	" coalesce(a.ahead_from, 'infinity'), coalesce(a.ahead_until, '-infinity'), a.carry," \
 	" coalesce(a.anchor, '-infinity'), a.zone, a.caps_version," \
-	" nullif(a.alert_below, '-Infinity'), a.alert_mark"
+	" nullif(a.alert_below, '-Infinity'), a.alert_mark, coalesce(a.cycle_end, '-infinity')"
 #define ACCOUNT_SELECT \
 	"SELECT " ACCOUNT_COLUMNS ", " PLAN_COLUMNS \
 	" FROM ducto.accounts a LEFT JOIN ducto.plans p ON p.id = a.plan_id WHERE a.id = $1"
@@ -32,8 +32,8 @@
 
 #define CHAIN_COLUMN		17
 #define ALERT_COLUMN		24
-#define FIRST_PLAN_COLUMN	26
-#define ID_COLUMN			26
+#define FIRST_PLAN_COLUMN	27
+#define ID_COLUMN			27
 
 /*
  * Those with a lock wait for the holder of the row, or skip it, and then read
@@ -66,21 +66,22 @@ static KeptQuery account_create_query = {
 #define ACCOUNT_SET(v) \
 	" SET balance = " v "2, held = " v "3, expiring = " v "4, lifetime_purchased = " v "5," \
 	" next_boundary = " v "6, last_seq = " v "7, closing_keys = " v "8, updated_at = " v "9, plan_id = " v "10," \
-	" allowance_month = " v "11, allowance_used = " v "12, held_from_credits = " v "13, promised = " v "14," \
+	" cycle_start = nullif(" v "11, '-infinity'), allowance_used = " v "12, held_from_credits = " v "13, promised = " v "14," \
 	" caps = " v "15," \
 	" plain = kind = 'user' AND " v "10 IS NULL AND " v "14 = 0 AND " v "15 = 0 AND " v "19 <= " v "9," \
 	" ended_until = nullif(" v "16, '-infinity'), chain_head = " v "17," \
 	" ahead_from = nullif(" v "18, 'infinity'), ahead_until = nullif(" v "19, '-infinity'), carry = " v "20," \
 	" anchor = nullif(" v "21, '-infinity'), zone = " v "22, caps_version = " v "23," \
-	" alert_below = coalesce(" v "24, '-Infinity'), alert_mark = " v "25"
+	" alert_below = coalesce(" v "24, '-Infinity'), alert_mark = " v "25," \
+	" cycle_end = nullif(" v "26, '-infinity')"
 #define WRITE_TYPES \
 	{UUIDOID, NUMERICOID, NUMERICOID, NUMERICOID, NUMERICOID, TIMESTAMPTZOID, INT8OID, BOOLOID, TIMESTAMPTZOID, TEXTOID, \
-		DATEOID, NUMERICOID, NUMERICOID, NUMERICOID, INT4OID, TIMESTAMPTZOID, BYTEAOID, TIMESTAMPTZOID, TIMESTAMPTZOID, \
-		NUMERICOID, TIMESTAMPTZOID, TEXTOID, INT8OID, NUMERICOID, INT8OID, InvalidOid}
+		TIMESTAMPTZOID, NUMERICOID, NUMERICOID, NUMERICOID, INT4OID, TIMESTAMPTZOID, BYTEAOID, TIMESTAMPTZOID, TIMESTAMPTZOID, \
+		NUMERICOID, TIMESTAMPTZOID, TEXTOID, INT8OID, NUMERICOID, INT8OID, TIMESTAMPTZOID, InvalidOid}
 #define WRITE_ROW \
 	"v(c1 uuid, c2 numeric, c3 numeric, c4 numeric, c5 numeric, c6 timestamptz, c7 bigint, c8 boolean, c9 timestamptz, c10 text," \
-	" c11 date, c12 numeric, c13 numeric, c14 numeric, c15 integer, c16 timestamptz, c17 bytea, c18 timestamptz," \
-	" c19 timestamptz, c20 numeric, c21 timestamptz, c22 text, c23 bigint, c24 numeric, c25 bigint)"
+	" c11 timestamptz, c12 numeric, c13 numeric, c14 numeric, c15 integer, c16 timestamptz, c17 bytea, c18 timestamptz," \
+	" c19 timestamptz, c20 numeric, c21 timestamptz, c22 text, c23 bigint, c24 numeric, c25 bigint, c26 timestamptz)"
 
 /* The caller has the row's lock. */
 static KeptQuery account_write_query = {
@@ -168,6 +169,8 @@ account_clear(Account *acc, const pg_uuid_t *id)
 	acc->ahead_until = DT_NOBEGIN;
 	acc->anchor = DT_NOBEGIN;
 	acc->alert_below = NO_ALERTS;
+	acc->cycle.start = DT_NOBEGIN;
+	acc->cycle.end = DT_NOBEGIN;
 	acc->now = clock_now();
 }
 
@@ -188,7 +191,7 @@ account_from_row(Account *acc, uint64 row)
 	acc->closing_keys = row_bool(row, 8);
 	acc->updated_at = row_time(row, 9);
 	acc->plan_id = row_text(row, 10);
-	acc->allowance_month = DatumGetDateADT(row_datum(row, 11));
+	acc->cycle.start = row_time(row, 11);
 	acc->allowance_used = row_spend(row, 12);
 	acc->held_from_credits = row_money(row, 13);
 	acc->promised = row_money(row, 14);
@@ -202,11 +205,12 @@ account_from_row(Account *acc, uint64 row)
 	acc->zone_name = row_text(row, CHAIN_COLUMN + 5);
 	acc->zone = zone_find(acc->zone_name);
 	acc->caps_version = row_int8(row, CHAIN_COLUMN + 6);
+	acc->cycle.end = row_time(row, ALERT_COLUMN + 2);
 	acc->late = TIMESTAMP_IS_NOBEGIN(acc->next_boundary);
 	acc->alert_below = row_is_null(row, ALERT_COLUMN) ? NO_ALERTS : row_money(row, ALERT_COLUMN);
 	acc->alert_mark = row_int8(row, ALERT_COLUMN + 1);
 	acc->watched.balance = acc->balance;
-	acc->watched.allowance_month = acc->allowance_month;
+	acc->watched.cycle = acc->cycle;
 	acc->watched.allowance_used = acc->allowance_used;
 }
 
@@ -456,10 +460,7 @@ args_account(QueryArgs *args, const Account *acc)
 	args_bool(args, acc->closing_keys);
 	args_time(args, acc->updated_at);
 	args_text(args, acc->plan_id);
-	if (DATE_NOT_FINITE(acc->allowance_month))
-		args_null(args);
-	else
-		args_datum(args, DateADTGetDatum(acc->allowance_month));
+	args_time(args, acc->cycle.start);
 	args_spend(args, acc->allowance_used);
 	args_money(args, acc->held_from_credits);
 	args_money(args, acc->promised);
@@ -480,6 +481,7 @@ args_account(QueryArgs *args, const Account *acc)
 	else
 		args_money(args, acc->alert_below);
 	args_int8(args, acc->alert_mark);
+	args_time(args, acc->cycle.end);
 }
 
 /*

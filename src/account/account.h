@@ -2,7 +2,6 @@
 #define DUCTO_ACCOUNT_ACCOUNT_H
 
 #include "postgres.h"
-#include "utils/date.h"
 #include "utils/timestamp.h"
 #include "utils/uuid.h"
 
@@ -22,7 +21,7 @@
 typedef struct Watched
 {
 	Money		balance;
-	DateADT		allowance_month;
+	Period		cycle;
 	Spend		allowance_used;
 } Watched;
 
@@ -44,7 +43,7 @@ typedef struct Account
 	char	   *zone_name;		/* NULL for UTC */
 	pg_tz	   *zone;			/* NULL for UTC */
 	UserPlan	plan;
-	DateADT		allowance_month;	/* the UTC month of allowance_used */
+	Period		cycle;			/* that allowance_used is of; ends at -infinity for none */
 	Spend		allowance_used;
 	Money		held_from_credits;	/* the part of held that skips the allowance */
 	Money		promised;		/* the part of held that the allowance pays in any case */

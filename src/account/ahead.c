@@ -17,6 +17,7 @@
 
 #include "account/ahead.h"
 #include "account/cap.h"
+#include "account/funds.h"
 #include "account/ledger.h"
 #include "account/member.h"
 #include "base/period.h"
@@ -76,23 +77,38 @@ quarter(TimestampTz at)
 }
 
 /*
- * Make the allowance's window that of the clock.
+ * account_enter_cycle makes a cycle the one that an account is in. What of its
+ * allowance is used is what the ledger says.
+ */
+void
+account_enter_cycle(Account *acc, const Period *cycle, bool read_only)
+{
+	QueryArgs	args = {0};
+
+	args_uuid(&args, &acc->id);
+	args_int8(&args, ledger_seq_before(&acc->id, acc->last_seq, cycle->start, false, false, read_only));
+	args_time(&args, cycle->start);
+	args_time(&args, cycle->end);
+	ahead_query(&allowance_query, &args, read_only);
+	acc->allowance_used = row_spend(0, 1);
+	acc->cycle = *cycle;
+	if (acc->plan_id != NULL)
+		acc->next_boundary = Min(acc->next_boundary, cycle->end);
+}
+
+/*
+ * Make the allowance's window that of the clock. Later ones of an account with
+ * a plan come as it is rolled forward.
  */
 static void
 allowance_make(Account *acc, bool read_only)
 {
-	DateADT		month = period_month(acc->now);
-	QueryArgs	args = {0};
+	Period		cycle = account_cycle(acc, acc->now);
 
-	if (DATE_NOT_FINITE(acc->allowance_month) || acc->allowance_month == month)
+	if (TIMESTAMP_IS_NOBEGIN(acc->cycle.end) || cycle.start == acc->cycle.start)
 		return;
-	args_uuid(&args, &acc->id);
-	args_int8(&args, windows_before(acc, read_only));
-	args_time(&args, period_start(month));
-	args_time(&args, period_start(period_next_month(month)));
-	ahead_query(&allowance_query, &args, read_only);
-	acc->allowance_used = row_spend(0, 1);
-	acc->allowance_month = month;
+	if (acc->now < acc->cycle.start || acc->plan_id == NULL)
+		account_enter_cycle(acc, &cycle, read_only);
 }
 
 /*

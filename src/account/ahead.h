@@ -3,6 +3,7 @@
 
 #include "account/account.h"
 
+extern void account_enter_cycle(Account *acc, const Period *cycle, bool read_only);
 extern void account_set_back(Account *acc, bool read_only);
 extern void windows_make(Account *acc);
 extern void args_moved(QueryArgs *args, const Account *acc, bool read_only);

@@ -385,14 +385,14 @@ watch_balance(Account *acc, Lines *lines, OwnAlerts *own)
 static Spend
 watched_allowance(Account *acc)
 {
-	DateADT		month = acc->allowance_month;
+	Period		cycle = acc->cycle;
 	Spend		used = acc->allowance_used;
 	Spend		before;
 
-	acc->allowance_month = acc->watched.allowance_month;
+	acc->cycle = acc->watched.cycle;
 	acc->allowance_used = acc->watched.allowance_used;
 	before = allowance_used(acc, acc->now);
-	acc->allowance_month = month;
+	acc->cycle = cycle;
 	acc->allowance_used = used;
 	return before;
 }
@@ -498,7 +498,7 @@ alerts_watch(Account *acc)
 	acc->alert_mark = mark;
 	acc->lines_changed = false;
 	acc->watched.balance = acc->balance;
-	acc->watched.allowance_month = acc->allowance_month;
+	acc->watched.cycle = acc->cycle;
 	acc->watched.allowance_used = acc->allowance_used;
 }
 

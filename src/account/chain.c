@@ -424,6 +424,8 @@ chain_digest(uint8 *head, const ChainLink *link, const ChainPlace *place)
 	pq_sendint64(&out, (uint64) place->created_at);
 	if (place->effective_at != place->created_at)
 		pq_sendint64(&out, (uint64) place->effective_at);
+	if (!TIMESTAMP_IS_NOBEGIN(place->cycle_end))
+		pq_sendint64(&out, (uint64) place->cycle_end);
 	digest_of(&out, head);
 }
 

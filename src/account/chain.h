@@ -25,6 +25,7 @@ typedef struct ChainPlace
 	int64		seq;
 	TimestampTz created_at;
 	TimestampTz effective_at;
+	TimestampTz cycle_end;		/* -infinity for none */
 } ChainPlace;
 
 extern void chain_own(const Datum *values, const char *nulls, int n, ChainLink *link);

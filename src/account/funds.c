@@ -1,10 +1,10 @@
 /*
  * funds.c
- *		The rules of funds: what the month's allowance pays, what open holds
+ *		The rules of funds: what the cycle's allowance pays, what open holds
  *		need from credits, and how much more an account admits. No tables here.
  *
  *		What a hold was admitted on of the allowance stays promised, whatever
- *		becomes of plan, pricing, month or usage that is counted elsewhere. The
+ *		becomes of plan, pricing, cycle or usage that is counted elsewhere. The
  *		promises of an account's holds are one sum: what a charge takes of it
  *		leaves as much credit for the holds.
  */
@@ -14,16 +14,58 @@
 #include "base/period.h"
 
 /*
- * allowance_used returns what of the allowance is used in the month of a time.
+ * Tell whether an account has a cycle that a time is in.
+ */
+static bool
+account_has_cycle(const Account *acc, TimestampTz at)
+{
+	return at >= acc->cycle.start && at < acc->cycle.end;
+}
+
+/*
+ * account_cycle_rule tells how an account's cycles go under a plan's terms.
+ */
+PeriodRule
+account_cycle_rule(const Account *acc, PeriodUnit unit)
+{
+	PeriodRule	rule = {.unit = unit, .anchor = acc->anchor, .zone = acc->zone};
+
+	return rule;
+}
+
+/*
+ * account_cycle returns the cycle of an account that a time is in. One that has
+ * begun ends when it was to end, whatever has become of the plan's terms.
+ */
+Period
+account_cycle(const Account *acc, TimestampTz at)
+{
+	PeriodRule	rule = account_cycle_rule(acc, acc->plan.id != NULL ? acc->plan.cycle : PERIOD_MONTH);
+	Period		cycle;
+
+	if (account_has_cycle(acc, at))
+		return acc->cycle;
+	cycle = period_find(&rule, at);
+	if (TIMESTAMP_IS_NOBEGIN(acc->cycle.end))
+		return cycle;
+	if (at >= acc->cycle.end)
+		cycle.start = Max(cycle.start, acc->cycle.end);
+	else
+		cycle.end = Min(cycle.end, acc->cycle.start);
+	return cycle;
+}
+
+/*
+ * allowance_used returns what of the allowance is used in the cycle of a time.
  */
 Spend
 allowance_used(const Account *acc, TimestampTz at)
 {
-	return acc->allowance_month == period_month(at) ? acc->allowance_used : 0;
+	return account_has_cycle(acc, at) ? acc->allowance_used : 0;
 }
 
 /*
- * allowance_left returns what is left of the allowance in the month of a time.
+ * allowance_left returns what is left of the allowance in the cycle of a time.
  */
 Money
 allowance_left(const Account *acc, TimestampTz at)
@@ -45,7 +87,7 @@ held_on_allowance(const Account *acc)
 
 /*
  * Return what of the holds the allowance pays at most: what is left of it in
- * the month of a time, and what it promised in any case.
+ * the cycle of a time, and what it promised in any case.
  */
 static Money
 allowance_cover(const Account *acc, TimestampTz at)
@@ -54,7 +96,7 @@ allowance_cover(const Account *acc, TimestampTz at)
 }
 
 /*
- * allowance_consume counts an amount in this month's window.
+ * allowance_consume counts an amount in this cycle's window.
  */
 void
 allowance_consume(Account *acc, Money amount)
@@ -64,19 +106,19 @@ allowance_consume(Account *acc, Money amount)
 	if (amount == 0)
 		return;
 	Assert(amount > 0);
-	acc->allowance_month = period_month(acc->now);
+	acc->cycle = account_cycle(acc, acc->now);
 	acc->allowance_used = spend_add(used, amount, "the allowance used");
 }
 
 /*
- * allowance_restore gives an amount back into the month that it came from; one
+ * allowance_restore gives an amount back into the cycle that it came from; one
  * that is over has no window any more.
  */
 void
 allowance_restore(Account *acc, Money amount, TimestampTz consumed_at)
 {
 	Assert(amount >= 0);
-	if (acc->allowance_month == period_month(consumed_at))
+	if (account_has_cycle(acc, consumed_at))
 		acc->allowance_used -= amount;
 }
 

@@ -4,6 +4,8 @@
 #include "account/account.h"
 #include "base/rejection.h"
 
+extern PeriodRule account_cycle_rule(const Account *acc, PeriodUnit unit);
+extern Period account_cycle(const Account *acc, TimestampTz at);
 extern Spend allowance_used(const Account *acc, TimestampTz at);
 extern Money allowance_left(const Account *acc, TimestampTz at);
 extern void allowance_consume(Account *acc, Money amount);

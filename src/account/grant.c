@@ -13,7 +13,8 @@
 
 /* Grants past their time with something left. */
 static KeptQuery grants_due_query = {
-	.sql = "SELECT " GRANT_COLUMNS " FROM ducto.grants"
+	.sql = "SELECT " GRANT_COLUMNS ", CASE WHEN rolls_to > expires_at THEN rolls_to ELSE '-infinity' END,"
+	" coalesce(rollover, 0.0000) FROM ducto.grants"
 	" WHERE account_id = $1 AND live AND expires_at <= $2 ORDER BY expires_at, seq, id",
 	.types = {UUIDOID, TIMESTAMPTZOID}
 };
@@ -71,11 +72,26 @@ static KeptQuery grant_give_query = {
 	.types = {UUIDOID, UUIDOID, NUMERICOID}
 };
 
-/* All up to one in the order in which they expire: a range of the index. */
+/* All up to one in the order in which they expire: a range of the index. What lives on is changed by itself. */
 static KeptQuery grants_expire_query = {
 	.sql = "UPDATE ducto.grants SET remaining = 0.0000, live = false"
-	" WHERE account_id = $1 AND live AND (expires_at, seq, id) <= ($2, $3, $4)",
+	" WHERE account_id = $1 AND live AND (expires_at, seq, id) <= ($2, $3, $4) AND (rolls_to > expires_at) IS NOT TRUE",
 	.types = {UUIDOID, TIMESTAMPTZOID, INT8OID, UUIDOID}
+};
+
+static KeptQuery grant_roll_over_query = {
+	.sql = "UPDATE ducto.grants SET remaining = $3, live = $3 > 0, expires_at = rolls_to WHERE account_id = $1 AND id = $2",
+	.types = {UUIDOID, UUIDOID, NUMERICOID}
+};
+
+static KeptQuery gifts_insert_query = {
+	.sql = "INSERT INTO ducto.grants (account_id, id, seq, type, amount, remaining, priority, expires_at, created_at, live,"
+	" rolls_to, rollover) SELECT $1, g.id, g.seq, g.type, g.amount, g.remaining, g.priority, g.expires_at, g.given_at,"
+	" g.remaining > 0, nullif(g.rolls_to, '-infinity'), CASE WHEN g.rolls_to > '-infinity' THEN g.rollover END"
+	" FROM unnest($2, $3, $4, $5, $6, $7, $8, $9, $10, $11)"
+	" AS g(id, seq, type, amount, remaining, priority, expires_at, rolls_to, rollover, given_at)",
+	.types = {UUIDOID, UUIDARRAYOID, INT8ARRAYOID, TEXTARRAYOID, NUMERICARRAYOID, NUMERICARRAYOID, INT8ARRAYOID,
+		TIMESTAMPTZARRAYOID, TIMESTAMPTZARRAYOID, NUMERICARRAYOID, TIMESTAMPTZARRAYOID}
 };
 
 /* OFFSET 0: each id is looked up by the key, and not the account's grants read for each. */
@@ -116,10 +132,12 @@ static void
 grant_from_slot(TupleTableSlot *slot, Grant *grant)
 {
 	slot_getallattrs(slot);
+	memset(grant, 0, sizeof(Grant));
 	grant->id = *DatumGetUUIDP(slot->tts_values[0]);
 	grant->seq = DatumGetInt64(slot->tts_values[1]);
 	grant->remaining = money_from_datum(slot->tts_values[2]);
 	grant->expires_at = DatumGetTimestampTz(slot->tts_values[3]);
+	grant->before = grant->remaining;
 	Assert(grant->remaining >= 0);
 }
 
@@ -136,7 +154,10 @@ append_grant(TupleTableSlot *slot, void *state)
 		array->max *= 2;
 		array->grants = repalloc_huge(array->grants, sizeof(Grant) * array->max);
 	}
-	grant_from_slot(slot, &array->grants[array->n++]);
+	grant_from_slot(slot, &array->grants[array->n]);
+	array->grants[array->n].rolls_to = DatumGetTimestampTz(slot->tts_values[4]);
+	array->grants[array->n].rollover = money_from_datum(slot->tts_values[5]);
+	array->n++;
 	return true;
 }
 
@@ -358,6 +379,62 @@ grants_expire(const pg_uuid_t *account, const Grant *last, int n)
 	args_int8(&args, last->seq);
 	args_uuid(&args, &last->id);
 	if (query_run(&grants_expire_query, &args, SPI_OK_UPDATE) != n)
+		row_missing("grants");
+}
+
+/*
+ * grant_roll_over lets what remains of a grant live on after its cycle.
+ */
+void
+grant_roll_over(const pg_uuid_t *account, const Grant *grant)
+{
+	QueryArgs	args = {0};
+
+	args_uuid(&args, account);
+	args_uuid(&args, &grant->id);
+	args_money(&args, grant->remaining);
+	if (query_run(&grant_roll_over_query, &args, SPI_OK_UPDATE) != 1)
+		row_missing("grants");
+}
+
+/*
+ * grants_insert_gifts adds the grants of what cycles gave.
+ */
+void
+grants_insert_gifts(const pg_uuid_t *account, Gift *const *gifts, int n)
+{
+	QueryArgs	args = {0};
+	pg_uuid_t  *ids = palloc(sizeof(pg_uuid_t) * n);
+	int64	   *numbers = palloc(sizeof(int64) * n * 2);
+	Money	   *amounts = palloc(sizeof(Money) * n * 3);
+	TimestampTz *times = palloc(sizeof(TimestampTz) * n * 3);
+	const char **types = palloc(sizeof(char *) * n);
+
+	for (int i = 0; i < n; i++)
+	{
+		ids[i] = gifts[i]->id;
+		numbers[i] = gifts[i]->seq;
+		numbers[n + i] = gifts[i]->priority;
+		amounts[i] = gifts[i]->amount;
+		amounts[n + i] = gifts[i]->remaining;
+		amounts[2 * n + i] = gifts[i]->rollover;
+		times[i] = gifts[i]->expires_at;
+		times[n + i] = gifts[i]->rolls_to;
+		times[2 * n + i] = gifts[i]->given_at;
+		types[i] = gifts[i]->type;
+	}
+	args_uuid(&args, account);
+	args_uuid_array(&args, ids, n);
+	args_int8_array(&args, numbers, n);
+	args_text_array(&args, types, n);
+	args_money_array(&args, amounts, n);
+	args_money_array(&args, amounts + n, n);
+	args_int8_array(&args, numbers + n, n);
+	args_time_array(&args, times, n);
+	args_time_array(&args, times + n, n);
+	args_money_array(&args, amounts + 2 * n, n);
+	args_time_array(&args, times + 2 * n, n);
+	if (query_run(&gifts_insert_query, &args, SPI_OK_INSERT) != n)
 		row_missing("grants");
 }
 

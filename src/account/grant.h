@@ -7,6 +7,9 @@
 
 #include "base/money.h"
 
+/* That of credit that expires, where nothing else is said. */
+#define DEFAULT_PRIORITY	50
+
 /* A grant, as far as it matters for time and spending. */
 typedef struct Grant
 {
@@ -14,7 +17,29 @@ typedef struct Grant
 	int64		seq;
 	Money		remaining;
 	TimestampTz expires_at;
+	TimestampTz rolls_to;		/* what is left lives on until then; -infinity for none, or when it does already */
+	Money		rollover;		/* at most so much of it */
+	Money		before;			/* remaining, as the table has it */
+	bool		rolled;			/* it lives on, which the table does not say yet */
+	struct Gift *gift;			/* a cycle gives it, which is not booked yet; NULL for none */
 } Grant;
+
+/* Credit that a cycle gives. */
+typedef struct Gift
+{
+	pg_uuid_t	id;
+	int64		seq;
+	const char *type;
+	Money		amount;
+	bool		makes_grant;
+	Money		remaining;		/* of the grant */
+	int			priority;
+	TimestampTz given_at;
+	TimestampTz expires_at;		/* infinity for never */
+	TimestampTz rolls_to;		/* -infinity for none */
+	Money		rollover;
+	TimestampTz cycle_end;
+} Gift;
 
 /* What was taken from, or given back to, which grant. */
 typedef struct Burn
@@ -47,6 +72,8 @@ extern Money grant_left(const pg_uuid_t *account, const pg_uuid_t *id, bool *exi
 extern void grants_take(const pg_uuid_t *account, const BurnList *list);
 extern void grants_give(const pg_uuid_t *account, const BurnList *list);
 extern void grants_expire(const pg_uuid_t *account, const Grant *last, int n);
+extern void grant_roll_over(const pg_uuid_t *account, const Grant *grant);
+extern void grants_insert_gifts(const pg_uuid_t *account, Gift *const *gifts, int n);
 extern GrantRoom *grants_room(const pg_uuid_t *account, const BurnList *list);
 extern TimestampTz grants_move(const pg_uuid_t *from, const pg_uuid_t *to, const BurnList *parts, Money eaten,
 							   int64 seq, TimestampTz created_at, BurnList *kept);

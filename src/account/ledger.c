@@ -11,6 +11,7 @@
 #include "account/claim.h"
 #include "account/ledger.h"
 #include "base/clock.h"
+#include "base/json.h"
 #include "base/query.h"
 #include "base/setting.h"
 #include "base/uuid.h"
@@ -63,12 +64,18 @@ static KeptQuery ledger_insert_lines_query = {
 /* Where args_own has the amount. */
 #define OWN_AMOUNT	1
 
-static KeptQuery ledger_expiries_query = {
+/* What has a cycle's end is credit, the rest expiries. */
+static KeptQuery ledger_rolled_query = {
 	.sql = "INSERT INTO ducto.ledger (account_id, seq, id, amount, balance_after, type, reference, created_at, effective_at,"
-	" xact, digest) SELECT $1, e.seq, e.id, e.amount, e.balance_after, 'expiry', e.grant_id, $2, e.effective_at, $9, e.digest"
-	" FROM unnest($3, $4, $5, $6, $7, $8, $10) AS e(seq, id, amount, balance_after, grant_id, effective_at, digest)",
-	.types = {UUIDOID, TIMESTAMPTZOID, INT8ARRAYOID, UUIDARRAYOID, NUMERICARRAYOID, NUMERICARRAYOID, UUIDARRAYOID,
-		TIMESTAMPTZARRAYOID, INT8OID, BYTEAARRAYOID}
+	" xact, digest, expires_at, priority, cycle_end, lifetime_purchased, metadata)"
+	" SELECT $1, e.seq, e.id, e.amount, e.balance_after, e.type, CASE WHEN e.cycle_end IS NULL THEN e.grant_id END, $2,"
+	" e.effective_at, $3, e.digest, e.expires_at, e.priority, e.cycle_end, CASE WHEN e.cycle_end IS NOT NULL THEN $4 END,"
+	" CASE WHEN e.cycle_end IS NOT NULL THEN $5 ELSE '{}' END"
+	" FROM unnest($6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16)"
+	" AS e(seq, id, amount, balance_after, grant_id, effective_at, digest, type, expires_at, priority, cycle_end)",
+	.types = {UUIDOID, TIMESTAMPTZOID, INT8OID, NUMERICOID, JSONBOID, INT8ARRAYOID, UUIDARRAYOID, NUMERICARRAYOID,
+		NUMERICARRAYOID, UUIDARRAYOID, TIMESTAMPTZARRAYOID, BYTEAARRAYOID, TEXTARRAYOID, TIMESTAMPTZARRAYOID, INT4ARRAYOID,
+		TIMESTAMPTZARRAYOID}
 };
 
 #define RECORD_COLUMNS \
@@ -106,19 +113,6 @@ static KeptQuery ledger_settlement_query = {
 	.sql = "SELECT " RECORD_COLUMNS " FROM ducto.ledger WHERE account_id = $1 AND seq > $2 AND reference = $3 AND type = 'usage'"
 	" ORDER BY seq LIMIT 1",
 	.types = {UUIDOID, INT8OID, UUIDOID}
-};
-
-/* Exact under the account's lock. */
-static KeptQuery ledger_refunded_query = {
-	.sql = "SELECT coalesce(sum(amount), 0), coalesce(-sum(allowance_consumed), 0), coalesce(max(amount), 0)"
-	" FROM ducto.ledger WHERE account_id = $1 AND reference = $2 AND type = 'refund'",
-	.types = {UUIDOID, UUIDOID}
-};
-
-/* Exact under the account's lock. */
-static KeptQuery ledger_reversed_query = {
-	.sql = "SELECT coalesce(-sum(amount), 0) FROM ducto.ledger WHERE account_id = $1 AND reference = $2 AND type = 'reversal'",
-	.types = {UUIDOID, UUIDOID}
 };
 
 /*
@@ -247,7 +241,8 @@ static void
 ledger_chain(Account *acc, const LedgerEntry *entry, TimestampTz effective_at, const QueryArgs *own)
 {
 	ChainLink	link;
-	ChainPlace	place = {.seq = entry->seq, .created_at = entry->created_at, .effective_at = effective_at};
+	ChainPlace	place = {.seq = entry->seq, .created_at = entry->created_at, .effective_at = effective_at,
+		.cycle_end = entry->is_gift ? entry->cycle_end : DT_NOBEGIN};
 
 	link.id = entry->id;
 	chain_own(own->values, own->nulls, own->n, &link);
@@ -340,11 +335,11 @@ ledger_append(Account *acc, LedgerEntry *entry)
 }
 
 /*
- * Append the digests of expiries that are about to be booked, NULLs where the
+ * Append the digests of entries that are about to be booked, NULLs where the
  * chain is off.
  */
 static void
-args_expiry_digests(QueryArgs *args, Account *acc, const LedgerEntry *entries, const Expiry *expiries, int n)
+args_rolled_digests(QueryArgs *args, Account *acc, const LedgerEntry *entries, const Rolled *rolled, int n)
 {
 	Datum	   *digests = palloc0(sizeof(Datum) * n);
 	bool	   *nulls = palloc(sizeof(bool) * n);
@@ -357,18 +352,103 @@ args_expiry_digests(QueryArgs *args, Account *acc, const LedgerEntry *entries, c
 		QueryArgs	own = {0};
 
 		args_own(&own, &acc->id, &entries[i]);
-		ledger_chain(acc, &entries[i], expiries[i].effective_at, &own);
+		ledger_chain(acc, &entries[i], rolled[i].effective_at, &own);
 		digests[i] = digest_to_datum(acc->chain_head);
 	}
 	args_datum(args, PointerGetDatum(construct_md_array(digests, nulls, 1, &n, &lower, BYTEAOID, -1, false, TYPALIGN_INT)));
 }
 
 /*
- * ledger_append_expiries books expired credit on a locked account, an entry
- * each, in one statement.
+ * Append the columns that gifts have and expiries do not.
+ */
+static void
+args_gifts(QueryArgs *args, const LedgerEntry *entries, int n)
+{
+	const char **types = palloc(sizeof(char *) * n);
+	Datum	   *times = palloc0(sizeof(Datum) * n * 2);
+	Datum	   *priorities = palloc0(sizeof(Datum) * n);
+	bool	   *nulls = palloc0(sizeof(bool) * n * 3);
+	int			lower = 1;
+
+	for (int i = 0; i < n; i++)
+	{
+		const LedgerEntry *entry = &entries[i];
+
+		types[i] = entry->type;
+		nulls[i] = !entry->makes_grant || TIMESTAMP_NOT_FINITE(entry->expires_at);
+		times[i] = TimestampTzGetDatum(entry->expires_at);
+		nulls[n + i] = !entry->makes_grant;
+		priorities[i] = Int32GetDatum(entry->priority);
+		nulls[2 * n + i] = !entry->is_gift;
+		times[n + i] = TimestampTzGetDatum(entry->cycle_end);
+	}
+	args_text_array(args, types, n);
+	args_datum(args, PointerGetDatum(construct_md_array(times, nulls, 1, &n, &lower, TIMESTAMPTZOID, 8, FLOAT8PASSBYVAL,
+														TYPALIGN_DOUBLE)));
+	args_datum(args, PointerGetDatum(construct_md_array(priorities, nulls + n, 1, &n, &lower, INT4OID, 4, true, TYPALIGN_INT)));
+	args_datum(args, PointerGetDatum(construct_md_array(times + n, nulls + 2 * n, 1, &n, &lower, TIMESTAMPTZOID, 8,
+														FLOAT8PASSBYVAL, TYPALIGN_DOUBLE)));
+}
+
+/*
+ * Return what the metadata of credit that a cycle gave are: the plan.
+ */
+static Jsonb *
+gift_metadata(const char *plan_id)
+{
+	JsonOut		out = {0};
+
+	jsonout_push(&out, WJB_BEGIN_OBJECT, NULL);
+	if (plan_id != NULL)
+	{
+		jsonout_key(&out, "plan_id");
+		jsonout_text(&out, plan_id);
+	}
+	return jsonout_end(&out);
+}
+
+/*
+ * Make the entry of what was rolled.
+ */
+static void
+rolled_entry(Account *acc, const Rolled *rolled, Jsonb *metadata, LedgerEntry *entry)
+{
+	const Gift *gift = rolled->gift;
+
+	entry->seq = ++acc->last_seq;
+	entry->amount = gift != NULL ? rolled->amount : -rolled->amount;
+	acc->balance = money_add(acc->balance, entry->amount, "the balance");
+	entry->balance_after = acc->balance;
+	if (gift == NULL)
+	{
+		Assert(rolled->amount <= acc->expiring);
+		entry->type = TYPE_EXPIRY;
+		entry->reference = &rolled->grant;
+		acc->expiring -= rolled->amount;
+		uuidv7_make(&entry->id, acc->now);
+		return;
+	}
+	Assert(gift->seq == entry->seq);
+	entry->id = gift->id;
+	entry->type = gift->type;
+	entry->is_credit = true;
+	entry->lifetime_purchased = acc->lifetime_purchased;
+	entry->makes_grant = gift->makes_grant;
+	entry->expires_at = gift->expires_at;
+	entry->priority = gift->priority;
+	entry->is_gift = true;
+	entry->cycle_end = gift->cycle_end;
+	entry->metadata = metadata;
+	if (gift->makes_grant)
+		acc->expiring += Max(0, Min(entry->amount, entry->balance_after));
+}
+
+/*
+ * ledger_append_rolled books expired credit and gifts on a locked account, an
+ * entry each, in one statement.
  */
 void
-ledger_append_expiries(Account *acc, const Expiry *expiries, int n)
+ledger_append_rolled(Account *acc, const Rolled *rolled, int n)
 {
 	QueryArgs	args = {0};
 	LedgerEntry *entries = palloc0(sizeof(LedgerEntry) * n);
@@ -379,39 +459,36 @@ ledger_append_expiries(Account *acc, const Expiry *expiries, int n)
 	pg_uuid_t  *grants = palloc(sizeof(pg_uuid_t) * n);
 	TimestampTz *times = palloc(sizeof(TimestampTz) * n);
 	TimestampTz created_at = ledger_time(acc);
+	Jsonb	   *metadata = gift_metadata(acc->plan_id);
 
 	for (int i = 0; i < n; i++)
 	{
-		LedgerEntry *entry = &entries[i];
-
-		Assert(expiries[i].amount > 0);
-		Assert(expiries[i].amount <= acc->expiring);
-		Assert(expiries[i].effective_at <= acc->now);
-		acc->balance -= expiries[i].amount;
-		acc->expiring -= expiries[i].amount;
-		entry->type = TYPE_EXPIRY;
-		entry->created_at = created_at;
-		entry->reference = &expiries[i].grant;
-		entry->seq = seqs[i] = ++acc->last_seq;
-		uuidv7_make(&entry->id, acc->now);
-		ids[i] = entry->id;
-		entry->amount = amounts[i] = -expiries[i].amount;
-		entry->balance_after = balances[i] = acc->balance;
-		grants[i] = expiries[i].grant;
-		times[i] = expiries[i].effective_at;
+		Assert(rolled[i].amount > 0);
+		Assert(rolled[i].effective_at <= acc->now);
+		entries[i].created_at = created_at;
+		rolled_entry(acc, &rolled[i], metadata, &entries[i]);
+		seqs[i] = entries[i].seq;
+		ids[i] = entries[i].id;
+		amounts[i] = entries[i].amount;
+		balances[i] = entries[i].balance_after;
+		grants[i] = rolled[i].grant;
+		times[i] = rolled[i].effective_at;
 	}
 
 	args_uuid(&args, &acc->id);
 	args_time(&args, created_at);
+	args_int8(&args, xact_current());
+	args_spend(&args, acc->lifetime_purchased);
+	args_jsonb(&args, metadata);
 	args_int8_array(&args, seqs, n);
 	args_uuid_array(&args, ids, n);
 	args_money_array(&args, amounts, n);
 	args_money_array(&args, balances, n);
 	args_uuid_array(&args, grants, n);
 	args_time_array(&args, times, n);
-	args_int8(&args, xact_current());
-	args_expiry_digests(&args, acc, entries, expiries, n);
-	if (query_run(&ledger_expiries_query, &args, SPI_OK_INSERT) != n)
+	args_rolled_digests(&args, acc, entries, rolled, n);
+	args_gifts(&args, entries, n);
+	if (query_run(&ledger_rolled_query, &args, SPI_OK_INSERT) != n)
 		row_missing("ledger");
 }
 
@@ -581,37 +658,6 @@ Rejection
 transaction_missing(const pg_uuid_t *id)
 {
 	return rejection_because(TRANSACTION_NOT_FOUND, "There is no transaction %s.", uuid_to_cstring(id));
-}
-
-/*
- * ledger_refunded sums what a locked account was refunded of an entry, and
- * how much of its allowance came back, and tells the largest refund of credits.
- */
-void
-ledger_refunded(const pg_uuid_t *account, const pg_uuid_t *reference, Money *credits, Money *allowance, Money *largest)
-{
-	QueryArgs	args = {0};
-
-	args_uuid(&args, account);
-	args_uuid(&args, reference);
-	query_run(&ledger_refunded_query, &args, SPI_OK_SELECT);
-	*credits = row_money(0, 1);
-	*allowance = row_money(0, 2);
-	*largest = row_money(0, 3);
-}
-
-/*
- * ledger_reversed sums what a locked account was taken back of an entry.
- */
-Money
-ledger_reversed(const pg_uuid_t *account, const pg_uuid_t *reference)
-{
-	QueryArgs	args = {0};
-
-	args_uuid(&args, account);
-	args_uuid(&args, reference);
-	query_run(&ledger_reversed_query, &args, SPI_OK_SELECT);
-	return row_money(0, 1);
 }
 
 /*

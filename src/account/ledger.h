@@ -54,6 +54,8 @@ typedef struct LedgerEntry
 	bool		makes_grant;	/* expires_at and priority are kept */
 	TimestampTz expires_at;		/* infinity for never */
 	int			priority;
+	bool		is_gift;		/* a cycle gave it: */
+	TimestampTz cycle_end;
 	Numeric		exact_price;	/* where the amount is a rounded one; NULL for none */
 	Jsonb	   *pricing;		/* how it was priced */
 	const EntryModels *models;	/* of its lines; NULL where it has none */
@@ -84,13 +86,14 @@ typedef struct LedgerRecord
 	TimestampTz effective_at;
 } LedgerRecord;
 
-/* Credit that expired: which grant, how much, from when on. */
-typedef struct Expiry
+/* What a roll-forward books: credit that expired, or that a cycle gave. */
+typedef struct Rolled
 {
 	pg_uuid_t	grant;
 	Money		amount;
 	TimestampTz effective_at;
-} Expiry;
+	Gift	   *gift;			/* NULL for what expired */
+} Rolled;
 
 /* Entries of a batch that are not written yet. */
 typedef struct LedgerQueue
@@ -105,7 +108,9 @@ extern TimestampTz ledger_time(const Account *acc);
 extern void ledger_append(Account *acc, LedgerEntry *entry);
 extern void ledger_link(const pg_uuid_t *account, LedgerEntry *entry, Charge *charge);
 extern bool ledger_insert(Account *acc, LedgerEntry *entry);
-extern void ledger_append_expiries(Account *acc, const Expiry *expiries, int n);
+extern void ledger_append_rolled(Account *acc, const Rolled *rolled, int n);
+extern bool ledger_cycle_given(const pg_uuid_t *account, TimestampTz cycle_end, const char *plan_id, bool read_only);
+extern Money ledger_running_gifts(const pg_uuid_t *account, TimestampTz now);
 extern bool ledger_find_key(const Account *acc, const char *key, LedgerRecord *record);
 extern bool ledger_find_models(const pg_uuid_t *account, const pg_uuid_t *id, EntryModels *models);
 extern bool ledger_has_usage(const LedgerRecord *record, Jsonb *usage);

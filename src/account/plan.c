@@ -47,8 +47,8 @@ static KeptQuery retire_plans_query = {
  * One whose time is after that of a later number was published under a clock
  * that was set back since.
  */
-static KeptQuery allowances_query = {
-	.sql = "SELECT min(since) OVER (ORDER BY number DESC), free_allowance FROM ducto.plan_allowances WHERE plan_id = $1"
+static KeptQuery terms_query = {
+	.sql = "SELECT min(since) OVER (ORDER BY number DESC), free_allowance, cycle, grants FROM ducto.plan_allowances WHERE plan_id = $1"
 	" AND number >= coalesce((SELECT max(number) FROM ducto.plan_allowances WHERE plan_id = $1 AND since <= $2), 0)"
 	" ORDER BY number",
 	.types = {TEXTOID, TIMESTAMPTZOID}
@@ -63,6 +63,18 @@ static KeptQuery record_allowances_query = {
 	.types = {TIMESTAMPTZOID},
 	.whole = true
 };
+
+/*
+ * Return the unit of a plan's cycles.
+ */
+static PeriodUnit
+cycle_from_text(const char *word)
+{
+	PeriodUnit	unit = PERIOD_MONTH;
+
+	(void) period_unit_find(word, &unit);
+	return unit;
+}
 
 /*
  * plan_from_row reads a plan from the columns PLAN_COLUMNS of the last
@@ -87,6 +99,7 @@ plan_from_row(UserPlan *plan, int first_column)
 	plan->caps_version = row_int8(0, first_column + 8);
 	if (!row_is_null(0, first_column + 9))
 		plan->alerts = DatumGetJsonbPCopy(row_datum(0, first_column + 9));
+	plan->cycle = cycle_from_text(row_text(0, first_column + 10));
 }
 
 /*
@@ -107,23 +120,114 @@ plan_find(const char *id, UserPlan *plan, bool read_only)
 }
 
 /*
- * plan_allowances reads which allowances a plan has had since a time, the one
- * in force then first.
+ * Read a member of an object; false when it has none.
+ */
+static bool
+plan_member(JsonbContainer *object, const char *key, JsonbValue *value)
+{
+	return getKeyJsonValueFromContainer(object, key, (int) strlen(key), value) != NULL;
+}
+
+/*
+ * Return a whole number that an object has under a key, or a default.
+ */
+static int
+plan_whole(JsonbContainer *object, const char *key, int fallback)
+{
+	JsonbValue	value;
+
+	if (!plan_member(object, key, &value) || value.type != jbvNumeric)
+		return fallback;
+	return DatumGetInt32(DirectFunctionCall1(numeric_int4, NumericGetDatum(value.val.numeric)));
+}
+
+/*
+ * Return an amount that an object has under a key, or a default.
+ */
+static Money
+plan_money(JsonbContainer *object, const char *key, Money fallback)
+{
+	JsonbValue	value;
+
+	if (!plan_member(object, key, &value) || value.type != jbvNumeric)
+		return fallback;
+	return money_from_datum(NumericGetDatum(value.val.numeric));
+}
+
+/*
+ * Return a text that an object has under a key, or a default.
+ */
+static char *
+plan_text(JsonbContainer *object, const char *key, const char *fallback)
+{
+	JsonbValue	value;
+
+	if (!plan_member(object, key, &value) || value.type != jbvString)
+		return pstrdup(fallback);
+	return pnstrdup(value.val.string.val, value.val.string.len);
+}
+
+/*
+ * Read what a cycle gives, as the pricing has it.
+ */
+static void
+cycle_grant_read(JsonbContainer *object, CycleGrant *grant)
+{
+	JsonbValue	rollover;
+
+	grant->amount = plan_money(object, "amount", 0);
+	grant->type = plan_text(object, "type", "subscription");
+	grant->priority = plan_whole(object, "priority", -1);
+	grant->expires = plan_text(object, "expires", EXPIRES_WITH_CYCLE);
+	grant->rollover_cycles = 0;
+	grant->rollover_max = 0;
+	if (!plan_member(object, "rollover", &rollover) || rollover.type != jbvBinary)
+		return;
+	grant->rollover_cycles = plan_whole(rollover.val.binary.data, "cycles", 1);
+	grant->rollover_max = plan_money(rollover.val.binary.data, "max", MONEY_MAX);
+}
+
+/*
+ * Read the list of what a cycle gives.
+ */
+static void
+cycle_grants_read(Jsonb *list, PlanTerms *terms)
+{
+	int			n = JB_ROOT_IS_ARRAY(list) ? (int) JB_ROOT_COUNT(list) : 0;
+
+	terms->ngrants = 0;
+	terms->grants = palloc0(sizeof(CycleGrant) * Max(n, 1));
+	for (int i = 0; i < n; i++)
+	{
+		JsonbValue *element = getIthJsonbValueFromContainer(&list->root, i);
+
+		if (element->type == jbvBinary)
+			cycle_grant_read(element->val.binary.data, &terms->grants[terms->ngrants++]);
+	}
+}
+
+/*
+ * plan_terms reads which terms a plan has had since a time, those in force then
+ * first.
  */
 int
-plan_allowances(const char *id, TimestampTz at, bool read_only, PlanAllowance **allowances)
+plan_terms(const char *id, TimestampTz at, bool read_only, PlanTerms **terms)
 {
 	QueryArgs	args = {0};
 	uint64		n;
 
 	args_text(&args, id);
 	args_time(&args, at);
-	n = read_only ? query_read(&allowances_query, &args) : query_run(&allowances_query, &args, SPI_OK_SELECT);
-	*allowances = palloc(sizeof(PlanAllowance) * Max(n, 1));
+	n = read_only ? query_read(&terms_query, &args) : query_run(&terms_query, &args, SPI_OK_SELECT);
+	*terms = palloc(sizeof(PlanTerms) * Max(n, 1));
 	for (uint64 i = 0; i < n; i++)
 	{
-		(*allowances)[i].since = row_time(i, 1);
-		(*allowances)[i].amount = row_money(i, 2);
+		PlanTerms  *one = &(*terms)[i];
+
+		one->since = row_time(i, 1);
+		one->free_allowance = row_money(i, 2);
+		one->cycle = cycle_from_text(row_text(i, 3));
+		cycle_grants_read(DatumGetJsonbPCopy(row_datum(i, 4)), one);
 	}
 	return (int) n;
 }

@@ -6,6 +6,7 @@
 #include "utils/timestamp.h"
 
 #include "base/money.h"
+#include "base/period.h"
 #include "base/rejection.h"
 
 /* What the pricing may say of cycles. */
@@ -29,14 +30,29 @@ typedef struct UserPlan
 	Money		overdraft_floor;
 	int64		caps_version;	/* 0 = it has no caps */
 	Jsonb	   *alerts;			/* NULL for none */
+	PeriodUnit	cycle;
 } UserPlan;
 
-/* The free allowance of a plan from a time on. */
-typedef struct PlanAllowance
+/* What a plan gives with each cycle. */
+typedef struct CycleGrant
+{
+	Money		amount;
+	char	   *type;
+	int			priority;		/* -1 for none */
+	const char *expires;		/* EXPIRES_WITH_CYCLE, EXPIRES_NEVER or a length of time */
+	int			rollover_cycles;	/* 0 for none */
+	Money		rollover_max;
+} CycleGrant;
+
+/* What a plan says of allowance and cycles from a time on. */
+typedef struct PlanTerms
 {
 	TimestampTz since;
-	Money		amount;
-} PlanAllowance;
+	Money		free_allowance;
+	PeriodUnit	cycle;
+	int			ngrants;
+	CycleGrant *grants;
+} PlanTerms;
 
 /* What a plan says for an operation type; fields as in UserPlan. */
 typedef struct Policy
@@ -50,11 +66,11 @@ typedef struct Policy
 /* The columns that plan_from_row reads, of a table ducto.plans p. */
 #define PLAN_COLUMNS \
 	"p.id, p.name, p.free_allowance, p.features, p.default_billing_mode, p.per_operation," \
-	" p.max_concurrent, p.overdraft_floor, p.caps_version, p.alerts"
+	" p.max_concurrent, p.overdraft_floor, p.caps_version, p.alerts, p.cycle"
 
 extern void plan_from_row(UserPlan *plan, int first_column);
 extern bool plan_find(const char *id, UserPlan *plan, bool read_only);
-extern int	plan_allowances(const char *id, TimestampTz at, bool read_only, PlanAllowance **allowances);
+extern int	plan_terms(const char *id, TimestampTz at, bool read_only, PlanTerms **terms);
 extern bool plan_lock(const char *id, UserPlan *plan);
 extern Rejection plan_missing(const char *id);
 extern Rejection feature_missing(const UserPlan *plan, const char *feature);

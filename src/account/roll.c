@@ -1,12 +1,8 @@
 /*
  * roll.c
- *		Rolls an account forward to the clock: holds past their time end,
- *		grants past theirs expire, in the order of their times. A writer books
- *		it under the account's lock; a reader computes the same numbers.
- *
- *		A grant does not expire as far as open holds need it. That part is late:
- *		it stays in the balance, covered by what is held, and expires as the
- *		holds end.
+ *		Rolls an account forward to the clock: what is due is played, and a
+ *		writer books it under the account's lock; a reader computes the same
+ *		numbers.
  */
 #include "postgres.h"
 
@@ -17,42 +13,20 @@
 #include "account/grant.h"
 #include "account/hold.h"
 #include "account/ledger.h"
+#include "account/play.h"
 #include "account/roll.h"
-#include "base/period.h"
 #include "base/query.h"
 #include "base/uuid.h"
 
-/* Expiries that are booked by one statement. */
-#define EXPIRY_BATCH	10000
+/* Entries that are booked by one statement. */
+#define ROLLED_BATCH	10000
 
 /*
  * What an operation books before it does its own work: everything that expired,
  * and as many reservations are closed. What an account holds is exact whatever
  * their number; those that are left open are closed by later calls.
  */
-static const RollLimits operation_limits = {.closed = 1000, .expiries = PG_INT64_MAX};
-
-/* What is due on an account, and what becomes of it. */
-typedef struct Roll
-{
-	Account    *acc;
-	TimestampTz clock;			/* of what is being played */
-	TimestampTz turn;			/* the next month begins: its allowance relieves the holds */
-	int			nallowances;	/* of the plan since the account's last operation */
-	int			next_allowance;
-	PlanAllowance *allowances;
-	int64		nholds;			/* ended so far */
-	TimestampTz last_hold;		/* when the last of them did */
-	int			ngrants;
-	Grant	   *grants;			/* remaining is what is left of each */
-	int			first_late;		/* grants from here to nlate are late */
-	int			nlate;
-	Money		late;			/* their sum */
-	int64		limit;			/* of the expiries */
-	int			nexpiries;
-	int			max_expiries;
-	Expiry	   *expiries;
-} Roll;
+static const RollLimits operation_limits = {.closed = 1000, .entries = PG_INT64_MAX};
 
 static KeptQuery next_boundary_query = {
 	.sql = "SELECT least((SELECT min(expires_at) FROM ducto.reservations"
@@ -63,240 +37,93 @@ static KeptQuery next_boundary_query = {
 };
 
 /*
- * Tell whether no more may expire.
- */
-static bool
-roll_is_full(const Roll *roll)
-{
-	return roll->nexpiries >= roll->limit;
-}
-
-/*
- * Expire an amount of a grant.
- */
-static void
-roll_expire(Roll *roll, Grant *grant, Money amount)
-{
-	Expiry	   *expiry;
-
-	if (roll->nexpiries == roll->max_expiries)
-	{
-		roll->max_expiries *= 2;
-		roll->expiries = repalloc_huge(roll->expiries, sizeof(Expiry) * roll->max_expiries);
-	}
-	expiry = &roll->expiries[roll->nexpiries++];
-	expiry->grant = grant->id;
-	expiry->amount = amount;
-	expiry->effective_at = roll->clock;
-	Assert(amount > 0);
-	Assert(amount <= grant->remaining);
-	grant->remaining -= amount;
-	roll->late -= amount;
-	roll->acc->balance -= amount;
-	roll->acc->expiring -= amount;
-}
-
-/*
- * Expire late credit that the holds do not need at a time: they rely on the
- * allowance then.
- */
-static void
-roll_release(Roll *roll, TimestampTz at)
-{
-	Money		rest = roll->acc->balance - roll->late;
-	Money		kept = Min(roll->late, Max(account_need(roll->acc, at) - rest, 0));
-
-	Assert(kept >= 0 && kept <= roll->late);
-	roll->clock = at;
-	while (roll->late > kept && !roll_is_full(roll))
-	{
-		Grant	   *grant = &roll->grants[roll->first_late];
-
-		Assert(roll->first_late < roll->nlate);
-		if (grant->remaining > 0)
-			roll_expire(roll, grant, Min(grant->remaining, roll->late - kept));
-		if (grant->remaining == 0)
-			roll->first_late++;
-	}
-	Assert(roll->late >= kept);
-	allowance_rely(roll->acc, at);
-}
-
-/*
- * Return when a new month's allowance relieves the holds of an account that
- * has not been touched since; infinity without a plan.
- */
-static TimestampTz
-roll_month_turn(const Account *acc)
-{
-	if (acc->plan_id == NULL)
-		return DT_NOEND;
-	return period_start(period_next_month(period_month(acc->updated_at)));
-}
-
-/*
- * End a hold.
- */
-static void
-roll_end_hold(Account *acc, const DueHold *hold)
-{
-	account_free(acc, hold->remaining, hold->skip_allowance, hold->skip_allowance ? 0 : hold->remaining - hold->cap_held);
-}
-
-/*
- * Return when what is due next, but for the holds, happens; infinity when
- * nothing is left. The month's turn is infinity once it has been played.
- */
-static TimestampTz
-roll_next(const Roll *roll)
-{
-	TimestampTz at = roll->turn;
-
-	if (roll->nlate < roll->ngrants)
-		at = Min(at, roll->grants[roll->nlate].expires_at);
-	if (roll->next_allowance < roll->nallowances)
-		at = Min(at, roll->allowances[roll->next_allowance].since);
-	return at <= roll->acc->now ? at : DT_NOEND;
-}
-
-/*
- * Play what is due before a hold ends, or all that is left: infinity. Of one
- * moment, the allowance comes first, then the holds.
- */
-static void
-roll_play_until(Roll *roll, TimestampTz hold_ends)
-{
-	TimestampTz at;
-
-	while (!roll_is_full(roll) && (at = roll_next(roll)) <= hold_ends && at != DT_NOEND)
-	{
-		if (roll->next_allowance < roll->nallowances && at == roll->allowances[roll->next_allowance].since)
-			roll->acc->plan.free_allowance = roll->allowances[roll->next_allowance++].amount;
-		else if (at == roll->turn)
-			roll->turn = DT_NOEND;
-		else if (at < hold_ends)
-			roll->late += roll->grants[roll->nlate++].remaining;
-		else
-			return;
-		roll_release(roll, at);
-	}
-}
-
-/*
- * Play the end of a hold: a row of holds_due. Those that end at the moment at
- * which the roll stops end as well.
- */
-static bool
-roll_play_hold(const DueHold *hold, void *state)
-{
-	Roll	   *roll = state;
-
-	Assert(hold->remaining >= 0);
-	roll_play_until(roll, hold->expires_at);
-	if (roll_is_full(roll) && hold->expires_at > roll->clock)
-		return false;
-	roll_end_hold(roll->acc, hold);
-	roll_release(roll, hold->expires_at);
-	roll->nholds++;
-	roll->last_hold = hold->expires_at;
-	return true;
-}
-
-/*
- * Load the grants of an account that are due; those from before its last
- * operation are late.
- */
-static void
-roll_load(Roll *roll, Account *acc, int64 limit, bool read_only)
-{
-	memset(roll, 0, sizeof(Roll));
-	roll->acc = acc;
-	roll->limit = limit;
-	roll->turn = roll_month_turn(acc);
-	roll->ngrants = grants_due(&acc->id, acc->now, read_only, &roll->grants);
-	roll->max_expiries = roll->ngrants + 1;
-	roll->expiries = MemoryContextAllocHuge(CurrentMemoryContext, sizeof(Expiry) * roll->max_expiries);
-	while (roll->nlate < roll->ngrants && roll->grants[roll->nlate].expires_at <= acc->updated_at)
-		roll->late += roll->grants[roll->nlate++].remaining;
-	if (roll->ngrants > 0 && acc->plan_id != NULL)
-		roll->nallowances = plan_allowances(acc->plan_id, acc->updated_at, read_only, &roll->allowances);
-}
-
-/*
- * Play what is due on an account in the order of time, under the allowance
- * that was in force then. Another plan counts from the operation that gave it.
- * When the limit is reached the account's clock stops there: what is due in
- * that moment still is taken up with what is late, the rest is not yet played.
- */
-static void
-roll_play(Roll *roll, Account *acc, int64 limit, bool read_only)
-{
-	Money		allowance_now = acc->plan.free_allowance;
-
-	roll_load(roll, acc, limit, read_only);
-	if (roll->nallowances > 0)
-		acc->plan.free_allowance = roll->allowances[roll->next_allowance++].amount;
-	if (roll->late > 0)
-		roll_release(roll, acc->updated_at);
-	holds_due(acc, acc->now, read_only, roll_play_hold, roll);
-	roll_play_until(roll, DT_NOEND);
-	acc->plan.free_allowance = allowance_now;
-	if (roll_is_full(roll))
-		acc->now = Max(roll->clock, acc->updated_at);
-	else
-		roll_release(roll, acc->now);
-	acc->late = roll->late > 0 || roll_next(roll) != DT_NOEND;
-}
-
-/*
- * Take what a roll expired from the grants: all that remains of the first
- * ones, and a part of the next.
+ * Take what a roll expired from the grants of the table: all that remains of
+ * the first ones, and a part of the next. What lives on is written as it is.
  */
 static void
 roll_take_grants(const Roll *roll)
 {
-	BurnList	part = {.n = 1, .burns = palloc0(sizeof(Burn))};
+	const Grant *last = NULL;
+	int			n = 0;
 
-	if (roll->first_late > 0)
-		grants_expire(&roll->acc->id, &roll->grants[roll->first_late - 1], roll->first_late);
-	if (roll->first_late == roll->ngrants)
-		return;
-	Assert(roll->first_late < roll->ngrants);
-	part.burns->grant = roll->grants[roll->first_late].id;
-	for (int i = roll->nexpiries - 1; i >= 0 && memcmp(&roll->expiries[i].grant, &part.burns->grant, UUID_LEN) == 0; i--)
-		part.burns->amount += roll->expiries[i].amount;
-	if (part.burns->amount > 0)
-		grants_take(&roll->acc->id, &part);
+	for (int i = 0; i < roll->ngrants; i++)
+	{
+		const Grant *grant = &roll->grants[i];
+		Burn		part = {.grant = grant->id, .amount = grant->before - grant->remaining};
+		BurnList	list = {.n = 1, .burns = &part};
+
+		if (grant->gift != NULL)
+			continue;
+		if (grant->rolled)
+			grant_roll_over(&roll->acc->id, grant);
+		else if (i < roll->first_late)
+		{
+			last = grant;
+			n++;
+		}
+		else if (part.amount > 0)
+			grants_take(&roll->acc->id, &list);
+	}
+	if (n > 0)
+		grants_expire(&roll->acc->id, last, n);
 }
 
 /*
- * Book what a roll expired. roll_play has moved the account's balance; the
- * ledger moves it entry by entry.
+ * Add the grants of what cycles gave, as far as something is left of them.
  */
 static void
-roll_book_expiries(const Roll *roll, Account *acc)
+roll_insert_gifts(const Roll *roll)
+{
+	Gift	  **gifts = MemoryContextAllocHuge(CurrentMemoryContext, sizeof(Gift *) * Max(roll->nrolled, 1));
+	int			n = 0;
+
+	for (int i = 0; i < roll->ngrants; i++)
+	{
+		const Grant *grant = &roll->grants[i];
+
+		if (grant->gift == NULL)
+			continue;
+		grant->gift->remaining = grant->remaining;
+		grant->gift->expires_at = grant->expires_at;
+		if (grant->rolled)
+			grant->gift->rolls_to = grant->expires_at;
+		gifts[n++] = grant->gift;
+	}
+	if (n > 0)
+		grants_insert_gifts(&roll->acc->id, gifts, n);
+}
+
+/*
+ * Book what a roll expired and gave. roll_play has moved the account's balance;
+ * the ledger moves it entry by entry.
+ */
+static void
+roll_book(const Roll *roll, Account *acc)
 {
 	MemoryContext batch;
 	MemoryContext previous;
 
-	Assert(roll->nexpiries <= roll->max_expiries);
-	if (roll->nexpiries == 0)
+	Assert(roll->nrolled <= roll->max_rolled);
+	if (roll->nrolled == 0)
 		return;
-	for (int i = 0; i < roll->nexpiries; i++)
+	for (int i = 0; i < roll->nrolled; i++)
 	{
-		Assert(roll->expiries[i].amount > 0);
-		acc->balance += roll->expiries[i].amount;
-		acc->expiring += roll->expiries[i].amount;
+		const Rolled *rolled = &roll->rolled[i];
+
+		Assert(rolled->amount > 0);
+		acc->balance += rolled->gift != NULL ? -rolled->amount : rolled->amount;
+		acc->expiring += rolled->gift != NULL ? -rolled->gift->remaining : rolled->amount;
 	}
-	roll_take_grants(roll);
-	batch = AllocSetContextCreate(CurrentMemoryContext, "ducto expiries", ALLOCSET_DEFAULT_SIZES);
+	batch = AllocSetContextCreate(CurrentMemoryContext, "ducto rolled", ALLOCSET_DEFAULT_SIZES);
 	previous = MemoryContextSwitchTo(batch);
-	for (int i = 0; i < roll->nexpiries; i += EXPIRY_BATCH)
+	for (int i = 0; i < roll->nrolled; i += ROLLED_BATCH)
 	{
-		ledger_append_expiries(acc, roll->expiries + i, Min(EXPIRY_BATCH, roll->nexpiries - i));
+		ledger_append_rolled(acc, roll->rolled + i, Min(ROLLED_BATCH, roll->nrolled - i));
 		MemoryContextReset(batch);
 	}
 	MemoryContextSwitchTo(previous);
+	roll_take_grants(roll);
+	roll_insert_gifts(roll);
 	MemoryContextDelete(batch);
 }
 
@@ -313,6 +140,8 @@ roll_next_boundary(Account *acc)
 	args_time(&args, acc->ended_until);
 	query_run(&next_boundary_query, &args, SPI_OK_SELECT);
 	acc->next_boundary = acc->late ? DT_NOBEGIN : row_time(0, 1);
+	if (acc->plan_id != NULL && !TIMESTAMP_IS_NOBEGIN(acc->cycle.end))
+		acc->next_boundary = Min(acc->next_boundary, acc->cycle.end);
 }
 
 /*
@@ -322,10 +151,10 @@ static void
 roll_count(const Roll *roll, RollTotals *totals)
 {
 	totals->ended = roll->nholds;
-	totals->expiries = roll->nexpiries;
+	totals->entries = roll->nrolled;
 	totals->left = roll_is_full(roll);
-	for (int i = 0; i < roll->nexpiries; i++)
-		totals->expired += roll->expiries[i].amount;
+	for (int i = 0; i < roll->nrolled; i++)
+		totals->expired += roll->rolled[i].gift == NULL ? roll->rolled[i].amount : 0;
 }
 
 /*
@@ -342,7 +171,7 @@ roll_book_due(Account *acc, int64 limit, RollTotals *totals)
 	Assert(roll.late >= 0);
 	Assert(roll.first_late <= roll.nlate && roll.nlate <= roll.ngrants);
 	Assert(acc->held >= 0);
-	if (roll.nholds == 0 && roll.nexpiries == 0 && acc->late)
+	if (roll.nholds == 0 && roll.nrolled == 0 && roll.nturns == 0 && acc->late)
 		return false;
 
 	if (roll.nholds > 0)
@@ -350,7 +179,7 @@ roll_book_due(Account *acc, int64 limit, RollTotals *totals)
 		caps_end_holds(acc, roll.last_hold);
 		acc->ended_until = roll.last_hold;
 	}
-	roll_book_expiries(&roll, acc);
+	roll_book(&roll, acc);
 	roll_next_boundary(acc);
 	return true;
 }
@@ -378,7 +207,7 @@ roll_forward(Account *acc, const RollLimits *limits, RollTotals *totals)
 	if (acc->windows_moved)
 		windows_make(acc);
 	if (acc->next_boundary <= acc->now)
-		changed |= roll_book_due(acc, limits->expiries, totals);
+		changed |= roll_book_due(acc, limits->entries, totals);
 	if (caps_are_stale(acc))
 	{
 		caps_sync(acc);
@@ -575,12 +404,12 @@ account_project(const pg_uuid_t *id, Account *acc, TimestampTz until, RollTotals
 }
 
 /*
- * account_project_expiries reads an account as account_project does, and returns
- * how many expiries the ledger does not have yet. Of one grant there may be
- * several.
+ * account_project_rolled reads an account as account_project does, and returns
+ * how many expiries and gifts the ledger does not have yet. Of one grant there
+ * may be several.
  */
 int
-account_project_expiries(const pg_uuid_t *id, Account *acc, TimestampTz until, Expiry **expiries)
+account_project_rolled(const pg_uuid_t *id, Account *acc, TimestampTz until, Rolled **rolled)
 {
 	Roll		roll;
 
@@ -590,8 +419,56 @@ account_project_expiries(const pg_uuid_t *id, Account *acc, TimestampTz until, E
 	if (acc->next_boundary > acc->now)
 		return 0;
 	roll_play(&roll, acc, PG_INT64_MAX, true);
-	*expiries = roll.expiries;
-	return roll.nexpiries;
+	*rolled = roll.rolled;
+	return roll.nrolled;
+}
+
+/*
+ * account_project_grants reads an account as it is now, and returns how many of
+ * its grants are not as the table has them: what cycles gave, and what of that
+ * lives on.
+ */
+int
+account_project_grants(const pg_uuid_t *id, Account *acc, Grant **grants)
+{
+	Roll		roll;
+	int			n = 0;
+
+	if (!account_load(id, acc, ACCOUNT_READ) || acc->next_boundary > acc->now)
+		return 0;
+	roll_play(&roll, acc, PG_INT64_MAX, true);
+	for (int i = roll.nlate; i < roll.ngrants; i++)
+		if (roll.grants[i].remaining > 0)
+			roll.grants[n++] = roll.grants[i];
+	*grants = roll.grants;
+	return n;
+}
+
+/*
+ * account_begin_cycle lets a locked account, which has got another plan or
+ * cycles that go otherwise, be in the cycle of now. It gives what the plan gives
+ * with it, less what cycles that are not over gave, once.
+ */
+void
+account_begin_cycle(Account *acc)
+{
+	PeriodRule	rule = account_cycle_rule(acc, acc->plan.id != NULL ? acc->plan.cycle : PERIOD_MONTH);
+	Period		cycle = period_find(&rule, acc->now);
+	PlanTerms  *terms;
+	Roll		roll;
+
+	if (cycle.start != acc->cycle.start || cycle.end != acc->cycle.end)
+		account_enter_cycle(acc, &cycle, false);
+	if (acc->plan_id == NULL)
+		return;
+	acc->next_boundary = Min(acc->next_boundary, cycle.end);
+	if (plan_terms(acc->plan_id, acc->now, false, &terms) == 0 || terms->ngrants == 0 ||
+		ledger_cycle_given(&acc->id, cycle.end, acc->plan_id, false))
+		return;
+	roll_load(&roll, acc, PG_INT64_MAX, false);
+	roll_give(&roll, terms, acc->now, ledger_running_gifts(&acc->id, acc->now));
+	roll_book(&roll, acc);
+	roll_next_boundary(acc);
 }
 
 /*
@@ -640,7 +517,7 @@ account_store(Account *acc)
 			roll.late += roll.grants[roll.nlate++].remaining;
 		roll_release(&roll, acc->now);
 		acc->late = roll.late > 0;
-		roll_book_expiries(&roll, acc);
+		roll_book(&roll, acc);
 		roll_next_boundary(acc);
 	}
 	account_write(acc);

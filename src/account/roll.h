@@ -9,7 +9,7 @@
 typedef struct RollLimits
 {
 	int64		closed;			/* reservations */
-	int64		expiries;
+	int64		entries;
 } RollLimits;
 
 /* What a roll-forward did. */
@@ -17,8 +17,8 @@ typedef struct RollTotals
 {
 	int64		ended;			/* holds */
 	int64		closed;			/* reservations */
-	int64		expiries;
-	Money		expired;		/* their sum */
+	int64		entries;		/* of what expired and what cycles gave */
+	Money		expired;		/* credit */
 	bool		left;			/* a limit was reached */
 } RollTotals;
 
@@ -32,7 +32,9 @@ extern void account_advance(Account *acc, TimestampTz now);
 extern void account_lock_or_create(const pg_uuid_t *id, Account *acc);
 extern bool account_sweep(const pg_uuid_t *id, const RollLimits *limits, RollTotals *totals);
 extern bool account_project(const pg_uuid_t *id, Account *acc, TimestampTz until, RollTotals *totals);
-extern int	account_project_expiries(const pg_uuid_t *id, Account *acc, TimestampTz until, Expiry **expiries);
+extern int	account_project_rolled(const pg_uuid_t *id, Account *acc, TimestampTz until, Rolled **rolled);
+extern int	account_project_grants(const pg_uuid_t *id, Account *acc, Grant **grants);
+extern void account_begin_cycle(Account *acc);
 extern void account_show(const pg_uuid_t *id, Account *acc);
 extern void account_expect(Account *acc, TimestampTz expires_at);
 extern void account_store(Account *acc);

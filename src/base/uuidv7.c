@@ -4,6 +4,7 @@
  */
 #include "postgres.h"
 
+#include "common/hashfn.h"
 #include "miscadmin.h"
 #include "utils/timestamp.h"
 
@@ -34,20 +35,42 @@ random_take(unsigned char *bytes, int n)
 }
 
 /*
+ * Write the moment of an identifier, whose last 62 bits are there already.
+ */
+static void
+uuidv7_stamp(pg_uuid_t *uuid, TimestampTz at)
+{
+	int64		usecs = at + ((int64) (POSTGRES_EPOCH_JDATE - UNIX_EPOCH_JDATE) * USECS_PER_DAY);
+	uint64		msecs = usecs / 1000;
+	uint32		fraction = (uint32) ((usecs % 1000) * 4096 / 1000);
+
+	for (int i = 0; i < 6; i++)
+		uuid->data[i] = (unsigned char) (msecs >> (8 * (5 - i)));
+	uuid->data[6] = 0x70 | (unsigned char) (fraction >> 8);
+	uuid->data[7] = (unsigned char) fraction;
+	uuid->data[8] = (uuid->data[8] & 0x3f) | 0x80;
+}
+
+/*
  * uuidv7_make makes an identifier for a moment: 48 bits of Unix milliseconds,
  * 12 bits of the fraction of the millisecond, 62 random bits.
  */
 void
 uuidv7_make(pg_uuid_t *uuid, TimestampTz at)
 {
-	int64		usecs = at + ((int64) (POSTGRES_EPOCH_JDATE - UNIX_EPOCH_JDATE) * USECS_PER_DAY);
-	uint64		msecs = usecs / 1000;
-	uint32		fraction = (uint32) ((usecs % 1000) * 4096 / 1000);
-
 	random_take(uuid->data + 8, UUID_LEN - 8);
-	for (int i = 0; i < 6; i++)
-		uuid->data[i] = (unsigned char) (msecs >> (8 * (5 - i)));
-	uuid->data[6] = 0x70 | (unsigned char) (fraction >> 8);
-	uuid->data[7] = (unsigned char) fraction;
-	uuid->data[8] = (uuid->data[8] & 0x3f) | 0x80;
+	uuidv7_stamp(uuid, at);
+}
+
+/*
+ * uuidv7_derive makes the identifier of what happens to something at a moment,
+ * the same one each time: 62 bits are those of a hash of its parts.
+ */
+void
+uuidv7_derive(pg_uuid_t *uuid, TimestampTz at, const void *parts, int length)
+{
+	uint64		hash = hash_bytes_extended(parts, length, 0);
+
+	memcpy(uuid->data + 8, &hash, sizeof(hash));
+	uuidv7_stamp(uuid, at);
 }

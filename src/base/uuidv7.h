@@ -6,5 +6,6 @@
 #include "utils/uuid.h"
 
 extern void uuidv7_make(pg_uuid_t *uuid, TimestampTz at);
+extern void uuidv7_derive(pg_uuid_t *uuid, TimestampTz at, const void *parts, int length);
 
 #endif

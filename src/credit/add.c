@@ -103,10 +103,10 @@ expires_at_once(const Account *acc, TimestampTz expires_at)
 static void
 credit_expire(Account *acc, const LedgerEntry *entry)
 {
-	Expiry		expiry = {.grant = entry->id, .amount = entry->amount, .effective_at = acc->now};
+	Rolled		expiry = {.grant = entry->id, .amount = entry->amount, .effective_at = acc->now};
 
 	acc->expiring += expiry.amount;
-	ledger_append_expiries(acc, &expiry, 1);
+	ledger_append_rolled(acc, &expiry, 1);
 }
 
 /*
@@ -317,6 +317,28 @@ ducto_add_team_credits(PG_FUNCTION_ARGS)
 }
 
 /*
+ * Return when the next of an account's credit expires; infinity for never.
+ */
+static TimestampTz
+next_expiry(const pg_uuid_t *user, const Account *acc)
+{
+	TimestampTz next = DT_NOEND;
+	Account		projected;
+	Grant	   *grants;
+	int			n;
+
+	if (acc->expiring == 0)
+		return DT_NOEND;
+	if (acc->plan_id != NULL)
+	{
+		n = account_project_grants(user, &projected, &grants);
+		for (int i = 0; i < n; i++)
+			next = Min(next, grants[i].expires_at);
+	}
+	return Min(next, grants_next_expiry(user, acc->now));
+}
+
+/*
  * balance_read answers with a user's credits, exact at the moment of the call.
  */
 Datum
@@ -334,7 +356,7 @@ balance_read(FunctionCallInfo fcinfo, const pg_uuid_t *user)
 	result_spend(&row, acc.lifetime_purchased);
 	result_money(&row, acc.held);
 	result_money(&row, account_available(&acc));
-	result_time_or_null(&row, acc.expiring > 0 ? grants_next_expiry(user, acc.now) : DT_NOEND);
+	result_time_or_null(&row, next_expiry(user, &acc));
 	result = result_end(&row);
 	query_end();
 	return result;

@@ -11,7 +11,6 @@
 #include "base/money.h"
 #include "base/result.h"
 
-#define DEFAULT_PRIORITY	50
 
 /* Credit to be added, already checked. */
 typedef struct CreditRequest

@@ -200,27 +200,55 @@ ducto_expiring(PG_FUNCTION_ARGS)
 }
 
 /*
- * Add what has expired of grants, by their ids, to a jsonb. Of one grant the
- * expiries follow each other.
+ * Compare what a roll-forward would book by the grant that it is of.
+ */
+static int
+compare_rolled(const void *one, const void *other)
+{
+	return memcmp(&((const Rolled *) one)->grant, &((const Rolled *) other)->grant, UUID_LEN);
+}
+
+/*
+ * Add what has expired of the grants that are there, by their ids, to a jsonb,
+ * or else what is left of what cycles gave, by type.
  */
 static void
-out_expired(JsonOut *out, const Expiry *expiries, int n)
+out_rolled(JsonOut *out, Rolled *rolled, int n, bool given)
 {
+	qsort(rolled, n, sizeof(Rolled), compare_rolled);
 	for (int i = 0; i < n;)
 	{
-		const Expiry *first = &expiries[i];
-		Money		amount = 0;
+		const Rolled *first = &rolled[i];
+		const Gift *gift = NULL;
+		Money		expired = 0;
 
-		for (; i < n && memcmp(&expiries[i].grant, &first->grant, UUID_LEN) == 0; i++)
-			amount += expiries[i].amount;
-		jsonout_key(out, uuid_to_cstring(&first->grant));
-		jsonout_numeric(out, DatumGetNumeric(money_to_datum(amount)));
+		for (; i < n && memcmp(&rolled[i].grant, &first->grant, UUID_LEN) == 0; i++)
+		{
+			if (rolled[i].gift != NULL)
+				gift = rolled[i].gift;
+			else
+				expired += rolled[i].amount;
+		}
+		if (given && gift != NULL && gift->remaining > expired)
+		{
+			jsonout_push(out, WJB_BEGIN_OBJECT, NULL);
+			jsonout_key(out, "type");
+			jsonout_text(out, gift->type);
+			jsonout_key(out, "amount");
+			jsonout_numeric(out, DatumGetNumeric(money_to_datum(gift->remaining - expired)));
+			jsonout_push(out, WJB_END_OBJECT, NULL);
+		}
+		else if (!given && gift == NULL)
+		{
+			jsonout_key(out, uuid_to_cstring(&first->grant));
+			jsonout_numeric(out, DatumGetNumeric(money_to_datum(expired)));
+		}
 	}
 }
 
 /*
  * ducto.unbooked returns what an account has at a time, and what of its grants
- * has expired by then that the ledger does not have.
+ * has expired by then, and what cycles gave, that the ledger does not have.
  */
 Datum
 ducto_unbooked(PG_FUNCTION_ARGS)
@@ -230,12 +258,12 @@ ducto_unbooked(PG_FUNCTION_ARGS)
 	MemoryContext caller = CurrentMemoryContext;
 	JsonOut		out = {0};
 	Account		acc;
-	Expiry	   *expiries = NULL;
+	Rolled	   *rolled = NULL;
 	int			n;
 	Jsonb	   *result;
 
 	query_begin();
-	n = account_project_expiries(account, &acc, at, &expiries);
+	n = account_project_rolled(account, &acc, at, &rolled);
 	MemoryContextSwitchTo(caller);
 	jsonout_push(&out, WJB_BEGIN_OBJECT, NULL);
 	jsonout_key(&out, "balance");
@@ -244,8 +272,12 @@ ducto_unbooked(PG_FUNCTION_ARGS)
 	jsonout_numeric(&out, DatumGetNumeric(money_to_datum(acc.held)));
 	jsonout_key(&out, "expired");
 	jsonout_push(&out, WJB_BEGIN_OBJECT, NULL);
-	out_expired(&out, expiries, n);
+	out_rolled(&out, rolled, n, false);
 	jsonout_push(&out, WJB_END_OBJECT, NULL);
+	jsonout_key(&out, "given");
+	jsonout_push(&out, WJB_BEGIN_ARRAY, NULL);
+	out_rolled(&out, rolled, n, true);
+	jsonout_push(&out, WJB_END_ARRAY, NULL);
 	result = jsonout_end(&out);
 	query_end();
 	PG_RETURN_JSONB_P(result);

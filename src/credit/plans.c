@@ -40,6 +40,26 @@ plan_tell(Account *acc, const char *plan_id)
 }
 
 /*
+ * Tell whether two texts are the same, or both NULL.
+ */
+static bool
+text_is(const char *one, const char *other)
+{
+	return one == NULL || other == NULL ? one == other : strcmp(one, other) == 0;
+}
+
+/*
+ * Tell whether a locked account has a plan, or none, already, and a cycle that
+ * goes on as chosen.
+ */
+static bool
+plan_goes_on(const Account *acc, const char *plan_id, const CycleChoice *choice)
+{
+	return text_is(acc->plan_id, plan_id) && !TIMESTAMP_IS_NOBEGIN(acc->cycle.end) &&
+		(choice == NULL || (acc->anchor == choice->anchor && text_is(acc->zone_name, choice->zone_name)));
+}
+
+/*
  * plan_assign gives a user a plan or, for NULL, takes it away. Cycles are as
  * chosen, or go on as they do for NULL. It locks the account. The caller has
  * connected to SPI.
@@ -49,6 +69,7 @@ plan_assign(const pg_uuid_t *user, char *plan_id, const CycleChoice *choice)
 {
 	Account		acc;
 	UserPlan	plan = {0};
+	bool		same;
 
 	if (plan_id != NULL && !plan_lock(plan_id, &plan))
 	{
@@ -57,6 +78,7 @@ plan_assign(const pg_uuid_t *user, char *plan_id, const CycleChoice *choice)
 	}
 	account_lock_or_create(user, &acc);
 	plan_tell(&acc, plan_id);
+	same = plan_goes_on(&acc, plan_id, choice);
 	acc.plan_id = plan_id;
 	if (choice != NULL)
 	{
@@ -65,6 +87,8 @@ plan_assign(const pg_uuid_t *user, char *plan_id, const CycleChoice *choice)
 		acc.zone = zone_find(acc.zone_name);
 	}
 	acc.plan = plan;
+	if (!same)
+		account_begin_cycle(&acc);
 	if (acc.caps > 0)
 		caps_make(&acc);
 	if (caps_are_stale(&acc))
@@ -153,14 +177,14 @@ ducto_get_user_plan(PG_FUNCTION_ARGS)
 }
 
 /*
- * Answer with the allowance of a plan, NULL for none, in the month of an
+ * Answer with the allowance of a plan, NULL for none, in the cycle of an
  * account.
  */
 static Datum
 allowance_result(FunctionCallInfo fcinfo, const Account *acc, const char *plan_id, Money free_allowance,
 				 Rejection rejection)
 {
-	DateADT		month = period_month(acc->now);
+	Period		cycle = account_cycle(acc, acc->now);
 	Spend		used = plan_id != NULL ? allowance_used(acc, acc->now) : 0;
 	ResultRow	row;
 
@@ -169,13 +193,14 @@ allowance_result(FunctionCallInfo fcinfo, const Account *acc, const char *plan_i
 	result_money(&row, free_allowance);
 	result_spend(&row, used);
 	result_money(&row, (Money) Max(free_allowance - used, 0));
-	result_datum(&row, DateADTGetDatum(month));
-	result_datum(&row, DateADTGetDatum(period_next_month(month) - 1));
+	result_datum(&row, DateADTGetDatum(period_date(cycle.start, acc->zone)));
+	result_datum(&row, DateADTGetDatum(period_date(cycle.end - 1, acc->zone)));
+	result_datum(&row, TimestampTzGetDatum(cycle.end));
 	return result_end_with_error(&row, rejection);
 }
 
 /*
- * ducto_check_allowance returns what a user's plan allows in this month and
+ * ducto_check_allowance returns what a user's plan allows in this cycle and
  * what of it is used. It takes no lock.
  */
 Datum
@@ -183,10 +208,12 @@ ducto_check_allowance(PG_FUNCTION_ARGS)
 {
 	pg_uuid_t  *user = arg_uuid(fcinfo, 0, "user_id");
 	Account		acc;
+	RollTotals	totals;
 	Datum		result;
 
 	query_begin();
-	account_read_user(user, &acc);
+	account_project(user, &acc, DT_NOEND, &totals);
+	account_require_user(&acc);
 	result = allowance_result(fcinfo, &acc, acc.plan.id, acc.plan.free_allowance, ACCEPTED);
 	query_end();
 	PG_RETURN_DATUM(result);

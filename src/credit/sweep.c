@@ -41,9 +41,14 @@ PG_FUNCTION_INFO_V1(ducto_sweep);
 /* As the index grants_due has it. */
 #define GRANT_IS_DUE "live AND expires_at AT TIME ZONE 'UTC' <= $1 AT TIME ZONE 'UTC'"
 
+/* As the index accounts_cycle has it; a plan that never gave anything has nothing to book. */
+#define CYCLES_DUE \
+	"SELECT a.id FROM ducto.accounts a WHERE a.plan_id IS NOT NULL AND a.cycle_end AT TIME ZONE 'UTC' <= $1 AT TIME ZONE 'UTC'" \
+	" AND a.plan_id IN (SELECT t.plan_id FROM ducto.plan_allowances t WHERE t.grants <> '[]')"
+
 /* Accounts with something due, in the order of their ids. */
 static KeptQuery due_grants_query = {
-	.sql = "SELECT DISTINCT account_id FROM ducto.grants WHERE " GRANT_IS_DUE " ORDER BY account_id",
+	.sql = "SELECT account_id FROM ducto.grants WHERE " GRANT_IS_DUE " UNION " CYCLES_DUE " ORDER BY account_id",
 	.types = {TIMESTAMPTZOID},
 	.whole = true
 };
@@ -58,6 +63,7 @@ static KeptQuery due_holds_query = {
 static KeptQuery due_query = {
 	.sql = "SELECT account_id FROM ducto.grants WHERE " GRANT_IS_DUE
 	" UNION SELECT account_id FROM ducto.reservations WHERE state = 'open' AND expires_at <= $1"
+	" UNION " CYCLES_DUE
 	" ORDER BY account_id",
 	.types = {TIMESTAMPTZOID},
 	.whole = true
@@ -99,10 +105,10 @@ typedef struct Sweep
 	int64		next;			/* of the ids */
 	bool		dry_run;		/* only compute it */
 	int64		max_accounts;	/* with credit that expired */
-	int64		max_expiries;
+	int64		max_entries;
 	int64		max_closed;
 	int64		accounts;
-	int64		expiries;
+	int64		entries;
 	int64		closed;
 	Spend		expired;
 } Sweep;
@@ -113,7 +119,7 @@ typedef struct Sweep
 static bool
 sweep_is_full(const Sweep *sweep)
 {
-	return sweep->accounts >= sweep->max_accounts || sweep->expiries >= sweep->max_expiries ||
+	return sweep->accounts >= sweep->max_accounts || sweep->entries >= sweep->max_entries ||
 		sweep->closed >= sweep->max_closed;
 }
 
@@ -127,7 +133,7 @@ sweep_account(Sweep *sweep)
 	const pg_uuid_t *id = &sweep->ids[sweep->next];
 	RollLimits	limits = {
 		.closed = sweep->max_closed - sweep->closed,
-		.expiries = sweep->max_expiries - sweep->expiries,
+		.entries = sweep->max_entries - sweep->entries,
 	};
 	RollTotals	totals;
 	Account		acc;
@@ -140,10 +146,10 @@ sweep_account(Sweep *sweep)
 		account_sweep(id, &limits, &totals);
 	query_end();
 	sweep->accounts += totals.expired > 0 ? 1 : 0;
-	sweep->expiries += totals.expiries;
+	sweep->entries += totals.entries;
 	sweep->closed += totals.closed;
 	sweep->expired = spend_add(sweep->expired, totals.expired, "expired_amount");
-	if (!totals.left || totals.expiries + totals.closed == 0)
+	if (!totals.left || totals.entries + totals.closed == 0)
 		sweep->next++;
 }
 
@@ -271,7 +277,7 @@ sweep_expired(bool dry_run, int64 max_accounts, Spend *expired)
 	Sweep		sweep = {
 		.dry_run = dry_run,
 		.max_accounts = max_accounts,
-		.max_expiries = PG_INT64_MAX,
+		.max_entries = PG_INT64_MAX,
 		.max_closed = PG_INT64_MAX,
 	};
 	pg_uuid_t  *ids;
@@ -294,7 +300,7 @@ sweep_reservations(int64 max_rows)
 {
 	Sweep		sweep = {
 		.max_accounts = PG_INT64_MAX,
-		.max_expiries = PG_INT64_MAX,
+		.max_entries = PG_INT64_MAX,
 		.max_closed = max_rows,
 	};
 	pg_uuid_t  *ids;
@@ -396,7 +402,7 @@ ducto_sweep_accounts(PG_FUNCTION_ARGS)
 {
 	Sweep		sweep = {
 		.max_accounts = PG_INT64_MAX,
-		.max_expiries = ROWS_AT_ONCE,
+		.max_entries = ROWS_AT_ONCE,
 		.max_closed = ROWS_AT_ONCE,
 	};
 	ArrayType  *ids;

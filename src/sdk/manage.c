@@ -184,7 +184,7 @@ ducto_sdk_increment_usage_window(PG_FUNCTION_ARGS)
 	if (sdk_begin(&out, usage_increment(user, plan_key(uuid_to_cstring(plan_id)), amount, &acc, &plan)))
 	{
 		put_text(&out, "usage", spend_to_cstring(allowance_used(&acc, acc.now)));
-		put_date(&out, "period_start", period_month(acc.now));
+		put_date(&out, "period_start", period_date(account_cycle(&acc, acc.now).start, acc.zone));
 	}
 	answer = sdk_answer(&out);
 	query_end();

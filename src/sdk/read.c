@@ -135,21 +135,23 @@ ducto_sdk_check_plan_allowance(PG_FUNCTION_ARGS)
 	pg_uuid_t  *user = arg_uuid(fcinfo, 0, "p_user_id");
 	JsonOut		out = {0};
 	Account		acc;
+	RollTotals	totals;
 	Datum		answer;
 
 	query_begin();
-	account_read_user(user, &acc);
+	account_project(user, &acc, DT_NOEND, &totals);
+	account_require_user(&acc);
 	sdk_begin(&out, ACCEPTED);
 	if (acc.plan.id == NULL)
 		put_text(&out, "allowance_remaining", "0");
 	else
 	{
-		DateADT		month = period_month(acc.now);
+		Period		cycle = account_cycle(&acc, acc.now);
 
 		put_plan(&out, acc.plan.id);
 		put_money(&out, "allowance_remaining", allowance_left(&acc, acc.now));
-		put_date(&out, "period_start", month);
-		put_date(&out, "period_end", period_next_month(month) - 1);
+		put_date(&out, "period_start", period_date(cycle.start, acc.zone));
+		put_date(&out, "period_end", period_date(cycle.end - 1, acc.zone));
 	}
 	answer = sdk_answer(&out);
 	query_end();

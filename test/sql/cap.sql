@@ -50,7 +50,8 @@ BEGIN
 	ALTER TABLE ducto.ledger ENABLE ALWAYS TRIGGER ledger_append_only;
 	UPDATE ducto.reservations SET created_at = moment WHERE account_id = who;
 	UPDATE ducto.accounts SET updated_at = moment,
-		allowance_month = CASE WHEN allowance_month IS NOT NULL THEN date_trunc('month', moment AT TIME ZONE 'UTC')::date END
+		cycle_start = (ducto.period('month', moment, NULL, NULL))[1], cycle_end = (ducto.period('month', moment, NULL, NULL))[2],
+		next_boundary = least(next_boundary, (ducto.period('month', moment, NULL, NULL))[2])
 		WHERE id = who;
 	UPDATE ducto.spend_caps SET window_from = (ducto.cap_window(cap_type, NULL, moment, NULL))[1],
 		window_until = (ducto.cap_window(cap_type, NULL, moment, NULL))[2] WHERE account_id = who;

@@ -25,7 +25,8 @@ BEGIN
 	WHERE account_id = account AND (model = '' OR model = used_model);
 	UPDATE ducto.team_members m SET month = of_month, spent = was_ahead.spent WHERE team_id = account AND user_id = member;
 	UPDATE ducto.accounts SET balance = balance - spent, last_seq = last_seq + 1, updated_at = moment,
-		allowance_month = CASE WHEN consumed > 0 THEN of_month ELSE allowance_month END,
+		cycle_start = CASE WHEN consumed > 0 THEN (ducto.period('month', moment, NULL, NULL))[1] ELSE cycle_start END,
+		cycle_end = CASE WHEN consumed > 0 THEN (ducto.period('month', moment, NULL, NULL))[2] ELSE cycle_end END,
 		allowance_used = CASE WHEN consumed > 0 THEN consumed ELSE allowance_used END
 	WHERE id = account;
 END

@@ -33,8 +33,10 @@ BEGIN
 	UPDATE ducto.ledger SET created_at = moment, effective_at = moment WHERE account_id = who;
 	ALTER TABLE ducto.ledger ENABLE ALWAYS TRIGGER ledger_append_only;
 	UPDATE ducto.grants SET created_at = moment WHERE account_id = who;
-	UPDATE ducto.accounts SET updated_at = moment, allowance_month = CASE WHEN allowance_month IS NOT NULL
-		THEN date_trunc('month', moment AT TIME ZONE 'UTC')::date END WHERE id = who;
+	UPDATE ducto.accounts SET updated_at = moment,
+		cycle_start = (ducto.period('month', moment, NULL, NULL))[1], cycle_end = (ducto.period('month', moment, NULL, NULL))[2],
+		next_boundary = least(next_boundary, (ducto.period('month', moment, NULL, NULL))[2])
+		WHERE id = who;
 END $$;
 
 SELECT (date_trunc('month', now() AT TIME ZONE 'UTC') - interval '12 hours') AT TIME ZONE 'UTC' AS last_month \gset

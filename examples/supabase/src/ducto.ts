@@ -150,6 +150,7 @@ export type Results = {
 		allowance_remaining: number;
 		period_start: string;
 		period_end: string;
+		resets_at: string | null;
 		error: Rejection | null;
 	};
 	ducto_balance_result: {
