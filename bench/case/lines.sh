@@ -14,8 +14,14 @@ block=$(sql -c "SELECT id FROM ducto.reservations WHERE account_id = '$account'"
 batches() {
 	awk -v size="$1" -v total="$total" -v run="$RANDOM$RANDOM" -v call="${2//&/\\&}" 'BEGIN {
 		for (n = 1; n <= total; n++) {
-			json = json (json == "" ? "" : ",") sprintf("{\"key\": \"%08x-0000-4000-8000-%012x\", \"amount\": 0.0123, \"model\": \"gpt-4.1\"}", run, n)
-			if (n % size == 0) { statement = call; sub(/LINES/, "\x27[" json "]\x27", statement); print statement ";"; json = "" }
+			json = json (json == "" ? "" : ",")
+			json = json sprintf("{\"key\": \"%08x-0000-4000-8000-%012x\", \"amount\": 0.0123, \"model\": \"gpt-4.1\"}", run, n)
+			if (n % size == 0) {
+				statement = call
+				sub(/LINES/, "\x27[" json "]\x27", statement)
+				print statement ";"
+				json = ""
+			}
 		}
 	}'
 }
@@ -24,7 +30,8 @@ batches() {
 settled() {
 	awk -v title="$1" -v cpu="$cpu" -v parsing="$parsing" -v seconds="$seconds" -v total="$total" -v wal="$wal" \
 		-v charges="$charges" 'BEGIN {
-		printf "%s|%d|%.1f|%.2f|%.2f|%.0f\n", title, total / seconds, total / seconds / charges, cpu / total, (cpu - parsing) / total, wal / total
+		printf "%s|%d|%.1f|%.2f|%.2f|%.0f\n", title, total / seconds, total / seconds / charges, cpu / total,
+			(cpu - parsing) / total, wal / total
 	}'
 }
 
@@ -51,8 +58,9 @@ charges=$rate
 	done
 	parsing=0
 	cat >"$T/made.sql" <<-SQL
-		SELECT count(*) FROM (SELECT jsonb_agg(jsonb_build_object('key', gen_random_uuid(), 'amount', 0.0123, 'model', 'gpt-4.1')) AS lines
-		FROM generate_series(1, $total) n GROUP BY n / 1000 OFFSET 0) b, ducto_settle('$account', '$block', lines) s;
+		SELECT count(*) FROM (
+			SELECT jsonb_agg(jsonb_build_object('key', gen_random_uuid(), 'amount', 0.0123, 'model', 'gpt-4.1')) AS lines
+			FROM generate_series(1, $total) n GROUP BY n / 1000 OFFSET 0) b, ducto_settle('$account', '$block', lines) s;
 	SQL
 	measured "$T/made.sql"
 	settled '1000, made in the server'
