@@ -59,6 +59,7 @@ CREATE TABLE ducto.alerts (
 	last_event bigint NOT NULL DEFAULT 0,
 	expiring_at timestamptz,
 	expiring_until timestamptz,
+	caps_told jsonb NOT NULL DEFAULT '{}',
 	CONSTRAINT alerts_pkey PRIMARY KEY (account_id)
 );
 ALTER TABLE ducto.alerts ENABLE ROW LEVEL SECURITY;
@@ -80,6 +81,7 @@ COMMENT ON COLUMN ducto.alerts.told IS 'Whether an event said that the balance f
 COMMENT ON COLUMN ducto.alerts.last_event IS 'number of the last event.';
 COMMENT ON COLUMN ducto.alerts.expiring_at IS 'When credit that expires soon was told of last: of all grants that were there then, up to expiring_until.';
 COMMENT ON COLUMN ducto.alerts.expiring_until IS 'Up to which expiry.';
+COMMENT ON COLUMN ducto.alerts.caps_told IS 'Of spend caps, by their type and model: the window, and the percentage that was told of last in it.';
 
 CREATE TYPE @extschema@.ducto_alerts_result AS (
 	account_id uuid,

@@ -102,6 +102,14 @@ BEGIN
 		greatest(coalesce(extract(epoch FROM moment - oldest), 0), 0)::double precision, 'gauge',
 		'The age of the first ledger entry that is not rolled up';
 
+	RETURN QUERY SELECT 'ducto_events_waiting', none, count(*)::double precision, 'gauge',
+		'Events of this database that nobody has acknowledged, 10000 at most'
+	FROM (SELECT FROM ducto.events e WHERE e.origin = ducto.event_origin() AND e.acked_at IS NULL LIMIT 10000) e;
+
+	RETURN QUERY SELECT 'ducto_oldest_event_seconds', none, coalesce(extract(epoch FROM moment - (SELECT e.created_at FROM ducto.events e
+		WHERE e.origin = ducto.event_origin() AND e.acked_at IS NULL ORDER BY e.visible_at LIMIT 1)), 0)::double precision,
+		'gauge', 'The age of the event that is to be taken next';
+
 	RETURN QUERY SELECT 'ducto_entries_total', jsonb_build_object('type', t.type), t.entries::double precision, 'counter',
 		'Ledger entries, as of the last rollup'
 	FROM unnest(rollup.types, rollup.type_entries) t (type, entries);

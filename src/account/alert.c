@@ -7,6 +7,7 @@
 #include "postgres.h"
 
 #include "account/alert.h"
+#include "account/capalert.h"
 #include "account/claim.h"
 #include "account/event.h"
 #include "account/funds.h"
@@ -89,6 +90,20 @@ static KeptQuery expiring_told_query = {
 	.sql = "INSERT INTO ducto.alerts AS a (account_id, expiring_at, expiring_until) VALUES ($1, $2, $3) ON CONFLICT (account_id)"
 	" DO UPDATE SET expiring_at = $2, expiring_until = greatest(a.expiring_until, $3)",
 	.types = {UUIDOID, TIMESTAMPTZOID, TIMESTAMPTZOID}
+};
+
+/* The caller has the account's lock, here too. */
+static KeptQuery cap_told_query = {
+	.sql = "SELECT (caps_told -> $2 ->> 'percent')::integer FROM ducto.alerts WHERE account_id = $1"
+	" AND (caps_told -> $2 ->> 'window')::timestamptz = $3",
+	.types = {UUIDOID, TEXTOID, TIMESTAMPTZOID}
+};
+
+static KeptQuery tell_cap_query = {
+	.sql = "INSERT INTO ducto.alerts AS a (account_id, caps_told)"
+	" VALUES ($1, jsonb_build_object($2, jsonb_build_object('window', $3, 'percent', $4))) ON CONFLICT (account_id)"
+	" DO UPDATE SET caps_told = a.caps_told || excluded.caps_told",
+	.types = {UUIDOID, TEXTOID, TIMESTAMPTZOID, INT4OID}
 };
 
 /*
@@ -477,6 +492,49 @@ alerts_lines(Account *acc, OwnAlerts *own, Lines *lines)
 }
 
 /*
+ * alerts_cap_told returns the percentage of a cap, by its key, that was told of
+ * last in a window; 0 for none.
+ */
+int
+alerts_cap_told(const Account *acc, const char *key, TimestampTz window)
+{
+	QueryArgs	args = {0};
+
+	args_uuid(&args, &acc->id);
+	args_text(&args, key);
+	args_time(&args, window);
+	return query_run(&cap_told_query, &args, SPI_OK_SELECT) > 0 ? DatumGetInt32(row_datum(0, 1)) : 0;
+}
+
+/*
+ * alerts_tell_cap keeps the percentage of a cap that was told of in a window.
+ */
+void
+alerts_tell_cap(const Account *acc, const char *key, TimestampTz window, int percent)
+{
+	QueryArgs	args = {0};
+
+	args_uuid(&args, &acc->id);
+	args_text(&args, key);
+	args_time(&args, window);
+	args_int4(&args, percent);
+	if (query_run(&tell_cap_query, &args, SPI_OK_INSERT) != 1)
+		row_missing("alerts");
+}
+
+/*
+ * Tell whether a locked account has spent, where it has caps and somebody may be
+ * told of them.
+ */
+static bool
+caps_matter(const Account *acc)
+{
+	if (acc->caps == 0 || acc->balance >= acc->watched.balance)
+		return false;
+	return acc->alert_below != NO_ALERTS || acc->plan.alerts != NULL || lines_of_pricing()->ncap > 0;
+}
+
+/*
  * alerts_watch looks what there is to tell of a locked account whose row is to
  * be written, and finds below which figure its balance is to be told next.
  */
@@ -486,11 +544,14 @@ alerts_watch(Account *acc)
 	int64		mark = account_mark(acc);
 	bool		balance = balance_matters(acc, mark);
 	bool		allowance = allowance_matters(acc);
+	bool		caps = caps_matter(acc);
 	OwnAlerts	own;
 	Lines		lines;
 
-	if (balance || allowance)
+	if (balance || allowance || caps)
 		alerts_lines(acc, &own, &lines);
+	if (caps && lines.ncap > 0)
+		caps_watch(acc, &lines);
 	if (allowance)
 		watch_allowance(acc, &lines);
 	if (balance)

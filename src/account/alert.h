@@ -32,6 +32,8 @@ extern Money percent_of(Money amount, int percent);
 extern int64 alerts_number(const Account *acc, int n);
 extern uint64 alerts_expiring(TimestampTz now);
 extern void alerts_tell_expiring(Account *acc);
+extern int	alerts_cap_told(const Account *acc, const char *key, TimestampTz window);
+extern void alerts_tell_cap(const Account *acc, const char *key, TimestampTz window, int percent);
 extern void alerts_watch(Account *acc);
 extern void alerts_added(Account *acc, const char *key);
 

@@ -6,6 +6,7 @@
 #include "postgres.h"
 
 #include "account/cap.h"
+#include "account/capalert.h"
 #include "account/capmake.h"
 #include "account/member.h"
 #include "base/query.h"
@@ -185,10 +186,10 @@ cap_exceeded(Money needed, const char *cap, Money limit, Spend counted, Timestam
 
 /*
  * Tell whether caps that were brought to the clock deny a change, and keep the
- * reason: of those that do, the one that resets last.
+ * reason: of those that do, the one that resets last. It may be told of.
  */
 static bool
-caps_deny(const CapList *list, const CapChange *change)
+caps_deny(const Account *acc, const CapList *list, const CapChange *change, bool tell)
 {
 	const Cap  *last = NULL;
 	Money		amount = 0;
@@ -214,6 +215,8 @@ caps_deny(const CapList *list, const CapChange *change)
 		return false;
 	cap_exceeded(amount, psprintf(last->model[0] == '\0' ? "%s cap" : "%s cap of model \"%s\"", cap_kinds[last->kind], last->model),
 				 last->limit, cap_counted(last), last_resets);
+	if (tell)
+		cap_denied(acc, last);
 	return true;
 }
 
@@ -234,7 +237,7 @@ caps_admit(const Account *acc, const CapChange *change, CapVerdict *verdict)
 		if (!acc->team && caps_try(acc, change, true, verdict))
 			return true;
 		caps_read(acc, false, &list);
-		if (caps_deny(&list, change))
+		if (caps_deny(acc, &list, change, true))
 			return false;
 	}
 	if (acc->team && !member_admit(acc, change->actor, change->spent, change->held))
@@ -255,7 +258,7 @@ caps_would_deny(const Account *acc, const CapChange *change, bool read_only)
 	if (change->spent == 0 && change->held == 0)
 		return false;
 	caps_read(acc, read_only, &list);
-	if (caps_deny(&list, change))
+	if (caps_deny(acc, &list, change, acc->exists && !read_only))
 		return true;
 	return acc->team && member_state(acc, change->actor, change->spent + change->held, read_only) == MEMBER_CAPPED;
 }

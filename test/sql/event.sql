@@ -192,6 +192,31 @@ CALL ducto_sweep();
 SELECT expired_count FROM ducto_sweep_expired();
 SELECT account_id, kind, payload - 'grant_id' - 'expires_at' AS payload FROM told WHERE kind = 'grant_expiring';
 
+-- A cap is told of at its percentages, by what is spent, once per window; that it rejected something is news once, and the one
+-- thing that a rejected call writes. Where rejections are raised it goes with the rest.
+SELECT cap_limit FROM ducto_set_spend_cap(:bob, 'daily', 50);
+SELECT cap_percent FROM ducto_set_alerts(:bob, '{}', cap_percent => '{50, 100}');
+SELECT new_balance FROM ducto_add_credits(:bob, 500);
+SELECT balance_after, error FROM ducto_charge(:bob, 24.9999);
+SELECT count(*) FROM told WHERE kind = 'cap_used';
+SELECT balance_after, error FROM ducto_charge(:bob, 0.0001);
+SELECT balance_after, error FROM ducto_charge(:bob, 5);
+SET ducto.rejections = 'raise';
+\set VERBOSITY terse
+SELECT error FROM ducto_charge(:bob, 30);
+\set VERBOSITY default
+RESET ducto.rejections;
+SELECT kind, payload FROM told WHERE kind = 'cap_used';
+SELECT balance_after, error FROM ducto_charge(:bob, 30);
+SELECT balance_after, error FROM ducto_charge(:bob, 30);
+SELECT reservation_id, error FROM ducto_reserve(:bob, 30, min_balance => 0);
+SELECT balance_after, error FROM ducto_charge(:bob, 20);
+SELECT kind, payload FROM told WHERE kind = 'cap_used';
+SELECT ducto_advance_clock('1 day') > now() AS moved;
+SELECT balance_after, error FROM ducto_charge(:bob, 50);
+SELECT kind, payload FROM told WHERE kind = 'cap_used' ORDER BY number OFFSET 2;
+SELECT ducto_remove_spend_cap(:bob, 'daily');
+
 -- Taken, events are leased: nobody else gets them until the lease is over. Acknowledged, they do not come again.
 SELECT count(*), count(DISTINCT account_id), min(attempt), max(attempt) FROM ducto_take_events(10, 60);
 SELECT count(*) FROM ducto_take_events(1000, 120, '{topup_due, cap_used}');

@@ -439,6 +439,7 @@ INSERT INTO unseen VALUES
 ('alerts', 'topup_count', '2', 'account_id = GIL', 'how many have been due'),
 ('alerts', 'told', 'false', 'account_id = GIL', 'whether it was told'),
 ('alerts', 'last_event', 'last_event + 1', 'account_id = GIL', 'events may have been removed'),
+('alerts', 'caps_told', '''{"daily ": {"window": "2000-01-01", "percent": 80}}''', 'account_id = GIL', 'what was told'),
 ('alerts', 'expiring_at', 'now()', 'account_id = GIL', 'when it was told'),
 ('alerts', 'expiring_until', 'now()', 'account_id = GIL', 'what was told'),
 ('events', 'id', 'NOBODY', 'account_id = GIL AND number = 2', 'an id'),
