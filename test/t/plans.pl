@@ -65,7 +65,8 @@ is($answer, "1.0000\nt", 'a reservation was charged and released');
 like($plans, qr/using reservations_pkey/, 'it is found by its id');
 unlike($plans, qr/using reservations_open[^\n]*\n[^\n]*\n[^\n]*\bid = /, 'and not among those that were open once');
 
-# What a call of a plain account does, no more. The reservations are made in the
+# What a call of a plain account does, no more, once a session has read the lines
+# of the active pricing. The reservations are made in the
 # same statement as what ends them, which sees them all the same.
 my $plain = q{'00000000-0000-0000-0000-00000000ffff'};
 $node->safe_psql('postgres', "SELECT ducto_add_credits($plain, 100)");
@@ -81,6 +82,7 @@ foreach my $call (
 	my ($name, $statements, $from) = @$call;
 
 	($status, $answer, $plans) = $node->psql('postgres', <<"SQL");
+SELECT FROM ducto_charge($plain, 0.0001);
 LOAD 'auto_explain';
 SET auto_explain.log_min_duration = 0;
 SET auto_explain.log_nested_statements = on;
