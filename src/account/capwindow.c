@@ -47,9 +47,10 @@ cap_has_length(CapKind kind)
 bool
 cap_length_is_valid(const Interval *length)
 {
-	double		seconds = (double) (length->month / MONTHS_PER_YEAR) * DAYS_PER_YEAR * SECS_PER_DAY +
-		(double) (length->month % MONTHS_PER_YEAR) * DAYS_PER_MONTH * SECS_PER_DAY +
-		(double) length->day * SECS_PER_DAY + (double) length->time / USECS_PER_SEC;
+	int			years = length->month / MONTHS_PER_YEAR;
+	int			months = length->month % MONTHS_PER_YEAR;
+	double		seconds = (years * DAYS_PER_YEAR + months * DAYS_PER_MONTH + (double) length->day) * SECS_PER_DAY +
+		(double) length->time / USECS_PER_SEC;
 
 	return seconds >= SECS_PER_MINUTE && seconds <= DAYS_PER_YEAR * SECS_PER_DAY;
 }
