@@ -19,6 +19,16 @@ static KeptQuery plan_assignable_query = {
 	.types = {TEXTOID}
 };
 
+/*
+ * On a cluster a lock on a table that is on every node is one on each of them,
+ * and two of them are a deadlock. Who is given a plan that is being retired
+ * was given it before.
+ */
+static KeptQuery plan_on_offer_query = {
+	.sql = "SELECT " PLAN_COLUMNS " FROM ducto.plans p WHERE p.id = $1 AND NOT p.retired",
+	.types = {TEXTOID}
+};
+
 static KeptQuery sync_plans_query = {
 	.sql = "INSERT INTO ducto.plans (id, name, free_allowance, features, default_billing_mode,"
 	"  per_operation, max_concurrent, overdraft_floor, cycle, grants, caps, alerts)"
@@ -254,7 +264,8 @@ plan_lock(const char *id, UserPlan *plan)
 	QueryArgs	args = {0};
 
 	args_text(&args, id);
-	if (query_run(&plan_assignable_query, &args, SPI_OK_SELECT) == 0)
+	if (query_run(query_distributed(&plan_assignable_query) ? &plan_on_offer_query : &plan_assignable_query,
+				  &args, SPI_OK_SELECT) == 0)
 		return false;
 	plan_from_row(plan, 1);
 	return true;

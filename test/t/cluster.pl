@@ -146,6 +146,14 @@ foreach my $at ($node, $first, $second)
 	is(value('SELECT count(*) FROM ducto_verify()'), '0', 'nothing to find for the auditor');
 }
 
+# --- plans given at once ---------------------------------------------------
+
+$node->pgbench('--no-vacuum --client=4 --transactions=40 shop', 0, [qr{processed: 160/160}], [qr{^\s*$}], 'plans change and are used without a deadlock',
+	{ 'plans' => q(\set n random(10, 24)
+		SELECT ducto_set_user_plan(('00000000-0000-4000-9000-0000000000' || :n)::uuid, 'pro');
+		SELECT ducto_charge(('00000000-0000-4000-9000-0000000000' || :n)::uuid, 0.01);
+		SELECT ducto_set_user_plan(('00000000-0000-4000-9000-0000000000' || :n)::uuid, NULL);) });
+
 # --- figures over all nodes ------------------------------------------------
 
 is(value("SELECT sum(total_spend) FROM ducto_spend_by_user($where)"), value("SELECT sum(-amount) FROM ducto.ledger WHERE type = 'usage'"),
