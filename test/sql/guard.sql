@@ -91,7 +91,7 @@ GRANT EXECUTE ON FUNCTION ducto_expire_reservations, ducto_price TO PUBLIC;
 GRANT EXECUTE ON FUNCTION ducto.due_accounts(), ducto_grant_access TO regress_ducto_app;
 SET client_min_messages = warning;
 GRANT EXECUTE ON ALL FUNCTIONS IN SCHEMA public TO regress_ducto_app;
-REVOKE EXECUTE ON FUNCTION ducto_my_balance, ducto_my_grants, ducto_my_plan, ducto_my_transactions FROM regress_ducto_app;
+REVOKE EXECUTE ON FUNCTION ducto_my_balance, ducto_my_events, ducto_my_grants, ducto_my_plan, ducto_my_transactions FROM regress_ducto_app;
 RESET client_min_messages;
 SELECT * FROM held_shortly ORDER BY 1, 2;
 GRANT EXECUTE ON FUNCTION ducto_expire_reservations TO regress_ducto_friend;
@@ -149,7 +149,7 @@ GRANT EXECUTE ON FUNCTION ducto_price, ducto_expire_reservations TO PUBLIC;
 GRANT EXECUTE ON FUNCTION ducto_get_active_pricing TO regress_ducto_app WITH GRANT OPTION;
 SET client_min_messages = warning;
 GRANT ALL ON ALL FUNCTIONS IN SCHEMA public TO PUBLIC;
-REVOKE EXECUTE ON FUNCTION ducto_my_balance, ducto_my_grants, ducto_my_plan, ducto_my_transactions FROM PUBLIC;
+REVOKE EXECUTE ON FUNCTION ducto_my_balance, ducto_my_events, ducto_my_grants, ducto_my_plan, ducto_my_transactions FROM PUBLIC;
 RESET client_min_messages;
 SELECT * FROM held_shortly WHERE role IN ('PUBLIC', 'regress_ducto_app') ORDER BY 1, 2;
 DO $$
@@ -165,7 +165,7 @@ BEGIN
 	RESET client_min_messages;
 END $$;
 SELECT * FROM held_shortly WHERE role = 'PUBLIC' ORDER BY 1, 2;
-REVOKE EXECUTE ON FUNCTION ducto_validate_pricing, ducto_my_balance, ducto_my_grants, ducto_my_plan, ducto_my_transactions FROM PUBLIC;
+REVOKE EXECUTE ON FUNCTION ducto_validate_pricing, ducto_my_balance, ducto_my_events, ducto_my_grants, ducto_my_plan, ducto_my_transactions FROM PUBLIC;
 -- Likewise ducto_setup, which does no harm, but not for all.
 GRANT EXECUTE ON FUNCTION ducto_setup TO regress_ducto_app, PUBLIC;
 SELECT * FROM held_shortly WHERE role IN ('PUBLIC', 'regress_ducto_app') ORDER BY 1, 2;

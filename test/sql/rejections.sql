@@ -49,7 +49,7 @@ FROM (VALUES
 	(28, 'ducto_transfer(ADA, NONE, 1, idempotency_key => ''charge'')')
 	) c (n, call) ORDER BY n;
 
--- These functions have a column error and no case here: the rejections of plans, caps, pricing and teams are in their own tests.
+-- These functions have a column error and no case here: the rejections of plans, caps, pricing, teams and of many at once are in their own tests.
 SELECT p.proname FROM pg_proc p JOIN pg_depend d ON d.classid = 'pg_proc'::regclass AND d.objid = p.oid AND d.deptype = 'e' JOIN pg_type t ON t.oid = p.prorettype JOIN pg_attribute a ON a.attrelid = t.typrelid
 WHERE a.attname = 'error' AND NOT EXISTS (SELECT FROM cases WHERE call LIKE p.proname || '(%') ORDER BY 1;
 

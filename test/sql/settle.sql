@@ -171,3 +171,4 @@ DELETE FROM ducto.usage_lines WHERE account_id = :dan;
 UPDATE ducto.usage_lines SET amount = 0 WHERE account_id = :dan;
 TRUNCATE ducto.usage_lines;
 SELECT * FROM ducto_verify();
+SELECT error FROM ducto_set_active_pricing('{"models": {"_default": "1"}}');

@@ -6,7 +6,7 @@ SELECT clock_timestamp() AS start \gset
 
 CREATE FUNCTION pg_temp.life(n integer, OUT settled boolean, OUT lines integer, OUT differs text) LANGUAGE plpgsql AS $$
 DECLARE
-	accounts uuid[] := ARRAY[('5e770000-0000-4000-8000-00000000' || lpad(n::text, 4, '0'))::uuid, ('5e770000-0000-4000-8001-00000000' || lpad(n::text, 4, '0'))::uuid];
+	accounts uuid[] := ARRAY[('5e77a000-0000-4000-8000-00000000' || lpad(n::text, 4, '0'))::uuid, ('5e77a000-0000-4000-8001-00000000' || lpad(n::text, 4, '0'))::uuid];
 	holds uuid[] := '{}';
 	planned CONSTANT boolean := random() < 0.5;
 	capped CONSTANT boolean := random() < 0.5;
@@ -80,3 +80,4 @@ SELECT count(*) > 30 AS clamped FROM ducto.ledger WHERE models IS NOT NULL AND s
 SELECT count(*) > 100 AS by_allowance FROM ducto.ledger WHERE models IS NOT NULL AND allowance_consumed > 0 AND created_at >= :'start';
 SELECT count(*) > 20 AS warned FROM ducto.ledger WHERE models IS NOT NULL AND cap_warning IS NOT NULL AND created_at >= :'start';
 SELECT * FROM ducto_verify();
+SELECT error FROM ducto_set_active_pricing('{"models": {"_default": "1"}}');
