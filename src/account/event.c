@@ -17,6 +17,7 @@
 #include "account/alert.h"
 #include "account/claim.h"
 #include "account/event.h"
+#include "base/cluster.h"
 #include "base/keep.h"
 #include "base/uuid.h"
 #include "base/uuidv7.h"
@@ -41,6 +42,13 @@ typedef struct Event
 	const char *kind;
 	Jsonb	   *payload;
 } Event;
+
+/* Which event it is, to be removed. */
+typedef struct EventKey
+{
+	pg_uuid_t	account;
+	int64		number;
+} EventKey;
 
 /*
  * The account's lock orders the events; their numbers come from its alerts. Each
@@ -95,6 +103,16 @@ static KeptQuery events_prune_query = {
 	.sql = "DELETE FROM ducto.events WHERE (account_id, number) IN (SELECT account_id, number FROM ducto.events"
 	" WHERE acked_at < $1 ORDER BY acked_at LIMIT $2 FOR UPDATE SKIP LOCKED)",
 	.types = {TIMESTAMPTZOID, INT8OID}
+};
+
+/* On a cluster, which locks no rows of several accounts at once, one by one: what two sessions prune is gone for the second. */
+static KeptQuery events_old_query = {
+	.sql = "SELECT account_id, number FROM ducto.events WHERE acked_at < $1 ORDER BY acked_at LIMIT $2",
+	.types = {TIMESTAMPTZOID, INT8OID}
+};
+static KeptQuery event_prune_query = {
+	.sql = "DELETE FROM ducto.events WHERE account_id = $1 AND number = $2" REMOVED_BY_DUCTO("kind"),
+	.types = {UUIDOID, INT8OID}
 };
 
 /*
@@ -381,6 +399,33 @@ events_ack(Datum ids, TimestampTz now)
 }
 
 /*
+ * Remove events one by one that were acknowledged before a time, the first of
+ * them, and return how many.
+ */
+static int64
+prune_one_by_one(QueryArgs *args)
+{
+	int			n = (int) query_run(&events_old_query, args, SPI_OK_SELECT);
+	EventKey   *old = palloc(n * sizeof(EventKey));
+	int64		pruned = 0;
+
+	for (int i = 0; i < n; i++)
+	{
+		old[i].account = row_uuid(i, 1);
+		old[i].number = row_int8(i, 2);
+	}
+	for (int i = 0; i < n; i++)
+	{
+		QueryArgs	key = {0};
+
+		args_uuid(&key, &old[i].account);
+		args_int8(&key, old[i].number);
+		pruned += (int64) query_remove(&event_prune_query, &key);
+	}
+	return pruned;
+}
+
+/*
  * events_prune removes events that were acknowledged before a time, the first
  * of them, and returns how many.
  */
@@ -391,5 +436,5 @@ events_prune(TimestampTz before, int64 max_rows)
 
 	args_time(&args, before);
 	args_int8(&args, max_rows);
-	return (int64) query_remove(&events_prune_query, &args);
+	return cluster_is_used() ? prune_one_by_one(&args) : (int64) query_remove(&events_prune_query, &args);
 }

@@ -78,7 +78,7 @@ hint_instead(const char *table)
 static bool
 is_ours_from_elsewhere(const char *table)
 {
-	static const char *const shards[] = {"reservations_", "spend_caps_"};
+	static const char *const shards[] = {"reservations_", "spend_caps_", "events_"};
 
 	if (debug_query_string == NULL || strstr(debug_query_string, REMOVAL_MARK) == NULL)
 		return false;

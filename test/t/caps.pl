@@ -20,7 +20,7 @@ use PostgreSQL::Test::Utils;
 use Session;
 use Test::More;
 
-my $events   = $ENV{DUCTO_EVENTS} || 10000;
+my $events   = $ENV{DUCTO_EVENTS} || 1500;
 my $per_life = 250;
 my $seed     = $ENV{DUCTO_SEED} || 1 + int rand 1_000_000_000;
 my @zones    = qw(UTC America/New_York Europe/Berlin Australia/Lord_Howe Asia/Kathmandu Africa/Cairo);
