@@ -150,9 +150,9 @@ lines_request(FunctionCallInfo fcinfo, LinesRequest *request)
 	memset(request, 0, sizeof(LinesRequest));
 	request->user = arg_uuid(fcinfo, 0, "user_id");
 	request->reservation = arg_uuid(fcinfo, 1, "reservation_id");
-	elements_begin(&elements, fcinfo, 2, "lines", line_fields);
 	request->final = arg_bool_default(fcinfo, 3, false);
 	request->overrun = arg_overrun(fcinfo, 4);
+	elements_begin(&elements, fcinfo, 2, "lines", line_fields);
 	request->n = elements.n;
 	request->lines = palloc0(sizeof(Line) * Max(elements.n, 1));
 	for (int i = 0; i < elements.n; i++)

@@ -23,7 +23,7 @@ my $from   = PostgreSQL::Test::Cluster->new('publisher');
 my $to     = PostgreSQL::Test::Cluster->new('subscriber');
 
 # A rollup is made of the ledger that it is next to.
-my @tables = qw(accounts grants ledger plan_allowances plans pricing reservations spend_caps team_keys team_members teams usage_lines);
+my @tables = qw(accounts alerts events grants ledger plan_allowances plans pricing reservations spend_caps team_keys team_members teams usage_lines);
 my @analytics = ("ducto_spend_by_user($window)", "ducto_spend_by_model($window)", "ducto_top_users(3, $window)",
 	"ducto_daily_spend($window)", "ducto_aggregate_stats($window)");
 

@@ -42,7 +42,7 @@ sub after_setup
 	my $functions = $node->safe_psql($dbname, q{
 		SELECT count(*) FROM pg_depend JOIN pg_proc p ON classid = 'pg_proc'::regclass AND p.oid = objid
 		WHERE deptype = 'e' AND proname LIKE 'ducto\_%' AND proname NOT LIKE 'ducto\_my\_%' AND proname NOT IN ('ducto_setup', 'ducto_grant_access', 'ducto_revoke_access', 'ducto_repair', 'ducto_distribute')});
-	return "authenticated my 4\nservice_role function $functions\nservice_role my 4";
+	return "authenticated my 5\nservice_role function $functions\nservice_role my 5";
 }
 
 # user makes the id of one more user.
@@ -260,7 +260,7 @@ $node->safe_psql('one', q{ALTER ROLE authenticator SET ducto.rejections = 'http'
 $node->safe_psql('two', 'CREATE SCHEMA api; REVOKE ALL ON SCHEMA api FROM anon, authenticated, service_role; CREATE EXTENSION ducto SCHEMA api');
 is($node->safe_psql('two', $held), '', 'nothing is given away in another schema');
 is($node->safe_psql('two', q{SELECT action FROM api.ducto_setup() WHERE object = 'role authenticated'}),
-	'granted usage of 1 schema, granted execute on 4 functions', 'usage of the schema comes with the functions');
+	'granted usage of 1 schema, granted execute on 5 functions', 'usage of the schema comes with the functions');
 is($node->safe_psql('two', $held), after_setup('two'), 'the roles have what they are to have there');
 is( $node->safe_psql('two', q{SELECT string_agg(r, ' ' ORDER BY r) FROM unnest('{anon,authenticated,service_role}'::text[]) r WHERE has_schema_privilege(r, 'api', 'USAGE')}),
 	'authenticated service_role', 'anon may not even use the schema');
