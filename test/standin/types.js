@@ -14,13 +14,18 @@ export const file = fileURLToPath(new URL('../../examples/supabase/src/ducto.ts'
 // What the database calls a type, and what it is in JSON.
 const types = {
 	uuid: 'string',
+	'uuid[]': 'string[]',
 	text: 'string',
 	'text[]': 'string[]',
 	date: 'string',
 	'timestamp with time zone': 'string',
 	interval: 'string',
+	bytea: 'string',
 	numeric: 'number',
+	'numeric[]': 'number[]',
+	'double precision': 'number',
 	integer: 'number',
+	'integer[]': 'number[]',
 	bigint: 'number',
 	boolean: 'boolean',
 	jsonb: 'Json',
@@ -88,7 +93,9 @@ function typeOf(result, { name, type }) {
 
 // What it may pass: an amount as a text too, which keeps all its digits.
 function argumentTypeOf(of, { name, type }) {
-	return wordOf(of, name) ?? (type === 'numeric' ? 'Amount' : types[type] ?? 'unknown');
+	const amount = { numeric: 'Amount', 'numeric[]': 'Amount[]' }[type];
+
+	return wordOf(of, name) ?? amount ?? types[type] ?? 'unknown';
 }
 
 // NULL for an argument that has a default means the default. A plan is removed

@@ -135,9 +135,9 @@ export type Results = {
 	};
 	ducto_alerts_result: {
 		account_id: string | null;
-		balance: unknown | null;
-		allowance_percent: unknown | null;
-		cap_percent: unknown | null;
+		balance: number[] | null;
+		allowance_percent: number[] | null;
+		cap_percent: number[] | null;
 		expiring_days: number | null;
 		topup_below: number | null;
 		topup_amount: number | null;
@@ -180,7 +180,7 @@ export type Results = {
 	ducto_chain_head_result: {
 		account_id: string | null;
 		seq: number | null;
-		digest: unknown | null;
+		digest: string | null;
 		at: string | null;
 	};
 	ducto_charge_many_row: {
@@ -264,7 +264,7 @@ export type Results = {
 	ducto_metric: {
 		name: string;
 		labels: Json;
-		value: unknown;
+		value: number;
 		kind: string;
 		help: string;
 	};
@@ -503,7 +503,7 @@ export type Results = {
 export type Functions = {
 	ducto_ack_events: {
 		Args: {
-			ids: unknown;
+			ids: string[];
 		};
 		Returns: number;
 	};
@@ -1012,9 +1012,9 @@ export type Functions = {
 	ducto_set_alerts: {
 		Args: {
 			account_id: string;
-			balance?: unknown | null;
-			allowance_percent?: unknown | null;
-			cap_percent?: unknown | null;
+			balance?: Amount[] | null;
+			allowance_percent?: number[] | null;
+			cap_percent?: number[] | null;
 			expiring_days?: number | null;
 		};
 		Returns: Results['ducto_alerts_result'];
