@@ -14,9 +14,6 @@ PG_FUNCTION_INFO_V1(ducto_add_credits_many);
 
 #define CREDITS	"credits"
 
-/* Rows whose values are freed together. */
-#define ROWS_AT_ONCE	1000
-
 /* The fields of an addition: the arguments of ducto_add_credits in their order, and what it may have instead. */
 static const Field credit_fields[] = {
 	{"user_id", UUIDOID},
@@ -106,8 +103,9 @@ many_makes(void *items, int place, Account *none)
  * Append the columns of an addition's row.
  */
 static void
-many_row(const ManyCredits *many, int place, ResultRow *row)
+many_row(const void *items, int place, ResultRow *row)
 {
+	const ManyCredits *many = items;
 	const CreditRequest *request = &many->requests[place];
 	const CreditOutcome *outcome = &many->outcomes[place];
 
@@ -116,6 +114,8 @@ many_row(const ManyCredits *many, int place, ResultRow *row)
 	result_text(row, rejection_code(outcome->rejection));
 	result_uuid(row, request->team ? request->account : NULL);
 }
+
+static const BatchKind kind;
 
 /*
  * Add credits to an account, or there may be none. A rejection is raised where
@@ -126,39 +126,12 @@ many_decide(void *items, int place, Account *acc)
 {
 	ManyCredits *many = items;
 	CreditOutcome *outcome = &many->outcomes[place];
-	ResultRow	row;
 
 	credit_locked(&many->requests[place], acc, outcome);
-	if (outcome->rejection == ACCEPTED || !rejection_raises(many->fcinfo->flinfo->fn_oid))
-		return;
-	result_begin(&row, many->fcinfo);
-	many_row(many, place, &row);
-	rejection_tell(outcome->rejection, row.function, result_end(&row));
+	batch_reject(many->fcinfo, &kind, many, place, outcome->rejection);
 }
 
-/*
- * Answer with a row for each addition.
- */
-static void
-many_answer(const ManyCredits *many, int n)
-{
-	MemoryContext rows = AllocSetContextCreate(CurrentMemoryContext, "ducto rows", ALLOCSET_DEFAULT_SIZES);
-	Tuplestorestate *store = result_set_begin(many->fcinfo);
-	ResultRow	row;
-
-	result_begin(&row, many->fcinfo);
-	for (int i = 0; i < n; i++)
-	{
-		MemoryContext previous = MemoryContextSwitchTo(rows);
-
-		many_row(many, i, &row);
-		result_put(&row, store);
-		MemoryContextSwitchTo(previous);
-		if (i % ROWS_AT_ONCE == 0)
-			MemoryContextReset(rows);
-	}
-	rejection_over();
-}
+static const BatchKind kind = {CREDITS, many_may_make, many_makes, many_decide, many_row};
 
 /*
  * ducto_add_credits_many does many additions as if each were called in turn. It
@@ -168,7 +141,6 @@ many_answer(const ManyCredits *many, int n)
 Datum
 ducto_add_credits_many(PG_FUNCTION_ARGS)
 {
-	static const BatchKind kind = {CREDITS, many_may_make, many_makes, many_decide};
 	ManyCredits many = {.fcinfo = fcinfo};
 	BatchElement *elements;
 	int			n;
@@ -176,7 +148,7 @@ ducto_add_credits_many(PG_FUNCTION_ARGS)
 	query_begin();
 	elements = many_request(fcinfo, &many, &n);
 	batch_run(&kind, &many, elements, n);
-	many_answer(&many, n);
+	batch_answer(fcinfo, &kind, &many, n);
 	query_end();
 	return (Datum) 0;
 }

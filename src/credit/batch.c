@@ -17,6 +17,9 @@
 #include "base/query.h"
 #include "credit/batch.h"
 
+/* Rows whose values are freed together. */
+#define ROWS_AT_ONCE	1000
+
 /* A batch that is under way. */
 typedef struct Batch
 {
@@ -221,4 +224,44 @@ batch_run(const BatchKind *kind, void *items, BatchElement *elements, int n)
 		batch_decide(&batch, i);
 	ledger_queue_write(&batch.queue);
 	accounts_write(batch.accounts, batch.naccounts);
+}
+
+/*
+ * batch_reject raises the rejection of an operation, where rejections are
+ * raised.
+ */
+void
+batch_reject(FunctionCallInfo fcinfo, const BatchKind *kind, const void *items, int place, Rejection rejection)
+{
+	ResultRow	row;
+
+	if (rejection == ACCEPTED || !rejection_raises(fcinfo->flinfo->fn_oid))
+		return;
+	result_begin(&row, fcinfo);
+	kind->row(items, place, &row);
+	rejection_tell(rejection, row.function, result_end(&row));
+}
+
+/*
+ * batch_answer answers with a row for each operation.
+ */
+void
+batch_answer(FunctionCallInfo fcinfo, const BatchKind *kind, const void *items, int n)
+{
+	MemoryContext rows = AllocSetContextCreate(CurrentMemoryContext, "ducto rows", ALLOCSET_DEFAULT_SIZES);
+	Tuplestorestate *store = result_set_begin(fcinfo);
+	ResultRow	row;
+
+	result_begin(&row, fcinfo);
+	for (int i = 0; i < n; i++)
+	{
+		MemoryContext previous = MemoryContextSwitchTo(rows);
+
+		kind->row(items, i, &row);
+		result_put(&row, store);
+		MemoryContextSwitchTo(previous);
+		if (i % ROWS_AT_ONCE == 0)
+			MemoryContextReset(rows);
+	}
+	rejection_over();
 }

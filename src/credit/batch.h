@@ -5,6 +5,8 @@
 #include "utils/uuid.h"
 
 #include "account/account.h"
+#include "base/rejection.h"
+#include "base/result.h"
 
 /* One of many operations. */
 typedef struct BatchElement
@@ -22,8 +24,11 @@ typedef struct BatchKind
 	bool		(*may_make) (const void *items, int place); /* it may make the account of a new user */
 	bool		(*makes) (void *items, int place, Account *none);	/* it does, where there is none */
 	void		(*decide) (void *items, int place, Account *acc);
+	void		(*row) (const void *items, int place, ResultRow *row);	/* appends the columns of its row */
 } BatchKind;
 
 extern void batch_run(const BatchKind *kind, void *items, BatchElement *elements, int n);
+extern void batch_reject(FunctionCallInfo fcinfo, const BatchKind *kind, const void *items, int place, Rejection rejection);
+extern void batch_answer(FunctionCallInfo fcinfo, const BatchKind *kind, const void *items, int n);
 
 #endif

@@ -16,9 +16,6 @@ PG_FUNCTION_INFO_V1(ducto_charge_many);
 
 #define CHARGES	"charges"
 
-/* Rows whose values are freed together. */
-#define ROWS_AT_ONCE	1000
-
 /* The fields of a charge: the arguments of ducto_charge in their order, and what it may have instead. */
 static const Field charge_fields[] = {
 	{"user_id", UUIDOID},
@@ -179,8 +176,9 @@ many_makes(void *items, int place, Account *none)
  * Append the columns of a charge's row.
  */
 static void
-many_row(const ManyCharges *many, int place, ResultRow *row)
+many_row(const void *items, int place, ResultRow *row)
 {
+	const ManyCharges *many = items;
 	const ChargeRequest *request = &many->requests[place];
 	const Deduction *deduction = &many->deductions[place];
 
@@ -197,23 +195,11 @@ many_row(const ManyCharges *many, int place, ResultRow *row)
 	result_text(row, rejection_code(many->rejections[place]));
 }
 
-/*
- * Raise the rejection of a charge, where rejections are raised.
- */
-static void
-many_reject(const ManyCharges *many, int place)
-{
-	ResultRow	row;
-
-	if (!rejection_raises(many->fcinfo->flinfo->fn_oid))
-		return;
-	result_begin(&row, many->fcinfo);
-	many_row(many, place, &row);
-	rejection_tell(many->rejections[place], row.function, result_end(&row));
-}
+static const BatchKind kind;
 
 /*
- * Charge an account, or there may be none.
+ * Charge an account, or there may be none. A rejection is raised where
+ * rejections are.
  */
 static void
 many_decide(void *items, int place, Account *acc)
@@ -228,33 +214,10 @@ many_decide(void *items, int place, Account *acc)
 		charge_locked(request, acc, deduction);
 	if (deduction->cap_warning != NULL)
 		deduction->cap_warning = MemoryContextStrdup(many->context, deduction->cap_warning);
-	if (many->rejections[place] != ACCEPTED)
-		many_reject(many, place);
+	batch_reject(many->fcinfo, &kind, many, place, many->rejections[place]);
 }
 
-/*
- * Answer with a row for each charge.
- */
-static void
-many_answer(const ManyCharges *many, int n)
-{
-	MemoryContext rows = AllocSetContextCreate(CurrentMemoryContext, "ducto rows", ALLOCSET_DEFAULT_SIZES);
-	Tuplestorestate *store = result_set_begin(many->fcinfo);
-	ResultRow	row;
-
-	result_begin(&row, many->fcinfo);
-	for (int i = 0; i < n; i++)
-	{
-		MemoryContext previous = MemoryContextSwitchTo(rows);
-
-		many_row(many, i, &row);
-		result_put(&row, store);
-		MemoryContextSwitchTo(previous);
-		if (i % ROWS_AT_ONCE == 0)
-			MemoryContextReset(rows);
-	}
-	rejection_over();
-}
+static const BatchKind kind = {CHARGES, many_may_make, many_makes, many_decide, many_row};
 
 /*
  * ducto_charge_many does many charges as if each were called in turn. It locks
@@ -264,7 +227,6 @@ many_answer(const ManyCharges *many, int n)
 Datum
 ducto_charge_many(PG_FUNCTION_ARGS)
 {
-	static const BatchKind kind = {CHARGES, many_may_make, many_makes, many_decide};
 	ManyCharges many = {.fcinfo = fcinfo};
 	BatchElement *elements;
 	int			n;
@@ -274,7 +236,7 @@ ducto_charge_many(PG_FUNCTION_ARGS)
 	elements = many_request(fcinfo, &many, &n);
 	many_price(&many, n);
 	batch_run(&kind, &many, elements, n);
-	many_answer(&many, n);
+	batch_answer(fcinfo, &kind, &many, n);
 	query_end();
 	return (Datum) 0;
 }
