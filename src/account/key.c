@@ -77,10 +77,10 @@ target_equal(const pg_uuid_t *a, const pg_uuid_t *b)
 }
 
 /*
- * key_find looks up a key of a locked account: it is free, or a replay of the
- * same kind of operation on the same target (the reservation of a deduct, the
- * transaction of a refund or a reversal) by the same member (of a team's
- * debit), or a conflict. To whom a transfer was is for the caller to see.
+ * key_find looks up a key of a locked account: it is free, as no key is, or a
+ * replay of the same kind of operation on the same target (the reservation of
+ * a deduct, the transaction of a refund or a reversal) by the same member (of a
+ * team's debit), or a conflict. To whom a transfer was is for the caller to see.
  */
 KeyState
 key_find(const Account *acc, const char *key, KeyKind kind, const pg_uuid_t *target,
@@ -88,7 +88,7 @@ key_find(const Account *acc, const char *key, KeyKind kind, const pg_uuid_t *tar
 {
 	Hold		hold;
 
-	if (!acc->exists)
+	if (key == NULL || !acc->exists)
 		return KEY_FREE;
 	if (ledger_find_key(acc, key, original))
 	{

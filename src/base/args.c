@@ -288,21 +288,21 @@ arg_text_default(FunctionCallInfo fcinfo, int n, const char *name, const char *f
 }
 
 /*
- * arg_word returns the one of a NULL-terminated list of words that an
- * argument is, the first for NULL.
+ * arg_choice returns which of a NULL-terminated list of words an argument is,
+ * counted from 0: the first for NULL.
  */
-const char *
-arg_word(FunctionCallInfo fcinfo, int n, const char *name, const char *const *words)
+int
+arg_choice(FunctionCallInfo fcinfo, int n, const char *name, const char *const *words)
 {
 	char	   *value;
 	StringInfoData allowed;
 
 	if (PG_ARGISNULL(n))
-		return words[0];
+		return 0;
 	value = text_to_cstring(PG_GETARG_TEXT_PP(n));
 	for (int i = 0; words[i] != NULL; i++)
 		if (strcmp(value, words[i]) == 0)
-			return words[i];
+			return i;
 
 	initStringInfo(&allowed);
 	for (int i = 0; words[i] != NULL; i++)
@@ -312,6 +312,16 @@ arg_word(FunctionCallInfo fcinfo, int n, const char *name, const char *const *wo
 	else
 		value = psprintf("\"%s\"", value);
 	arg_reject(name, value, psprintf("\"%s\" must be %s.", name, allowed.data));
+}
+
+/*
+ * arg_word returns the one of a NULL-terminated list of words that an
+ * argument is, the first for NULL.
+ */
+const char *
+arg_word(FunctionCallInfo fcinfo, int n, const char *name, const char *const *words)
+{
+	return words[arg_choice(fcinfo, n, name, words)];
 }
 
 /*

@@ -200,11 +200,9 @@ credit_apply(const CreditRequest *request, Account *acc, CreditOutcome *outcome)
 {
 	LedgerEntry entry;
 	LedgerRecord original = {0};
-	KeyState	known = KEY_FREE;
+	KeyState	known = key_find(acc, request->key, KEY_CREDIT, NULL, NULL, &original);
 	Rejection	rejection;
 
-	if (request->key != NULL)
-		known = key_find(acc, request->key, KEY_CREDIT, NULL, NULL, &original);
 	if (!request->any_amount)
 		known = key_repeat(known, request->amount != original.amount || request->expires_at != original.expires_at);
 	if (known == KEY_REPLAY)

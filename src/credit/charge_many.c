@@ -8,8 +8,7 @@
 #include "base/elements.h"
 #include "base/query.h"
 #include "credit/batch.h"
-#include "credit/credit.h"
-#include "credit/teams.h"
+#include "credit/debit.h"
 #include "pricing/pricing.h"
 
 PG_FUNCTION_INFO_V1(ducto_charge_many);
@@ -46,7 +45,7 @@ typedef struct ManyCharges
 	FunctionCallInfo fcinfo;
 	MemoryContext context;		/* of the outcomes */
 	Pricing    *active;			/* NULL for none */
-	ChargeRequest *requests;
+	Debit	   *requests;
 	Deduction  *deductions;
 	Rejection  *rejections;
 } ManyCharges;
@@ -67,7 +66,7 @@ fields_refuse(FunctionCallInfo element, int from, int to, const char *other)
  * Door of an element that charges a usage.
  */
 static void
-usage_request(FunctionCallInfo element, ChargeRequest *request)
+usage_request(FunctionCallInfo element, Debit *request)
 {
 	fields_refuse(element, AMOUNT_FIELD, AMOUNT_FIELD, "usage");
 	fields_refuse(element, MODEL_FIELD, MODEL_FIELD, "usage");
@@ -79,7 +78,7 @@ usage_request(FunctionCallInfo element, ChargeRequest *request)
  * Door of an element.
  */
 static void
-element_request(FunctionCallInfo element, ChargeRequest *request)
+element_request(FunctionCallInfo element, Debit *request)
 {
 	charge_terms(element, request);
 	if (!element->args[TEAM_FIELD].isnull)
@@ -105,12 +104,12 @@ many_request(FunctionCallInfo fcinfo, ManyCharges *many, int *n)
 
 	elements_begin(&charges, fcinfo, 0, CHARGES, charge_fields);
 	elements = palloc0(sizeof(BatchElement) * Max(charges.n, 1));
-	many->requests = palloc0(sizeof(ChargeRequest) * Max(charges.n, 1));
+	many->requests = palloc0(sizeof(Debit) * Max(charges.n, 1));
 	many->deductions = palloc0(sizeof(Deduction) * Max(charges.n, 1));
 	many->rejections = palloc0(sizeof(Rejection) * Max(charges.n, 1));
 	for (int i = 0; i < charges.n; i++)
 	{
-		ChargeRequest *request = &many->requests[i];
+		Debit	   *request = &many->requests[i];
 
 		element_request(elements_enter(&charges, i), request);
 		elements_leave(&charges);
@@ -133,7 +132,7 @@ many_price(ManyCharges *many, int n)
 
 	for (int i = 0; i < n; i++)
 	{
-		ChargeRequest *request = &many->requests[i];
+		Debit	   *request = &many->requests[i];
 		ElementScope scope;
 
 		if (request->priced == NULL)
@@ -155,9 +154,9 @@ many_price(ManyCharges *many, int n)
 static bool
 many_may_make(const void *items, int place)
 {
-	const ChargeRequest *request = &((const ManyCharges *) items)->requests[place];
+	const Debit *request = &((const ManyCharges *) items)->requests[place];
 
-	return request->team == NULL && (request->overrun != NULL || request->priced != NULL);
+	return request->team == NULL && (request->overrun != OVERRUN_REJECT || request->priced != NULL);
 }
 
 /*
@@ -166,10 +165,10 @@ many_may_make(const void *items, int place)
 static bool
 many_makes(void *items, int place, Account *none)
 {
-	ChargeRequest *request = &((ManyCharges *) items)->requests[place];
+	Debit	   *request = &((ManyCharges *) items)->requests[place];
 	Deduction	deduction;
 
-	return charge_locked(request, none, &deduction) == ACCEPTED && charge_books(request);
+	return debit_locked(request, none, NULL, &deduction) == ACCEPTED && debit_books(request);
 }
 
 /*
@@ -179,7 +178,7 @@ static void
 many_row(const void *items, int place, ResultRow *row)
 {
 	const ManyCharges *many = items;
-	const ChargeRequest *request = &many->requests[place];
+	const Debit *request = &many->requests[place];
 	const Deduction *deduction = &many->deductions[place];
 
 	result_int(row, place + 1);
@@ -205,13 +204,12 @@ static void
 many_decide(void *items, int place, Account *acc)
 {
 	ManyCharges *many = items;
-	ChargeRequest *request = &many->requests[place];
+	Debit	   *request = &many->requests[place];
 	Deduction  *deduction = &many->deductions[place];
 
 	if (request->team == NULL)
 		account_require_user(acc);
-	many->rejections[place] = request->team != NULL ? team_deduct_locked(request, acc, deduction) :
-		charge_locked(request, acc, deduction);
+	many->rejections[place] = debit_locked(request, acc, NULL, deduction);
 	if (deduction->cap_warning != NULL)
 		deduction->cap_warning = MemoryContextStrdup(many->context, deduction->cap_warning);
 	batch_reject(many->fcinfo, &kind, many, place, many->rejections[place]);

@@ -4,48 +4,36 @@
  */
 #include "postgres.h"
 
-#include "account/cap.h"
+#include "account/funds.h"
 #include "account/hold.h"
 #include "account/key.h"
-#include "account/roll.h"
 #include "base/args.h"
 #include "base/query.h"
-#include "base/setting.h"
 #include "base/uuid.h"
-#include "credit/credit.h"
+#include "credit/debit.h"
+#include "pricing/pricing.h"
 
 PG_FUNCTION_INFO_V1(ducto_deduct);
-
-static const char *const overrun_words[] = {"reject", "clamp", "full", NULL};
-
-/*
- * arg_overrun returns what to do with an amount that does not fit.
- */
-const char *
-arg_overrun(FunctionCallInfo fcinfo, int n)
-{
-	return arg_word(fcinfo, n, "overrun", overrun_words);
-}
 
 /*
  * Door of ducto_deduct.
  */
 static void
-settle_request(FunctionCallInfo fcinfo, SettleRequest *request)
+settle_request(FunctionCallInfo fcinfo, Debit *debit)
 {
-	request->user = arg_uuid(fcinfo, 0, "user_id");
-	request->reservation = arg_uuid(fcinfo, 1, "reservation_id");
-	request->amount = arg_money(fcinfo, 2, "amount", MONEY_NOT_NEGATIVE);
-	request->key = arg_key(fcinfo, 3, "idempotency_key");
-	request->metadata = arg_metadata(fcinfo, 4, "metadata");
-	request->model = arg_text(fcinfo, 5, "model");
-	request->overrun = arg_overrun(fcinfo, 6);
-	request->final = arg_bool_default(fcinfo, 7, true);
-	request->allow_late = arg_bool_default(fcinfo, 8, true);
-	request->skip_is_null = PG_ARGISNULL(9);
-	request->skip_allowance = arg_bool_default(fcinfo, 9, false);
-	request->team = arg_uuid_or_null(fcinfo, 10);
-	if (!request->final && request->amount == 0)
+	debit->user = arg_uuid(fcinfo, 0, "user_id");
+	debit->reservation = arg_uuid(fcinfo, 1, "reservation_id");
+	debit->amount = arg_money(fcinfo, 2, "amount", MONEY_NOT_NEGATIVE);
+	debit->key = arg_key(fcinfo, 3, "idempotency_key");
+	debit->metadata = arg_metadata(fcinfo, 4, "metadata");
+	debit->model = arg_text(fcinfo, 5, "model");
+	debit->overrun = arg_overrun(fcinfo, 6);
+	debit->final = arg_bool_default(fcinfo, 7, true);
+	debit->allow_late = arg_bool_default(fcinfo, 8, true);
+	debit->skip_is_null = PG_ARGISNULL(9);
+	debit->skip_allowance = arg_bool_default(fcinfo, 9, false);
+	debit->team = arg_uuid_or_null(fcinfo, 10);
+	if (!debit->final && debit->amount == 0)
 		arg_reject("amount", money_to_cstring(0),
 				   "\"amount\" must be greater than 0 when \"final\" is false.");
 }
@@ -102,34 +90,46 @@ settle_ceiling(const Hold *hold, Money amount)
 }
 
 /*
+ * Return what becomes of what a reservation and its account do not have.
+ */
+static Overrun
+settle_overrun(const Hold *hold, const Debit *debit)
+{
+	if (debit->overrun != OVERRUN_BY_MODE)
+		return debit->overrun;
+	return strcmp(hold->billing_mode, "overdraft") == 0 ? OVERRUN_FULL : OVERRUN_CLAMP;
+}
+
+/*
  * settle_decide decides what of an amount is charged: as much as the limit, and
  * the rest by overrun.
  */
 Rejection
-settle_decide(const Account *acc, const Hold *hold, const SettleRequest *request, SettlePlan *plan)
+settle_decide(const Account *acc, const Hold *hold, const Debit *debit, DebitPlan *plan)
 {
 	bool		late = hold->state == HOLD_EXPIRED;
 	Money		own = late ? 0 : hold->remaining;
-	Rejection	ceiling = settle_ceiling(hold, request->amount);
+	Rejection	ceiling = settle_ceiling(hold, debit->amount);
+	Overrun		overrun = settle_overrun(hold, debit);
+	bool		skip_allowance = debit->skip_is_null ? hold->skip_allowance : debit->skip_allowance;
 	Money		limit;
 
 	if (hold->state == HOLD_SETTLED || hold->state == HOLD_RELEASED)
 		return hold_rejection(hold);
-	if (late && !request->allow_late)
+	if (late && !debit->allow_late)
 		return hold_rejection(hold);
 	if (ceiling != ACCEPTED)
 		return ceiling;
-	plan->skip_allowance = request->skip_is_null ? hold->skip_allowance : request->skip_allowance;
-	limit = settle_limit(acc, hold, plan->skip_allowance);
-	if (request->amount > limit && strcmp(request->overrun, "reject") == 0)
-		return late ? hold_rejection(hold) : account_lacks(request->amount, account_available(acc) + own, hold->floor);
+	limit = settle_limit(acc, hold, skip_allowance);
+	if (debit->amount > limit && overrun == OVERRUN_REJECT)
+		return late ? hold_rejection(hold) : account_lacks(debit->amount, account_available(acc) + own, hold->floor);
 
-	plan->charge = strcmp(request->overrun, "full") == 0 ? request->amount : Min(request->amount, limit);
-	plan->shortfall = request->amount - plan->charge;
-	plan->allowance = plan->skip_allowance ? 0 : settle_allowance(acc, hold, plan->charge);
-	plan->freed = request->final ? own : Min(own, plan->charge);
-	plan->state = request->final ? HOLD_SETTLED : hold->state;
-	Assert(plan->charge >= 0 && plan->charge <= request->amount);
+	plan->charge = overrun == OVERRUN_FULL ? debit->amount : Min(debit->amount, limit);
+	plan->shortfall = debit->amount - plan->charge;
+	plan->allowance = skip_allowance ? 0 : settle_allowance(acc, hold, plan->charge);
+	plan->freed = debit->final ? own : Min(own, plan->charge);
+	plan->state = debit->final ? HOLD_SETTLED : hold->state;
+	Assert(plan->charge >= 0 && plan->charge <= debit->amount);
 	Assert(plan->shortfall >= 0);
 	Assert(plan->allowance >= 0 && plan->allowance <= plan->charge);
 	Assert(plan->freed >= 0 && plan->freed <= own);
@@ -137,42 +137,11 @@ settle_decide(const Account *acc, const Hold *hold, const SettleRequest *request
 }
 
 /*
- * Make the ledger entry of a deduct.
- */
-static void
-settle_entry(const SettleRequest *request, const Hold *hold, LedgerEntry *entry)
-{
-	memset(entry, 0, sizeof(LedgerEntry));
-	entry->amount = -request->amount;
-	entry->type = TYPE_USAGE;
-	entry->operation_type = hold->operation_type;
-	entry->model = request->model != NULL ? request->model : hold->model;
-	entry->idempotency_key = request->key;
-	entry->actor = hold->has_actor ? request->user : NULL;
-	entry->reference = request->reservation;
-	entry->metadata = request->metadata;
-	if (request->priced == NULL)
-		return;
-	entry->pricing = usage_explain(request->priced);
-	entry->exact_price = request->priced->price.exact;
-}
-
-/*
- * Tell whether a deduct books an entry: it charges something, or a price that
- * is too small to charge anything yet.
- */
-static bool
-settle_books(const SettleRequest *request)
-{
-	return request->amount > 0 || (request->priced != NULL && request->priced->price.rest > 0);
-}
-
-/*
  * settle_free frees what a charge no longer holds, and lets the allowance pay
  * its part.
  */
 void
-settle_free(Account *acc, Hold *hold, const SettlePlan *plan)
+settle_free(Account *acc, Hold *hold, const DebitPlan *plan)
 {
 	Money		promise = hold_promise(hold);
 
@@ -189,177 +158,6 @@ settle_free(Account *acc, Hold *hold, const SettlePlan *plan)
 }
 
 /*
- * Free what a deduct no longer holds, and let the caps count what it charges
- * instead.
- */
-static void
-settle_hold(Account *acc, Hold *hold, const SettlePlan *plan, LedgerEntry *entry)
-{
-	CapChange	change = {.model = entry->model, .spent = plan->charge - plan->allowance};
-	CapVerdict	verdict;
-	Money		held = hold->cap_held;
-
-	settle_free(acc, hold, plan);
-	change.actor = &hold->actor;
-	change.held_model = hold->model;
-	change.held = hold->cap_held - held;
-	caps_apply(acc, &change, &verdict);
-	entry->cap_warning = verdict.warning;
-}
-
-/*
- * Book a deduct on a locked account. An amount of 0 is remembered by the
- * reservation alone.
- */
-static void
-settle_book(Account *acc, Hold *hold, const SettleRequest *request, const SettlePlan *plan,
-			LedgerEntry *entry)
-{
-	Assert(hold->state == HOLD_OPEN || hold->state == HOLD_EXPIRED);
-	entry->shortfall = plan->shortfall;
-	entry->allowance_consumed = plan->allowance;
-	settle_hold(acc, hold, plan, entry);
-	if (settle_books(request))
-		account_debit(acc, entry, plan->charge - plan->allowance);
-	else
-		acc->closing_keys |= request->key != NULL;
-	account_store(acc);
-	if (!settle_books(request))
-	{
-		entry->balance_after = acc->balance;
-		hold->closing_key = request->key;
-		hold->closed_by_zero = true;
-		hold->closing_balance = acc->balance;
-	}
-	hold_update(&acc->id, hold, acc->now);
-}
-
-/*
- * Tell of a deduct that was made.
- */
-static void
-settle_made(const SettleRequest *request, const LedgerEntry *entry, Deduction *deduction)
-{
-	deduction_from_entry(deduction, request->user, entry);
-	deduction->booked = settle_books(request);
-}
-
-/*
- * settle_replay_zero tells of a deduct of 0 that was made before.
- */
-void
-settle_replay_zero(const SettleRequest *request, const Hold *hold, Deduction *deduction)
-{
-	memset(deduction, 0, sizeof(Deduction));
-	deduction->user = request->user;
-	deduction->balance_after = hold->closing_balance;
-	deduction->idempotent = true;
-}
-
-/*
- * Charge within an open hold where there is nothing else to do. False:
- * nothing was done, and the deduct is to be made step by step.
- */
-static bool
-settle_at_once(const SettleRequest *request, Deduction *deduction)
-{
-	Account		after;
-	AccountChange change;
-	Hold		hold;
-	bool		chain = setting_chain();
-	Charge		charge = {.amount = request->amount};
-	LedgerEntry entry = {0};
-
-	if (request->priced != NULL)
-	{
-		charge.amount = request->priced->price.lower;
-		charge.rest = request->priced->price.rest;
-	}
-	if (!settle_books(request) || request->skip_allowance || request->team != NULL)
-		return false;
-	if (chain)
-	{
-		if (!hold_peek(request->user, request->reservation, &hold))
-			return false;
-		settle_entry(request, &hold, &entry);
-		ledger_link(request->user, &entry, &charge);
-	}
-	if (!hold_try_settle(request->user, request->reservation, &charge, request->final, &after, &change, &hold))
-		return false;
-	if (!chain)
-		settle_entry(request, &hold, &entry);
-	if (!debit_try_book(&after, &change, &entry))
-	{
-		hold_reopen(request->user, &hold);
-		return false;
-	}
-	settle_made(request, &entry, deduction);
-	return true;
-}
-
-/*
- * Charge a reservation step by step.
- */
-static Rejection
-settle_in_steps(SettleRequest *request, Deduction *deduction)
-{
-	Account		acc;
-	Hold		hold;
-	SettlePlan	plan = {0};
-	LedgerEntry entry;
-	LedgerRecord original;
-	KeyState	known = KEY_FREE;
-	Rejection	rejection;
-	Rest		carry;
-	bool		found;
-
-	found = reservation_lock(request->user, request->team, request->reservation, &acc, &hold);
-	if (request->key != NULL)
-		known = key_find(&acc, request->key, KEY_DEBIT, request->reservation,
-						 found && hold.has_actor ? &hold.actor : NULL, &original);
-	known = debit_repeat(known, &original, request->amount, request->priced);
-	if (known == KEY_REPLAY)
-	{
-		deduction_replay(deduction, request->user, &original);
-		return ACCEPTED;
-	}
-	if (known == KEY_CONFLICT)
-		return deduction_none(deduction, request->user, request->amount, acc.balance, key_conflict(request->key));
-	if (!found)
-		return deduction_none(deduction, request->user, request->amount, acc.balance,
-							  hold_missing(request->user, request->reservation));
-	if (known == KEY_REPLAY_ZERO)
-	{
-		settle_replay_zero(request, &hold, deduction);
-		return ACCEPTED;
-	}
-
-	rejection = request->priced == NULL ? ACCEPTED : usage_require(request->priced, &acc);
-	carry = acc.carry;
-	if (rejection == ACCEPTED && request->priced != NULL)
-		request->amount = price_charge(&request->priced->price, &carry);
-	if (rejection == ACCEPTED)
-		rejection = settle_decide(&acc, &hold, request, &plan);
-	if (rejection != ACCEPTED)
-		return deduction_none(deduction, request->user, request->amount, acc.balance, rejection);
-	acc.carry = carry;
-	settle_entry(request, &hold, &entry);
-	settle_book(&acc, &hold, request, &plan, &entry);
-	settle_made(request, &entry, deduction);
-	return ACCEPTED;
-}
-
-/*
- * settle_make charges what a reserved operation cost. The caller has connected
- * to SPI.
- */
-Rejection
-settle_make(SettleRequest *request, Deduction *deduction)
-{
-	return settle_at_once(request, deduction) ? ACCEPTED : settle_in_steps(request, deduction);
-}
-
-/*
  * ducto_deduct charges what a reserved operation cost and closes the
  * reservation. It locks the account. Arguments, rejections and errors: see
  * its COMMENT.
@@ -367,15 +165,14 @@ settle_make(SettleRequest *request, Deduction *deduction)
 Datum
 ducto_deduct(PG_FUNCTION_ARGS)
 {
-	SettleRequest request;
+	Debit		debit = {0};
 	Deduction	deduction;
 	Rejection	rejection;
 	Datum		result;
 
-	memset(&request, 0, sizeof(request));
-	settle_request(fcinfo, &request);
+	settle_request(fcinfo, &debit);
 	query_begin();
-	rejection = settle_make(&request, &deduction);
+	rejection = debit_make(&debit, &deduction);
 	result = deduction_result(fcinfo, &deduction, rejection);
 	query_end();
 	PG_RETURN_DATUM(result);
@@ -386,27 +183,16 @@ ducto_deduct(PG_FUNCTION_ARGS)
  * and the plan that it was reserved under, and closes it.
  */
 Rejection
-settle_usage(pg_uuid_t *user, pg_uuid_t *reservation, PricedUsage *priced, char *key,
-			 Jsonb *metadata, const char *overrun, Deduction *deduction)
+settle_usage(Debit *debit, Deduction *deduction)
 {
 	char	   *plan_id;
-	Pricing    *pricing = pricing_reserved(user, reservation, &plan_id);
-	SettleRequest request = {
-		.user = user,
-		.reservation = reservation,
-		.key = key,
-		.metadata = metadata,
-		.model = priced->usage.model,
-		.overrun = overrun,
-		.final = true,
-		.allow_late = true,
-		.skip_is_null = priced->usage.fixed_job == NULL,
-		.skip_allowance = priced->usage.fixed_job != NULL,
-		.priced = priced,
-	};
+	Pricing    *pricing = pricing_reserved(debit->user, debit->reservation, &plan_id);
 
-	priced->pinned = pricing != NULL;
-	usage_price(priced, pricing != NULL ? pricing : pricing_get_active(false), plan_id);
-	request.amount = priced->price.total;
-	return settle_make(&request, deduction);
+	debit->priced->pinned = pricing != NULL;
+	usage_price(debit->priced, pricing != NULL ? pricing : pricing_get_active(false), plan_id);
+	charge_of_usage(debit);
+	debit->final = true;
+	debit->allow_late = true;
+	debit->skip_is_null = !debit->skip_allowance;
+	return debit_make(debit, deduction);
 }

@@ -210,7 +210,7 @@ refund_entry(const RefundRequest *request, const LedgerRecord *debit, RefundOutc
 	Account		acc;
 	LedgerEntry entry;
 	LedgerRecord original = {0};
-	KeyState	known = KEY_FREE;
+	KeyState	known;
 	Rejection	rejection;
 	RefundParts refunded;
 	RefundParts back = {0};
@@ -219,8 +219,7 @@ refund_entry(const RefundRequest *request, const LedgerRecord *debit, RefundOutc
 	account_lock_any(&debit->account_id, &acc);
 	refund_owner(debit, acc.team, outcome);
 	outcome->balance = acc.balance;
-	if (request->key != NULL)
-		known = key_find(&acc, request->key, KEY_REFUND, request->transaction, NULL, &original);
+	known = key_find(&acc, request->key, KEY_REFUND, request->transaction, NULL, &original);
 	known = key_repeat(known, !request->everything && request->amount != original.amount - original.allowance_consumed);
 	if (known == KEY_REPLAY)
 	{

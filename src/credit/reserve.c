@@ -7,15 +7,17 @@
 #include "account/cap.h"
 #include "account/event.h"
 #include "account/claim.h"
+#include "account/funds.h"
 #include "account/hold.h"
 #include "account/key.h"
 #include "account/member.h"
 #include "account/roll.h"
 #include "base/args.h"
 #include "base/query.h"
+#include "base/result.h"
 #include "base/setting.h"
 #include "base/uuidv7.h"
-#include "credit/credit.h"
+#include "credit/reserve.h"
 
 PG_FUNCTION_INFO_V1(ducto_reserve);
 PG_FUNCTION_INFO_V1(ducto_reserve_usage);

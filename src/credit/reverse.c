@@ -230,15 +230,13 @@ static Rejection
 reverse_entry(Account *acc, const ReverseRequest *request, const LedgerRecord *credit, ReverseOutcome *outcome)
 {
 	LedgerRecord original = {0};
-	KeyState	known = KEY_FREE;
+	KeyState	known = key_find(acc, request->key, KEY_REVERSAL, request->transaction, NULL, &original);
 	ReverseSource source;
 	ReversePlan plan = {0};
 	LedgerEntry entry;
 	Money		wanted;
 	Rejection	rejection;
 
-	if (request->key != NULL)
-		known = key_find(acc, request->key, KEY_REVERSAL, request->transaction, NULL, &original);
 	known = key_repeat(known, !request->everything && request->amount != original.shortfall - original.amount);
 	if (known == KEY_REPLAY)
 	{

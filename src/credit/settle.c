@@ -14,13 +14,16 @@
 #include "utils/memutils.h"
 
 #include "account/cap.h"
+#include "account/key.h"
 #include "account/lines.h"
 #include "account/roll.h"
 #include "base/elements.h"
 #include "base/json.h"
 #include "base/query.h"
+#include "base/result.h"
 #include "base/setting.h"
-#include "credit/credit.h"
+#include "credit/debit.h"
+#include "credit/reserve.h"
 
 PG_FUNCTION_INFO_V1(ducto_settle);
 
@@ -49,7 +52,7 @@ typedef struct LinesRequest
 	Line	   *lines;
 	int			n;
 	bool		final;
-	const char *overrun;
+	Overrun		overrun;
 	bool		has_usage;
 	Pricing    *pricing;		/* that of the reservation, else the active one; NULL for none */
 	bool		pinned;			/* it is the reservation's */
@@ -345,7 +348,7 @@ lines_cost(const LinesRequest *request, bool credits_only, Rest *carry, int *n)
 static Rejection
 lines_decide_part(const LinesRequest *request, Money amount, bool credits_only, bool final, LinesPlan *plan)
 {
-	SettleRequest part = {
+	Debit		part = {
 		.user = request->user,
 		.reservation = request->reservation,
 		.amount = amount,
@@ -355,7 +358,7 @@ lines_decide_part(const LinesRequest *request, Money amount, bool credits_only, 
 		.skip_is_null = !credits_only,
 		.skip_allowance = credits_only,
 	};
-	SettlePlan	decided = {0};
+	DebitPlan	decided = {0};
 	Rejection	rejection = settle_decide(&plan->acc, &plan->hold, &part, &decided);
 
 	if (rejection != ACCEPTED)

@@ -11,6 +11,7 @@
 #include "account/ahead.h"
 #include "account/cap.h"
 #include "account/claim.h"
+#include "account/funds.h"
 #include "account/key.h"
 #include "account/member.h"
 #include "account/roll.h"
@@ -19,9 +20,8 @@
 #include "base/period.h"
 #include "base/query.h"
 #include "base/result.h"
-#include "base/setting.h"
 #include "base/uuidv7.h"
-#include "credit/credit.h"
+#include "credit/debit.h"
 #include "credit/read.h"
 #include "credit/teams.h"
 
@@ -471,141 +471,33 @@ ducto_get_team_members(PG_FUNCTION_ARGS)
 }
 
 /*
- * Tell of a charge to a pool that an entry, booked now or before, is.
+ * pool_decide decides whether a locked pool admits a member's charge, and lets
+ * the caps of the pool and the member count it.
  */
-static Rejection
-team_deducted(Deduction *deduction, const pg_uuid_t *transaction, Money amount, Money balance, bool idempotent)
+Rejection
+pool_decide(const Account *pool, const Debit *debit, DebitPlan *plan)
 {
-	deduction->booked = true;
-	deduction->transaction = *transaction;
-	deduction->amount = amount;
-	deduction->balance_after = balance;
-	deduction->idempotent = idempotent;
-	return ACCEPTED;
-}
-
-/*
- * Make the ledger entry of a charge to a pool.
- */
-static void
-team_entry(const ChargeRequest *request, LedgerEntry *entry)
-{
-	memset(entry, 0, sizeof(LedgerEntry));
-	entry->type = TYPE_USAGE;
-	entry->operation_type = "usage";
-	entry->actor = request->user;
-	entry->model = request->model;
-	entry->idempotency_key = request->key;
-	entry->metadata = request->metadata;
-}
-
-/*
- * Charge a pool where there is nothing else to do: lock, decision and booking
- * of the pool are one statement. False: nothing was done, and the charge is to
- * be made step by step.
- */
-static bool
-team_deduct_at_once(const ChargeRequest *request, Deduction *deduction)
-{
-	Account		after;
-	AccountChange change;
-	Charge		charge = {.amount = request->amount};
-	LedgerEntry entry;
-
-	team_entry(request, &entry);
-	if (setting_chain())
-		ledger_link(request->team, &entry, &charge);
-	if (!account_try_charge_team(request->team, request->user, &charge, &after, &change))
-		return false;
-	if (!member_try_apply(&after, request->user, request->amount, 0))
-	{
-		account_undo(request->team, &change);
-		return false;
-	}
-	if (!debit_try_book(&after, &change, &entry))
-	{
-		member_apply(&after, request->user, -request->amount, 0);
-		return false;
-	}
-	(void) team_deducted(deduction, &entry.id, request->amount, entry.balance_after, false);
-	return true;
-}
-
-/*
- * Decide whether a locked pool admits a member's charge, and let the caps of the
- * pool and the member count it.
- */
-static Rejection
-team_decide(const Account *pool, const ChargeRequest *request, LedgerEntry *entry)
-{
-	CapChange	change = {.model = request->model, .spent = request->amount, .actor = request->user};
+	CapChange	change = {.model = debit->model, .spent = debit->amount, .actor = debit->user};
 	CapVerdict	verdict;
 
-	switch (member_state(pool, request->user, request->amount, false))
+	switch (member_state(pool, debit->user, debit->amount, false))
 	{
 		case MEMBER_ABSENT:
-			account_check_user(request->user);
-			return member_missing(&pool->id, request->user);
+			account_check_user(debit->user);
+			return member_missing(&pool->id, debit->user);
 		case MEMBER_CAPPED:
 			return CAP_REACHED;
 		case MEMBER_FREE:
 			break;
 	}
-	if (request->amount > account_headroom(pool, 0, false))
+	if (debit->amount > account_headroom(pool, 0, false))
 		return caps_would_deny(pool, &change, false) ? CAP_REACHED :
-			account_lacks(request->amount, account_available(pool), 0);
+			account_lacks(debit->amount, account_available(pool), 0);
 	if (!caps_admit(pool, &change, &verdict))
 		return CAP_REACHED;
-	entry->cap_warning = verdict.warning;
+	plan->charge = debit->amount;
+	plan->cap_warning = verdict.warning;
 	return ACCEPTED;
-}
-
-/*
- * team_deduct_locked charges a locked pool step by step; it may be no team's.
- */
-Rejection
-team_deduct_locked(const ChargeRequest *request, Account *pool, Deduction *deduction)
-{
-	LedgerEntry entry;
-	LedgerRecord original;
-	KeyState	known = KEY_FREE;
-	Rejection	rejection;
-
-	(void) deduction_none(deduction, request->user, request->amount, 0, ACCEPTED);
-	if (!pool->team)
-	{
-		account_check_user(request->user);
-		return team_missing(request->team);
-	}
-	deduction->balance_after = pool->balance;
-	if (request->key != NULL)
-		known = debit_repeat(key_find(pool, request->key, KEY_DEBIT, NULL, request->user, &original), &original,
-							 request->amount, NULL);
-	if (known == KEY_REPLAY)
-		return team_deducted(deduction, &original.id, -original.amount, original.balance_after, true);
-	team_entry(request, &entry);
-	rejection = known == KEY_CONFLICT ? key_conflict(request->key) : team_decide(pool, request, &entry);
-	if (rejection != ACCEPTED)
-		return rejection;
-	account_debit(pool, &entry, request->amount);
-	account_store(pool);
-	return team_deducted(deduction, &entry.id, request->amount, entry.balance_after, false);
-}
-
-/*
- * team_deduct charges credits to a pool on behalf of a member. It locks the
- * pool. The caller has connected to SPI.
- */
-Rejection
-team_deduct(const ChargeRequest *request, Deduction *deduction)
-{
-	Account		pool;
-
-	(void) deduction_none(deduction, request->user, request->amount, 0, ACCEPTED);
-	if (team_deduct_at_once(request, deduction))
-		return ACCEPTED;
-	(void) account_lock_team(request->team, &pool);
-	return team_deduct_locked(request, &pool, deduction);
 }
 
 /*
@@ -615,24 +507,24 @@ team_deduct(const ChargeRequest *request, Deduction *deduction)
 Datum
 ducto_deduct_team(PG_FUNCTION_ARGS)
 {
-	ChargeRequest request = {0};
+	Debit		debit = {.operation_type = "usage"};
 	Deduction	deduction;
 	Rejection	rejection;
 	ResultRow	row;
 	Datum		result;
 
-	request.team = arg_uuid(fcinfo, 0, "team_id");
-	request.user = arg_uuid(fcinfo, 1, "user_id");
-	request.amount = arg_money(fcinfo, 2, "amount", MONEY_POSITIVE);
-	request.metadata = arg_metadata(fcinfo, 3, "metadata");
-	request.key = arg_key(fcinfo, 4, "idempotency_key");
-	request.model = arg_text(fcinfo, 5, "model");
+	debit.team = arg_uuid(fcinfo, 0, "team_id");
+	debit.user = arg_uuid(fcinfo, 1, "user_id");
+	debit.amount = arg_money(fcinfo, 2, "amount", MONEY_POSITIVE);
+	debit.metadata = arg_metadata(fcinfo, 3, "metadata");
+	debit.key = arg_key(fcinfo, 4, "idempotency_key");
+	debit.model = arg_text(fcinfo, 5, "model");
 	query_begin();
-	rejection = team_deduct(&request, &deduction);
+	rejection = debit_make(&debit, &deduction);
 	result_begin(&row, fcinfo);
 	result_uuid(&row, deduction.booked ? &deduction.transaction : NULL);
-	result_uuid(&row, request.team);
-	result_uuid(&row, request.user);
+	result_uuid(&row, debit.team);
+	result_uuid(&row, debit.user);
 	result_money(&row, deduction.amount);
 	result_money(&row, deduction.balance_after);
 	result_bool(&row, deduction.idempotent);

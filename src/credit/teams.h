@@ -9,7 +9,6 @@
 #include "base/money.h"
 #include "base/query.h"
 #include "base/rejection.h"
-#include "credit/credit.h"
 
 /* What ducto_create_team is asked for, and the team that it makes. */
 typedef struct TeamRequest
@@ -34,7 +33,5 @@ extern bool team_make(TeamRequest *request);
 extern Rejection team_read(const pg_uuid_t *team, TeamBalance *balance);
 extern void team_members(const pg_uuid_t *team, RowReader reader, void *state);
 extern Rejection team_add_member(const pg_uuid_t *team, const pg_uuid_t *user, MemberTerms *terms);
-extern Rejection team_deduct_locked(const ChargeRequest *request, Account *pool, Deduction *deduction);
-extern Rejection team_deduct(const ChargeRequest *request, Deduction *deduction);
 
 #endif

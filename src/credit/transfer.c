@@ -150,10 +150,8 @@ transfer_locked(const TransferRequest *request, Account *from, Account *to, Tran
 	LedgerEntry out;
 	LedgerEntry in;
 	LedgerRecord original = {0};
-	KeyState	known = KEY_FREE;
+	KeyState	known = key_find(from, request->key, KEY_TRANSFER, NULL, NULL, &original);
 
-	if (request->key != NULL)
-		known = key_find(from, request->key, KEY_TRANSFER, NULL, NULL, &original);
 	known = key_repeat(known, !request->everything && request->amount != -original.amount);
 	if (known == KEY_REPLAY && transfer_replay(request, &original, outcome))
 		return ACCEPTED;

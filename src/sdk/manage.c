@@ -16,6 +16,7 @@
 #include "base/period.h"
 #include "base/query.h"
 #include "base/uuid.h"
+#include "credit/debit.h"
 #include "credit/plans.h"
 #include "credit/teams.h"
 #include "pricing/pricing.h"
@@ -310,24 +311,24 @@ ducto_sdk_add_team_member(PG_FUNCTION_ARGS)
 Datum
 ducto_sdk_deduct_team(PG_FUNCTION_ARGS)
 {
-	ChargeRequest request = {0};
+	Debit		debit = {.operation_type = "usage"};
 	Deduction	deduction;
 	JsonOut		out = {0};
 	Datum		answer;
 
-	request.team = arg_uuid(fcinfo, 0, "p_team_id");
-	request.user = arg_uuid(fcinfo, 1, "p_user_id");
-	if (!sdk_amount(fcinfo, 2, SDK_POSITIVE, &request.amount, &answer))
+	debit.team = arg_uuid(fcinfo, 0, "p_team_id");
+	debit.user = arg_uuid(fcinfo, 1, "p_user_id");
+	if (!sdk_amount(fcinfo, 2, SDK_POSITIVE, &debit.amount, &answer))
 		PG_RETURN_DATUM(answer);
-	request.metadata = arg_metadata(fcinfo, 3, "p_metadata");
-	request.key = key_checked(sdk_member(request.metadata, "idempotency_key"), "p_metadata.idempotency_key");
-	request.model = text_checked(sdk_member(request.metadata, "model"), "p_metadata.model");
+	debit.metadata = arg_metadata(fcinfo, 3, "p_metadata");
+	debit.key = key_checked(sdk_member(debit.metadata, "idempotency_key"), "p_metadata.idempotency_key");
+	debit.model = text_checked(sdk_member(debit.metadata, "model"), "p_metadata.model");
 	query_begin();
-	if (sdk_begin(&out, team_deduct(&request, &deduction)))
+	if (sdk_begin(&out, debit_make(&debit, &deduction)))
 	{
 		put_uuid(&out, "transaction_id", &deduction.transaction);
-		put_uuid(&out, "team_id", request.team);
-		put_uuid(&out, "user_id", request.user);
+		put_uuid(&out, "team_id", debit.team);
+		put_uuid(&out, "user_id", debit.user);
 		put_money(&out, "amount", -deduction.amount);
 		put_bool(&out, "idempotent", deduction.idempotent);
 	}

@@ -8,14 +8,13 @@
 #include "utils/builtins.h"
 
 #include "account/key.h"
-#include "account/roll.h"
 #include "analytics/rollup.h"
 #include "base/args.h"
 #include "base/query.h"
-#include "base/uuid.h"
 #include "credit/add.h"
-#include "credit/credit.h"
+#include "credit/debit.h"
 #include "credit/refund.h"
+#include "credit/reserve.h"
 #include "credit/sweep.h"
 #include "sdk/answer.h"
 
@@ -151,21 +150,21 @@ deduction_answer(const Deduction *deduction, Rejection rejection)
 Datum
 ducto_sdk_deduct_with_allowance(PG_FUNCTION_ARGS)
 {
-	ChargeRequest request = {.has_floor = true, .operation_type = "usage"};
+	Debit		debit = {.has_floor = true, .operation_type = "usage"};
 	Deduction	deduction;
 	Rejection	rejection;
 	Datum		answer;
 
-	request.user = arg_uuid(fcinfo, 0, "p_user_id");
-	if (!sdk_amount(fcinfo, 1, SDK_POSITIVE, &request.amount, &answer))
+	debit.user = arg_uuid(fcinfo, 0, "p_user_id");
+	if (!sdk_amount(fcinfo, 1, SDK_POSITIVE, &debit.amount, &answer))
 		PG_RETURN_DATUM(answer);
-	request.key = arg_key(fcinfo, 2, "p_idempotency_key");
-	request.floor = sdk_floor(fcinfo, 3, "p_min_balance");
-	request.model = arg_text(fcinfo, 4, "p_model");
-	request.metadata = arg_metadata(fcinfo, 5, "p_metadata");
-	request.skip_allowance = arg_bool_default(fcinfo, 6, false);
+	debit.key = arg_key(fcinfo, 2, "p_idempotency_key");
+	debit.floor = sdk_floor(fcinfo, 3, "p_min_balance");
+	debit.model = arg_text(fcinfo, 4, "p_model");
+	debit.metadata = arg_metadata(fcinfo, 5, "p_metadata");
+	debit.skip_allowance = arg_bool_default(fcinfo, 6, false);
 	query_begin();
-	rejection = charge_make(&request, &deduction);
+	rejection = debit_make(&debit, &deduction);
 	answer = deduction_answer(&deduction, rejection);
 	query_end();
 	PG_RETURN_DATUM(answer);
@@ -280,72 +279,29 @@ ducto_sdk_create_lease(PG_FUNCTION_ARGS)
 }
 
 /*
- * Settle a lease that was settled before once more, whatever the key: tell
- * what was booked then. A released one was not.
- */
-static Rejection
-settle_again(const SettleRequest *request, Deduction *deduction)
-{
-	Account		acc;
-	Hold		hold;
-	LedgerRecord original;
-
-	if (!reservation_lock(request->user, NULL, request->reservation, &acc, &hold) || hold.state != HOLD_SETTLED)
-		return RESERVATION_NOT_FOUND;
-	if (hold.closed_by_zero)
-	{
-		settle_replay_zero(request, &hold, deduction);
-		return ACCEPTED;
-	}
-	if (!ledger_find_settlement(&acc, &hold.id, hold_closed_at(&acc.id, &hold.id), &original))
-		return RESERVATION_NOT_FOUND;
-	deduction_replay(deduction, request->user, &original);
-	return ACCEPTED;
-}
-
-/*
- * Settle a lease for more than fits: as its billing mode says, all of it or
- * what fits.
- */
-static Rejection
-settle_beyond(SettleRequest *request, Deduction *deduction)
-{
-	Account		acc;
-	Hold		hold;
-
-	if (!reservation_lock(request->user, NULL, request->reservation, &acc, &hold))
-		return RESERVATION_NOT_FOUND;
-	request->overrun = strcmp(hold.billing_mode, "overdraft") == 0 ? "full" : "clamp";
-	return settle_make(request, deduction);
-}
-
-/*
- * ducto_sdk_settle_lease is ducto_deduct for the SDKs.
+ * ducto_sdk_settle_lease is ducto_deduct for the SDKs. A lease that was settled
+ * is settled once more, whatever the key: the answer tells what was booked then.
  */
 Datum
 ducto_sdk_settle_lease(PG_FUNCTION_ARGS)
 {
-	SettleRequest request = {.final = true, .overrun = "reject"};
+	Debit		debit = {.final = true, .overrun = OVERRUN_BY_MODE, .any_key = true};
 	Deduction	deduction;
 	Rejection	rejection;
 	Datum		answer;
 
-	request.user = arg_uuid(fcinfo, 0, "p_user_id");
-	request.reservation = arg_uuid(fcinfo, 1, "p_lease_id");
-	if (!sdk_amount(fcinfo, 2, SDK_NOT_NEGATIVE, &request.amount, &answer))
+	debit.user = arg_uuid(fcinfo, 0, "p_user_id");
+	debit.reservation = arg_uuid(fcinfo, 1, "p_lease_id");
+	if (!sdk_amount(fcinfo, 2, SDK_NOT_NEGATIVE, &debit.amount, &answer))
 		PG_RETURN_DATUM(answer);
-	request.key = arg_key(fcinfo, 3, "p_idempotency_key");
-	request.model = arg_text(fcinfo, 5, "p_model");
-	request.metadata = arg_metadata(fcinfo, 6, "p_metadata");
-	request.skip_allowance = arg_bool_default(fcinfo, 7, false);
-	request.skip_is_null = !request.skip_allowance;
+	debit.key = arg_key(fcinfo, 3, "p_idempotency_key");
+	debit.model = arg_text(fcinfo, 5, "p_model");
+	debit.metadata = arg_metadata(fcinfo, 6, "p_metadata");
+	debit.skip_allowance = arg_bool_default(fcinfo, 7, false);
+	debit.skip_is_null = !debit.skip_allowance;
 	query_begin();
-	rejection = settle_make(&request, &deduction);
-	if (rejection == INSUFFICIENT_CREDITS)
-		rejection = settle_beyond(&request, &deduction);
-	else if (rejection == RESERVATION_CLOSED)
-		rejection = settle_again(&request, &deduction);
-	answer = deduction_answer(&deduction, rejection);
+	rejection = debit_make(&debit, &deduction);
+	answer = deduction_answer(&deduction, rejection == RESERVATION_CLOSED ? RESERVATION_NOT_FOUND : rejection);
 	query_end();
 	PG_RETURN_DATUM(answer);
 }

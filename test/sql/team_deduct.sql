@@ -129,10 +129,20 @@ SELECT error FROM ducto_deduct_team(:'foxy', :ben, 21, '{}', 'again');
 SELECT error FROM ducto_deduct_team(:'foxy', :ann, 91, '{}', 'again');
 SELECT amount, team_balance_after, idempotent, error FROM ducto_deduct_team(:'foxy', :ben, 20, '{}', 'again');
 
+-- A cap of the pool that warns is told where the answer has room for it, the same in a retry.
+SELECT role FROM ducto_add_team_member(:'foxy', :cleo);
+SELECT new_balance FROM ducto_add_team_credits(:'foxy', 100);
+SELECT cap_limit, action FROM ducto_set_spend_cap(:'foxy', 'total', 1, 'warn');
+SELECT amount, error FROM ducto_deduct_team(:'foxy', :cleo, 1);
+SELECT amount, allowance_consumed, shortfall, idempotent, cap_warning, error
+	FROM ducto_charge_many(format('[{"team_id": %1$s, "user_id": %2$s, "amount": 2, "idempotency_key": "warned"}]', to_json(:'foxy'::text), to_json(:cleo::text))::jsonb);
+SELECT amount, allowance_consumed, shortfall, idempotent, cap_warning, error
+	FROM ducto_charge_many(format('[{"team_id": %1$s, "user_id": %2$s, "amount": 2, "idempotency_key": "warned"}]', to_json(:'foxy'::text), to_json(:cleo::text))::jsonb);
+
 -- A rejection can be an exception, with its own SQLSTATE.
 SET ducto.rejections = 'raise';
 SELECT pg_temp.attempt(format('SELECT ducto_deduct_team(%L, %L, 1)', :nobody, :ann)) AS team,
-	pg_temp.attempt(format('SELECT ducto_deduct_team(%L, %L, 1)', :'foxy', :cleo)) AS member,
+	pg_temp.attempt(format('SELECT ducto_deduct_team(%L, %L, 1)', :'foxy', :dina)) AS member,
 	pg_temp.attempt(format('SELECT ducto_deduct_team(%L, %L, 1)', :'foxy', :ben)) AS cap,
 	pg_temp.attempt(format('SELECT ducto_deduct_team(%L, %L, 1000)', :'foxy', :ann)) AS funds,
 	pg_temp.attempt(format('SELECT ducto_get_team_balance(%L)', :nobody)) AS read;
