@@ -43,7 +43,7 @@ typedef struct Event
 	Jsonb	   *payload;
 } Event;
 
-/* Which event it is, to be removed. */
+/* Which event it is. */
 typedef struct EventKey
 {
 	pg_uuid_t	account;
@@ -96,6 +96,42 @@ static KeptQuery events_lock_query = {
 static KeptQuery events_ack_query = {
 	.sql = "UPDATE ducto.events SET acked_at = $2 WHERE id = ANY ($1) AND acked_at IS NULL",
 	.types = {UUIDARRAYOID, TIMESTAMPTZOID}
+};
+
+/* On a cluster the events are on many nodes and each has its origin; they are found without a lock, and locked one by one. */
+static KeptQuery events_origins_query = {
+	.sql = "SELECT array_append(array_agg(n.result::bigint), $1)"
+	" FROM pg_catalog.run_command_on_all_nodes('SELECT ducto.event_origin()') n WHERE n.success",
+	.types = {INT8OID}
+};
+static KeptQuery events_due_query = {
+	.sql = "SELECT account_id, number FROM ducto.events"
+	" WHERE origin = ANY ($1) AND acked_at IS NULL AND visible_at <= $2 AND ($4 IS NULL OR kind = ANY ($4))"
+	" ORDER BY visible_at, account_id, number LIMIT $3",
+	.types = {INT8ARRAYOID, TIMESTAMPTZOID, INT8OID, TEXTARRAYOID}
+};
+static KeptQuery events_unacked_query = {
+	.sql = "SELECT account_id, number FROM ducto.events WHERE id = ANY ($1) AND acked_at IS NULL ORDER BY account_id, number",
+	.types = {UUIDARRAYOID}
+};
+
+/* Skips a row that another is taking, and one that has been taken since it was found. */
+static KeptQuery event_take_query = {
+	.sql = "SELECT " EVENT_COLUMNS ", attempt + 1 FROM ducto.events"
+	" WHERE account_id = $1 AND number = $2 AND acked_at IS NULL AND visible_at <= $3 FOR NO KEY UPDATE SKIP LOCKED",
+	.types = {UUIDOID, INT8OID, TIMESTAMPTZOID}
+};
+
+/* The caller has the row's lock. */
+static KeptQuery event_lease_query = {
+	.sql = "UPDATE ducto.events SET visible_at = $3, attempt = attempt + 1 WHERE account_id = $1 AND number = $2",
+	.types = {UUIDOID, INT8OID, TIMESTAMPTZOID}
+};
+
+/* Waits for who takes or acknowledges it; all go in one order. */
+static KeptQuery event_ack_query = {
+	.sql = "UPDATE ducto.events SET acked_at = $3 WHERE account_id = $1 AND number = $2 AND acked_at IS NULL",
+	.types = {UUIDOID, INT8OID, TIMESTAMPTZOID}
 };
 
 /* Leaves what another session prunes to it. */
@@ -345,47 +381,136 @@ ducto_event_origin(PG_FUNCTION_ARGS)
 }
 
 /*
- * events_take leases events until a time: of the kinds given, an array, or of
- * all. It returns how many there are; they are the last result, with the
- * columns of ducto_event.
+ * Execute a query that finds events, and return which, in its order.
  */
-uint64
-events_take(TimestampTz now, TimestampTz until, int max_rows, Datum kinds, bool all_kinds)
+static EventKey *
+events_find(KeptQuery *query, QueryArgs *args, int *n)
+{
+	EventKey   *found;
+
+	*n = (int) query_run(query, args, SPI_OK_SELECT);
+	found = palloc(sizeof(EventKey) * Max(*n, 1));
+	for (int i = 0; i < *n; i++)
+	{
+		found[i].account = row_uuid(i, 1);
+		found[i].number = row_int8(i, 2);
+	}
+	return found;
+}
+
+/*
+ * Append which event it is.
+ */
+static void
+args_event(QueryArgs *args, const EventKey *event)
+{
+	args_uuid(args, &event->account);
+	args_int8(args, event->number);
+}
+
+/*
+ * Append the kinds that are wanted, an array; 0 for all.
+ */
+static void
+args_kinds(QueryArgs *args, Datum kinds)
+{
+	if (kinds == (Datum) 0)
+		args_null(args);
+	else
+		args_datum(args, kinds);
+}
+
+/*
+ * Lease events until a time, by one lock and one update.
+ */
+static void
+take_together(TimestampTz now, TimestampTz until, int max_rows, Datum kinds, Tuplestorestate *taken)
 {
 	QueryArgs	args = {0};
 	QueryArgs	lease = {0};
-	SPITupleTable *taken;
 	pg_uuid_t  *ids;
 	uint64		n;
 
 	args_int8(&args, event_origin());
 	args_time(&args, now);
 	args_int8(&args, max_rows);
-	if (all_kinds)
-		args_null(&args);
-	else
-		args_datum(&args, kinds);
+	args_kinds(&args, kinds);
 	n = query_run(&events_take_query, &args, SPI_OK_SELECT);
 	if (n == 0)
-		return 0;
-	taken = SPI_tuptable;
+		return;
 	ids = palloc(sizeof(pg_uuid_t) * n);
 	for (uint64 i = 0; i < n; i++)
+	{
 		ids[i] = row_uuid(i, 1);
+		tuplestore_puttuple(taken, SPI_tuptable->vals[i]);
+	}
 	args_uuid_array(&lease, ids, (int) n);
 	args_time(&lease, until);
 	if (query_run(&events_lease_query, &lease, SPI_OK_UPDATE) != n)
 		row_missing("events");
-	SPI_tuptable = taken;
-	return n;
 }
 
 /*
- * events_ack acknowledges events by their ids, an array, and returns how many
- * were not yet.
+ * Lease an event until a time, unless another has it.
  */
-int64
-events_ack(Datum ids, TimestampTz now)
+static void
+take_one(const EventKey *event, TimestampTz now, TimestampTz until, Tuplestorestate *taken)
+{
+	QueryArgs	args = {0};
+	QueryArgs	lease = {0};
+
+	args_event(&args, event);
+	args_time(&args, now);
+	if (query_run(&event_take_query, &args, SPI_OK_SELECT) == 0)
+		return;
+	tuplestore_puttuple(taken, SPI_tuptable->vals[0]);
+	args_event(&lease, event);
+	args_time(&lease, until);
+	if (query_run(&event_lease_query, &lease, SPI_OK_UPDATE) != 1)
+		row_missing("events");
+}
+
+/*
+ * Lease events of all nodes of a cluster until a time, one by one.
+ */
+static void
+take_one_by_one(TimestampTz now, TimestampTz until, int max_rows, Datum kinds, Tuplestorestate *taken)
+{
+	QueryArgs	here = {0};
+	QueryArgs	args = {0};
+	EventKey   *due;
+	int			n;
+
+	args_int8(&here, event_origin());
+	query_run(&events_origins_query, &here, SPI_OK_SELECT);
+	args_datum(&args, row_datum(0, 1));
+	args_time(&args, now);
+	args_int8(&args, max_rows);
+	args_kinds(&args, kinds);
+	due = events_find(&events_due_query, &args, &n);
+	for (int i = 0; i < n; i++)
+		take_one(&due[i], now, until, taken);
+}
+
+/*
+ * events_take leases events until a time: of the kinds given, an array, or of
+ * all where that is 0. They are put into a set with the columns of ducto_event.
+ */
+void
+events_take(TimestampTz now, TimestampTz until, int max_rows, Datum kinds, Tuplestorestate *taken)
+{
+	if (cluster_is_used())
+		take_one_by_one(now, until, max_rows, kinds, taken);
+	else
+		take_together(now, until, max_rows, kinds, taken);
+}
+
+/*
+ * Acknowledge events by one lock and one update, and return how many were not
+ * yet.
+ */
+static int64
+ack_together(Datum ids, TimestampTz now)
 {
 	QueryArgs	lock = {0};
 	QueryArgs	args = {0};
@@ -399,27 +524,55 @@ events_ack(Datum ids, TimestampTz now)
 }
 
 /*
+ * Acknowledge events one by one, and return how many were not yet.
+ */
+static int64
+ack_one_by_one(Datum ids, TimestampTz now)
+{
+	QueryArgs	args = {0};
+	EventKey   *events;
+	int64		acked = 0;
+	int			n;
+
+	args_datum(&args, ids);
+	events = events_find(&events_unacked_query, &args, &n);
+	for (int i = 0; i < n; i++)
+	{
+		QueryArgs	event = {0};
+
+		args_event(&event, &events[i]);
+		args_time(&event, now);
+		acked += (int64) query_run(&event_ack_query, &event, SPI_OK_UPDATE);
+	}
+	return acked;
+}
+
+/*
+ * events_ack acknowledges events by their ids, an array, and returns how many
+ * were not yet.
+ */
+int64
+events_ack(Datum ids, TimestampTz now)
+{
+	return cluster_is_used() ? ack_one_by_one(ids, now) : ack_together(ids, now);
+}
+
+/*
  * Remove events one by one that were acknowledged before a time, the first of
  * them, and return how many.
  */
 static int64
 prune_one_by_one(QueryArgs *args)
 {
-	int			n = (int) query_run(&events_old_query, args, SPI_OK_SELECT);
-	EventKey   *old = palloc(n * sizeof(EventKey));
 	int64		pruned = 0;
+	int			n;
+	EventKey   *old = events_find(&events_old_query, args, &n);
 
-	for (int i = 0; i < n; i++)
-	{
-		old[i].account = row_uuid(i, 1);
-		old[i].number = row_int8(i, 2);
-	}
 	for (int i = 0; i < n; i++)
 	{
 		QueryArgs	key = {0};
 
-		args_uuid(&key, &old[i].account);
-		args_int8(&key, old[i].number);
+		args_event(&key, &old[i]);
 		pruned += (int64) query_remove(&event_prune_query, &key);
 	}
 	return pruned;

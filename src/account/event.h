@@ -32,7 +32,7 @@ extern void events_of_expired(Account *acc, uint64 n);
 extern void events_write(Account *acc);
 extern int64 event_origin(void);
 extern int64 events_prune(TimestampTz before, int64 max_rows);
-extern uint64 events_take(TimestampTz now, TimestampTz until, int max_rows, Datum kinds, bool all_kinds);
+extern void events_take(TimestampTz now, TimestampTz until, int max_rows, Datum kinds, Tuplestorestate *taken);
 extern int64 events_ack(Datum ids, TimestampTz now);
 
 #endif

@@ -80,12 +80,9 @@ ducto_take_events(PG_FUNCTION_ARGS)
 	Datum		kinds = arg_kinds(fcinfo, 2);
 	Tuplestorestate *store = result_set_begin(fcinfo);
 	TimestampTz now = clock_now();
-	uint64		n;
 
 	query_begin();
-	n = events_take(now, now + lease * USECS_PER_SEC, max_rows, kinds, PG_ARGISNULL(2));
-	for (uint64 i = 0; i < n; i++)
-		tuplestore_puttuple(store, SPI_tuptable->vals[i]);
+	events_take(now, now + lease * USECS_PER_SEC, max_rows, kinds, store);
 	query_end();
 	return (Datum) 0;
 }
