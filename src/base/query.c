@@ -187,6 +187,39 @@ planned_by_values(void)
 	return level;
 }
 
+/* Beyond this a plan of distributed tables is made anew. */
+#define PLAN_MAX_BYTES	(2 * 1024 * 1024)
+
+/*
+ * Let a kept plan of distributed tables be made anew when it has grown: there
+ * are versions of Citus, 13.2 among them, that add to it in each execution on a
+ * shard of this node. Whoever is executing the plan keeps it.
+ */
+static void
+query_slim(KeptQuery *query)
+{
+	ListCell   *source;
+
+	foreach(source, SPI_plan_get_plan_sources(query->plan))
+	{
+		CachedPlan *plan = ((CachedPlanSource *) lfirst(source))->gplan;
+
+		if (plan != NULL && MemoryContextMemAllocated(plan->context, false) > PLAN_MAX_BYTES)
+			plan->is_valid = false;
+	}
+}
+
+/*
+ * Prepare a query of distributed tables for an execution, and return the level
+ * to which the settings go back afterwards.
+ */
+static int
+query_prepare_distributed(KeptQuery *query)
+{
+	query_slim(query);
+	return planned_by_values();
+}
+
 /*
  * Prepare a query on its first use in this backend, and when its plan has to
  * be made anew, as for another role. Returns the level to which the settings
@@ -197,12 +230,12 @@ static int
 query_prepare(KeptQuery *query)
 {
 	if (query->plan != NULL && query->reader == GetUserId() && SPI_plan_is_valid(query->plan))
-		return query->distributed ? planned_by_values() : NO_LEVEL;
+		return query->distributed ? query_prepare_distributed(query) : NO_LEVEL;
 	query_choose(query);
 	query->reader = InvalidOid;
 	query_check_reader(query);
 	if (query->distributed)
-		return planned_by_values();
+		return query_prepare_distributed(query);
 	return query->whole || query->anew ? NO_LEVEL : scans_by_index(query);
 }
 
