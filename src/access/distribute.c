@@ -12,6 +12,7 @@
 #include "base/args.h"
 #include "base/cluster.h"
 #include "base/query.h"
+#include "base/setting.h"
 
 PG_FUNCTION_INFO_V1(ducto_distribute);
 
@@ -118,6 +119,21 @@ require_citus(void)
 }
 
 /*
+ * Check that time is the server's: on other nodes it would be.
+ */
+static void
+require_clock(void)
+{
+	if (setting_test_clock())
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("cannot distribute: the test clock is on"),
+				 errdetail("ducto_advance_clock moves the clock of one node, and the others would not follow."),
+				 errhint("Turn it off for the database, ALTER DATABASE ... RESET ducto.test_clock, and call ducto_distribute in a new"
+						 " session.")));
+}
+
+/*
  * Return the tables.
  */
 static DistributedTable *
@@ -199,6 +215,7 @@ ducto_distribute(PG_FUNCTION_ARGS)
 
 	query_begin();
 	nodes = require_citus();
+	require_clock();
 	query_utility(LOCK_SQL);
 	args_int4(&args, shards);
 	query_run(&settings_query, &args, SPI_OK_SELECT);
