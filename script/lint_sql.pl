@@ -18,6 +18,8 @@
 # - A line of a script has 132 characters at most, its literals not counted.
 # - No clock but the one: no clock_timestamp(), now() and the like in SQL, ducto.clock()
 #   in bodies, clock_now() in C, a parameter where SQL in C needs the time.
+# - No CASE x WHEN y, but CASE WHEN x = y: the former comes back wrong where a statement is sent
+#   to other nodes of a cluster.
 # - SQL in C: relations with their schema, but for the server's (pg_…); what reads
 #   and writes rows has its values as parameters, not printed into it or quoted.
 
@@ -121,6 +123,14 @@ sub check_clock
 	report($file, $line, "another clock than ducto.clock(): $1") while $code =~ /($SQL_CLOCK)/g;
 }
 
+# check_case finds a CASE that compares a value with each WHEN.
+sub check_case
+{
+	my ($file, $line, $code) = @_;
+
+	report($file, $line, 'CASE x WHEN y instead of CASE WHEN x = y') if $code =~ /(?<!END )\bCASE\s+(?!WHEN\b)\S/i;
+}
+
 # check_body checks what a function of SQL or PL/pgSQL does.
 sub check_body
 {
@@ -187,6 +197,7 @@ sub check_c
 		$token =~ s{"((?:[^"\\\n]|\\.)*)"|(\w+(?:\([^()]*\))?)|\\?\s+}{$1 // ($2 ? ' ? ' : '')}ge;
 		$token =~ s/'[^']*'/''/g;
 		check_clock($file, $line, $token);
+		check_case($file, $line, $token);
 		next if $token !~ /\b(?:SELECT|FROM|JOIN|INSERT\s+INTO|UPDATE|LOCK\s+TABLE|TRUNCATE)\b/;
 		next if $token =~ /^\s*(?:GRANT|REVOKE)\b/;
 		$token =~ s/\bpg_\w+/?/g;
@@ -220,6 +231,7 @@ sub check_file
 
 		$code =~ s/^\s+|\s+$//g;
 		check_clock($file, $line, "$code\n" . plain($statement->{body}));
+		check_case($file, $line, "$code\n" . plain($statement->{body}));
 		report($file, $line, uc $_) foreach "$code\n$statement->{body}" =~ /\b(OR\s+REPLACE|IF\s+NOT\s+EXISTS)\b/gi;
 		if ($code =~ /^(CREATE(?:\s+UNIQUE)?|ALTER|DROP|COMMENT\s+ON|(?:GRANT|REVOKE)\b.*?\bON)\s+
 			(?:OR\s+REPLACE\s+)?($KIND)\s+(?:IF\s+(?:NOT\s+)?EXISTS\s+)?(?:ONLY\s+)?([^\s(;]+)/xis)

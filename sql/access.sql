@@ -208,7 +208,7 @@ AS $$
 				WHERE n.nspname = 'auth' AND c.relname = 'users' AND c.relkind IN ('r', 'p'))
 	)
 	SELECT s.object, s.action FROM (
-		SELECT r.n, CASE r.name WHEN 'PUBLIC' THEN r.name ELSE 'role ' || r.name END AS object,
+		SELECT r.n, CASE WHEN r.name = 'PUBLIC' THEN r.name ELSE 'role ' || r.name END AS object,
 			ducto.setup_role(r.name, 'ducto', r.what) AS action
 		FROM here, (VALUES (1, 'PUBLIC', ''), (2, 'anon', ''), (3, 'authenticated', 'my'), (4, 'service_role', 'all')) r (n, name, what)
 		WHERE here.supabase

@@ -92,7 +92,8 @@ BEGIN
 		'For how long something has been past its time that no sweep has booked';
 
 	-- The first entry that is not rolled up. Numbers of transactions are a circle that begins after this cluster's last.
-	next_xact := coalesce(rollup.next_xact, CASE last_xact WHEN 9223372036854775807 THEN -9223372036854775808 ELSE last_xact + 1 END);
+	next_xact := coalesce(rollup.next_xact,
+		CASE WHEN last_xact = 9223372036854775807 THEN -9223372036854775808 ELSE last_xact + 1 END);
 	oldest := (SELECT l.created_at FROM ducto.ledger l WHERE l.xact >= next_xact AND (next_xact > last_xact OR l.xact <= last_xact)
 		ORDER BY l.xact LIMIT 1);
 	IF oldest IS NULL AND next_xact > last_xact THEN

@@ -62,7 +62,7 @@ BEGIN
 				words[1], (SELECT format_type(a.atttypid, a.atttypmod) FROM pg_attribute a
 					WHERE a.attrelid = 'ducto.grants'::regclass AND a.attname = words[1]))
 				INTO made USING account, words[4]::uuid,
-					CASE words[1] WHEN 'expires_at' THEN coalesce(expected, 'infinity') ELSE expected END;
+					CASE WHEN words[1] = 'expires_at' THEN coalesce(expected, 'infinity') ELSE expected END;
 		WHEN found.check_name LIKE 'reservation %' THEN
 			UPDATE ducto.reservations SET remaining = 0.0000, cap_held = 0.0000
 			WHERE account_id = account AND id = words[2]::uuid AND state <> 'open' RETURNING remaining::text INTO made;

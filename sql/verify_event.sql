@@ -9,7 +9,7 @@ COMMENT ON FUNCTION ducto.alert_mark(numeric[]) IS 'For ducto_verify: what alert
 CREATE FUNCTION ducto.alert_lines(alerts jsonb) RETURNS numeric[]
 LANGUAGE sql IMMUTABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS $$
-SELECT CASE jsonb_typeof(alerts -> 'balance') WHEN 'array'
+SELECT CASE WHEN jsonb_typeof(alerts -> 'balance') = 'array'
 	THEN ARRAY(SELECT line::numeric FROM jsonb_array_elements_text(alerts -> 'balance') line) END
 $$;
 REVOKE ALL ON FUNCTION ducto.alert_lines(jsonb) FROM PUBLIC;
@@ -32,8 +32,8 @@ BEGIN
 				'grant_expiring', 'reservation_expired', 'plan_changed', 'reversal_shortfall') THEN 'kind' END,
 			CASE WHEN e.payload -> 'seq' IS DISTINCT FROM to_jsonb(e.number) OR jsonb_typeof(e.payload -> 'balance') IS DISTINCT FROM 'number'
 				THEN 'payload' END,
-			CASE WHEN e.team_id IS DISTINCT FROM CASE a.kind WHEN 'team' THEN a.id END THEN 'team_id' END,
-			CASE WHEN e.user_id IS DISTINCT FROM CASE a.kind WHEN 'team' THEN (e.payload ->> 'user_id')::uuid ELSE a.id END THEN 'user_id' END,
+			CASE WHEN e.team_id IS DISTINCT FROM CASE WHEN a.kind = 'team' THEN a.id END THEN 'team_id' END,
+			CASE WHEN e.user_id IS DISTINCT FROM CASE WHEN a.kind = 'team' THEN (e.payload ->> 'user_id')::uuid ELSE a.id END THEN 'user_id' END,
 			CASE WHEN e.attempt < 0 THEN 'attempt' END,
 			CASE WHEN NOT isfinite(e.visible_at) THEN 'visible_at' END,
 			CASE WHEN NOT isfinite(e.acked_at) THEN 'acked_at' END,

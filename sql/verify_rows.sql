@@ -510,8 +510,9 @@ BEGIN
 	SELECT NULL::uuid, 'pricing ' || version, 'an object with a min_balance of ' || min_balance,
 		coalesce(config ->> 'min_balance', 'none')
 	FROM ducto.pricing
-	WHERE jsonb_typeof(config) <> 'object' OR CASE coalesce(jsonb_typeof(config -> 'min_balance'), 'null')
-		WHEN 'number' THEN (config ->> 'min_balance')::numeric WHEN 'null' THEN 5 END IS DISTINCT FROM min_balance
+	WHERE jsonb_typeof(config) <> 'object' OR CASE
+		WHEN jsonb_typeof(config -> 'min_balance') = 'number' THEN (config ->> 'min_balance')::numeric
+		WHEN coalesce(jsonb_typeof(config -> 'min_balance'), 'null') = 'null' THEN 5 END IS DISTINCT FROM min_balance
 	UNION ALL
 	SELECT NULL, 'id of pricing ' || min(version), 'one of its own', id::text
 	FROM ducto.pricing GROUP BY id HAVING count(*) > 1;

@@ -5,7 +5,7 @@ LANGUAGE sql VOLATILE SUPPORT ducto.call_once SECURITY DEFINER SET search_path =
 AS $$
 	SELECT ducto.setup_begin();
 	SELECT s.object, s.action FROM (
-		SELECT r.n, CASE r.name WHEN 'PUBLIC' THEN r.name ELSE 'role ' || r.name END AS object,
+		SELECT r.n, CASE WHEN r.name = 'PUBLIC' THEN r.name ELSE 'role ' || r.name END AS object,
 			ducto.setup_role(r.name, 'ducto_sdk', r.what) AS action
 		FROM (VALUES (1, 'PUBLIC', ''), (2, 'anon', ''), (3, 'authenticated', ''), (4, 'service_role', 'all')) r (n, name, what)
 		UNION ALL

@@ -17,22 +17,23 @@ BEGIN
 		FROM (
 			SELECT id, user_id, ducto.sdk_import_money(amount) AS amount, type::text AS theirs, reference_type, reference_id,
 				coalesce(created_at, ducto.clock()) AS at,
-				CASE coalesce(jsonb_typeof(metadata::jsonb), 'null') WHEN 'object' THEN metadata::jsonb WHEN 'null' THEN '{}'
+				CASE WHEN jsonb_typeof(metadata::jsonb) = 'object' THEN metadata::jsonb
+					WHEN coalesce(jsonb_typeof(metadata::jsonb), 'null') = 'null' THEN '{}'
 					ELSE jsonb_build_object('value', metadata) END AS metadata
 			FROM ducto_sdk_old.credit_transactions
 		) t
 		JOIN pg_temp.sdk_accounts a
-		ON a.id = CASE t.theirs WHEN 'team_usage' THEN ducto.sdk_import_team(t.theirs, t.metadata) ELSE t.user_id END
+		ON a.id = CASE WHEN t.theirs = 'team_usage' THEN ducto.sdk_import_team(t.theirs, t.metadata) ELSE t.user_id END
 		AND (a.kind = 'team') = (t.theirs = 'team_usage')
 	)
 	SELECT t.place, row_number() OVER history AS seq, t.id, t.amount, sum(t.amount) OVER history AS balance_after, t.type,
-		CASE t.type WHEN 'usage' THEN CASE WHEN r.id IS NOT NULL THEN coalesce(r.operation_type, 'usage')
+		CASE WHEN t.type = 'usage' THEN CASE WHEN r.id IS NOT NULL THEN coalesce(r.operation_type, 'usage')
 			ELSE coalesce(ducto.sdk_import_name(t.reference_type), 'usage') END END
 			AS operation_type,
 		CASE WHEN t.kind = 'team' AND t.type = 'usage' THEN t.user_id END AS actor,
 		ducto.sdk_import_name(t.metadata ->> 'model') AS model,
 		ducto.sdk_import_name(t.metadata ->> 'idempotency_key') AS idempotency_key,
-		CASE t.type WHEN 'refund' THEN t.reference_id WHEN 'usage' THEN r.id END AS reference,
+		CASE WHEN t.type = 'refund' THEN t.reference_id WHEN t.type = 'usage' THEN r.id END AS reference,
 		CASE WHEN t.type = 'usage' AND t.metadata ->> 'allowance_consumed' ~ '^[0-9]{1,14}(\.[0-9]{1,30})?$'
 			THEN round((t.metadata ->> 'allowance_consumed')::numeric, 4) ELSE 0.0000 END AS allowance_consumed,
 		NULL::uuid[] AS burned_grants, NULL::numeric[] AS burned_amounts,

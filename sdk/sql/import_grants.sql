@@ -118,12 +118,12 @@ BEGIN
 	SELECT a.place, r.id, ducto.sdk_import_money(r.amount) AS amount,
 		coalesce(ducto.sdk_import_name(r.operation_type), 'usage') AS operation_type,
 		ducto.sdk_import_name(r.metadata ->> 'model') AS model,
-		CASE r.billing_mode WHEN 'overdraft' THEN 'overdraft' ELSE 'strict' END AS billing_mode,
-		CASE r.billing_mode WHEN 'overdraft' THEN least(ducto.sdk_import_money(r.overdraft_floor), 0.0000) ELSE 0.0000 END
+		CASE WHEN r.billing_mode = 'overdraft' THEN 'overdraft' ELSE 'strict' END AS billing_mode,
+		CASE WHEN r.billing_mode = 'overdraft' THEN least(ducto.sdk_import_money(r.overdraft_floor), 0.0000) ELSE 0.0000 END
 			AS floor,
 		CASE WHEN r.status <> 'active' THEN r.status WHEN r.expires_at > ducto.clock() THEN 'open' ELSE 'expired' END
 			AS state,
-		CASE jsonb_typeof(r.metadata) WHEN 'object' THEN r.metadata ELSE '{}' END AS metadata,
+		CASE WHEN jsonb_typeof(r.metadata) = 'object' THEN r.metadata ELSE '{}' END AS metadata,
 		coalesce(r.created_at, r.expires_at) AS created_at, r.expires_at, t.created_at AS settled_at
 	FROM (
 		SELECT id, user_id, amount, operation_type, metadata::jsonb AS metadata, expires_at, created_at, status::text AS status,

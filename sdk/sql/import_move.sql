@@ -93,10 +93,10 @@ BEGIN
 	INSERT INTO ducto.reservations (account_id, id, amount, remaining, operation_type, model, billing_mode, floor, state,
 		balance_after, reserved_after, first_expires_at, closing_balance, skip_allowance, cap_held, metadata, created_at,
 		expires_at, closed_at)
-	SELECT s.id, l.id, l.amount, CASE l.state WHEN 'open' THEN l.amount ELSE 0.0000 END, l.operation_type, l.model,
+	SELECT s.id, l.id, l.amount, CASE WHEN l.state = 'open' THEN l.amount ELSE 0.0000 END, l.operation_type, l.model,
 		l.billing_mode, l.floor, l.state, s.balance, 0.0000, l.expires_at,
 		CASE WHEN l.state = 'settled' AND e.reference IS NULL THEN s.balance END, false,
-		CASE l.state WHEN 'open' THEN l.amount ELSE 0.0000 END, l.metadata, l.created_at, l.expires_at,
+		CASE WHEN l.state = 'open' THEN l.amount ELSE 0.0000 END, l.metadata, l.created_at, l.expires_at,
 		CASE WHEN l.state <> 'open' THEN coalesce(l.settled_at, least(l.expires_at, moment)) END
 	FROM pg_temp.sdk_leases l
 	JOIN pg_temp.sdk_accounts s ON s.place = l.place

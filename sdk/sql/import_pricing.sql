@@ -94,8 +94,8 @@ SELECT p.plan_key, coalesce(p.name, p.plan_key), ducto.sdk_import_money(p.free_a
 			'per_operation', p.per_operation, 'max_concurrent', p.max_concurrent, 'overdraft_floor', p.floor))))) v LIMIT 1)
 FROM (
 	SELECT c.plan_key, c.name, c.free_allowance, c.features, c.rate_overrides, c.max_concurrent,
-		CASE c.default_billing_mode::text WHEN 'overdraft' THEN 'overdraft' ELSE 'strict' END AS mode,
-		CASE c.default_billing_mode::text WHEN 'overdraft' THEN coalesce(c.overdraft_floor, 0) ELSE c.overdraft_floor END AS floor,
+		CASE WHEN c.default_billing_mode::text = 'overdraft' THEN 'overdraft' ELSE 'strict' END AS mode,
+		CASE WHEN c.default_billing_mode::text = 'overdraft' THEN coalesce(c.overdraft_floor, 0) ELSE c.overdraft_floor END AS floor,
 		coalesce(replace(c.per_operation::text, '"strict_prepaid"', '"strict"')::jsonb, '{}') AS per_operation
 	FROM ducto_sdk_old.credit_plans c
 ) p

@@ -48,7 +48,7 @@ WITH theirs AS MATERIALIZED (
 ), moved AS MATERIALIZED (
 	SELECT account_id, sum(amount), sum(purchased) AS purchased, sum(consumed) AS consumed
 	FROM (
-		SELECT l.account_id, l.amount, CASE l.type WHEN 'purchase' THEN l.amount END AS purchased,
+		SELECT l.account_id, l.amount, CASE WHEN l.type = 'purchase' THEN l.amount END AS purchased,
 			CASE WHEN l.created_at >= date_trunc('month', ducto.clock() AT TIME ZONE 'UTC') AT TIME ZONE 'UTC'
 				THEN l.allowance_consumed END AS consumed
 		FROM ducto.ledger l JOIN ducto_sdk_old.credit_transactions t ON t.id = l.id
@@ -160,7 +160,7 @@ SELECT 'hold', r.id::text, r.status::text || ', ' || coalesce(r.amount::text, 'N
 FROM ducto_sdk_old.credit_reservations r
 LEFT JOIN ducto.reservations h ON h.account_id = r.user_id AND h.id = r.id
 LEFT JOIN ducto.accounts a ON a.id = r.user_id
-WHERE h.id IS NULL OR h.state <> CASE r.status::text WHEN 'active' THEN 'open' ELSE r.status::text END OR h.amount <> r.amount
+WHERE h.id IS NULL OR h.state <> CASE WHEN r.status::text = 'active' THEN 'open' ELSE r.status::text END OR h.amount <> r.amount
 UNION ALL
 SELECT 'held', h.account_id::text, h.theirs::text, a.held::text, 'left alone: changed after it was moved'
 FROM (

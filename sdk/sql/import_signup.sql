@@ -8,8 +8,8 @@ SELECT p.oid, ARRAY(SELECT DISTINCT t.tgrelid FROM pg_trigger t WHERE t.tgfoid =
 FROM pg_proc p
 WHERE p.pronamespace = to_regnamespace('public')
 AND NOT EXISTS (SELECT FROM pg_depend d WHERE d.classid = 'pg_proc'::regclass AND d.objid = p.oid AND d.deptype = 'e')
-AND CASE p.proname
-	WHEN 'handle_updated_at' THEN NOT EXISTS (SELECT FROM pg_trigger t WHERE t.tgfoid = p.oid
+AND CASE
+	WHEN p.proname = 'handle_updated_at' THEN NOT EXISTS (SELECT FROM pg_trigger t WHERE t.tgfoid = p.oid
 		AND t.tgrelid NOT IN (SELECT ducto.sdk_table(n.name) FROM ducto.sdk_tables() n WHERE ducto.sdk_table(n.name) IS NOT NULL))
 	ELSE ducto.sdk_is_bonus(p.proname, p.prosrc) END
 $$;

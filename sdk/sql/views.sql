@@ -79,7 +79,7 @@ VALUES
 	('credit_transactions', 'metadata', 'l.metadata || jsonb_strip_nulls(jsonb_build_object(''model'', l.model, ''idempotency_key'', l.idempotency_key,
 		''allowance_consumed'', CASE WHEN l.type IN (''usage'', ''refund'') THEN l.allowance_consumed::text END,
 		''team_id'', CASE WHEN l.actor IS NOT NULL THEN l.account_id END, ''balance_after'', l.balance_after::text,
-		''expires_at'', l.expires_at, ''reason'', CASE l.type WHEN ''expiry'' THEN ''credit_expired'' END))'),
+		''expires_at'', l.expires_at, ''reason'', CASE WHEN l.type = ''expiry'' THEN ''credit_expired'' END))'),
 	('credit_transactions', 'created_at', 'l.created_at'),
 	('credit_reservations', 'id', 'r.id'),
 	('credit_reservations', 'user_id', 'r.account_id'),
@@ -91,7 +91,7 @@ VALUES
 	('credit_reservations', 'status', 'CASE WHEN r.state <> ''open'' THEN r.state WHEN r.expires_at <= statement_timestamp() THEN ''expired''
 		ELSE ''active'' END'),
 	('credit_reservations', 'billing_mode', 'r.billing_mode'),
-	('credit_reservations', 'overdraft_floor', 'CASE r.billing_mode WHEN ''overdraft'' THEN r.floor END'),
+	('credit_reservations', 'overdraft_floor', 'CASE WHEN r.billing_mode = ''overdraft'' THEN r.floor END'),
 	('credit_pricing_config', 'id', 'v.id'),
 	('credit_pricing_config', 'config', 'v.config'),
 	('credit_pricing_config', 'active', 'v.active'),
@@ -121,7 +121,7 @@ VALUES
 	('credit_team_members', 'user_id', 'm.user_id'),
 	('credit_team_members', 'role', 'm.role'),
 	('credit_team_members', 'spend_cap', 'm.spend_cap'),
-	('credit_team_members', 'total_spent', 'CASE m.month WHEN date_trunc(''month'', statement_timestamp() AT TIME ZONE ''UTC'')::date THEN m.spent ELSE 0 END'),
+	('credit_team_members', 'total_spent', 'CASE WHEN m.month = date_trunc(''month'', statement_timestamp() AT TIME ZONE ''UTC'')::date THEN m.spent ELSE 0 END'),
 	('credit_team_members', 'joined_at', 'm.joined_at'),
 	('credit_spend_caps', 'id', 'md5(concat_ws('' '', c.account_id, c.cap_type, c.model))::uuid'),
 	('credit_spend_caps', 'user_id', 'c.account_id'),
@@ -216,7 +216,7 @@ BEGIN
 			ducto.sdk_view_query(theirs, 'l.actor'), ducto.sdk_view_rows(theirs, 'l.actor', own));
 	ELSE
 		query := format('%s FROM %s %s %s', ducto.sdk_view_query(theirs, ''), source, CASE WHEN source ~ ' WHERE ' THEN 'AND' ELSE 'WHERE' END,
-			ducto.sdk_view_rows(theirs, CASE theirs WHEN 'credit_reservations' THEN 'r.account_id' ELSE 'a.id' END, own));
+			ducto.sdk_view_rows(theirs, CASE WHEN theirs = 'credit_reservations' THEN 'r.account_id' ELSE 'a.id' END, own));
 	END IF;
 	EXECUTE format('CREATE VIEW public.%I WITH (security_barrier) AS %s', theirs, query);
 	EXECUTE format('COMMENT ON VIEW public.%I IS %L', theirs, 'What ducto has of it. ' || hint);
@@ -232,13 +232,13 @@ BEGIN
 		WHERE c.oid = to_regclass(format('public.%I', theirs)) AND a.grantee <> c.relowner
 	LOOP
 		EXECUTE format('REVOKE ALL ON public.%I FROM %s', theirs,
-			CASE allowed.grantee WHEN 0 THEN 'PUBLIC' ELSE quote_ident(pg_get_userbyid(allowed.grantee)) END);
+			CASE WHEN allowed.grantee = 0 THEN 'PUBLIC' ELSE quote_ident(pg_get_userbyid(allowed.grantee)) END);
 	END LOOP;
 	FOR allowed IN SELECT a.grantee, a.privilege_type FROM pg_class c, aclexplode(coalesce(c.relacl, acldefault('r', c.relowner))) a
 		WHERE c.oid = ducto.sdk_table(theirs) AND a.privilege_type IN ('SELECT', 'INSERT', 'UPDATE', 'DELETE')
 	LOOP
 		EXECUTE format('GRANT %s ON public.%I TO %s', allowed.privilege_type, theirs,
-			CASE allowed.grantee WHEN 0 THEN 'PUBLIC' ELSE quote_ident(pg_get_userbyid(allowed.grantee)) END);
+			CASE WHEN allowed.grantee = 0 THEN 'PUBLIC' ELSE quote_ident(pg_get_userbyid(allowed.grantee)) END);
 	END LOOP;
 END
 $$;

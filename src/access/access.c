@@ -51,8 +51,8 @@ PG_FUNCTION_INFO_V1(ducto_revoke_default_privileges);
 	"  p.oid::regprocedure::text AS name, p.proowner AS owner, coalesce(p.proacl, acldefault('f', p.proowner)) AS acl," \
 	"  p.proname::text AS function, p.provolatile <> 'v' AS reads, " FUNCTION_CLASS " AS class" \
 	"  FROM member m JOIN pg_proc p ON m.classid = 'pg_proc'::regclass AND p.oid = m.objid" \
-	" UNION ALL SELECT m.extension, CASE c.relkind WHEN 'S' THEN 'SEQUENCE' ELSE 'TABLE' END," \
-	"  CASE c.relkind WHEN 'S' THEN 'sequence' ELSE 'table' END, 'access to', m.classid, c.oid," \
+	" UNION ALL SELECT m.extension, CASE WHEN c.relkind = 'S' THEN 'SEQUENCE' ELSE 'TABLE' END," \
+	"  CASE WHEN c.relkind = 'S' THEN 'sequence' ELSE 'table' END, 'access to', m.classid, c.oid," \
 	"  c.oid::regclass::text, c.relowner, a.acl, '', false, ''" \
 	"  FROM member m JOIN pg_class c ON m.classid = 'pg_class'::regclass AND c.oid = m.objid," \
 	"   LATERAL (SELECT c.relacl UNION ALL" \
@@ -67,16 +67,16 @@ PG_FUNCTION_INFO_V1(ducto_revoke_default_privileges);
 /* What others than the owner hold on them. To open is for all who have no key of a backend. */
 #define ENTRIES \
 	", entry AS (SELECT o.*, a.grantor, a.grantee, a.privilege_type AS privilege, a.is_grantable," \
-	"  CASE a.grantee WHEN 0 THEN 'PUBLIC' ELSE quote_ident(pg_get_userbyid(a.grantee)) END AS role," \
+	"  CASE WHEN a.grantee = 0 THEN 'PUBLIC' ELSE quote_ident(pg_get_userbyid(a.grantee)) END AS role," \
 	"  a.grantee = 0 OR pg_get_userbyid(a.grantee) IN ('anon', 'authenticated') AS open" \
 	"  FROM object o, aclexplode(o.acl) a WHERE a.grantee <> o.owner)"
 
 /* Whether a role that is to call something, a text, is to call a function. */
 #define WANTED(what) \
-	"(o.class IN ('api', 'price', 'my') AND CASE " what " WHEN 'all' THEN true WHEN 'read' THEN o.reads" \
-	" WHEN 'my' THEN o.class = 'my' ELSE o.function = ANY (string_to_array(" what ", ',')) END)"
+	"(o.class IN ('api', 'price', 'my') AND CASE WHEN " what " = 'all' THEN true WHEN " what " = 'read' THEN o.reads" \
+	" WHEN " what " = 'my' THEN o.class = 'my' ELSE o.function = ANY (string_to_array(" what ", ',')) END)"
 
-#define PLURAL(n)	"CASE " n " WHEN 1 THEN '' ELSE 's' END"
+#define PLURAL(n)	"CASE WHEN " n " = 1 THEN '' ELSE 's' END"
 
 /*
  * The statements that let a role, 0 for PUBLIC, call something of some
@@ -88,9 +88,10 @@ static KeptQuery changes_query = {
 	.sql = OBJECTS
 	", target AS (SELECT o.*, " WANTED("$4") " AS wanted FROM object o"
 	"  WHERE coalesce(o.extension = $1, true) AND o.owner <> $2),"
-	" held AS (SELECT t.*, a.is_grantable FROM target t, aclexplode(t.acl) a WHERE a.grantee = $2 AND CASE $5"
-	"  WHEN 'functions' THEN t.class IN ('api', 'price', 'my') WHEN 'additions' THEN false"
-	"  WHEN 'setup' THEN t.kind <> 'TYPE' AND NOT (t.class = 'price' AND $3 IN ('PUBLIC', 'anon', 'authenticated')) ELSE true END)"
+	" held AS (SELECT t.*, a.is_grantable FROM target t, aclexplode(t.acl) a WHERE a.grantee = $2 AND CASE"
+	"  WHEN $5 = 'functions' THEN t.class IN ('api', 'price', 'my') WHEN $5 = 'additions' THEN false"
+	"  WHEN $5 = 'setup' THEN t.kind <> 'TYPE' AND NOT (t.class = 'price' AND $3 IN ('PUBLIC', 'anon', 'authenticated'))"
+	"  ELSE true END)"
 	" SELECT s.statement, s.phrase FROM ("
 	" SELECT 1 AS n, format('GRANT USAGE ON SCHEMA %I TO %s', n.nspname, $3) AS statement, 'granted usage of 1 schema' AS phrase"
 	"  FROM pg_namespace n WHERE n.oid IN (SELECT m.schema FROM member m WHERE coalesce(m.extension = $1, true)) AND CASE"
@@ -156,9 +157,9 @@ static KeptQuery list_query = {
 	", holder (role, granted_to) AS (SELECT e.grantee, e.grantee FROM entry e"
 	"  UNION SELECT m.member, h.granted_to FROM holder h JOIN pg_auth_members m ON m.roleid = h.role)"
 	" SELECT l.role, l.object, l.privilege, l.granted_to, l.granted_by FROM ("
-	"  SELECT CASE h.role WHEN 0 THEN 'PUBLIC' ELSE pg_get_userbyid(h.role)::text END AS role,"
+	"  SELECT CASE WHEN h.role = 0 THEN 'PUBLIC' ELSE pg_get_userbyid(h.role)::text END AS role,"
 	"  e.noun || ' ' || e.name AS object, e.privilege,"
-	"  CASE e.grantee WHEN 0 THEN 'PUBLIC' ELSE pg_get_userbyid(e.grantee)::text END AS granted_to,"
+	"  CASE WHEN e.grantee = 0 THEN 'PUBLIC' ELSE pg_get_userbyid(e.grantee)::text END AS granted_to,"
 	"  pg_get_userbyid(e.grantor)::text AS granted_by"
 	"  FROM entry e JOIN holder h ON h.granted_to = e.grantee WHERE e.kind <> 'TYPE') l"
 	" ORDER BY l.role COLLATE \"C\", l.object COLLATE \"C\", l.privilege COLLATE \"C\", l.granted_to COLLATE \"C\"",
@@ -219,7 +220,7 @@ static KeptQuery wrong_query = {
 	" wrong AS (SELECT j.kind, j.noun, j.name, j.role, j.kept, string_agg(DISTINCT j.privilege, ', ') AS privileges"
 	"  FROM judged j WHERE NOT j.kept OR j.is_grantable GROUP BY j.kind, j.noun, j.name, j.role, j.kept),"
 	" held AS (SELECT w.kind, w.kept, w.privileges, w.role, string_agg(w.name, ', ' ORDER BY w.name) AS names,"
-	"  CASE count(*) WHEN 1 THEN w.noun || ' ' || min(w.name) ELSE count(*) || ' ' || w.noun || 's' END AS objects"
+	"  CASE WHEN count(*) = 1 THEN w.noun || ' ' || min(w.name) ELSE count(*) || ' ' || w.noun || 's' END AS objects"
 	"  FROM wrong w GROUP BY w.kind, w.noun, w.kept, w.privileges, w.role)"
 	" SELECT format('REVOKE %s%s ON %s %s FROM %s CASCADE', CASE WHEN h.kept THEN 'GRANT OPTION FOR ' ELSE '' END, h.privileges,"
 	"   h.kind, h.names, string_agg(h.role, ', ')),"

@@ -110,6 +110,7 @@ my @broken = (
 	[ 'FROM ducto.things $$', 'FROM things $$', 'relation without a schema: things' ],
 	[ 'ducto.clock()', 'clock_timestamp()', 'another clock than ducto.clock(): clock_timestamp(' ],
 	[ 'ducto.clock()', 'CURRENT_TIMESTAMP', 'another clock than ducto.clock(): CURRENT_TIMESTAMP' ],
+	[ 'SELECT t.id', 'SELECT CASE t.id WHEN note THEN t.id END', 'CASE x WHEN y instead of CASE WHEN x = y' ],
 	[ 'id uuid NOT NULL', 'id timestamptz DEFAULT now() NOT NULL', 'another clock than ducto.clock(): now(' ]);
 my @broken_source = (
 	[ 'FROM ducto.', 'FROM ', 'relation without a schema: things' ],
@@ -124,6 +125,7 @@ my @broken_source = (
 	[ 'FROM u WHERE', 'FROM ducto_u WHERE', 'relation without a schema: ducto_u' ],
 	[ '"account_id = $1"', '"due < now()"', 'another clock than ducto.clock(): now(' ],
 	[ 'IS DISTINCT FROM $2', '< clock_timestamp()', 'another clock than ducto.clock(): clock_timestamp(' ],
+	[ 'IS DISTINCT FROM $2', '= CASE kind WHEN 1 THEN 2 END', 'CASE x WHEN y instead of CASE WHEN x = y' ],
 	[ 'psprintf("GRANT', 'GetCurrentTimestamp(); psprintf("GRANT', 'another clock than clock_now(): GetCurrentTimestamp' ]);
 
 # lint gives what the lint prints for a script, or for a source of C.
