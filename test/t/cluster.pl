@@ -49,6 +49,9 @@ $node->safe_psql('lonely', 'CREATE EXTENSION citus; CREATE EXTENSION ducto');
 like(error_of($node, 'plain', 'SELECT ducto_distribute()'), qr/Citus is not in this database/, 'without Citus it says so');
 $node->safe_psql('lonely', sprintf(q(SELECT citus_set_coordinator_host('%s', %d, node_role => 'primary')), $node->host, $node->port));
 like(error_of($node, 'lonely', 'SELECT ducto_distribute()'), qr/no node that shards could be on/, 'and where there is no worker');
+$node->safe_psql('lonely', 'ALTER DATABASE lonely SET ducto.test_clock = on');
+$node->safe_psql('lonely', 'SELECT citus_set_node_property(nodename, nodeport, \'shouldhaveshards\', true) FROM pg_dist_node');
+like(error_of($node, 'lonely', 'SELECT ducto_distribute()'), qr/the test clock is on/, 'nor with a clock of its own');
 is($node->safe_psql('lonely', "SELECT new_balance FROM ducto_add_credits($users[0], 5)"), '5.0000', 'all works as before there');
 
 # --- a filled database -----------------------------------------------------
@@ -126,6 +129,48 @@ foreach my $at ($node, $first, $second)
 	is($here->value("SELECT count(*) FROM ducto_get_pricing_history()"), '1', "$name: a list without arguments");
 	is($here->value('SELECT count(*) FROM ducto_verify()'), '0', "$name: the auditor");
 	$here->quit;
+}
+
+# --- a session that stays ---------------------------------------------------
+
+foreach my $at ($node, $first)
+{
+	my $here = Session->new($at, dbname => 'shop');
+	my $charges = "DO \$\$ BEGIN FOR i IN 1 .. 400 LOOP PERFORM ducto_charge($users[7], 0.0001); END LOOP; END \$\$";
+	my $bytes = "SELECT sum(total_bytes) FROM pg_backend_memory_contexts WHERE name = 'CachedPlan'";
+
+	$here->run($charges);
+	cmp_ok($here->value($bytes), '<', 12_000_000, 'plans of a session on ' . $at->name . ' do not grow with each call');
+	$here->quit;
+}
+
+# --- events of all nodes ----------------------------------------------------
+
+{
+	my ($one, $other) = map { Session->new($node, dbname => 'shop') } 1, 2;
+	my %at = ($users[8] => $node, $users[9] => $first, $users[10] => $second);
+
+	$one->run('SELECT ducto_ack_events(array_agg(id)) FROM ducto_take_events()');
+	$one->run("SELECT ducto_set_alerts($_, '{50}')") foreach sort keys %at;
+	$at{$_}->safe_psql('shop', "SELECT ducto_charge($_, 60)") foreach sort keys %at;
+	is(value('SELECT count(DISTINCT origin) FROM ducto.events WHERE acked_at IS NULL'), '3', 'each node writes events');
+	$one->run('BEGIN');
+	is($one->value('SELECT count(*) FROM ducto_take_events(1)'), '1', 'one session takes an event');
+	is($other->value('SELECT count(DISTINCT id) FROM ducto_take_events()'), '2', 'another those that are left, of whichever node');
+	$one->run('ROLLBACK');
+	is($other->value("SELECT string_agg(kind || ' ' || attempt, ', ') FROM ducto_take_events(kinds => '{balance_low}')"), 'balance_low 1',
+		'what was not taken after all comes again');
+	is($one->value('SELECT count(*) FROM ducto_take_events()'), '0', 'what is leased does not');
+	is($first->safe_psql('shop', q(SELECT ducto_ack_events(array_agg(id)) FROM ducto_list_events('00000000-0000-4000-9000-000000000009'))), '1',
+		'an event is acknowledged on any node');
+	$one->run("UPDATE ducto.events SET visible_at = '2020-01-01'");
+	is($first->safe_psql('shop', 'SELECT count(*), min(attempt) FROM ducto_take_events()'), '2|2', 'the others come when their lease is over, there too');
+	$one->run(q(SELECT array_agg(id) AS ids FROM ducto.events \gset));
+	is($one->value(q(SELECT ducto_ack_events(:'ids'))), '2', 'and are acknowledged together');
+	is($one->value(q(SELECT ducto_ack_events(:'ids'))), '0', 'once');
+	$one->run("UPDATE ducto.events SET visible_at = '2020-01-01'");
+	is($one->value('SELECT count(*) FROM ducto_take_events()'), '0', 'and never come again');
+	$_->quit foreach $one, $other;
 }
 
 # --- batches, over all shards ----------------------------------------------
