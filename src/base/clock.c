@@ -41,7 +41,8 @@ static KeptQuery clock_lock_query = {
 /* The caller has the row's lock. */
 static KeptQuery clock_advance_query = {
 	.sql = "UPDATE ducto.test_clock SET ahead = ahead + $1",
-	.types = {INTERVALOID}
+	.types = {INTERVALOID},
+	.whole = true
 };
 
 /*

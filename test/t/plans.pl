@@ -43,9 +43,12 @@ SET client_min_messages = log;
 SELECT version FROM ducto_set_active_pricing('{"models": {"_default": "1"}, "plans": {"pro": {"name": "Pro"}}}');
 SELECT version FROM ducto_activate_pricing(1);
 SELECT amount FROM generate_series(1, 2) n, ducto_charge_usage('00000000-0000-0000-0000-000000000001', jsonb_build_object('input_tokens', n));
+SET ducto.test_clock = on;
+SELECT count(ducto_advance_clock('0')) FROM generate_series(1, 2);
 SQL
-is($answer, "1\n1\n1.0000\n1.0000", 'a pricing was published and activated, and charged by');
+is($answer, "1\n1\n1.0000\n1.0000\n2", 'a pricing was published and activated, and charged by, and the test clock moved');
 like($plans, qr/Update on plans/, 'its plans were made those that can be assigned');
+like($plans, qr/Update on test_clock/, 'the one row of the test clock was written');
 like($plans, qr/Index Scan using pricing_active/, 'the active version is found by its index');
 unlike($plans, qr/Bitmap/, 'and not by a bitmap of one row');
 unlike($plans, qr/cost=\d{11}/, 'no plan has the cost of a forbidden scan');
