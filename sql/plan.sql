@@ -1,4 +1,5 @@
--- plan: what a subscription includes. Small, and the same everywhere.
+-- plan: what a subscription includes. Small, and the same everywhere. Lengths are checked in characters, because what had 255
+-- bytes may have more of them where it is restored, in another encoding.
 
 CREATE TABLE ducto.plans (
 	id text NOT NULL,
@@ -17,7 +18,19 @@ CREATE TABLE ducto.plans (
 	retired boolean NOT NULL DEFAULT false,
 	imported boolean NOT NULL DEFAULT false,
 	alerts jsonb,
-	CONSTRAINT plans_pkey PRIMARY KEY (id)
+	CONSTRAINT plans_pkey PRIMARY KEY (id),
+	CONSTRAINT plans_id CHECK (char_length(id) BETWEEN 1 AND 255),
+	CONSTRAINT plans_name CHECK (char_length(name) BETWEEN 1 AND 255),
+	CONSTRAINT plans_free_allowance CHECK (free_allowance >= 0 AND free_allowance < 100000000000000),
+	CONSTRAINT plans_features CHECK (jsonb_typeof(features) = 'object'),
+	CONSTRAINT plans_default_billing_mode CHECK (default_billing_mode IN ('strict', 'overdraft')),
+	CONSTRAINT plans_per_operation CHECK (jsonb_typeof(per_operation) = 'object'),
+	CONSTRAINT plans_max_concurrent CHECK (max_concurrent > 0),
+	CONSTRAINT plans_overdraft_floor CHECK (overdraft_floor <= 0 AND overdraft_floor > -100000000000000),
+	CONSTRAINT plans_cycle CHECK (cycle IN ('day', 'week', 'month', 'year')),
+	CONSTRAINT plans_grants CHECK (jsonb_typeof(grants) = 'array'),
+	CONSTRAINT plans_caps CHECK (jsonb_typeof(caps) = 'array'),
+	CONSTRAINT plans_alerts CHECK (jsonb_typeof(alerts) = 'object')
 );
 
 CREATE TABLE ducto.plan_allowances (
@@ -29,7 +42,9 @@ CREATE TABLE ducto.plan_allowances (
 	grants jsonb NOT NULL DEFAULT '[]',
 	CONSTRAINT plan_allowances_pkey PRIMARY KEY (plan_id, number),
 	CONSTRAINT plan_allowances_number CHECK (number > 0),
-	CONSTRAINT plan_allowances_amount CHECK (free_allowance >= 0 AND free_allowance < 100000000000000)
+	CONSTRAINT plan_allowances_amount CHECK (free_allowance >= 0 AND free_allowance < 100000000000000),
+	CONSTRAINT plan_allowances_cycle CHECK (cycle IN ('day', 'week', 'month', 'year')),
+	CONSTRAINT plan_allowances_grants CHECK (jsonb_typeof(grants) = 'array')
 );
 
 ALTER TABLE ducto.plans ENABLE ROW LEVEL SECURITY;

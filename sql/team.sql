@@ -1,11 +1,12 @@
--- team: one pool of credits, many members. The pool is an account.
+-- team: one pool of credits, many members. The pool is an account. Lengths are checked in characters, because what had 255 bytes
+-- may have more of them where it is restored, in another encoding.
 
 CREATE TABLE ducto.teams (
 	id uuid NOT NULL,
 	name text NOT NULL,
 	created_at timestamptz NOT NULL,
 	CONSTRAINT teams_pkey PRIMARY KEY (id),
-	CONSTRAINT teams_name CHECK (octet_length(name) BETWEEN 1 AND 255)
+	CONSTRAINT teams_name CHECK (char_length(name) BETWEEN 1 AND 255)
 );
 
 -- Which team a key of ducto_create_team has made.
@@ -13,7 +14,7 @@ CREATE TABLE ducto.team_keys (
 	idempotency_key text NOT NULL,
 	team_id uuid NOT NULL,
 	CONSTRAINT team_keys_pkey PRIMARY KEY (idempotency_key),
-	CONSTRAINT team_keys_key CHECK (octet_length(idempotency_key) BETWEEN 1 AND 255)
+	CONSTRAINT team_keys_key CHECK (char_length(idempotency_key) BETWEEN 1 AND 255)
 );
 
 CREATE TABLE ducto.team_members (
@@ -27,7 +28,7 @@ CREATE TABLE ducto.team_members (
 	joined_at timestamptz NOT NULL,
 	left_at timestamptz,
 	CONSTRAINT team_members_pkey PRIMARY KEY (team_id, user_id),
-	CONSTRAINT team_members_role CHECK (octet_length(role) BETWEEN 1 AND 255),
+	CONSTRAINT team_members_role CHECK (char_length(role) BETWEEN 1 AND 255),
 	CONSTRAINT team_members_spend_cap CHECK (spend_cap >= 0 AND spend_cap < 100000000000000)
 ) WITH (fillfactor = 60);
 

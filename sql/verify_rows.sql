@@ -436,11 +436,11 @@ BEGIN
 	SELECT m.team_id, 'member ' || m.user_id, 'of a team, with a role; cap of 0 or more',
 		concat_ws(', ', CASE WHEN t.id IS NULL THEN 'no team' END, m.role, m.spend_cap)
 	FROM ducto.team_members m LEFT JOIN ducto.teams t ON t.id = m.team_id
-	WHERE m.team_id BETWEEN lowest AND highest AND (t.id IS NULL OR octet_length(m.role) NOT BETWEEN 1 AND 255
+	WHERE m.team_id BETWEEN lowest AND highest AND (t.id IS NULL OR char_length(m.role) NOT BETWEEN 1 AND 255
 		OR m.spend_cap < 0 OR m.spend_cap >= 100000000000000)
 	UNION ALL
 	SELECT t.id, 'name', '1 to 255 bytes', left(t.name, 255) FROM ducto.teams t
-	WHERE t.id BETWEEN lowest AND highest AND octet_length(t.name) NOT BETWEEN 1 AND 255;
+	WHERE t.id BETWEEN lowest AND highest AND char_length(t.name) NOT BETWEEN 1 AND 255;
 END
 $$;
 REVOKE ALL ON FUNCTION ducto.verify_team_rows(uuid, uuid) FROM PUBLIC;
