@@ -51,7 +51,7 @@ cap_tell(Account *acc, const Cap *cap, int percent, bool denied)
 	event_text(&payload, "action", cap->action);
 	event_money(&payload, "cap_limit", cap->limit);
 	event_money(&payload, "spent", (Money) Min(cap->spent, MONEY_MAX));
-	event_text(&payload, "rejected", denied ? "true" : "false");
+	event_bool(&payload, "rejected", denied);
 	event_add(acc, NULL, EVENT_CAP_USED, &payload);
 }
 

@@ -188,6 +188,19 @@ event_int(JsonOut *payload, const char *key, int64 value)
 }
 
 /*
+ * event_bool adds true or false to a payload.
+ */
+void
+event_bool(JsonOut *payload, const char *key, bool value)
+{
+	JsonbValue	json = {.type = jbvBool};
+
+	json.val.boolean = value;
+	jsonout_key(payload, key);
+	jsonout_push(payload, WJB_VALUE, &json);
+}
+
+/*
  * event_text adds a text to a payload, null for NULL.
  */
 void

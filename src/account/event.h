@@ -24,6 +24,7 @@ extern const char *const event_kinds[];
 extern void event_begin(JsonOut *payload);
 extern void event_money(JsonOut *payload, const char *key, Money value);
 extern void event_int(JsonOut *payload, const char *key, int64 value);
+extern void event_bool(JsonOut *payload, const char *key, bool value);
 extern void event_text(JsonOut *payload, const char *key, const char *value);
 extern void event_uuid(JsonOut *payload, const char *key, const pg_uuid_t *value);
 extern void event_time(JsonOut *payload, const char *key, TimestampTz value);
