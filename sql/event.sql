@@ -25,6 +25,7 @@ CREATE TABLE ducto.events (
 
 CREATE INDEX events_id ON ducto.events (id);
 CREATE INDEX events_waiting ON ducto.events (origin, visible_at, account_id, number) WHERE acked_at IS NULL;
+CREATE INDEX events_waiting_kind ON ducto.events (origin, kind, visible_at, account_id, number) WHERE acked_at IS NULL;
 CREATE INDEX events_acked ON ducto.events (acked_at) WHERE acked_at IS NOT NULL;
 ALTER TABLE ducto.events ENABLE ROW LEVEL SECURITY;
 SELECT pg_catalog.pg_extension_config_dump('ducto.events', '');

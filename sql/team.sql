@@ -33,6 +33,8 @@ CREATE TABLE ducto.team_members (
 ) WITH (fillfactor = 60);
 
 CREATE INDEX team_members_user ON ducto.team_members (user_id, team_id) WHERE left_at IS NULL;
+CREATE INDEX team_members_rank ON ducto.team_members
+	(team_id, pg_catalog.array_position(ARRAY['owner', 'admin'], role), joined_at, user_id) WHERE left_at IS NULL;
 ALTER TABLE ducto.teams ENABLE ROW LEVEL SECURITY;
 ALTER TABLE ducto.team_keys ENABLE ROW LEVEL SECURITY;
 ALTER TABLE ducto.team_members ENABLE ROW LEVEL SECURITY;
