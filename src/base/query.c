@@ -45,6 +45,7 @@ query_begin(void)
 
 	if (rc != SPI_OK_CONNECT)
 		elog(ERROR, "SPI_connect failed: %s", SPI_result_code_string(rc));
+	row_forget();
 	leave = palloc0(sizeof(MemoryContextCallback));
 	leave->func = depth_leave;
 	MemoryContextRegisterResetCallback(CurrentMemoryContext, leave);
@@ -71,6 +72,7 @@ query_end(void)
 
 	if (rc != SPI_OK_FINISH)
 		elog(ERROR, "SPI_finish failed: %s", SPI_result_code_string(rc));
+	row_forget();
 }
 
 #define NO_LEVEL	0
@@ -280,6 +282,7 @@ query_execute(KeptQuery *query, QueryArgs *args, bool read_only, int expected)
 	if (args->n != SPI_getargcount(query->plan))
 		elog(ERROR, "%d parameters for: %s", args->n, query->sql);
 	rc = SPI_execute_plan(query->plan, args->values, args->nulls, read_only, 0);
+	row_forget();
 	query_planned(query, level);
 	if (rc != expected)
 		elog(ERROR, "SPI_execute_plan returned %s: %s", SPI_result_code_string(rc), query->sql);

@@ -75,6 +75,7 @@ extern void args_int8_array(QueryArgs *args, const int64 *values, int n);
 extern void args_array(QueryArgs *args, Oid type, void *const *values, int n);
 
 /* Columns of a row of the last result; the first column is 1. */
+extern void row_forget(void);
 extern bool row_is_null(uint64 row, int column);
 extern Datum row_datum(uint64 row, int column);
 extern Money row_money(uint64 row, int column);

@@ -1,12 +1,33 @@
 /*
  * row.c
  *		Reading the columns of a query's rows.
+ *
+ *		A row is taken apart once, when a column of it is first read: to look for
+ *		each column from the start would take longer the more there are.
  */
 #include "postgres.h"
 
+#include "access/htup_details.h"
 #include "utils/timestamp.h"
 
 #include "base/query.h"
+
+#define ROW_MAX_COLUMNS	64
+
+/* The row that was taken apart last; NULL for none. */
+static HeapTuple taken = NULL;
+static Datum values[ROW_MAX_COLUMNS];
+static bool nulls[ROW_MAX_COLUMNS];
+
+/*
+ * row_forget forgets the row that was taken apart: its memory may be that of
+ * another by now.
+ */
+void
+row_forget(void)
+{
+	taken = NULL;
+}
 
 /*
  * Read a column of the last result.
@@ -14,7 +35,18 @@
 static Datum
 row_get(uint64 row, int column, bool *isnull)
 {
-	return SPI_getbinval(SPI_tuptable->vals[row], SPI_tuptable->tupdesc, column, isnull);
+	HeapTuple	tuple = SPI_tuptable->vals[row];
+
+	Assert(column > 0 && column <= SPI_tuptable->tupdesc->natts);
+	if (tuple != taken)
+	{
+		if (SPI_tuptable->tupdesc->natts > ROW_MAX_COLUMNS)
+			elog(ERROR, "a row of %d columns, more than %d", SPI_tuptable->tupdesc->natts, ROW_MAX_COLUMNS);
+		heap_deform_tuple(tuple, SPI_tuptable->tupdesc, values, nulls);
+		taken = tuple;
+	}
+	*isnull = nulls[column - 1];
+	return values[column - 1];
 }
 
 /*
