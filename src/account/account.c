@@ -25,31 +25,21 @@
 	" coalesce(a.ahead_from, 'infinity'), coalesce(a.ahead_until, '-infinity'), a.carry," \
 	" coalesce(a.anchor, '-infinity'), a.zone, a.caps_version," \
 	" nullif(a.alert_below, '-Infinity'), a.alert_mark, coalesce(a.cycle_end, '-infinity')"
-#define ACCOUNT_SELECT \
-	"SELECT " ACCOUNT_COLUMNS ", " PLAN_COLUMNS \
-	" FROM ducto.accounts a LEFT JOIN ducto.plans p ON p.id = a.plan_id WHERE a.id = $1"
-#define ACCOUNT_SELECT_ALONE	"SELECT " ACCOUNT_COLUMNS " FROM ducto.accounts a WHERE a.id = $1"
+#define ACCOUNT_SELECT	"SELECT " ACCOUNT_COLUMNS " FROM ducto.accounts a WHERE a.id = $1"
 
 #define CHAIN_COLUMN		17
 #define ALERT_COLUMN		24
-#define FIRST_PLAN_COLUMN	27
 #define ID_COLUMN			27
 
 /*
  * Those with a lock wait for the holder of the row, or skip it, and then read
- * what that one committed; when it was another plan, the join finds none.
+ * what that one committed. The plan is read after that: a join with it costs
+ * more than the two apart, and reaches on a cluster for a table of every node.
  */
 static KeptQuery account_queries[] = {
 	[ACCOUNT_READ] = {.sql = ACCOUNT_SELECT, .types = {UUIDOID}},
-	[ACCOUNT_WAIT] = {.sql = ACCOUNT_SELECT " FOR NO KEY UPDATE OF a", .types = {UUIDOID}},
-	[ACCOUNT_SKIP_LOCKED] = {.sql = ACCOUNT_SELECT " FOR NO KEY UPDATE OF a SKIP LOCKED", .types = {UUIDOID}}
-};
-
-/* On a cluster without the plan: a join with a table that is on every node would reach for it there. */
-static KeptQuery account_alone_queries[] = {
-	[ACCOUNT_READ] = {.sql = ACCOUNT_SELECT_ALONE, .types = {UUIDOID}},
-	[ACCOUNT_WAIT] = {.sql = ACCOUNT_SELECT_ALONE " FOR NO KEY UPDATE", .types = {UUIDOID}},
-	[ACCOUNT_SKIP_LOCKED] = {.sql = ACCOUNT_SELECT_ALONE " FOR NO KEY UPDATE SKIP LOCKED", .types = {UUIDOID}}
+	[ACCOUNT_WAIT] = {.sql = ACCOUNT_SELECT " FOR NO KEY UPDATE", .types = {UUIDOID}},
+	[ACCOUNT_SKIP_LOCKED] = {.sql = ACCOUNT_SELECT " FOR NO KEY UPDATE SKIP LOCKED", .types = {UUIDOID}}
 };
 
 /* Waits for another that makes the same account, and makes it when that one aborts. */
@@ -224,12 +214,9 @@ bool
 account_load(const pg_uuid_t *id, Account *acc, AccountLock lock)
 {
 	KeptQuery  *query = &account_queries[lock];
-	bool		alone = query_distributed(query);
 	QueryArgs	args = {0};
 	uint64		found;
 
-	if (alone)
-		query = &account_alone_queries[lock];
 	args_uuid(&args, id);
 	found = lock == ACCOUNT_READ ? query_read(query, &args) : account_select_locked(id, lock, query, &args);
 
@@ -238,9 +225,7 @@ account_load(const pg_uuid_t *id, Account *acc, AccountLock lock)
 		return false;
 
 	account_from_row(acc, 0);
-	if (!alone)
-		plan_from_row(&acc->plan, FIRST_PLAN_COLUMN);
-	if (acc->plan_id != NULL && acc->plan.id == NULL)
+	if (acc->plan_id != NULL)
 		plan_find(acc->plan_id, &acc->plan, lock == ACCOUNT_READ);
 	if (account_is_ahead(acc))
 		account_set_back(acc, lock == ACCOUNT_READ);
@@ -345,7 +330,7 @@ accounts_lock_each(Account *accs, int n, pg_uuid_t *locked)
 		QueryArgs	args = {0};
 
 		args_uuid(&args, &accs[i].id);
-		if (query_run(&account_alone_queries[ACCOUNT_WAIT], &args, SPI_OK_SELECT) == 0)
+		if (query_run(&account_queries[ACCOUNT_WAIT], &args, SPI_OK_SELECT) == 0)
 			continue;
 		account_from_row(&accs[i], 0);
 		locked[found++] = accs[i].id;
