@@ -1,5 +1,6 @@
 -- cap: limits of what an account spends in a window of time.
 
+-- No CHECK: PostgreSQL compiles each one anew for every statement that writes a row, and every charge under a cap writes one.
 CREATE TABLE ducto.spend_caps (
 	account_id uuid NOT NULL,
 	cap_type text NOT NULL,

@@ -439,7 +439,7 @@ BEGIN
 	WHERE m.team_id BETWEEN lowest AND highest AND (t.id IS NULL OR char_length(m.role) NOT BETWEEN 1 AND 255
 		OR m.spend_cap < 0 OR m.spend_cap >= 100000000000000)
 	UNION ALL
-	SELECT t.id, 'name', '1 to 255 bytes', left(t.name, 255) FROM ducto.teams t
+	SELECT t.id, 'name', '1 to 255 characters', left(t.name, 255) FROM ducto.teams t
 	WHERE t.id BETWEEN lowest AND highest AND char_length(t.name) NOT BETWEEN 1 AND 255;
 END
 $$;
