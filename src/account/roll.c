@@ -237,7 +237,8 @@ roll_forward(Account *acc, const RollLimits *limits, RollTotals *totals)
 static bool
 roll_is_due(const Account *acc)
 {
-	return acc->next_boundary <= acc->now || roll_has_ended(acc) || acc->windows_moved || account_is_ahead(acc);
+	return acc->next_boundary <= acc->now || roll_has_ended(acc) || acc->windows_moved || caps_are_stale(acc) ||
+		account_is_ahead(acc);
 }
 
 /*

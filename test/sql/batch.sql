@@ -5,6 +5,7 @@
 \set bob '\'ba7c0000-0000-4000-8000-000000000002\''
 \set cat '\'ba7c0000-0000-4000-8000-000000000003\''
 \set dan '\'ba7c0000-0000-4000-8000-000000000004\''
+\set eve '\'ba7c0000-0000-4000-8000-000000000005\''
 \set row 'position, transaction_id IS NOT NULL AS booked, right(user_id::text, 1) AS who, amount, balance_after, allowance_consumed AS allowance, shortfall, idempotent, cap_warning, error'
 \set credit_row 'position, transaction_id IS NOT NULL AS booked, right(user_id::text, 1) AS who, amount, new_balance, lifetime_purchased, expires_at IS NOT NULL AS expires, idempotent, error, team_id IS NOT NULL AS team'
 
@@ -69,6 +70,15 @@ SELECT :row, team_id = :'team' AS pool FROM ducto_charge_many(jsonb_build_array(
 	jsonb_build_object('user_id', :ada, 'amount', 9)));
 SELECT :credit_row FROM ducto_add_credits_many(jsonb_build_array(
 	jsonb_build_object('team_id', :'team', 'amount', 3), jsonb_build_object('team_id', :cat, 'amount', 3)));
+
+-- Caps that a plan has got since are those of a batch, too.
+SELECT new_balance FROM ducto_add_credits(:eve, 10);
+SELECT plan_id FROM ducto_set_user_plan(:eve, 'pro');
+SELECT version > 0 AS published FROM ducto_set_active_pricing('{"models": {"m": "input_tokens * 0.00001"}, "plans": {"pro": {"name": "Pro",
+	"caps": [{"cap_type": "daily", "cap_limit": 3}]}}}');
+SELECT :row FROM ducto_charge_many(jsonb_build_array(
+	jsonb_build_object('user_id', :eve, 'amount', 2), jsonb_build_object('user_id', :eve, 'amount', 2), jsonb_build_object('user_id', :eve, 'amount', 1)));
+SELECT cap_type, cap_limit, current_spend, of_plan FROM ducto_list_spend_caps(:eve);
 
 -- Ten thousand at once, no more; none is no error.
 SELECT count(*), count(transaction_id), count(error), min(position), max(position) FROM ducto_charge_many(
@@ -149,4 +159,5 @@ SELECT (ducto_charge_many('[]')).*;
 SELECT * FROM ducto_verify(:ada);
 SELECT * FROM ducto_verify(:bob);
 SELECT * FROM ducto_verify(:dan);
+SELECT * FROM ducto_verify(:eve);
 SELECT * FROM ducto_verify(:'team');

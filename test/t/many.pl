@@ -28,6 +28,7 @@ my $seed = $ENV{DUCTO_SEED} // int(rand(2**31));
 my @kinds = qw(plain plain grants grants free relies overdraft capped capped held late new new);
 my ($session, %team, %seen);
 my $differing = 0;
+my $published = 0;
 
 my %config = (
 	models      => { tiny => 'input_tokens * 0.000048', third => 'input_tokens / 3', dear => 'input_tokens * 0.25' },
@@ -64,6 +65,14 @@ sub both
 		$session->row($text);
 	}
 	return;
+}
+
+# publish makes the prices active, with another cap of a plan than before.
+sub publish
+{
+	$config{plans}{free}{caps} = [ { cap_type => 'weekly', cap_limit => 12 + 9 * (++$published % 3), action => of('deny', 'warn') },
+		{ cap_type => 'monthly', cap_limit => 25, model => 'dear' } ];
+	return $session->row("SELECT version FROM ducto_set_active_pricing('" . $json->encode(\%config) . "')");
 }
 
 # soon is a time some hours from now, the same on both sides.
@@ -238,6 +247,17 @@ sub run_batch
 	return;
 }
 
+# read_rows returns the rows of a query that must not fail, and must find some.
+sub read_rows
+{
+	my ($sql) = @_;
+	my @rows = $session->rows($sql);
+
+	die "$session->{error}{message}: $sql" if $session->error;
+	die "no rows: $sql" if @rows == 0;
+	return @rows;
+}
+
 # content is what the tables have of a side, without ids and times that differ.
 sub content
 {
@@ -247,15 +267,15 @@ sub content
 	my $mine = "account_id IN ($users, '$team{$side}')";
 	my @rows;
 
-	push @rows, $session->run($_) foreach (
-		"SELECT 'account', " . ($who =~ s/account_id/id/gr) . ", kind, balance, held, expiring, lifetime_purchased, last_seq, plan_id, allowance_month,"
-		. " allowance_used, held_from_credits, promised, trim_scale(carry), caps, plain, ended_until IS NULL, chain_head IS NULL FROM ducto.accounts"
+	push @rows, map { join('|', map { $_ // 'null' } @$_) } read_rows($_) foreach (
+		"SELECT 'account', " . ($who =~ s/account_id/id/gr) . ", kind, balance, held, expiring, lifetime_purchased, last_seq, plan_id, cycle_start, cycle_end,"
+		. " allowance_used, held_from_credits, promised, trim_scale(carry), caps, caps_version, plain, ended_until IS NULL, chain_head IS NULL FROM ducto.accounts"
 		. ' WHERE ' . ($mine =~ s/account_id/id/r) . ' ORDER BY 2',
 		"SELECT 'entry', $who, seq, amount, balance_after, type, operation_type, right(actor::text, 3), model, idempotency_key, allowance_consumed, shortfall,"
 		. ' cap_warning, burned_amounts, lifetime_purchased, expires_at, priority, exact_price, pricing, metadata, digest IS NULL'
 		. " FROM ducto.ledger WHERE $mine ORDER BY 2, 3",
 		"SELECT 'grant', $who, seq, type, amount, remaining, priority, expires_at, live FROM ducto.grants WHERE $mine ORDER BY 2, 3",
-		"SELECT 'cap', $who, cap_type, model, cap_limit, action, period, spent, held FROM ducto.spend_caps WHERE $mine ORDER BY 2, 3, 4",
+		"SELECT 'cap', $who, cap_type, model, cap_limit, action, of_plan, window_from, window_until, spent, held FROM ducto.spend_caps WHERE $mine ORDER BY 2, 3, 4",
 		"SELECT 'member', right(user_id::text, 3), CASE WHEN month = date_trunc('month', ducto.clock()) THEN spent ELSE 0.0000 END, held FROM ducto.team_members WHERE team_id = '$team{$side}' ORDER BY 2");
 	$seen{'promises of the allowance'} += $session->value("SELECT count(*) FROM ducto.accounts WHERE promised > 0 AND held > balance");
 	return @rows;
@@ -283,6 +303,7 @@ sub time_passes
 	$session->run("SELECT ducto_advance_clock('1 hour'::interval * " . of(0, 0, 1, 5, 30) . ')');
 	my $n = of(0 .. @kinds - 3, 4, 5);
 
+	publish() if rand() < 0.5;
 	both("SELECT ducto_reserve(:id($n), " . of(1, 4, 9, 25) . ', min_balance => 0, ttl_seconds => ' . of(60, 7200, 400000) . ')');
 	return;
 }
@@ -294,7 +315,6 @@ $node->append_conf('postgresql.conf', "synchronous_commit = off");
 $node->start;
 $node->safe_psql('postgres', 'CREATE EXTENSION ducto');
 $node->safe_psql('postgres', 'ALTER DATABASE postgres SET ducto.test_clock = on');
-$node->safe_psql('postgres', "SELECT FROM ducto_set_active_pricing('" . $json->encode(\%config) . "')");
 foreach my $chain (qw(off on))
 {
 	my $was = $differing;
@@ -305,6 +325,7 @@ foreach my $chain (qw(off on))
 	$session->run("SELECT ducto_advance_clock(date_trunc('hour', ducto.clock()) + interval '90 minutes' - ducto.clock())");
 	if ($chain eq 'off')
 	{
+		publish();
 		make_account($_) foreach 0 .. $#kinds;
 		make_team();
 	}
