@@ -62,6 +62,7 @@ typedef struct Account
 	bool		linked;			/* a guarded update has made it that of the entry to come */
 	struct LedgerQueue *queue;	/* of the batch that works on it; NULL for none. Then */
 	bool		unwritten;		/* its row is to be written at the end */
+	struct CapList *kept_caps;	/* its caps, whose counters are written at the end; NULL where they are not kept */
 	Money		alert_below;	/* a balance below it is to be told; NO_LINE, or NO_ALERTS where none are its own */
 	int64		alert_mark;		/* of the lines, of plan or pricing, that it is from */
 	bool		lines_changed;	/* since alert_below was found */

@@ -13,6 +13,7 @@
 #include "account/member.h"
 #include "base/keep.h"
 #include "base/query.h"
+#include "base/records.h"
 
 /* The caps of a model, which is empty for none. */
 #define CONCERNS(cap, model_param)	"(" cap "model = '' OR " cap "model = " model_param ")"
@@ -37,10 +38,21 @@ static KeptQuery caps_admit_query = {
 	.types = {CAPS_COUNT_TYPES, NUMERICOID}
 };
 
+#define CAP_COLUMNS \
+	"cap_type, model, cap_limit, action, of_plan, window_length, window_from, window_until, spent, held, buckets"
+
+/* What rows of CAP_COLUMNS have after them where they are of several accounts. */
+#define CAP_ACCOUNT	12
+
 static KeptQuery caps_select_query = {
-	.sql = "SELECT cap_type, model, cap_limit, action, of_plan, window_length, window_from, window_until, spent, held, buckets"
-	" FROM ducto.spend_caps WHERE account_id = $1",
+	.sql = "SELECT " CAP_COLUMNS " FROM ducto.spend_caps WHERE account_id = $1",
 	.types = {UUIDOID}
+};
+
+/* Those of a batch's accounts, whose locks the caller has. */
+static KeptQuery caps_select_many_query = {
+	.sql = "SELECT " CAP_COLUMNS ", account_id FROM ducto.spend_caps WHERE account_id = ANY ($1) ORDER BY account_id",
+	.types = {UUIDARRAYOID}
 };
 
 /* The caller has the account's lock, as in all that follow. */
@@ -59,6 +71,19 @@ static KeptQuery cap_update_query = {
 	" window_until = $9, spent = $10, held = $11, buckets = $12 WHERE account_id = $1 AND cap_type = $2 AND model = $3",
 	.types = CAP_TYPES
 };
+
+/* What counting changes of a cap; the caller has the accounts' locks. */
+static KeptQuery caps_update_many_query = {
+	.sql = "UPDATE ducto.spend_caps c SET window_from = v.window_from, window_until = v.window_until, spent = v.spent,"
+	" held = v.held, buckets = v.buckets FROM unnest($1) AS v(account_id uuid, cap_type text, model text,"
+	" window_from timestamptz, window_until timestamptz, spent numeric, held numeric, buckets numeric[])"
+	" WHERE c.account_id = v.account_id AND c.cap_type = v.cap_type AND c.model = v.model",
+	.types = {RECORDARRAYOID},
+	.anew = true
+};
+
+#define COUNTED_TYPES \
+	{UUIDOID, TEXTOID, TEXTOID, TIMESTAMPTZOID, TIMESTAMPTZOID, NUMERICOID, NUMERICOID, NUMERICARRAYOID, InvalidOid}
 
 static KeptQuery cap_delete_query = {
 	.sql = "DELETE FROM ducto.spend_caps WHERE account_id = $1 AND cap_type = $2 AND model = $3" REMOVED_BY_DUCTO("action"),
@@ -144,12 +169,16 @@ cap_insert(Account *acc, const Cap *cap)
 }
 
 /*
- * cap_update writes a cap of a locked account.
+ * cap_update writes a cap of a locked account; one that a batch keeps is written
+ * at its end.
  */
 void
-cap_update(const Account *acc, const Cap *cap)
+cap_update(const Account *acc, Cap *cap)
 {
-	cap_write(&cap_update_query, SPI_OK_UPDATE, acc, cap);
+	if (acc->kept_caps != NULL)
+		cap->unwritten = true;
+	else
+		cap_write(&cap_update_query, SPI_OK_UPDATE, acc, cap);
 }
 
 /*
@@ -188,7 +217,32 @@ buckets_from_row(Cap *cap, uint64 row, int column)
 }
 
 /*
- * caps_select reads the caps of an account as they are written.
+ * Read a row of CAP_COLUMNS.
+ */
+static void
+cap_from_row(Cap *cap, uint64 row)
+{
+	memset(cap, 0, sizeof(Cap));
+	cap->kind = cap_kind(row_text(row, 1));
+	cap->model = row_text(row, 2);
+	cap->limit = row_money(row, 3);
+	cap->action = row_text(row, 4);
+	cap->of_plan = row_bool(row, 5);
+	if (!row_is_null(row, 6))
+	{
+		cap->window_length = palloc(sizeof(Interval));
+		*cap->window_length = *DatumGetIntervalP(row_datum(row, 6));
+	}
+	cap->from = row_time(row, 7);
+	cap->until = row_time(row, 8);
+	cap->spent = row_spend(row, 9);
+	cap->held = row_spend(row, 10);
+	buckets_from_row(cap, row, 11);
+}
+
+/*
+ * caps_select reads the caps of an account as they are written; of one whose
+ * caps a batch keeps, as they are to be.
  */
 void
 caps_select(const Account *acc, bool read_only, CapList *list)
@@ -196,27 +250,129 @@ caps_select(const Account *acc, bool read_only, CapList *list)
 	QueryArgs	args = {0};
 	uint64		n;
 
+	if (acc->kept_caps != NULL)
+	{
+		Assert(!read_only);
+		*list = *acc->kept_caps;
+		return;
+	}
 	args_uuid(&args, &acc->id);
 	n = read_only ? query_read(&caps_select_query, &args) : query_run(&caps_select_query, &args, SPI_OK_SELECT);
 	list->n = (int) n;
-	list->caps = palloc0(sizeof(Cap) * Max(n, 1));
+	list->caps = palloc(sizeof(Cap) * Max(n, 1));
 	for (uint64 i = 0; i < n; i++)
-	{
-		Cap		   *cap = &list->caps[i];
+		cap_from_row(&list->caps[i], i);
+}
 
-		cap->kind = cap_kind(row_text(i, 1));
-		cap->model = row_text(i, 2);
-		cap->limit = row_money(i, 3);
-		cap->action = row_text(i, 4);
-		cap->of_plan = row_bool(i, 5);
-		if (!row_is_null(i, 6))
-			cap->window_length = DatumGetIntervalP(row_datum(i, 6));
-		cap->from = row_time(i, 7);
-		cap->until = row_time(i, 8);
-		cap->spent = row_spend(i, 9);
-		cap->held = row_spend(i, 10);
-		buckets_from_row(cap, i, 11);
+/*
+ * Tell whether a row of caps_select_many_query is of an account.
+ */
+static bool
+row_is_of(uint64 row, const Account *acc)
+{
+	pg_uuid_t	id = row_uuid(row, CAP_ACCOUNT);
+
+	return memcmp(&id, &acc->id, UUID_LEN) == 0;
+}
+
+/*
+ * Let an account have the caps that rows from one on tell of, and return how
+ * many they are.
+ */
+static int
+caps_from_rows(Account *acc, uint64 row, uint64 nrows, Cap *caps)
+{
+	CapList    *list = palloc0(sizeof(CapList));
+
+	list->caps = caps;
+	while (row + list->n < nrows && row_is_of(row + list->n, acc))
+	{
+		cap_from_row(&caps[list->n], row + list->n);
+		list->n++;
 	}
+	acc->kept_caps = list;
+	return list->n;
+}
+
+/*
+ * caps_keep reads the caps of accounts of a batch, locked and rolled forward, by
+ * one statement. From then on their counters move in memory, until caps_write.
+ */
+void
+caps_keep(Account *accs, int n)
+{
+	pg_uuid_t  *ids = palloc(sizeof(pg_uuid_t) * Max(n, 1));
+	QueryArgs	args = {0};
+	uint64		found;
+	Cap		   *caps;
+	int			capped = 0;
+	uint64		row = 0;
+
+	for (int i = 0; i < n; i++)
+		if (accs[i].caps > 0)
+			ids[capped++] = accs[i].id;
+	args_uuid_array(&args, ids, capped);
+	found = query_run(&caps_select_many_query, &args, SPI_OK_SELECT);
+	caps = MemoryContextAllocHuge(CurrentMemoryContext, sizeof(Cap) * Max(found, 1));
+	for (int i = 0; i < n; i++)
+		if (accs[i].caps > 0)
+			row += caps_from_rows(&accs[i], row, found, caps + row);
+	SPI_freetuptable(SPI_tuptable);
+}
+
+/*
+ * Add what counting changes of a cap to rows.
+ */
+static void
+records_add_cap(Records *rows, const Account *acc, const Cap *cap)
+{
+	QueryArgs	args = {0};
+
+	args_cap(&args, acc, cap);
+	args_time(&args, cap->from);
+	args_time(&args, cap->until);
+	args_spend(&args, cap->spent);
+	args_spend(&args, cap->held);
+	args_buckets(&args, cap);
+	records_add(rows, &args);
+}
+
+/*
+ * caps_write writes what counted in the caps that a batch keeps, by one
+ * statement, and keeps them no longer.
+ */
+void
+caps_write(Account *accs, int n)
+{
+	static const Oid types[] = COUNTED_TYPES;
+	Records		rows;
+	QueryArgs	args = {0};
+
+	records_begin(&rows, types);
+	for (int i = 0; i < n; i++)
+	{
+		const CapList *list = accs[i].kept_caps;
+
+		for (int j = 0; list != NULL && j < list->n; j++)
+			if (list->caps[j].unwritten)
+				records_add_cap(&rows, &accs[i], &list->caps[j]);
+		accs[i].kept_caps = NULL;
+	}
+	if (rows.n == 0)
+		return;
+	args_records(&args, &rows);
+	if (query_run(&caps_update_many_query, &args, SPI_OK_UPDATE) != rows.n)
+		row_missing("spend_caps");
+}
+
+/*
+ * caps_can_be_kept tells whether a batch can keep caps: on a cluster they are
+ * written one by one.
+ */
+bool
+caps_can_be_kept(void)
+{
+	return !query_distributed(&caps_select_many_query);
 }
 
 /*
@@ -403,6 +559,8 @@ caps_try(const Account *acc, const CapChange *change, bool deny, CapVerdict *ver
 	QueryArgs	args = {0};
 	uint64		n;
 
+	if (acc->kept_caps != NULL)
+		return false;
 	args_uuid(&args, &acc->id);
 	args_text(&args, model != NULL ? model : "");
 	args_money(&args, change->spent);

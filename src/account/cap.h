@@ -30,8 +30,11 @@ typedef struct CapVerdict
 
 extern void cap_set(Account *acc, Cap *cap);
 extern bool cap_remove(Account *acc, CapKind kind, const char *model);
-extern void cap_update(const Account *acc, const Cap *cap);
+extern void cap_update(const Account *acc, Cap *cap);
 extern void caps_select(const Account *acc, bool read_only, CapList *list);
+extern bool caps_can_be_kept(void);
+extern void caps_keep(Account *accs, int n);
+extern void caps_write(Account *accs, int n);
 extern void caps_read(const Account *acc, bool read_only, CapList *list);
 extern bool caps_try(const Account *acc, const CapChange *change, bool deny, CapVerdict *verdict);
 extern void verdict_warn(CapVerdict *verdict, const char *action);

@@ -36,6 +36,7 @@ typedef struct Cap
 	Spend		held;
 	int			nbuckets;		/* of a sliding window; what is beyond is 0 */
 	Spend		buckets[CAP_BUCKETS];	/* those before the newest, from the newest on */
+	bool		unwritten;		/* a batch keeps it, and it has counted */
 } Cap;
 
 extern const char *const cap_kinds[];

@@ -10,6 +10,7 @@
  */
 #include "postgres.h"
 
+#include "account/cap.h"
 #include "account/key.h"
 #include "account/ledger.h"
 #include "account/roll.h"
@@ -20,6 +21,10 @@
 /* Rows whose values are freed together. */
 #define ROWS_AT_ONCE	1000
 
+/* Caps that are kept at once, a kilobyte each, and fewer operations for which they are not. */
+#define KEPT_CAPS		4000
+#define KEEP_TOGETHER	8
+
 /* A batch that is under way. */
 typedef struct Batch
 {
@@ -29,6 +34,7 @@ typedef struct Batch
 	BatchElement *elements;		/* in the order of their accounts */
 	int			naccounts;
 	Account    *accounts;
+	MemoryContext kept;			/* of the caps that are kept now */
 	int		   *firsts;			/* where the elements of each begin, and where the last end */
 	LedgerQueue queue;
 } Batch;
@@ -205,6 +211,44 @@ batch_decide(Batch *batch, int account)
 }
 
 /*
+ * Let a batch keep the caps of the accounts from one on, as many as there may be
+ * at once, and return where they end. Few operations do better by themselves.
+ */
+static int
+batch_keep(Batch *batch, int from)
+{
+	int			end = from;
+	int			caps = 0;
+	int			operations = 0;
+	MemoryContext previous = MemoryContextSwitchTo(batch->kept);
+
+	while (end < batch->naccounts && caps + batch->accounts[end].caps <= KEPT_CAPS)
+	{
+		caps += batch->accounts[end].caps;
+		if (batch->accounts[end].caps > 0)
+			operations += batch->firsts[end + 1] - batch->firsts[end];
+		end++;
+	}
+	if (operations >= KEEP_TOGETHER && caps_can_be_kept())
+		caps_keep(batch->accounts + from, end - from);
+	MemoryContextSwitchTo(previous);
+	return Max(end, from + 1);
+}
+
+/*
+ * Write what a batch has kept of accounts.
+ */
+static void
+batch_write_kept(Batch *batch, int from, int end)
+{
+	MemoryContext previous = MemoryContextSwitchTo(batch->kept);
+
+	caps_write(batch->accounts + from, end - from);
+	MemoryContextSwitchTo(previous);
+	MemoryContextReset(batch->kept);
+}
+
+/*
  * batch_run does many operations. It locks their accounts in the order of their
  * ids. The caller has connected to SPI; what decides may use what was allocated
  * since, and what it allocates itself lives no longer than its element.
@@ -213,6 +257,7 @@ void
 batch_run(const BatchKind *kind, void *items, BatchElement *elements, int n)
 {
 	Batch		batch = {.kind = kind, .items = items, .elements = elements, .n = n};
+	int			end;
 
 	if (n == 0)
 		return;
@@ -220,8 +265,14 @@ batch_run(const BatchKind *kind, void *items, BatchElement *elements, int n)
 	batch_group(&batch);
 	batch_lock(&batch);
 	batch_find_keys(&batch);
-	for (int i = 0; i < batch.naccounts; i++)
-		batch_decide(&batch, i);
+	batch.kept = AllocSetContextCreate(CurrentMemoryContext, "ducto kept", ALLOCSET_DEFAULT_SIZES);
+	for (int from = 0; from < batch.naccounts; from = end)
+	{
+		end = batch_keep(&batch, from);
+		for (int i = from; i < end; i++)
+			batch_decide(&batch, i);
+		batch_write_kept(&batch, from, end);
+	}
 	ledger_queue_write(&batch.queue);
 	accounts_write(batch.accounts, batch.naccounts);
 }
