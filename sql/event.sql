@@ -142,7 +142,7 @@ REVOKE ALL ON FUNCTION @extschema@.ducto_set_auto_topup(uuid, numeric, numeric, 
 COMMENT ON FUNCTION @extschema@.ducto_set_auto_topup(uuid, numeric, numeric, integer) IS
 'Says when credits of an account are to be topped up: the event topup_due is told as long as the balance is below a
 figure and none is due, at once where it is below it already. Adding credits with the event''s key ends it. A top-up that
-was due before this call is not any more.
+was due before this call is not any more: its event is acknowledged, unless somebody is taking it.
 account_id: the user or the team; a new user''s account is made.
 below: the balance below which it is due, in credits.
 amount: what is to be added, in credits; 0 = no auto top-up.

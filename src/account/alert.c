@@ -335,6 +335,22 @@ watch_topup(Account *acc, OwnAlerts *own)
 }
 
 /*
+ * topup_withdraw ends a top-up that is due on a locked account without one:
+ * its event is not told any more. The caller saves what the account says.
+ */
+void
+topup_withdraw(const Account *acc, Topup *topup)
+{
+	Datum		id;
+
+	if (topup->due_key == NULL)
+		return;
+	id = DirectFunctionCall1(uuid_in, CStringGetDatum(topup->due_key + strlen(TOPUP_KEY)));
+	event_withdraw(acc, DatumGetUUIDP(id));
+	topup->due_key = NULL;
+}
+
+/*
  * Return the figure that the balance of an account has to fall below for
  * something to be told, the highest of several. An auto top-up that waits for
  * the next month is looked at with each operation.

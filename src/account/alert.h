@@ -34,6 +34,7 @@ extern uint64 alerts_expiring(TimestampTz now);
 extern void alerts_tell_expiring(Account *acc);
 extern int	alerts_cap_told(const Account *acc, const char *key, TimestampTz window);
 extern void alerts_tell_cap(const Account *acc, const char *key, TimestampTz window, int percent);
+extern void topup_withdraw(const Account *acc, Topup *topup);
 extern void alerts_watch(Account *acc);
 extern void alerts_added(Account *acc, const char *key);
 

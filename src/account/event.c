@@ -149,6 +149,13 @@ static KeptQuery event_ack_query = {
 	.types = {UUIDOID, INT8OID, TIMESTAMPTZOID}
 };
 
+/* The caller has the account's lock, and does not wait with it for who takes or acknowledges the event. */
+static KeptQuery event_waiting_query = {
+	.sql = "SELECT account_id, number FROM ducto.events WHERE account_id = $1 AND id = $2 AND acked_at IS NULL"
+	" FOR NO KEY UPDATE SKIP LOCKED",
+	.types = {UUIDOID, UUIDOID}
+};
+
 /* Leaves what another session prunes to it. */
 static KeptQuery events_prune_query = {
 	.sql = "DELETE FROM ducto.events WHERE (account_id, number) IN (SELECT account_id, number FROM ducto.events"
@@ -536,6 +543,29 @@ events_take(TimestampTz now, TimestampTz until, int max_rows, Datum kinds, Tuple
 		take_one_by_one(now, until, max_rows, kinds, taken);
 	else
 		take_together(now, until, max_rows, kinds, taken);
+}
+
+/*
+ * event_withdraw takes an event of a locked account back that nobody has
+ * acknowledged, and nobody has the lock of: it is not told any more.
+ */
+void
+event_withdraw(const Account *acc, const pg_uuid_t *id)
+{
+	QueryArgs	args = {0};
+	QueryArgs	ack = {0};
+	EventKey   *waiting;
+	int			n;
+
+	args_uuid(&args, &acc->id);
+	args_uuid(&args, id);
+	waiting = events_find(&event_waiting_query, &args, &n);
+	if (n == 0)
+		return;
+	args_event(&ack, waiting);
+	args_time(&ack, acc->now);
+	if (query_run(&event_ack_query, &ack, SPI_OK_UPDATE) != 1)
+		row_missing("events");
 }
 
 /*

@@ -158,7 +158,8 @@ ducto_set_alerts(PG_FUNCTION_ARGS)
 
 /*
  * ducto_set_auto_topup says when credits of an account are to be topped up, and
- * by how much; one that was due is not any more. It locks the account.
+ * by how much; one that was due is not any more, and its event is taken back. It
+ * locks the account.
  * Arguments and errors: see its COMMENT.
  */
 Datum
@@ -175,11 +176,11 @@ ducto_set_auto_topup(PG_FUNCTION_ARGS)
 	query_begin();
 	account_lock_any_or_create(id, &acc);
 	alerts_load(&acc, &own);
+	topup_withdraw(&acc, &own.topup);
 	own.topup.on = amount > 0;
 	own.topup.below = below;
 	own.topup.amount = amount;
 	own.topup.max_per_month = max_per_month;
-	own.topup.due_key = NULL;
 	alerts_save(&acc, &own);
 	account_store(&acc);
 	result = alerts_result(fcinfo, &acc, &own);

@@ -50,14 +50,25 @@ SELECT new_balance FROM ducto_add_credits(:bob, 40);
 SELECT balance_after FROM ducto_charge(:bob, 30);
 SELECT number, kind, payload FROM told WHERE account_id = :bob;
 
--- A top-up that is due while its figure is changed is another one then, under another key.
+-- A top-up that is due while its figure is changed is another one then, under another key, and the event of the first is taken
+-- back. So it is where there is to be none any more, though somebody has leased it. An event that was acknowledged stays as it is.
 SELECT topup_below FROM ducto_set_auto_topup(:bob, 60, 10);
 SELECT payload ->> 'idempotency_key' AS old FROM ducto.events WHERE account_id = :bob ORDER BY number DESC LIMIT 1 \gset
 SELECT topup_below FROM ducto_set_auto_topup(:bob, 70, 20);
 SELECT new_balance FROM ducto_add_credits(:bob, 1, 'purchase', idempotency_key => :'old');
-SELECT number, kind, payload, payload ->> 'line' = '60.0000' OR topup_due_key = e.key AS is_due FROM told t JOIN ducto.alerts a USING (account_id),
-	LATERAL (SELECT payload ->> 'idempotency_key' AS key FROM ducto.events WHERE account_id = t.account_id AND number = t.number) e
-WHERE account_id = :bob AND kind = 'topup_due';
+SELECT number, t.payload, acked_at IS NOT NULL AS acked FROM told t JOIN ducto.events e USING (account_id, number, kind)
+	WHERE account_id = :bob AND kind = 'topup_due';
+SELECT count(*) FROM ducto_take_events(kinds => '{topup_due}');
+SELECT topup_below FROM ducto_set_auto_topup(:bob, 70, 0);
+SELECT ducto_advance_clock('1 hour') > now() AS moved;
+SELECT count(*) FROM ducto_take_events(kinds => '{topup_due}');
+SELECT topup_below FROM ducto_set_auto_topup(:bob, 70, 20);
+SELECT ducto_ack_events(array_agg(id)) AS acked FROM ducto_take_events(kinds => '{topup_due}');
+SELECT acked_at AS acked FROM ducto.events WHERE account_id = :bob ORDER BY number DESC LIMIT 1 \gset
+SELECT ducto_advance_clock('1 second') > now() AS moved;
+SELECT topup_below FROM ducto_set_auto_topup(:bob, 70, 0);
+SELECT acked_at = :'acked' AS as_it_was, count(*) OVER () FROM ducto.events WHERE account_id = :bob AND kind = 'topup_due'
+	ORDER BY number DESC LIMIT 1;
 
 -- Thousands cross at once: credit of all of them expires, and the sweep tells of each, once.
 SELECT version FROM ducto_set_active_pricing('{"models": {"_default": "input_tokens"}, "alerts": {"balance": [5]}}');
