@@ -92,13 +92,14 @@ static KeptQuery accounts_find_query = {
 };
 
 /*
- * Waits for the holder of each row in the order of the ids, and reads what that
- * one committed. The plans are read after that.
+ * Waits for the holder of each row in the order of the ids, or skips it, and reads
+ * what that one committed. The plans are read after that.
  */
-static KeptQuery accounts_lock_query = {
-	.sql = "SELECT " ACCOUNT_COLUMNS ", a.id FROM ducto.accounts a WHERE a.id = ANY ($1) ORDER BY a.id FOR NO KEY UPDATE OF a",
-	.types = {UUIDARRAYOID}
-};
+#define ACCOUNTS_LOCK_SQL \
+	"SELECT " ACCOUNT_COLUMNS ", a.id FROM ducto.accounts a WHERE a.id = ANY ($1) ORDER BY a.id FOR NO KEY UPDATE OF a"
+
+static KeptQuery accounts_lock_query = {.sql = ACCOUNTS_LOCK_SQL, .types = {UUIDARRAYOID}};
+static KeptQuery accounts_try_lock_query = {.sql = ACCOUNTS_LOCK_SQL " SKIP LOCKED", .types = {UUIDARRAYOID}};
 
 /* As account_create_query, in the order of the ids. */
 static KeptQuery accounts_create_query = {
@@ -339,18 +340,17 @@ accounts_lock_each(Account *accs, int n, pg_uuid_t *locked)
 }
 
 /*
- * Read and lock accounts of a batch by one statement, and list those that there
- * are.
+ * Read and lock accounts by one statement, and list those that it found.
  */
 static uint64
-accounts_lock_together(Account *accs, int n, pg_uuid_t *locked)
+accounts_lock_together(KeptQuery *query, Account *accs, int n, pg_uuid_t *locked)
 {
 	QueryArgs	args = {0};
 	uint64		found;
 	int			i = 0;
 
 	args_ids(&args, accs, n);
-	found = query_run(&accounts_lock_query, &args, SPI_OK_SELECT);
+	found = query_run(query, &args, SPI_OK_SELECT);
 	for (uint64 row = 0; row < found; row++)
 	{
 		locked[row] = row_uuid(row, ID_COLUMN);
@@ -363,17 +363,14 @@ accounts_lock_together(Account *accs, int n, pg_uuid_t *locked)
 }
 
 /*
- * accounts_load reads and locks accounts of a batch, in their order, and takes
- * the time of its operations: the clock after the last lock.
+ * Claim accounts of which those listed were locked, and take the time of their
+ * operations: the clock after the last lock.
  */
-void
-accounts_load(Account *accs, int n)
+static void
+accounts_enter(Account *accs, int n, const pg_uuid_t *locked, uint64 found)
 {
-	pg_uuid_t  *locked = palloc(sizeof(pg_uuid_t) * Max(n, 1));
 	TimestampTz now;
-	uint64		found;
 
-	found = query_distributed(&accounts_lock_query) ? accounts_lock_each(accs, n, locked) : accounts_lock_together(accs, n, locked);
 	accounts_claim(locked, (int) found);
 	now = clock_now();
 	for (int i = 0; i < n; i++)
@@ -381,6 +378,45 @@ accounts_load(Account *accs, int n)
 		accs[i].now = now;
 		accounts_find_plan(accs, i);
 	}
+}
+
+/*
+ * accounts_load reads and locks accounts of a batch, in their order, and takes
+ * the time of its operations.
+ */
+void
+accounts_load(Account *accs, int n)
+{
+	pg_uuid_t  *locked = palloc(sizeof(pg_uuid_t) * Max(n, 1));
+	uint64		found;
+
+	found = query_distributed(&accounts_lock_query) ? accounts_lock_each(accs, n, locked) :
+		accounts_lock_together(&accounts_lock_query, accs, n, locked);
+	accounts_enter(accs, n, locked, found);
+}
+
+/*
+ * accounts_try_load does the same with those of some accounts that no other
+ * session has locked; to the caller the others do not exist. They must not be
+ * apart, and none be claimed.
+ */
+void
+accounts_try_load(Account *accs, int n)
+{
+	pg_uuid_t  *locked = palloc(sizeof(pg_uuid_t) * Max(n, 1));
+	uint64		found = accounts_lock_together(&accounts_try_lock_query, accs, n, locked);
+
+	accounts_enter(accs, n, locked, found);
+}
+
+/*
+ * accounts_are_apart tells whether each account is on a node of its own, and has
+ * to be worked on by statements of its own. The caller has connected to SPI.
+ */
+bool
+accounts_are_apart(void)
+{
+	return query_distributed(&accounts_try_lock_query);
 }
 
 /*
@@ -483,8 +519,8 @@ account_write_row(const Account *acc)
 }
 
 /*
- * account_write writes a locked account's row; that of an account of a batch is
- * written at its end.
+ * account_write writes a locked account's row; that of an account of a batch or of
+ * a set is written at its end.
  */
 void
 account_write(Account *acc)
@@ -493,7 +529,7 @@ account_write(Account *acc)
 	allowance_rely(acc, acc->now);
 	alerts_watch(acc);
 	events_write(acc);
-	if (acc->queue != NULL)
+	if (acc->queue != NULL || acc->set != NULL)
 		acc->unwritten = true;
 	else
 		account_write_row(acc);

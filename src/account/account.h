@@ -61,6 +61,7 @@ typedef struct Account
 	uint8		chain_head[DIGEST_LENGTH];	/* that of the last entry that has one */
 	bool		linked;			/* a guarded update has made it that of the entry to come */
 	struct LedgerQueue *queue;	/* of the batch that works on it; NULL for none. Then */
+	struct RollSet *set;		/* that rolls it forward with others; NULL for none. Then too */
 	bool		unwritten;		/* its row is to be written at the end */
 	struct CapList *kept_caps;	/* its caps, whose counters are written at the end; NULL where they are not kept */
 	Money		alert_below;	/* a balance below it is to be told; NO_LINE, or NO_ALERTS where none are its own */
@@ -128,6 +129,8 @@ extern void accounts_begin(Account *accs, const pg_uuid_t *ids, int n, struct Le
 extern void accounts_find(Account *accs, int n);
 extern void accounts_create(Account *accs, int n);
 extern void accounts_load(Account *accs, int n);
+extern void accounts_try_load(Account *accs, int n);
+extern bool accounts_are_apart(void);
 extern void accounts_write(Account *accs, int n);
 extern void account_require_user(const Account *acc);
 extern void account_read_user(const pg_uuid_t *user, Account *acc);

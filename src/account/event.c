@@ -277,27 +277,35 @@ event_add(Account *acc, const pg_uuid_t *id, const char *kind, JsonOut *payload)
 }
 
 /*
+ * event_of_expired notes a reservation of a locked account that has just expired:
+ * a row of the last result, whose columns are EXPIRED_COLUMNS.
+ */
+void
+event_of_expired(Account *acc, uint64 row)
+{
+	pg_uuid_t	id = row_uuid(row, 1);
+	JsonOut		payload;
+
+	event_begin(&payload);
+	event_uuid(&payload, "reservation_id", &id);
+	event_money(&payload, "amount", row_money(row, 2));
+	event_text(&payload, "operation_type", row_text(row, 3));
+	event_text(&payload, "model", row_text(row, 4));
+	if (!row_is_null(row, 5))
+		event_uuid(&payload, "user_id", DatumGetUUIDP(row_datum(row, 5)));
+	event_time(&payload, "expired_at", row_time(row, 6));
+	event_add(acc, NULL, EVENT_RESERVATION_EXPIRED, &payload);
+}
+
+/*
  * events_of_expired notes the reservations of a locked account that have just
- * expired: the last result, whose columns are EXPIRED_COLUMNS.
+ * expired: all of the last result.
  */
 void
 events_of_expired(Account *acc, uint64 n)
 {
 	for (uint64 i = 0; i < n; i++)
-	{
-		pg_uuid_t	id = row_uuid(i, 1);
-		JsonOut		payload;
-
-		event_begin(&payload);
-		event_uuid(&payload, "reservation_id", &id);
-		event_money(&payload, "amount", row_money(i, 2));
-		event_text(&payload, "operation_type", row_text(i, 3));
-		event_text(&payload, "model", row_text(i, 4));
-		if (!row_is_null(i, 5))
-			event_uuid(&payload, "user_id", DatumGetUUIDP(row_datum(i, 5)));
-		event_time(&payload, "expired_at", row_time(i, 6));
-		event_add(acc, NULL, EVENT_RESERVATION_EXPIRED, &payload);
-	}
+		event_of_expired(acc, i);
 }
 
 /*

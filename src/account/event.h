@@ -18,6 +18,7 @@
 
 /* What is told of a reservation that expired, of a row of ducto.reservations. */
 #define EXPIRED_COLUMNS	"id, amount, operation_type, model, actor, expires_at"
+#define EXPIRED_COLUMN_COUNT	6
 
 extern const char *const event_kinds[];
 
@@ -29,6 +30,7 @@ extern void event_text(JsonOut *payload, const char *key, const char *value);
 extern void event_uuid(JsonOut *payload, const char *key, const pg_uuid_t *value);
 extern void event_time(JsonOut *payload, const char *key, TimestampTz value);
 extern void event_add(Account *acc, const pg_uuid_t *id, const char *kind, JsonOut *payload);
+extern void event_of_expired(Account *acc, uint64 row);
 extern void events_of_expired(Account *acc, uint64 n);
 extern void events_write(Account *acc);
 extern int64 event_origin(void);

@@ -11,12 +11,22 @@
 
 #define GRANT_COLUMNS "id, seq, remaining, expires_at"
 
+#define DUE_COLUMNS \
+	GRANT_COLUMNS ", CASE WHEN rolls_to > expires_at THEN rolls_to ELSE '-infinity' END AS rolls_to," \
+	" coalesce(rollover, 0.0000) AS rollover"
+
 /* Grants past their time with something left. */
 static KeptQuery grants_due_query = {
-	.sql = "SELECT " GRANT_COLUMNS ", CASE WHEN rolls_to > expires_at THEN rolls_to ELSE '-infinity' END,"
-	" coalesce(rollover, 0.0000) FROM ducto.grants"
+	.sql = "SELECT " DUE_COLUMNS " FROM ducto.grants"
 	" WHERE account_id = $1 AND live AND expires_at <= $2 ORDER BY expires_at, seq, id",
 	.types = {UUIDOID, TIMESTAMPTZOID}
+};
+
+/* As this, of many accounts, up to $3 of each: for each in turn a range of the index. */
+static KeptQuery grants_due_of_query = {
+	.sql = "SELECT g.*, a.n FROM unnest($1) WITH ORDINALITY AS a(id, n), LATERAL (SELECT " DUE_COLUMNS " FROM ducto.grants"
+	"  WHERE account_id = a.id AND live AND expires_at <= $2 ORDER BY expires_at, seq, id LIMIT $3) g",
+	.types = {UUIDARRAYOID, TIMESTAMPTZOID, INT8OID}
 };
 
 static KeptQuery grants_next_query = {
@@ -84,15 +94,24 @@ static KeptQuery grant_roll_over_query = {
 	.types = {UUIDOID, UUIDOID, NUMERICOID}
 };
 
+/* The caller has the accounts' locks. */
 static KeptQuery gifts_insert_query = {
 	.sql = "INSERT INTO ducto.grants (account_id, id, seq, type, amount, remaining, priority, expires_at, created_at, live,"
-	" rolls_to, rollover) SELECT $1, g.id, g.seq, g.type, g.amount, g.remaining, g.priority, g.expires_at, g.given_at,"
-	" g.remaining > 0, nullif(g.rolls_to, '-infinity'), CASE WHEN g.rolls_to > '-infinity' THEN g.rollover END"
-	" FROM unnest($2, $3, $4, $5, $6, $7, $8, $9, $10, $11)"
-	" AS g(id, seq, type, amount, remaining, priority, expires_at, rolls_to, rollover, given_at)",
-	.types = {UUIDOID, UUIDARRAYOID, INT8ARRAYOID, TEXTARRAYOID, NUMERICARRAYOID, NUMERICARRAYOID, INT8ARRAYOID,
-		TIMESTAMPTZARRAYOID, TIMESTAMPTZARRAYOID, NUMERICARRAYOID, TIMESTAMPTZARRAYOID}
+	" rolls_to, rollover) SELECT * FROM unnest($1) AS g(c1 uuid, c2 uuid, c3 bigint, c4 text, c5 numeric, c6 numeric,"
+	" c7 integer, c8 timestamptz, c9 timestamptz, c10 boolean, c11 timestamptz, c12 numeric)",
+	.types = {RECORDARRAYOID}
 };
+static const Oid gift_types[] = {UUIDOID, UUIDOID, INT8OID, TEXTOID, NUMERICOID, NUMERICOID, INT4OID, TIMESTAMPTZOID,
+TIMESTAMPTZOID, BOOLOID, TIMESTAMPTZOID, NUMERICOID, InvalidOid};
+
+/* The caller has the accounts' locks. What lives on has another end. */
+static KeptQuery grants_keep_query = {
+	.sql = "UPDATE ducto.grants g SET remaining = v.c3, live = v.c3 > 0, expires_at = coalesce(v.c4, g.expires_at)"
+	" FROM unnest($1) AS v(c1 uuid, c2 uuid, c3 numeric, c4 timestamptz) WHERE g.account_id = v.c1 AND g.id = v.c2",
+	.types = {RECORDARRAYOID},
+	.anew = true
+};
+static const Oid keep_types[] = {UUIDOID, UUIDOID, NUMERICOID, TIMESTAMPTZOID, InvalidOid};
 
 /* OFFSET 0: each id is looked up by the key, and not the account's grants read for each. */
 static KeptQuery grants_room_query = {
@@ -125,6 +144,14 @@ typedef struct GrantArray
 	Grant	   *grants;
 } GrantArray;
 
+/* Those of many accounts. */
+typedef struct GrantsOf
+{
+	int			max;			/* of each */
+	Grant	   *grants;
+	int		   *counts;
+} GrantsOf;
+
 /*
  * Read a row of GRANT_COLUMNS.
  */
@@ -142,6 +169,17 @@ grant_from_slot(TupleTableSlot *slot, Grant *grant)
 }
 
 /*
+ * Read a row of DUE_COLUMNS.
+ */
+static void
+due_from_slot(TupleTableSlot *slot, Grant *grant)
+{
+	grant_from_slot(slot, grant);
+	grant->rolls_to = DatumGetTimestampTz(slot->tts_values[4]);
+	grant->rollover = money_from_datum(slot->tts_values[5]);
+}
+
+/*
  * Append a row of grants_due_query.
  */
 static bool
@@ -154,10 +192,7 @@ append_grant(TupleTableSlot *slot, void *state)
 		array->max *= 2;
 		array->grants = repalloc_huge(array->grants, sizeof(Grant) * array->max);
 	}
-	grant_from_slot(slot, &array->grants[array->n]);
-	array->grants[array->n].rolls_to = DatumGetTimestampTz(slot->tts_values[4]);
-	array->grants[array->n].rollover = money_from_datum(slot->tts_values[5]);
-	array->n++;
+	due_from_slot(slot, &array->grants[array->n++]);
 	return true;
 }
 
@@ -177,6 +212,37 @@ grants_due(const pg_uuid_t *account, TimestampTz now, bool read_only, Grant **gr
 	query_each(&grants_due_query, &args, read_only, append_grant, &array);
 	*grants = array.grants;
 	return array.n;
+}
+
+/*
+ * Put a row of grants_due_of_query where it belongs.
+ */
+static bool
+place_grant(TupleTableSlot *slot, void *state)
+{
+	GrantsOf   *of = state;
+	int			n;
+
+	slot_getallattrs(slot);
+	n = (int) DatumGetInt64(slot->tts_values[6]) - 1;
+	due_from_slot(slot, &of->grants[n * of->max + of->counts[n]++]);
+	return true;
+}
+
+/*
+ * grants_due_of finds the grants of accounts that are past their time, up to max
+ * of each: those of the number n begin at n * max.
+ */
+void
+grants_due_of(const pg_uuid_t *accounts, int n, TimestampTz now, int max, Grant *grants, int *counts)
+{
+	GrantsOf	of = {.max = max, .grants = grants, .counts = counts};
+	QueryArgs	args = {0};
+
+	args_uuid_array(&args, accounts, n);
+	args_time(&args, now);
+	args_int8(&args, max);
+	query_each(&grants_due_of_query, &args, false, place_grant, &of);
 }
 
 /*
@@ -398,44 +464,91 @@ grant_roll_over(const pg_uuid_t *account, const Grant *grant)
 }
 
 /*
- * grants_insert_gifts adds the grants of what cycles gave.
+ * grants_queue_begin starts a queue of changes.
  */
 void
-grants_insert_gifts(const pg_uuid_t *account, Gift *const *gifts, int n)
+grants_queue_begin(GrantQueue *queue)
+{
+	records_begin(&queue->gifts, gift_types);
+	records_begin(&queue->kept, keep_types);
+}
+
+/*
+ * grants_queue_gift queues the grant of what a cycle gave.
+ */
+void
+grants_queue_gift(GrantQueue *queue, const pg_uuid_t *account, const Gift *gift)
 {
 	QueryArgs	args = {0};
-	pg_uuid_t  *ids = palloc(sizeof(pg_uuid_t) * n);
-	int64	   *numbers = palloc(sizeof(int64) * n * 2);
-	Money	   *amounts = palloc(sizeof(Money) * n * 3);
-	TimestampTz *times = palloc(sizeof(TimestampTz) * n * 3);
-	const char **types = palloc(sizeof(char *) * n);
+	bool		rolls = !TIMESTAMP_IS_NOBEGIN(gift->rolls_to);
 
-	for (int i = 0; i < n; i++)
-	{
-		ids[i] = gifts[i]->id;
-		numbers[i] = gifts[i]->seq;
-		numbers[n + i] = gifts[i]->priority;
-		amounts[i] = gifts[i]->amount;
-		amounts[n + i] = gifts[i]->remaining;
-		amounts[2 * n + i] = gifts[i]->rollover;
-		times[i] = gifts[i]->expires_at;
-		times[n + i] = gifts[i]->rolls_to;
-		times[2 * n + i] = gifts[i]->given_at;
-		types[i] = gifts[i]->type;
-	}
 	args_uuid(&args, account);
-	args_uuid_array(&args, ids, n);
-	args_int8_array(&args, numbers, n);
-	args_text_array(&args, types, n);
-	args_money_array(&args, amounts, n);
-	args_money_array(&args, amounts + n, n);
-	args_int8_array(&args, numbers + n, n);
-	args_time_array(&args, times, n);
-	args_time_array(&args, times + n, n);
-	args_money_array(&args, amounts + 2 * n, n);
-	args_time_array(&args, times + 2 * n, n);
-	if (query_run(&gifts_insert_query, &args, SPI_OK_INSERT) != n)
+	args_uuid(&args, &gift->id);
+	args_int8(&args, gift->seq);
+	args_text(&args, gift->type);
+	args_money(&args, gift->amount);
+	args_money(&args, gift->remaining);
+	args_int4(&args, gift->priority);
+	args_time(&args, gift->expires_at);
+	args_time(&args, gift->given_at);
+	args_bool(&args, gift->remaining > 0);
+	if (rolls)
+	{
+		args_time(&args, gift->rolls_to);
+		args_money(&args, gift->rollover);
+	}
+	else
+	{
+		args_null(&args);
+		args_null(&args);
+	}
+	records_add(&queue->gifts, &args);
+}
+
+/*
+ * grants_queue_kept queues what is left of a grant that is past its time, and
+ * where it lives on, until when.
+ */
+void
+grants_queue_kept(GrantQueue *queue, const pg_uuid_t *account, const Grant *grant)
+{
+	QueryArgs	args = {0};
+
+	Assert(grant->remaining >= 0 && grant->remaining <= grant->before);
+	args_uuid(&args, account);
+	args_uuid(&args, &grant->id);
+	args_money(&args, grant->remaining);
+	if (grant->rolled)
+		args_time(&args, grant->expires_at);
+	else
+		args_null(&args);
+	records_add(&queue->kept, &args);
+}
+
+/*
+ * Write the rows of a queue by one of the statements that do.
+ */
+static void
+grants_write(KeptQuery *query, Records *rows, int expected)
+{
+	QueryArgs	args = {0};
+
+	if (rows->n == 0)
+		return;
+	args_records(&args, rows);
+	if (query_run(query, &args, expected) != rows->n)
 		row_missing("grants");
+	records_clear(rows);
+}
+
+/*
+ * grants_queue_write writes the changes of a queue.
+ */
+void
+grants_queue_write(GrantQueue *queue)
+{
+	grants_write(&grants_keep_query, &queue->kept, SPI_OK_UPDATE);
+	grants_write(&gifts_insert_query, &queue->gifts, SPI_OK_INSERT);
 }
 
 /*

@@ -6,6 +6,7 @@
 #include "utils/uuid.h"
 
 #include "base/money.h"
+#include "base/records.h"
 
 /* That of credit that expires, where nothing else is said. */
 #define DEFAULT_PRIORITY	50
@@ -61,7 +62,15 @@ typedef struct GrantRoom
 	Money		room;			/* what was taken from it, and not moved elsewhere */
 } GrantRoom;
 
+/* Changes of many grants that are not written yet. */
+typedef struct GrantQueue
+{
+	Records		gifts;			/* what cycles gave */
+	Records		kept;			/* what is left of those past their time */
+} GrantQueue;
+
 extern int	grants_due(const pg_uuid_t *account, TimestampTz now, bool read_only, Grant **grants);
+extern void grants_due_of(const pg_uuid_t *accounts, int n, TimestampTz now, int max, Grant *grants, int *counts);
 extern TimestampTz grants_next_expiry(const pg_uuid_t *account, TimestampTz now);
 extern void grant_insert(const pg_uuid_t *account, const pg_uuid_t *id, int64 seq, const char *type,
 						 Money amount, Money remaining, int priority, TimestampTz expires_at,
@@ -73,7 +82,10 @@ extern void grants_take(const pg_uuid_t *account, const BurnList *list);
 extern void grants_give(const pg_uuid_t *account, const BurnList *list);
 extern void grants_expire(const pg_uuid_t *account, const Grant *last, int n);
 extern void grant_roll_over(const pg_uuid_t *account, const Grant *grant);
-extern void grants_insert_gifts(const pg_uuid_t *account, Gift *const *gifts, int n);
+extern void grants_queue_begin(GrantQueue *queue);
+extern void grants_queue_gift(GrantQueue *queue, const pg_uuid_t *account, const Gift *gift);
+extern void grants_queue_kept(GrantQueue *queue, const pg_uuid_t *account, const Grant *grant);
+extern void grants_queue_write(GrantQueue *queue);
 extern GrantRoom *grants_room(const pg_uuid_t *account, const BurnList *list);
 extern TimestampTz grants_move(const pg_uuid_t *from, const pg_uuid_t *to, const BurnList *parts, Money eaten,
 							   int64 seq, TimestampTz created_at, BurnList *kept);

@@ -5,7 +5,6 @@
 #include "postgres.h"
 
 #include "account/claim.h"
-#include "account/event.h"
 #include "account/hold.h"
 #include "base/clock.h"
 #include "base/query.h"
@@ -96,36 +95,6 @@ static KeptQuery holds_count_query = {
 	.sql = "SELECT count(*) FROM (SELECT FROM ducto.reservations"
 	" WHERE account_id = $1 AND state = 'open' AND operation_type = $2 AND expires_at > $3 LIMIT $4) r",
 	.types = {UUIDOID, TEXTOID, TIMESTAMPTZOID, INT8OID}
-};
-
-static KeptQuery holds_due_query = {
-	.sql = "SELECT remaining, expires_at, skip_allowance, cap_held FROM ducto.reservations"
-	" WHERE account_id = $1 AND state = 'open' AND expires_at > $2 AND expires_at <= $3 ORDER BY expires_at",
-	.types = {UUIDOID, TIMESTAMPTZOID, TIMESTAMPTZOID}
-};
-
-/* The first after as many that are to be closed. */
-static KeptQuery holds_after_query = {
-	.sql = "SELECT expires_at, id FROM ducto.reservations"
-	" WHERE account_id = $1 AND state = 'open' AND expires_at <= $2 ORDER BY expires_at, id OFFSET $3 LIMIT 1",
-	.types = {UUIDOID, TIMESTAMPTZOID, INT8OID}
-};
-
-/* Where there is a ceiling, it is what was left. */
-#define EXPIRE_SQL \
-	"UPDATE ducto.reservations SET state = 'expired', ceiling = CASE WHEN ceiling IS NOT NULL THEN remaining END," \
-	" remaining = 0.0000, cap_held = 0.0000, closed_at = expires_at" \
-	" WHERE account_id = $1 AND state = 'open'"
-
-static KeptQuery hold_expire_query = {
-	.sql = EXPIRE_SQL " AND id = $2 RETURNING " EXPIRED_COLUMNS,
-	.types = {UUIDOID, UUIDOID}
-};
-
-/* A range of the index, and no list of ids: that would be a filter for each of the account's holds. */
-static KeptQuery holds_expire_query = {
-	.sql = EXPIRE_SQL " AND (expires_at, id) < ($2, $3) RETURNING " EXPIRED_COLUMNS,
-	.types = {UUIDOID, TIMESTAMPTZOID, UUIDOID}
 };
 
 /* What an entry says of its hold never changes. */
@@ -431,112 +400,6 @@ holds_count_open(const Account *acc, const char *operation_type, int64 limit, bo
 	else
 		query_run(&holds_count_query, &args, SPI_OK_SELECT);
 	return row_int8(0, 1);
-}
-
-/* Whom the rows of holds_due_query go to. */
-typedef struct DueHoldTarget
-{
-	DueHoldReader reader;
-	void	   *state;
-} DueHoldTarget;
-
-/*
- * Give a row of holds_due_query to its reader.
- */
-static bool
-read_due_hold(TupleTableSlot *slot, void *state)
-{
-	DueHoldTarget *target = state;
-	DueHold		hold;
-
-	slot_getallattrs(slot);
-	hold.remaining = money_from_datum(slot->tts_values[0]);
-	hold.expires_at = DatumGetTimestampTz(slot->tts_values[1]);
-	hold.skip_allowance = DatumGetBool(slot->tts_values[2]);
-	hold.cap_held = money_from_datum(slot->tts_values[3]);
-	Assert(hold.remaining >= 0);
-	Assert(hold.cap_held >= 0 && hold.cap_held <= hold.remaining);
-	return target->reader(&hold, target->state);
-}
-
-/*
- * holds_due gives a reader the open reservations of an account that are past
- * their time and still count, soonest first. However many they are, they take
- * no memory.
- */
-void
-holds_due(const Account *acc, TimestampTz until, bool read_only, DueHoldReader reader, void *state)
-{
-	DueHoldTarget target = {reader, state};
-	QueryArgs	args = {0};
-
-	args_uuid(&args, &acc->id);
-	args_time(&args, acc->ended_until);
-	args_time(&args, until);
-	query_each(&holds_due_query, &args, read_only, read_due_hold, &target);
-}
-
-/*
- * hold_expire closes an open reservation of a locked account as expired at its
- * time, and notes the event.
- */
-void
-hold_expire(Account *acc, Hold *hold)
-{
-	QueryArgs	args = {0};
-
-	args_uuid(&args, &acc->id);
-	args_uuid(&args, &hold->id);
-	if (query_run(&hold_expire_query, &args, SPI_OK_UPDATE_RETURNING) != 1)
-		row_missing("reservations");
-	events_of_expired(acc, 1);
-	hold->state = HOLD_EXPIRED;
-	hold->ceiling = hold->remaining;
-	hold->remaining = 0;
-	hold->cap_held = 0;
-}
-
-/*
- * Find the first of the open reservations of a locked account up to a time
- * that is left open when a number of them is closed; false when none is.
- */
-static bool
-holds_after(const pg_uuid_t *account, TimestampTz until, int64 number, TimestampTz *expires_at, pg_uuid_t *id)
-{
-	QueryArgs	args = {0};
-
-	args_uuid(&args, account);
-	args_time(&args, until);
-	args_int8(&args, number);
-	if (query_run(&holds_after_query, &args, SPI_OK_SELECT) == 0)
-		return false;
-	*expires_at = row_time(0, 1);
-	*id = row_uuid(0, 2);
-	return true;
-}
-
-/*
- * holds_expire closes the open reservations of a locked account that expire no
- * later than a time, as expired at their time: the first ones, up to a limit
- * unless it is PG_INT64_MAX. It notes the events, and returns how many, and
- * whether some are left.
- */
-int64
-holds_expire(Account *acc, TimestampTz until, int64 limit, bool *left)
-{
-	const pg_uuid_t *account = &acc->id;
-	uint64		n;
-	QueryArgs	args = {0};
-	TimestampTz end = until + 1;	/* and in that moment, id */
-	pg_uuid_t	id = {0};
-
-	*left = limit < PG_INT64_MAX && holds_after(account, until, limit, &end, &id);
-	args_uuid(&args, account);
-	args_time(&args, end);
-	args_uuid(&args, &id);
-	n = query_run(&holds_expire_query, &args, SPI_OK_UPDATE_RETURNING);
-	events_of_expired(acc, n);
-	return (int64) n;
 }
 
 /*

@@ -79,6 +79,8 @@ extern void hold_update(const pg_uuid_t *account, const Hold *hold, TimestampTz 
 extern int64 holds_count_open(const Account *acc, const char *operation_type, int64 limit, bool read_only);
 extern void hold_expire(Account *acc, Hold *hold);
 extern void holds_due(const Account *acc, TimestampTz until, bool read_only, DueHoldReader reader, void *state);
+extern void holds_due_of(const pg_uuid_t *accounts, int n, TimestampTz now, int max, DueHold *holds, int *counts);
+extern void holds_expire_of(Account *const *accs, int n, int64 *counts);
 extern int64 holds_prune(TimestampTz before, int64 max_rows);
 extern int64 holds_expire(Account *acc, TimestampTz until, int64 limit, bool *left);
 extern bool hold_peek(const pg_uuid_t *user, const pg_uuid_t *id, Hold *hold);

@@ -23,9 +23,8 @@
 	" burned_grants, burned_amounts, lifetime_purchased, expires_at, priority, metadata, allowance_consumed, cap_warning," \
 	" pricing, actor, exact_price"
 #define LEDGER_PLACE_COLUMNS	"id, seq, balance_after, created_at, effective_at, xact, digest"
-#define LEDGER_INTO	"INSERT INTO ducto.ledger (" LEDGER_OWN_COLUMNS ", " LEDGER_PLACE_COLUMNS ")"
 #define LEDGER_INSERT_SQL \
-	LEDGER_INTO \
+	"INSERT INTO ducto.ledger (" LEDGER_OWN_COLUMNS ", " LEDGER_PLACE_COLUMNS ")" \
 	" VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22, $23, $24," \
 	" $25, $26)"
 #define LEDGER_OWN_TYPES \
@@ -38,12 +37,16 @@
 /* The account's lock orders the entries; seq comes from its row. */
 static KeptQuery ledger_insert_query = {.sql = LEDGER_INSERT_SQL, .types = LEDGER_INSERT_TYPES};
 
-/* As this, of the entries of a batch, whose accounts are locked and whose keys are new. */
+/* The columns of queued entries. */
+static const Oid queue_types[] = {LEDGER_OWN_TYPES, LEDGER_PLACE_TYPES, TIMESTAMPTZOID, InvalidOid};
+
+/* As this, of many entries, whose accounts are locked and whose keys are new. */
 static KeptQuery ledger_insert_many_query = {
-	.sql = LEDGER_INTO " SELECT * FROM unnest($1) AS e(c1 uuid, c2 numeric, c3 text, c4 text, c5 text, c6 text, c7 uuid,"
+	.sql = "INSERT INTO ducto.ledger (" LEDGER_OWN_COLUMNS ", " LEDGER_PLACE_COLUMNS ", cycle_end)"
+	" SELECT * FROM unnest($1) AS e(c1 uuid, c2 numeric, c3 text, c4 text, c5 text, c6 text, c7 uuid,"
 	" c8 numeric, c9 uuid[], c10 numeric[], c11 numeric, c12 timestamptz, c13 integer, c14 jsonb, c15 numeric, c16 text,"
 	" c17 jsonb, c18 uuid, c19 numeric, c20 uuid, c21 bigint, c22 numeric, c23 timestamptz, c24 timestamptz, c25 bigint,"
-	" c26 bytea)",
+	" c26 bytea, c27 timestamptz)",
 	.types = {RECORDARRAYOID}
 };
 
@@ -63,20 +66,6 @@ static KeptQuery ledger_insert_lines_query = {
 
 /* Where args_own has the amount. */
 #define OWN_AMOUNT	1
-
-/* What has a cycle's end is credit, the rest expiries. */
-static KeptQuery ledger_rolled_query = {
-	.sql = "INSERT INTO ducto.ledger (account_id, seq, id, amount, balance_after, type, reference, created_at, effective_at,"
-	" xact, digest, expires_at, priority, cycle_end, lifetime_purchased, metadata)"
-	" SELECT $1, e.seq, e.id, e.amount, e.balance_after, e.type, CASE WHEN e.cycle_end IS NULL THEN e.grant_id END, $2,"
-	" e.effective_at, $3, e.digest, e.expires_at, e.priority, e.cycle_end, CASE WHEN e.cycle_end IS NOT NULL THEN $4 END,"
-	" CASE WHEN e.cycle_end IS NOT NULL THEN $5 ELSE '{}' END"
-	" FROM unnest($6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16)"
-	" AS e(seq, id, amount, balance_after, grant_id, effective_at, digest, type, expires_at, priority, cycle_end)",
-	.types = {UUIDOID, TIMESTAMPTZOID, INT8OID, NUMERICOID, JSONBOID, INT8ARRAYOID, UUIDARRAYOID, NUMERICARRAYOID,
-		NUMERICARRAYOID, UUIDARRAYOID, TIMESTAMPTZARRAYOID, BYTEAARRAYOID, TEXTARRAYOID, TIMESTAMPTZARRAYOID, INT4ARRAYOID,
-		TIMESTAMPTZARRAYOID}
-};
 
 #define RECORD_COLUMNS \
 	"account_id, id, type, amount, balance_after, reference, shortfall, lifetime_purchased," \
@@ -261,6 +250,41 @@ ledger_time(const Account *acc)
 }
 
 /*
+ * Append an entry's place: what its account's lock tells. own are the columns of
+ * its own digest.
+ */
+static void
+args_place(QueryArgs *args, Account *acc, const LedgerEntry *entry, TimestampTz effective_at)
+{
+	if (setting_chain() && !acc->linked)
+		ledger_chain(acc, entry, effective_at, args);
+	args_uuid(args, &entry->id);
+	args_int8(args, entry->seq);
+	args_money(args, entry->balance_after);
+	args_time(args, entry->created_at);
+	args_time(args, effective_at);
+	args_int8(args, xact_current());
+	if (setting_chain())
+		args_datum(args, digest_to_datum(acc->chain_head));
+	else
+		args_null(args);
+}
+
+/*
+ * Queue an entry, of which the columns are there but for the end of the cycle
+ * that gave it.
+ */
+static void
+queue_add(LedgerQueue *queue, const LedgerEntry *entry, QueryArgs *args)
+{
+	if (entry->is_gift)
+		args_time(args, entry->cycle_end);
+	else
+		args_null(args);
+	records_add(&queue->entries, args);
+}
+
+/*
  * ledger_insert writes an entry whose place the account's row has reserved
  * already: last_seq and balance are those with the entry, and so is the head of
  * the chain where the update moved it. False: its key is known, and it did
@@ -293,22 +317,11 @@ ledger_insert(Account *acc, LedgerEntry *entry)
 	}
 	else
 		args_own(&args, &acc->id, entry);
-	if (setting_chain() && !acc->linked)
-		ledger_chain(acc, entry, acc->now, &args);
-	args_uuid(&args, &entry->id);
-	args_int8(&args, entry->seq);
-	args_money(&args, entry->balance_after);
-	args_time(&args, entry->created_at);
-	args_time(&args, acc->now);
-	args_int8(&args, xact_current());
-	if (setting_chain())
-		args_datum(&args, digest_to_datum(acc->chain_head));
-	else
-		args_null(&args);
+	args_place(&args, acc, entry, acc->now);
 	if (acc->queue != NULL)
 	{
 		Assert(entry->models == NULL);
-		records_add(&acc->queue->entries, &args);
+		queue_add(acc->queue, entry, &args);
 		return true;
 	}
 	return query_run(entry->models != NULL ? &ledger_insert_lines_query :
@@ -335,62 +348,6 @@ ledger_append(Account *acc, LedgerEntry *entry)
 }
 
 /*
- * Append the digests of entries that are about to be booked, NULLs where the
- * chain is off.
- */
-static void
-args_rolled_digests(QueryArgs *args, Account *acc, const LedgerEntry *entries, const Rolled *rolled, int n)
-{
-	Datum	   *digests = palloc0(sizeof(Datum) * n);
-	bool	   *nulls = palloc(sizeof(bool) * n);
-	bool		chain = setting_chain();
-	int			lower = 1;
-
-	memset(nulls, !chain, n);
-	for (int i = 0; i < n && chain; i++)
-	{
-		QueryArgs	own = {0};
-
-		args_own(&own, &acc->id, &entries[i]);
-		ledger_chain(acc, &entries[i], rolled[i].effective_at, &own);
-		digests[i] = digest_to_datum(acc->chain_head);
-	}
-	args_datum(args, PointerGetDatum(construct_md_array(digests, nulls, 1, &n, &lower, BYTEAOID, -1, false, TYPALIGN_INT)));
-}
-
-/*
- * Append the columns that gifts have and expiries do not.
- */
-static void
-args_gifts(QueryArgs *args, const LedgerEntry *entries, int n)
-{
-	const char **types = palloc(sizeof(char *) * n);
-	Datum	   *times = palloc0(sizeof(Datum) * n * 2);
-	Datum	   *priorities = palloc0(sizeof(Datum) * n);
-	bool	   *nulls = palloc0(sizeof(bool) * n * 3);
-	int			lower = 1;
-
-	for (int i = 0; i < n; i++)
-	{
-		const LedgerEntry *entry = &entries[i];
-
-		types[i] = entry->type;
-		nulls[i] = !entry->makes_grant || TIMESTAMP_NOT_FINITE(entry->expires_at);
-		times[i] = TimestampTzGetDatum(entry->expires_at);
-		nulls[n + i] = !entry->makes_grant;
-		priorities[i] = Int32GetDatum(entry->priority);
-		nulls[2 * n + i] = !entry->is_gift;
-		times[n + i] = TimestampTzGetDatum(entry->cycle_end);
-	}
-	args_text_array(args, types, n);
-	args_datum(args, PointerGetDatum(construct_md_array(times, nulls, 1, &n, &lower, TIMESTAMPTZOID, 8, FLOAT8PASSBYVAL,
-														TYPALIGN_DOUBLE)));
-	args_datum(args, PointerGetDatum(construct_md_array(priorities, nulls + n, 1, &n, &lower, INT4OID, 4, true, TYPALIGN_INT)));
-	args_datum(args, PointerGetDatum(construct_md_array(times + n, nulls + 2 * n, 1, &n, &lower, TIMESTAMPTZOID, 8,
-														FLOAT8PASSBYVAL, TYPALIGN_DOUBLE)));
-}
-
-/*
  * Return what the metadata of credit that a cycle gave are: the plan.
  */
 static Jsonb *
@@ -408,13 +365,16 @@ gift_metadata(const char *plan_id)
 }
 
 /*
- * Make the entry of what was rolled.
+ * Make the entry of what was rolled, and move the account by it.
  */
 static void
 rolled_entry(Account *acc, const Rolled *rolled, Jsonb *metadata, LedgerEntry *entry)
 {
 	const Gift *gift = rolled->gift;
 
+	Assert(rolled->amount > 0);
+	Assert(rolled->effective_at <= acc->now);
+	entry->created_at = ledger_time(acc);
 	entry->seq = ++acc->last_seq;
 	entry->amount = gift != NULL ? rolled->amount : -rolled->amount;
 	acc->balance = money_add(acc->balance, entry->amount, "the balance");
@@ -445,51 +405,29 @@ rolled_entry(Account *acc, const Rolled *rolled, Jsonb *metadata, LedgerEntry *e
 
 /*
  * ledger_append_rolled books expired credit and gifts on a locked account, an
- * entry each, in one statement.
+ * entry each: they are queued, or with NULL written by one statement.
  */
 void
-ledger_append_rolled(Account *acc, const Rolled *rolled, int n)
+ledger_append_rolled(Account *acc, const Rolled *rolled, int n, LedgerQueue *queue)
 {
-	QueryArgs	args = {0};
-	LedgerEntry *entries = palloc0(sizeof(LedgerEntry) * n);
-	int64	   *seqs = palloc(sizeof(int64) * n);
-	pg_uuid_t  *ids = palloc(sizeof(pg_uuid_t) * n);
-	Money	   *amounts = palloc(sizeof(Money) * n);
-	Money	   *balances = palloc(sizeof(Money) * n);
-	pg_uuid_t  *grants = palloc(sizeof(pg_uuid_t) * n);
-	TimestampTz *times = palloc(sizeof(TimestampTz) * n);
-	TimestampTz created_at = ledger_time(acc);
+	LedgerQueue own;
+	LedgerQueue *entries = queue != NULL ? queue : &own;
 	Jsonb	   *metadata = gift_metadata(acc->plan_id);
 
+	if (queue == NULL)
+		ledger_queue_begin(&own);
 	for (int i = 0; i < n; i++)
 	{
-		Assert(rolled[i].amount > 0);
-		Assert(rolled[i].effective_at <= acc->now);
-		entries[i].created_at = created_at;
-		rolled_entry(acc, &rolled[i], metadata, &entries[i]);
-		seqs[i] = entries[i].seq;
-		ids[i] = entries[i].id;
-		amounts[i] = entries[i].amount;
-		balances[i] = entries[i].balance_after;
-		grants[i] = rolled[i].grant;
-		times[i] = rolled[i].effective_at;
-	}
+		LedgerEntry entry = {0};
+		QueryArgs	args = {0};
 
-	args_uuid(&args, &acc->id);
-	args_time(&args, created_at);
-	args_int8(&args, xact_current());
-	args_spend(&args, acc->lifetime_purchased);
-	args_jsonb(&args, metadata);
-	args_int8_array(&args, seqs, n);
-	args_uuid_array(&args, ids, n);
-	args_money_array(&args, amounts, n);
-	args_money_array(&args, balances, n);
-	args_uuid_array(&args, grants, n);
-	args_time_array(&args, times, n);
-	args_rolled_digests(&args, acc, entries, rolled, n);
-	args_gifts(&args, entries, n);
-	if (query_run(&ledger_rolled_query, &args, SPI_OK_INSERT) != n)
-		row_missing("ledger");
+		rolled_entry(acc, &rolled[i], metadata, &entry);
+		args_own(&args, &acc->id, &entry);
+		args_place(&args, acc, &entry, rolled[i].effective_at);
+		queue_add(entries, &entry, &args);
+	}
+	if (queue == NULL)
+		ledger_queue_write(&own);
 }
 
 /*
@@ -549,17 +487,17 @@ record_from_row(LedgerRecord *record, uint64 found)
 }
 
 /*
- * ledger_queue_begin starts the queue of a batch.
+ * ledger_queue_begin starts a queue of entries.
  */
 void
 ledger_queue_begin(LedgerQueue *queue)
 {
 	queue->key_is_new = false;
-	records_begin(&queue->entries, ledger_insert_query.types);
+	records_begin(&queue->entries, queue_types);
 }
 
 /*
- * ledger_queue_write writes the entries of a batch.
+ * ledger_queue_write writes the entries of a queue.
  */
 void
 ledger_queue_write(LedgerQueue *queue)

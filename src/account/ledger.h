@@ -95,7 +95,7 @@ typedef struct Rolled
 	Gift	   *gift;			/* NULL for what expired */
 } Rolled;
 
-/* Entries of a batch that are not written yet. */
+/* Entries that are not written yet. */
 typedef struct LedgerQueue
 {
 	Records		entries;
@@ -108,7 +108,7 @@ extern TimestampTz ledger_time(const Account *acc);
 extern void ledger_append(Account *acc, LedgerEntry *entry);
 extern void ledger_link(const pg_uuid_t *account, LedgerEntry *entry, Charge *charge);
 extern bool ledger_insert(Account *acc, LedgerEntry *entry);
-extern void ledger_append_rolled(Account *acc, const Rolled *rolled, int n);
+extern void ledger_append_rolled(Account *acc, const Rolled *rolled, int n, LedgerQueue *queue);
 extern bool ledger_cycle_given(const pg_uuid_t *account, TimestampTz cycle_end, const char *plan_id, bool read_only);
 extern Money ledger_running_gifts(const pg_uuid_t *account, TimestampTz now);
 extern bool ledger_find_key(const Account *acc, const char *key, LedgerRecord *record);

@@ -22,6 +22,7 @@
 #include "account/funds.h"
 #include "account/hold.h"
 #include "account/play.h"
+#include "account/rollset.h"
 #include "base/query.h"
 #include "base/uuidv7.h"
 
@@ -515,6 +516,57 @@ roll_play_hold(const DueHold *hold, void *state)
 }
 
 /*
+ * Load the grants of an account that are due, of one of a set those that were
+ * read with the others'.
+ */
+static void
+roll_load_grants(Roll *roll)
+{
+	const Account *acc = roll->acc;
+	const RollSet *set = acc->set;
+
+	if (set == NULL)
+		roll->ngrants = grants_due(&acc->id, acc->now, roll->read_only, &roll->grants);
+	else
+	{
+		roll->ngrants = set->ngrants;
+		roll->grants = palloc(sizeof(Grant) * Max(set->ngrants, 8));
+		memcpy(roll->grants, set->grants, sizeof(Grant) * set->ngrants);
+		roll_sort(roll);
+	}
+	roll->max_grants = Max(roll->ngrants, 8);
+}
+
+/*
+ * Load the terms that the plan of an account had from a time on.
+ */
+static void
+roll_load_terms(Roll *roll, TimestampTz at)
+{
+	const Account *acc = roll->acc;
+
+	if (acc->set == NULL)
+		roll->nterms = plan_terms(acc->plan_id, at, roll->read_only, &roll->terms);
+	else
+		roll->nterms = set_terms(acc->set, acc->plan_id, at, &roll->terms);
+}
+
+/*
+ * Play the ends of holds, and all that is due before each.
+ */
+static void
+roll_play_holds(Roll *roll)
+{
+	const RollSet *set = roll->acc->set;
+
+	if (set == NULL)
+		holds_due(roll->acc, roll->acc->now, roll->read_only, roll_play_hold, roll);
+	else
+		for (int i = 0; i < set->nholds && roll_play_hold(&set->holds[i], roll); i++)
+			;
+}
+
+/*
  * roll_load loads the grants of an account that are due; those from before its
  * last operation are late.
  */
@@ -527,14 +579,13 @@ roll_load(Roll *roll, Account *acc, int64 limit, bool read_only)
 	roll->context = CurrentMemoryContext;
 	roll->limit = limit;
 	roll->gifts_at = DT_NOEND;
-	roll->ngrants = grants_due(&acc->id, acc->now, read_only, &roll->grants);
-	roll->max_grants = Max(roll->ngrants, 8);
+	roll_load_grants(roll);
 	roll->max_rolled = roll->ngrants + 1;
 	roll->rolled = MemoryContextAllocHuge(CurrentMemoryContext, sizeof(Rolled) * roll->max_rolled);
 	while (roll->nlate < roll->ngrants && roll->grants[roll->nlate].expires_at <= acc->updated_at)
 		roll->late += roll->grants[roll->nlate++].remaining;
 	if (acc->plan_id != NULL && (roll->ngrants > 0 || roll_turn_at(roll) <= acc->now))
-		roll->nterms = plan_terms(acc->plan_id, Min(acc->updated_at, roll_turn_at(roll)), read_only, &roll->terms);
+		roll_load_terms(roll, Min(acc->updated_at, roll_turn_at(roll)));
 }
 
 /*
@@ -554,7 +605,7 @@ roll_play(Roll *roll, Account *acc, int64 limit, bool read_only)
 		acc->plan.free_allowance = roll->terms[roll->next_terms++].free_allowance;
 	if (roll->late > 0)
 		roll_release(roll, acc->updated_at);
-	holds_due(acc, acc->now, read_only, roll_play_hold, roll);
+	roll_play_holds(roll);
 	roll_play_until(roll, DT_NOEND);
 	acc->plan.free_allowance = allowance_now;
 	if (roll_is_full(roll))

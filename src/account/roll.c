@@ -15,6 +15,7 @@
 #include "account/ledger.h"
 #include "account/play.h"
 #include "account/roll.h"
+#include "account/rollset.h"
 #include "base/query.h"
 #include "base/uuid.h"
 
@@ -69,14 +70,11 @@ roll_take_grants(const Roll *roll)
 }
 
 /*
- * Add the grants of what cycles gave, as far as something is left of them.
+ * Queue the grants of what cycles gave, as far as something is left of them.
  */
 static void
-roll_insert_gifts(const Roll *roll)
+roll_queue_gifts(const Roll *roll, GrantQueue *queue)
 {
-	Gift	  **gifts = MemoryContextAllocHuge(CurrentMemoryContext, sizeof(Gift *) * Max(roll->nrolled, 1));
-	int			n = 0;
-
 	for (int i = 0; i < roll->ngrants; i++)
 	{
 		const Grant *grant = &roll->grants[i];
@@ -87,10 +85,52 @@ roll_insert_gifts(const Roll *roll)
 		grant->gift->expires_at = grant->expires_at;
 		if (grant->rolled)
 			grant->gift->rolls_to = grant->expires_at;
-		gifts[n++] = grant->gift;
+		grants_queue_gift(queue, &roll->acc->id, grant->gift);
 	}
-	if (n > 0)
-		grants_insert_gifts(&roll->acc->id, gifts, n);
+}
+
+/*
+ * Add these grants.
+ */
+static void
+roll_insert_gifts(const Roll *roll)
+{
+	GrantQueue	queue;
+
+	grants_queue_begin(&queue);
+	roll_queue_gifts(roll, &queue);
+	grants_queue_write(&queue);
+}
+
+/*
+ * Queue what is left of the grants of the table, where that changed.
+ */
+static void
+roll_queue_kept(const Roll *roll, GrantQueue *queue)
+{
+	for (int i = 0; i < roll->ngrants; i++)
+	{
+		const Grant *grant = &roll->grants[i];
+
+		if (grant->gift == NULL && (grant->rolled || grant->remaining < grant->before))
+			grants_queue_kept(queue, &roll->acc->id, grant);
+	}
+}
+
+/*
+ * Book the entries of what a roll expired and gave, or queue them.
+ */
+static void
+roll_book_entries(const Roll *roll, Account *acc)
+{
+	LedgerQueue *queue = acc->set != NULL ? &acc->set->entries : NULL;
+
+	for (int i = 0; i < roll->nrolled; i += ROLLED_BATCH)
+	{
+		query_begin();
+		ledger_append_rolled(acc, roll->rolled + i, Min(ROLLED_BATCH, roll->nrolled - i), queue);
+		query_end();
+	}
 }
 
 /*
@@ -100,8 +140,7 @@ roll_insert_gifts(const Roll *roll)
 static void
 roll_book(const Roll *roll, Account *acc)
 {
-	MemoryContext batch;
-	MemoryContext previous;
+	bool		gifts = false;
 
 	Assert(roll->nrolled <= roll->max_rolled);
 	if (roll->nrolled == 0)
@@ -113,18 +152,30 @@ roll_book(const Roll *roll, Account *acc)
 		Assert(rolled->amount > 0);
 		acc->balance += rolled->gift != NULL ? -rolled->amount : rolled->amount;
 		acc->expiring += rolled->gift != NULL ? -rolled->gift->remaining : rolled->amount;
+		gifts |= rolled->gift != NULL;
 	}
-	batch = AllocSetContextCreate(CurrentMemoryContext, "ducto rolled", ALLOCSET_DEFAULT_SIZES);
-	previous = MemoryContextSwitchTo(batch);
-	for (int i = 0; i < roll->nrolled; i += ROLLED_BATCH)
+	roll_book_entries(roll, acc);
+	if (acc->set != NULL)
 	{
-		ledger_append_rolled(acc, roll->rolled + i, Min(ROLLED_BATCH, roll->nrolled - i));
-		MemoryContextReset(batch);
+		roll_queue_kept(roll, &acc->set->changed);
+		roll_queue_gifts(roll, &acc->set->changed);
+		return;
 	}
-	MemoryContextSwitchTo(previous);
 	roll_take_grants(roll);
-	roll_insert_gifts(roll);
-	MemoryContextDelete(batch);
+	if (gifts)
+		roll_insert_gifts(roll);
+}
+
+/*
+ * roll_bound lets a locked account that is rolled forward know when something is
+ * due next: next is when one of its holds or grants is.
+ */
+void
+roll_bound(Account *acc, TimestampTz next)
+{
+	acc->next_boundary = acc->late ? DT_NOBEGIN : next;
+	if (acc->plan_id != NULL && !TIMESTAMP_IS_NOBEGIN(acc->cycle.end))
+		acc->next_boundary = Min(acc->next_boundary, acc->cycle.end);
 }
 
 /*
@@ -139,9 +190,7 @@ roll_next_boundary(Account *acc)
 	args_time(&args, acc->now);
 	args_time(&args, acc->ended_until);
 	query_run(&next_boundary_query, &args, SPI_OK_SELECT);
-	acc->next_boundary = acc->late ? DT_NOBEGIN : row_time(0, 1);
-	if (acc->plan_id != NULL && !TIMESTAMP_IS_NOBEGIN(acc->cycle.end))
-		acc->next_boundary = Min(acc->next_boundary, acc->cycle.end);
+	roll_bound(acc, row_time(0, 1));
 }
 
 /*
@@ -158,10 +207,11 @@ roll_count(const Roll *roll, RollTotals *totals)
 }
 
 /*
- * Play what is due on a locked account and book it, but for the account's row
- * and the reservations that ended. False: there was nothing to book.
+ * roll_book_due plays what is due on a locked account and books it, but for the
+ * account's row and the reservations that ended. A set books it later, and finds
+ * when something is due next. False: there was nothing to book.
  */
-static bool
+bool
 roll_book_due(Account *acc, int64 limit, RollTotals *totals)
 {
 	Roll		roll;
@@ -180,17 +230,9 @@ roll_book_due(Account *acc, int64 limit, RollTotals *totals)
 		acc->ended_until = roll.last_hold;
 	}
 	roll_book(&roll, acc);
-	roll_next_boundary(acc);
+	if (acc->set == NULL)
+		roll_next_boundary(acc);
 	return true;
-}
-
-/*
- * Tell whether reservations of an account that have ended are still open.
- */
-static bool
-roll_has_ended(const Account *acc)
-{
-	return !TIMESTAMP_IS_NOBEGIN(acc->ended_until);
 }
 
 /*
@@ -253,6 +295,20 @@ roll_locked(Account *acc, const RollLimits *limits, RollTotals *totals)
 }
 
 /*
+ * roll_alone rolls an account forward that was locked with others, within limits
+ * and where there is a reason to, in memory of its own.
+ */
+void
+roll_alone(Account *acc, const RollLimits *limits, RollTotals *totals)
+{
+	query_begin();
+	if (account_is_ahead(acc))
+		account_set_back(acc, false);
+	roll_locked(acc, limits, totals);
+	query_end();
+}
+
+/*
  * account_lock_any locks the account of a user or a team and rolls it forward
  * to the clock. False: there is no such account.
  */
@@ -278,15 +334,8 @@ accounts_lock(Account *accs, int n)
 
 	accounts_load(accs, n);
 	for (int i = 0; i < n; i++)
-	{
-		if (!accs[i].exists || !roll_is_due(&accs[i]))
-			continue;
-		query_begin();
-		if (account_is_ahead(&accs[i]))
-			account_set_back(&accs[i], false);
-		roll_locked(&accs[i], &operation_limits, &totals);
-		query_end();
-	}
+		if (accs[i].exists && roll_is_due(&accs[i]))
+			roll_alone(&accs[i], &operation_limits, &totals);
 }
 
 /*

@@ -22,6 +22,16 @@ typedef struct RollTotals
 	bool		left;			/* a limit was reached */
 } RollTotals;
 
+/* Whether reservations of an account that have ended are still open. */
+static inline bool
+roll_has_ended(const Account *acc)
+{
+	return !TIMESTAMP_IS_NOBEGIN(acc->ended_until);
+}
+
+extern bool roll_book_due(Account *acc, int64 limit, RollTotals *totals);
+extern void roll_bound(Account *acc, TimestampTz next);
+extern void roll_alone(Account *acc, const RollLimits *limits, RollTotals *totals);
 extern bool account_lock(const pg_uuid_t *id, Account *acc);
 extern bool account_lock_team(const pg_uuid_t *id, Account *acc);
 extern Rejection team_missing(const pg_uuid_t *id);

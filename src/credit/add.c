@@ -106,7 +106,7 @@ credit_expire(Account *acc, const LedgerEntry *entry)
 	Rolled		expiry = {.grant = entry->id, .amount = entry->amount, .effective_at = acc->now};
 
 	acc->expiring += expiry.amount;
-	ledger_append_rolled(acc, &expiry, 1);
+	ledger_append_rolled(acc, &expiry, 1, acc->queue);
 }
 
 /*

@@ -15,13 +15,16 @@
 #include "utils/syscache.h"
 
 #include "account/alert.h"
+#include "account/claim.h"
 #include "account/hold.h"
 #include "account/roll.h"
+#include "account/rollset.h"
 #include "analytics/rollup.h"
 #include "base/args.h"
 #include "base/clock.h"
 #include "base/query.h"
 #include "base/result.h"
+#include "base/uuid.h"
 #include "credit/sweep.h"
 
 #define DEFAULT_PRUNED	10000	/* reservations */
@@ -98,11 +101,13 @@ due_accounts(KeptQuery *query, pg_uuid_t **ids)
 	return n;
 }
 
-/* Accounts that are being swept, one after the other, and what was booked on them. */
+/* Accounts that are being swept, and what was booked on them. */
 typedef struct Sweep
 {
 	const pg_uuid_t *ids;
 	int64		next;			/* of the ids */
+	int64		set_end;		/* of the set that is being swept */
+	int64		alone_until;	/* ids before it are swept one by one */
 	bool		dry_run;		/* only compute it */
 	int64		max_accounts;	/* with credit that expired */
 	int64		max_entries;
@@ -124,6 +129,20 @@ sweep_is_full(const Sweep *sweep)
 }
 
 /*
+ * Return how much more a sweep may book.
+ */
+static RollLimits
+sweep_limits(const Sweep *sweep)
+{
+	RollLimits	limits = {
+		.closed = sweep->max_closed - sweep->closed,
+		.entries = sweep->max_entries - sweep->entries,
+	};
+
+	return limits;
+}
+
+/*
  * Sweep the next account, in memory of its own. One that is only done in part
  * is the next again.
  */
@@ -131,10 +150,7 @@ static void
 sweep_account(Sweep *sweep)
 {
 	const pg_uuid_t *id = &sweep->ids[sweep->next];
-	RollLimits	limits = {
-		.closed = sweep->max_closed - sweep->closed,
-		.entries = sweep->max_entries - sweep->entries,
-	};
+	RollLimits	limits = sweep_limits(sweep);
 	RollTotals	totals;
 	Account		acc;
 
@@ -151,6 +167,52 @@ sweep_account(Sweep *sweep)
 	sweep->expired = spend_add(sweep->expired, totals.expired, "expired_amount");
 	if (!totals.left || totals.entries + totals.closed == 0)
 		sweep->next++;
+}
+
+/*
+ * Return how many accounts from the next on are swept together, up to the id
+ * number end: as many as the limits let be done, where each has something due,
+ * in the order of their ids. Too few are swept one by one; so is one that an
+ * operation around this one works on.
+ */
+static int64
+sweep_width(const Sweep *sweep, int64 end)
+{
+	const pg_uuid_t *ids = sweep->ids + sweep->next;
+	int64		most = Min(end - sweep->next, SET_MOST);
+	int64		n = 0;
+
+	if (sweep->next < sweep->alone_until)
+		return 0;
+	most = Min(most, sweep->max_accounts - sweep->accounts);
+	most = Min(most, sweep->max_closed - sweep->closed);
+	while (n < most && (n == 0 || memcmp(&ids[n - 1], &ids[n], UUID_LEN) < 0) && !account_is_claimed(&ids[n]))
+		n++;
+	return n < SET_LEAST ? 0 : n;
+}
+
+/*
+ * Sweep the next accounts together, or the next one.
+ */
+static void
+sweep_some(Sweep *sweep, int64 end)
+{
+	int64		n = sweep_width(sweep, end);
+	RollLimits	limits = sweep_limits(sweep);
+	SetTotals	totals;
+
+	sweep->set_end = sweep->next + n;
+	if (n == 0)
+	{
+		sweep_account(sweep);
+		return;
+	}
+	accounts_sweep(sweep->ids + sweep->next, (int) n, &limits, &totals);
+	sweep->next += totals.done;
+	sweep->accounts += totals.accounts;
+	sweep->entries += totals.entries;
+	sweep->closed += totals.closed;
+	sweep->expired = spend_add(sweep->expired, totals.expired, "expired_amount");
 }
 
 /*
@@ -172,7 +234,7 @@ ends_sweep(const ErrorData *error)
 /*
  * Sweep accounts up to the id number end in a subtransaction. When one of them
  * fails nothing has been done, and it returns the error; the sweep is at that
- * account then.
+ * account then, or at the first of its set.
  */
 static ErrorData *
 sweep_try(Sweep *sweep, int64 end)
@@ -186,7 +248,7 @@ sweep_try(Sweep *sweep, int64 end)
 	PG_TRY();
 	{
 		while (sweep->next < end && !sweep_is_full(sweep))
-			sweep_account(sweep);
+			sweep_some(sweep, end);
 		ReleaseCurrentSubTransaction();
 	}
 	PG_CATCH();
@@ -205,8 +267,22 @@ sweep_try(Sweep *sweep, int64 end)
 }
 
 /*
+ * Warn of an account that was left out.
+ */
+static void
+sweep_warn(const pg_uuid_t *id, ErrorData *error)
+{
+	ereport(WARNING,
+			(errcode(error->sqlerrcode),
+			 errmsg("account %s was not swept: %s", uuid_to_cstring(id), error->message),
+			 error->detail != NULL ? errdetail_internal("%s", error->detail) : 0,
+			 error->hint != NULL ? errhint("%s", error->hint) : 0));
+}
+
+/*
  * Sweep accounts up to the id number end. One that fails is left out, with a
- * warning: those before it are done over without it.
+ * warning: those before it are done over without it. Where it is one of a set,
+ * these are swept one by one to find it.
  */
 static void
 sweep_through(Sweep *sweep, int64 end)
@@ -218,6 +294,7 @@ sweep_through(Sweep *sweep, int64 end)
 		Sweep		before = *sweep;
 		ErrorData  *error = sweep_try(sweep, Min(end, sweep->next + batch));
 		int64		failed = sweep->next;
+		int64		set_end = sweep->set_end;
 
 		if (error == NULL)
 			continue;
@@ -225,16 +302,28 @@ sweep_through(Sweep *sweep, int64 end)
 		sweep_through(sweep, failed);
 		if (sweep->next < failed)
 			return;
-		ereport(WARNING,
-				(errcode(error->sqlerrcode),
-				 errmsg("account %s was not swept: %s",
-						DatumGetCString(DirectFunctionCall1(uuid_out, UUIDPGetDatum(&sweep->ids[failed]))),
-						error->message),
-				 error->detail != NULL ? errdetail_internal("%s", error->detail) : 0,
-				 error->hint != NULL ? errhint("%s", error->hint) : 0));
+		if (set_end > failed)
+			sweep->alone_until = set_end;
+		else
+		{
+			sweep_warn(&sweep->ids[failed], error);
+			sweep->next++;
+		}
 		FreeErrorData(error);
-		sweep->next++;
 	}
+}
+
+/*
+ * Start a sweep of accounts without limits.
+ */
+static void
+sweep_begin(Sweep *sweep, const pg_uuid_t *ids)
+{
+	memset(sweep, 0, sizeof(Sweep));
+	sweep->ids = ids;
+	sweep->max_accounts = sweep->max_entries = sweep->max_closed = PG_INT64_MAX;
+	if (accounts_are_apart())
+		sweep->alone_until = PG_INT64_MAX;
 }
 
 /*
@@ -274,16 +363,15 @@ expiring_tell_all(void)
 int64
 sweep_expired(bool dry_run, int64 max_accounts, Spend *expired)
 {
-	Sweep		sweep = {
-		.dry_run = dry_run,
-		.max_accounts = max_accounts,
-		.max_entries = PG_INT64_MAX,
-		.max_closed = PG_INT64_MAX,
-	};
+	Sweep		sweep;
 	pg_uuid_t  *ids;
 	int64		n = due_accounts(&due_grants_query, &ids);
 
-	sweep.ids = ids;
+	sweep_begin(&sweep, ids);
+	sweep.max_accounts = max_accounts;
+	sweep.dry_run = dry_run;
+	if (dry_run)
+		sweep.alone_until = n;
 	sweep_through(&sweep, n);
 	*expired = sweep.expired;
 	if (!dry_run)
@@ -298,15 +386,12 @@ sweep_expired(bool dry_run, int64 max_accounts, Spend *expired)
 int64
 sweep_reservations(int64 max_rows)
 {
-	Sweep		sweep = {
-		.max_accounts = PG_INT64_MAX,
-		.max_entries = PG_INT64_MAX,
-		.max_closed = max_rows,
-	};
+	Sweep		sweep;
 	pg_uuid_t  *ids;
 	int64		n = due_accounts(&due_holds_query, &ids);
 
-	sweep.ids = ids;
+	sweep_begin(&sweep, ids);
+	sweep.max_closed = max_rows;
 	sweep_through(&sweep, n);
 	return sweep.closed;
 }
@@ -400,19 +485,18 @@ ducto_due_accounts(PG_FUNCTION_ARGS)
 Datum
 ducto_sweep_accounts(PG_FUNCTION_ARGS)
 {
-	Sweep		sweep = {
-		.max_accounts = PG_INT64_MAX,
-		.max_entries = ROWS_AT_ONCE,
-		.max_closed = ROWS_AT_ONCE,
-	};
+	Sweep		sweep;
 	ArrayType  *ids;
 
 	arg_require(fcinfo, 0, "account_ids");
 	ids = PG_GETARG_ARRAYTYPE_P(0);
 	if (array_contains_nulls(ids))
 		arg_reject("account_ids", "an array with null", "\"account_ids\" must be ids of accounts.");
-	sweep.ids = (pg_uuid_t *) ARR_DATA_PTR(ids);
+	query_begin();
+	sweep_begin(&sweep, (pg_uuid_t *) ARR_DATA_PTR(ids));
+	sweep.max_entries = sweep.max_closed = ROWS_AT_ONCE;
 	sweep_through(&sweep, ArrayGetNItems(ARR_NDIM(ids), ARR_DIMS(ids)));
+	query_end();
 	PG_RETURN_INT32((int32) sweep.next);
 }
 
