@@ -146,7 +146,7 @@ set_plays(const SetWork *work, int i, const RollLimits *left)
 {
 	const Account *acc = &work->accs[i];
 
-	return acc->next_boundary <= acc->now && !roll_has_ended(acc) && !caps_are_stale(acc) && !account_is_ahead(acc) &&
+	return acc->next_boundary <= acc->now && !roll_has_ended(acc) && !account_is_ahead(acc) &&
 		TIMESTAMP_IS_NOBEGIN(acc->ahead_until) && work->ngrants[i] <= Min(SET_DUE, left->entries) &&
 		work->nholds[i] <= Min(SET_DUE, left->closed);
 }
@@ -167,7 +167,7 @@ set_play(SetWork *work, int i, const RollLimits *left)
 	set->nholds = work->nholds[i];
 	acc->set = set;
 	query_begin();
-	member->changed = roll_book_due(acc, left->entries, &member->totals);
+	member->changed = roll_book_due(acc, left->entries, &member->totals) || caps_are_stale(acc);
 	query_end();
 	member->totals.closed = member->totals.ended;
 }
@@ -277,7 +277,8 @@ set_end_holds(SetWork *work)
 
 /*
  * Write the rows of the accounts that were played, and what there is to tell of
- * them.
+ * them. Caps that a plan has got since count what the ledger says, which is
+ * written by now.
  */
 static void
 set_write(SetWork *work)
@@ -287,6 +288,8 @@ set_write(SetWork *work)
 		if (!work->members[i].changed)
 			continue;
 		query_begin();
+		if (caps_are_stale(&work->accs[i]))
+			caps_sync(&work->accs[i]);
 		account_write(&work->accs[i]);
 		query_end();
 	}

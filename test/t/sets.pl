@@ -133,7 +133,7 @@ sub sweep
 	my ($side, $together) = @_;
 	my @ids = sort @{ $id{$side} };
 
-	$session->run("SELECT setval('statements', 1)");
+	$session->run("SELECT setval('statements', 0)");
 	while (my @some = splice(@ids, 0, $together))
 	{
 		my $done = $session->value("SELECT ducto.sweep_accounts('{" . join(',', @some) . "}')");
@@ -199,7 +199,7 @@ $node->safe_psql('postgres', 'ALTER DATABASE postgres SET ducto.test_clock = on'
 # Whose account is which, and how many statements write the ledger.
 $node->safe_psql('postgres', q{
 	CREATE TABLE whose (id uuid PRIMARY KEY, side text, n integer);
-	CREATE SEQUENCE statements;
+	CREATE SEQUENCE statements MINVALUE 0;
 	CREATE FUNCTION count_statement() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN PERFORM nextval('public.statements'); RETURN NULL; END $$;
 	CREATE TRIGGER count_statement AFTER INSERT ON ducto.ledger FOR EACH STATEMENT EXECUTE FUNCTION count_statement();
 });
