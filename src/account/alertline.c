@@ -232,12 +232,33 @@ lines_pricing_mark(void)
 }
 
 /*
+ * Return what a configuration says of lines, NULL for nothing.
+ */
+static Jsonb *
+lines_said(const Jsonb *config)
+{
+	JsonbValue	alerts;
+
+	if (config == NULL ||
+		getKeyJsonValueFromContainer((JsonbContainer *) &config->root, "alerts", (int) strlen("alerts"), &alerts) == NULL)
+		return NULL;
+	return JsonbValueToJsonb(&alerts);
+}
+
+/*
  * lines_published lets all backends know, when the transaction commits, that
- * the lines of the active pricing may be others.
+ * the lines of the active pricing are others: those of a configuration after
+ * those of another, NULL for none. Where they are the same nobody has to look,
+ * and no plan of the pricing's table has to be made anew.
  */
 void
-lines_published(void)
+lines_published(const Jsonb *before, const Jsonb *after)
 {
+	Jsonb	   *left = lines_said(before);
+	Jsonb	   *right = lines_said(after);
+
+	if (left == NULL || right == NULL ? left == right : compareJsonbContainers(&left->root, &right->root) == 0)
+		return;
 	CacheInvalidateRelcacheByRelid(get_relname_relid("pricing", get_namespace_oid("ducto", false)));
 	pricing_known = false;
 }

@@ -32,6 +32,6 @@ extern void lines_inherit(Lines *lines, const Lines *from);
 extern int64 lines_mark(const Lines *lines);
 extern const Lines *lines_of_pricing(void);
 extern int64 lines_pricing_mark(void);
-extern void lines_published(void);
+extern void lines_published(const Jsonb *before, const Jsonb *after);
 
 #endif

@@ -30,7 +30,7 @@ static KeptQuery lock_query = {
 };
 
 static KeptQuery deactivate_query = {
-	.sql = "UPDATE ducto.pricing SET active = false WHERE active",
+	.sql = "UPDATE ducto.pricing SET active = false WHERE active RETURNING config",
 };
 
 /* A publisher that this snapshot cannot see makes it fail with 40001. */
@@ -117,15 +117,18 @@ sync_plans(Jsonb *config)
 }
 
 /*
- * Lock the pricing against other publishers and let no version be active.
+ * Lock the pricing against other publishers, let no version be active and
+ * return the configuration that was, NULL for none.
  */
-static void
+static Jsonb *
 pricing_lock(void)
 {
 	QueryArgs	none = {0};
 
 	query_run(&lock_query, &none, SPI_OK_UTILITY);
-	query_run(&deactivate_query, &none, SPI_OK_UPDATE);
+	if (query_run(&deactivate_query, &none, SPI_OK_UPDATE_RETURNING) == 0)
+		return NULL;
+	return DatumGetJsonbPCopy(row_datum(0, 1));
 }
 
 /*
@@ -180,11 +183,12 @@ pricing_publish(Jsonb *config, char *label)
 	TimestampTz now = clock_now();
 	Money		min_balance;
 	Jsonb	   *normal = pricing_normal(config, &min_balance);
+	Jsonb	   *before;
 	pg_uuid_t	id;
 	int			version;
 	QueryArgs	args = {0};
 
-	pricing_lock();
+	before = pricing_lock();
 	uuidv7_make(&id, now);
 	args_uuid(&args, &id);
 	args_text(&args, label);
@@ -196,7 +200,7 @@ pricing_publish(Jsonb *config, char *label)
 				(errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
 				 errmsg("could not serialize access due to concurrent publishing")));
 	version = DatumGetInt32(row_datum(0, 1));
-	lines_published();
+	lines_published(before, normal);
 	sync_plans(normal);
 	return version;
 }
@@ -210,15 +214,18 @@ bool
 pricing_activate(int version)
 {
 	QueryArgs	args = {0};
+	Jsonb	   *before;
+	Jsonb	   *config;
 
 	args_int4(&args, version);
 	if (query_run(&read_query, &args, SPI_OK_SELECT) == 0)
 		return false;
-	pricing_lock();
+	before = pricing_lock();
 	if (query_run(&activate_query, &args, SPI_OK_UPDATE_RETURNING) != 1)
 		elog(ERROR, "pricing version %d is gone", version);
-	lines_published();
-	sync_plans(DatumGetJsonbPCopy(row_datum(0, 1)));
+	config = DatumGetJsonbPCopy(row_datum(0, 1));
+	lines_published(before, config);
+	sync_plans(config);
 	return true;
 }
 
