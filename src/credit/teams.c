@@ -64,16 +64,17 @@ static KeptQuery teams_of_user_query = {
 	.types = {UUIDOID, INT4OID, UUIDOID}
 };
 
-#define TEAM_HEAD	"SELECT t.name, (SELECT count(*)::integer FROM ducto.team_members m WHERE m.team_id = t.id AND m.left_at IS NULL)"
+#define MEMBER_COUNT	"(SELECT count(*)::integer FROM ducto.team_members m WHERE m.team_id = $1 AND m.left_at IS NULL)"
 
+/* The name apart: a join would make all columns of both tables ready. */
 static KeptQuery team_glance_query = {
-	.sql = TEAM_HEAD ", a.balance, a.held FROM ducto.teams t JOIN ducto.accounts a ON a.id = t.id"
-	" WHERE t.id = $1 AND " SAYS_IT_ALL("a", "$2"),
+	.sql = "SELECT (SELECT t.name FROM ducto.teams t WHERE t.id = $1), " MEMBER_COUNT ", a.balance, a.held"
+	" FROM ducto.accounts a WHERE a.id = $1 AND a.kind = 'team' AND " SAYS_IT_ALL("a", "$2"),
 	.types = {UUIDOID, TIMESTAMPTZOID}
 };
 
 static KeptQuery team_name_query = {
-	.sql = TEAM_HEAD " FROM ducto.teams t WHERE t.id = $1",
+	.sql = "SELECT t.name, " MEMBER_COUNT " FROM ducto.teams t WHERE t.id = $1",
 	.types = {UUIDOID}
 };
 
