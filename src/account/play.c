@@ -202,6 +202,7 @@ roll_over(Roll *roll, TimestampTz at)
 	grant->expires_at = grant->rolls_to;
 	grant->rolls_to = DT_NOBEGIN;
 	grant->rolled = true;
+	roll->nlived_on++;
 	roll_sort(roll);
 }
 

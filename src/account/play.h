@@ -20,6 +20,7 @@ typedef struct Roll
 	int			steady;			/* cycles in which nothing happened but their gifts, */
 	TimestampTz steady_since;	/* since then */
 	int			nturns;			/* cycles that have begun */
+	int			nlived_on;		/* grants that go beyond their cycle */
 	int64		nholds;			/* ended so far */
 	TimestampTz last_hold;		/* when the last of them did */
 	int			ngrants;

@@ -134,7 +134,7 @@ roll_book_entries(const Roll *roll, Account *acc)
 }
 
 /*
- * Book what a roll expired and gave. roll_play has moved the account's balance;
+ * Book what a roll expired and gave, and what lives on. roll_play has moved the account's balance;
  * the ledger moves it entry by entry.
  */
 static void
@@ -143,7 +143,7 @@ roll_book(const Roll *roll, Account *acc)
 	bool		gifts = false;
 
 	Assert(roll->nrolled <= roll->max_rolled);
-	if (roll->nrolled == 0)
+	if (roll->nrolled == 0 && roll->nlived_on == 0)
 		return;
 	for (int i = 0; i < roll->nrolled; i++)
 	{
@@ -221,7 +221,7 @@ roll_book_due(Account *acc, int64 limit, RollTotals *totals)
 	Assert(roll.late >= 0);
 	Assert(roll.first_late <= roll.nlate && roll.nlate <= roll.ngrants);
 	Assert(acc->held >= 0);
-	if (roll.nholds == 0 && roll.nrolled == 0 && roll.nturns == 0 && acc->late)
+	if (roll.nholds == 0 && roll.nrolled == 0 && roll.nturns == 0 && roll.nlived_on == 0 && acc->late)
 		return false;
 
 	if (roll.nholds > 0)

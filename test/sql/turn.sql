@@ -162,5 +162,32 @@ SELECT position, balance_after, idempotent, error FROM ducto_charge_many(jsonb_b
 SELECT type, amount, balance_after FROM ducto.ledger WHERE account_id = who('batch', 1) AND effective_at >= '2092-01-01Z' ORDER BY seq;
 SELECT * FROM wrong();
 
+-- What lives on does so whatever has become of the plan, where nothing else happens at its cycle's end: for who has none any
+-- more, one that gives nothing, or holds the credit. It goes at the end of the next cycle.
+\set quit '\'51000000-0000-4000-8000-000000000021\''
+\set down '\'51000000-0000-4000-8000-000000000022\''
+\set hold '\'51000000-0000-4000-8000-000000000023\''
+SELECT error FROM ducto_set_active_pricing('{"models": {"_default": "1"}, "min_balance": 0, "plans": {"plain": {"name": "Plain"},
+	"saver": {"name": "Saver", "grants": [{"amount": 50, "rollover": {"max": 30, "cycles": 1}}]}}}');
+SELECT count(*), count(error) AS errors FROM unnest(ARRAY[:quit, :down, :hold]::uuid[]) who, LATERAL ducto_set_user_plan(who, 'saver');
+SELECT count(*), count(error) AS errors FROM unnest(ARRAY[:quit, :down, :hold]::uuid[]) who, LATERAL ducto_charge(who, 25);
+SELECT error FROM ducto_set_user_plan(:quit, NULL);
+SELECT error FROM ducto_set_user_plan(:down, 'plain');
+SELECT error FROM ducto_set_user_plan(:hold, NULL);
+SELECT clock_to('2092-01-10 00:00Z');
+SELECT amount, error FROM ducto_reserve(:hold, 20, ttl_seconds => 2592000);
+SELECT clock_to('2092-02-01 00:00Z');
+CREATE TABLE unbooked AS SELECT who, g.* FROM unnest(ARRAY[:quit, :down, :hold]::uuid[]) who, LATERAL ducto_list_grants(who) g;
+SELECT right(who::text, 2) AS who, amount, remaining, expires_at FROM unbooked ORDER BY 1;
+SELECT right(who::text, 2) AS who, balance_after, error FROM unnest(ARRAY[:quit, :down, :hold]::uuid[]) who, LATERAL ducto_charge(who, 0.0001) ORDER BY 1;
+SELECT right(who::text, 2) AS who, amount, remaining, expires_at FROM unnest(ARRAY[:quit, :down, :hold]::uuid[]) who, LATERAL ducto_list_grants(who) ORDER BY 1;
+SELECT clock_to('2092-02-15 00:00Z');
+SELECT right(who::text, 2) AS who, balance, next_expiry FROM unnest(ARRAY[:quit, :down, :hold]::uuid[]) who, LATERAL ducto_get_balance(who) ORDER BY 1;
+SELECT clock_to('2092-03-01 00:00Z');
+CALL ducto_sweep();
+SELECT right(who::text, 2) AS who, balance FROM unnest(ARRAY[:quit, :down, :hold]::uuid[]) who, LATERAL ducto_get_balance(who) ORDER BY 1;
+SELECT right(account_id::text, 2) AS who, amount, effective_at FROM ducto.ledger WHERE account_id IN (:quit, :down, :hold) AND type = 'expiry' ORDER BY 1, seq;
+SELECT * FROM wrong();
+
 \c :main
 DROP DATABASE regress_ducto_turn;
