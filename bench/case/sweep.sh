@@ -71,7 +71,7 @@ for ((round = 1; round <= rounds; round++)); do
 	done
 done
 PGDATABASE=$template
-race_table "Sweep of $due due grants of $ACCOUNTS accounts" 'sweep_expired/bare_sweep<=4' 'sweep/bare_sweep<=4'
+race_table "Sweep of $due due grants of $ACCOUNTS accounts" 'sweep_expired/bare_sweep<=2.5' 'sweep/bare_sweep<=2.5'
 {
 	echo 'sweep|memory of the backend, MB'
 	for name in bare_sweep sweep_expired sweep; do
