@@ -100,7 +100,7 @@ require_citus(void)
 						 " then call ducto_distribute here.")));
 	if (query_run(&citus_query, &none, SPI_OK_SELECT) != 1)
 		elog(ERROR, "extension citus is gone");
-	if (DatumGetInt32(row_datum(0, 2)) < CITUS_MAJOR)
+	if (row_int4(0, 2) < CITUS_MAJOR)
 		ereport(ERROR,
 				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
 				 errmsg("cannot distribute: Citus is of version %s", row_text(0, 1)),

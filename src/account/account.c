@@ -16,20 +16,58 @@
 #include "base/query.h"
 #include "base/records.h"
 #include "base/uuid.h"
+#include "base/value.h"
 #include "base/zone.h"
 
-#define ACCOUNT_COLUMNS \
-	"a.kind, a.balance, a.held, a.expiring, a.lifetime_purchased, a.next_boundary, a.last_seq," \
-	" a.closing_keys, a.updated_at, a.plan_id, coalesce(a.cycle_start, '-infinity'), a.allowance_used," \
-	" a.held_from_credits, a.promised, a.caps, coalesce(a.ended_until, '-infinity'), a.chain_head," \
-	" coalesce(a.ahead_from, 'infinity'), coalesce(a.ahead_until, '-infinity'), a.carry," \
-	" coalesce(a.anchor, '-infinity'), a.zone, a.caps_version," \
-	" nullif(a.alert_below, '-Infinity'), a.alert_mark, coalesce(a.cycle_end, '-infinity')"
-#define ACCOUNT_SELECT	"SELECT " ACCOUNT_COLUMNS " FROM ducto.accounts a WHERE a.id = $1"
+/*
+ * What an operation reads and writes of a row: the number of the column as it is
+ * read and of the parameter as it is written, its name, the kind of value,
+ * where Account has it, and what stands for NULL.
+ */
+#define ACCOUNT_FIELDS(FIELD) \
+	FIELD(2, balance, money, balance, AS_IS) \
+	FIELD(3, held, money, held, AS_IS) \
+	FIELD(4, expiring, money, expiring, AS_IS) \
+	FIELD(5, lifetime_purchased, spend, lifetime_purchased, AS_IS) \
+	FIELD(6, next_boundary, time, next_boundary, AS_IS) \
+	FIELD(7, last_seq, int8, last_seq, AS_IS) \
+	FIELD(8, closing_keys, bool, closing_keys, AS_IS) \
+	FIELD(9, updated_at, time, updated_at, AS_IS) \
+	FIELD(10, plan_id, text, plan_id, AS_IS) \
+	FIELD(11, cycle_start, time, cycle.start, BEFORE) \
+	FIELD(12, cycle_end, time, cycle.end, BEFORE) \
+	FIELD(13, allowance_used, spend, allowance_used, AS_IS) \
+	FIELD(14, held_from_credits, money, held_from_credits, AS_IS) \
+	FIELD(15, promised, money, promised, AS_IS) \
+	FIELD(16, caps, int4, caps, AS_IS) \
+	FIELD(17, caps_version, int8, caps_version, AS_IS) \
+	FIELD(18, ended_until, time, ended_until, BEFORE) \
+	FIELD(19, ahead_from, time, ahead_from, AFTER) \
+	FIELD(20, ahead_until, time, ahead_until, BEFORE) \
+	FIELD(21, carry, rest, carry, AS_IS) \
+	FIELD(22, anchor, time, anchor, BEFORE) \
+	FIELD(23, zone, text, zone_name, AS_IS) \
+	FIELD(24, alert_below, line, alert_below, BELOW) \
+	FIELD(25, alert_mark, int8, alert_mark, AS_IS)
 
-#define CHAIN_COLUMN		17
-#define ALERT_COLUMN		24
-#define ID_COLUMN			27
+#define SQL_line	"numeric"
+#define OID_line	NUMERICOID
+
+#define FIELD_SELECT(n, column, kind, member, null)	", " READ_##null("a." #column)
+#define FIELD_SET(n, column, kind, member, null)	", " #column " = " WRITE_##null("$" #n)
+#define FIELD_SET_OF_ROW(n, column, kind, member, null)	", " #column " = " WRITE_##null("v." #column)
+#define FIELD_OF_ROW(n, column, kind, member, null)	", " #column " " SQL_##kind
+#define FIELD_TYPE(n, column, kind, member, null)	OID_##kind,
+#define FIELD_NUMBER(n, column, kind, member, null)	NUMBER_##column = n,
+
+/* The head of the chain comes after these, and then the id where rows of several accounts are read. */
+enum
+{
+	KIND_COLUMN = 1, ACCOUNT_FIELDS(FIELD_NUMBER) HEAD_COLUMN, ID_COLUMN
+};
+
+#define ACCOUNT_COLUMNS	"a.kind" ACCOUNT_FIELDS(FIELD_SELECT) ", a.chain_head"
+#define ACCOUNT_SELECT	"SELECT " ACCOUNT_COLUMNS " FROM ducto.accounts a WHERE a.id = $1"
 
 /*
  * Those with a lock wait for the holder of the row, or skip it, and then read
@@ -49,39 +87,16 @@ static KeptQuery account_create_query = {
 	.types = {UUIDOID, TEXTOID, TIMESTAMPTZOID}
 };
 
-/*
- * What an operation writes of a row, of values that are parameters, or columns
- * of rows. WRITE_ROW names their types once more.
- */
-#define ACCOUNT_SET(v) \
-	" SET balance = " v "2, held = " v "3, expiring = " v "4, lifetime_purchased = " v "5," \
-	" next_boundary = " v "6, last_seq = " v "7, closing_keys = " v "8, updated_at = " v "9, plan_id = " v "10," \
-	" cycle_start = nullif(" v "11, '-infinity'), allowance_used = " v "12, held_from_credits = " v "13, promised = " v "14," \
-	" caps = " v "15," \
-	" plain = kind = 'user' AND " v "10 IS NULL AND " v "14 = 0 AND " v "15 = 0 AND " v "19 <= " v "9," \
-	" ended_until = nullif(" v "16, '-infinity'), chain_head = " v "17," \
-	" ahead_from = nullif(" v "18, 'infinity'), ahead_until = nullif(" v "19, '-infinity'), carry = " v "20," \
-	" anchor = nullif(" v "21, '-infinity'), zone = " v "22, caps_version = " v "23," \
-	" alert_below = coalesce(" v "24, '-Infinity'), alert_mark = " v "25," \
-	" cycle_end = nullif(" v "26, '-infinity')"
-#define WRITE_TYPES \
-	{UUIDOID, NUMERICOID, NUMERICOID, NUMERICOID, NUMERICOID, TIMESTAMPTZOID, INT8OID, BOOLOID, TIMESTAMPTZOID, TEXTOID, \
-		TIMESTAMPTZOID, NUMERICOID, NUMERICOID, NUMERICOID, INT4OID, TIMESTAMPTZOID, BYTEAOID, TIMESTAMPTZOID, TIMESTAMPTZOID, \
-		NUMERICOID, TIMESTAMPTZOID, TEXTOID, INT8OID, NUMERICOID, INT8OID, TIMESTAMPTZOID, InvalidOid}
-#define WRITE_ROW \
-	"v(c1 uuid, c2 numeric, c3 numeric, c4 numeric, c5 numeric, c6 timestamptz, c7 bigint, c8 boolean, c9 timestamptz, c10 text," \
-	" c11 timestamptz, c12 numeric, c13 numeric, c14 numeric, c15 integer, c16 timestamptz, c17 bytea, c18 timestamptz," \
-	" c19 timestamptz, c20 numeric, c21 timestamptz, c22 text, c23 bigint, c24 numeric, c25 bigint, c26 timestamptz)"
-
 /* The caller has the row's lock. */
 static KeptQuery account_write_query = {
-	.sql = "UPDATE ducto.accounts" ACCOUNT_SET("$") " WHERE id = $1",
-	.types = WRITE_TYPES
+	.sql = "UPDATE ducto.accounts SET chain_head = $26, plain = $27" ACCOUNT_FIELDS(FIELD_SET) " WHERE id = $1",
+	.types = {UUIDOID, ACCOUNT_FIELDS(FIELD_TYPE) BYTEAOID, BOOLOID, InvalidOid}
 };
 
 /* The caller has the rows' locks. */
 static KeptQuery accounts_write_query = {
-	.sql = "UPDATE ducto.accounts a" ACCOUNT_SET("v.c") " FROM unnest($1) AS " WRITE_ROW " WHERE a.id = v.c1",
+	.sql = "UPDATE ducto.accounts a SET chain_head = v.chain_head, plain = v.plain" ACCOUNT_FIELDS(FIELD_SET_OF_ROW)
+	" FROM unnest($1) AS v(id uuid" ACCOUNT_FIELDS(FIELD_OF_ROW) ", chain_head bytea, plain boolean) WHERE a.id = v.id",
 	.types = {RECORDARRAYOID},
 	.anew = true
 };
@@ -166,40 +181,41 @@ account_clear(Account *acc, const pg_uuid_t *id)
 }
 
 /*
+ * Read the balance below which something is to be told, NULL for none.
+ */
+static Money
+row_line(uint64 row, int column)
+{
+	return row_is_null(row, column) ? NO_ALERTS : row_money(row, column);
+}
+
+/*
+ * Append such a balance.
+ */
+static void
+args_line(QueryArgs *args, Money value)
+{
+	if (value == NO_ALERTS)
+		args_null(args);
+	else
+		args_money(args, value);
+}
+
+#define FIELD_READ(n, column, kind, member, null)	acc->member = row_##kind(row, n);
+#define FIELD_APPEND(n, column, kind, member, null)	args_##kind(args, acc->member);
+
+/*
  * Read a row of ACCOUNT_COLUMNS.
  */
 static void
 account_from_row(Account *acc, uint64 row)
 {
 	acc->exists = true;
-	acc->team = strcmp(row_text(row, 1), "team") == 0;
-	acc->balance = row_money(row, 2);
-	acc->held = row_money(row, 3);
-	acc->expiring = row_money(row, 4);
-	acc->lifetime_purchased = row_spend(row, 5);
-	acc->next_boundary = row_time(row, 6);
-	acc->last_seq = row_int8(row, 7);
-	acc->closing_keys = row_bool(row, 8);
-	acc->updated_at = row_time(row, 9);
-	acc->plan_id = row_text(row, 10);
-	acc->cycle.start = row_time(row, 11);
-	acc->allowance_used = row_spend(row, 12);
-	acc->held_from_credits = row_money(row, 13);
-	acc->promised = row_money(row, 14);
-	acc->caps = DatumGetInt32(row_datum(row, 15));
-	acc->ended_until = row_time(row, 16);
-	account_head_from_row(acc, row, CHAIN_COLUMN);
-	acc->ahead_from = row_time(row, CHAIN_COLUMN + 1);
-	acc->ahead_until = row_time(row, CHAIN_COLUMN + 2);
-	acc->carry = rest_from_datum(row_datum(row, CHAIN_COLUMN + 3));
-	acc->anchor = row_time(row, CHAIN_COLUMN + 4);
-	acc->zone_name = row_text(row, CHAIN_COLUMN + 5);
+	acc->team = strcmp(row_text(row, KIND_COLUMN), "team") == 0;
+	ACCOUNT_FIELDS(FIELD_READ)
+	account_head_from_row(acc, row, HEAD_COLUMN);
 	acc->zone = zone_find(acc->zone_name);
-	acc->caps_version = row_int8(row, CHAIN_COLUMN + 6);
-	acc->cycle.end = row_time(row, ALERT_COLUMN + 2);
 	acc->late = TIMESTAMP_IS_NOBEGIN(acc->next_boundary);
-	acc->alert_below = row_is_null(row, ALERT_COLUMN) ? NO_ALERTS : row_money(row, ALERT_COLUMN);
-	acc->alert_mark = row_int8(row, ALERT_COLUMN + 1);
 	acc->watched.balance = acc->balance;
 	acc->watched.cycle = acc->cycle;
 	acc->watched.allowance_used = acc->allowance_used;
@@ -456,6 +472,16 @@ account_create(const pg_uuid_t *id, const char *kind)
 }
 
 /*
+ * Tell whether an account is a user's that a guarded update may work on: the row
+ * says all that matters, but for what is due.
+ */
+static bool
+account_is_plain(const Account *acc)
+{
+	return !acc->team && acc->plan_id == NULL && acc->promised == 0 && acc->caps == 0 && acc->ahead_until <= acc->updated_at;
+}
+
+/*
  * Append what is written of an account's row.
  */
 static void
@@ -472,37 +498,12 @@ args_account(QueryArgs *args, const Account *acc)
 	Assert(acc->allowance_used >= 0);
 	Assert(!acc->team || acc->plan_id == NULL);
 	args_uuid(args, &acc->id);
-	args_money(args, acc->balance);
-	args_money(args, acc->held);
-	args_money(args, acc->expiring);
-	args_spend(args, acc->lifetime_purchased);
-	args_time(args, acc->next_boundary);
-	args_int8(args, acc->last_seq);
-	args_bool(args, acc->closing_keys);
-	args_time(args, acc->updated_at);
-	args_text(args, acc->plan_id);
-	args_time(args, acc->cycle.start);
-	args_spend(args, acc->allowance_used);
-	args_money(args, acc->held_from_credits);
-	args_money(args, acc->promised);
-	args_int4(args, acc->caps);
-	args_time(args, acc->ended_until);
+	ACCOUNT_FIELDS(FIELD_APPEND)
 	if (acc->chained)
 		args_datum(args, digest_to_datum(acc->chain_head));
 	else
 		args_null(args);
-	args_time(args, acc->ahead_from);
-	args_time(args, acc->ahead_until);
-	args_datum(args, rest_to_datum(acc->carry));
-	args_time(args, acc->anchor);
-	args_text(args, acc->zone_name);
-	args_int8(args, acc->caps_version);
-	if (acc->alert_below == NO_ALERTS)
-		args_null(args);
-	else
-		args_money(args, acc->alert_below);
-	args_int8(args, acc->alert_mark);
-	args_time(args, acc->cycle.end);
+	args_bool(args, account_is_plain(acc));
 }
 
 /*

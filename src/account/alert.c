@@ -139,10 +139,10 @@ alerts_load(Account *acc, OwnAlerts *own)
 	topup->on = !row_is_null(0, 3);
 	topup->below = row_money(0, 2);
 	topup->amount = row_money(0, 3);
-	topup->max_per_month = row_is_null(0, 4) ? 0 : DatumGetInt32(row_datum(0, 4));
+	topup->max_per_month = row_is_null(0, 4) ? 0 : row_int4(0, 4);
 	topup->due_key = row_text(0, 5);
 	topup->month = DatumGetDateADT(row_datum(0, 6));
-	topup->count = DatumGetInt32(row_datum(0, 7));
+	topup->count = row_int4(0, 7);
 	own->told = row_bool(0, 8);
 	own->exist = true;
 }
@@ -519,7 +519,7 @@ alerts_cap_told(const Account *acc, const char *key, TimestampTz window)
 	args_uuid(&args, &acc->id);
 	args_text(&args, key);
 	args_time(&args, window);
-	return query_run(&cap_told_query, &args, SPI_OK_SELECT) > 0 ? DatumGetInt32(row_datum(0, 1)) : 0;
+	return query_run(&cap_told_query, &args, SPI_OK_SELECT) > 0 ? row_int4(0, 1) : 0;
 }
 
 /*

@@ -163,7 +163,7 @@ cap_make(const Account *acc, Cap *cap, bool read_only)
 	memset(cap->buckets, 0, sizeof(cap->buckets));
 	for (uint64 i = 0; i < n; i++)
 	{
-		int			bucket = DatumGetInt32(row_datum(i, 1));
+		int			bucket = row_int4(i, 1);
 		Spend		spent = row_spend(i, 2);
 
 		Assert(bucket >= 0 && bucket <= CAP_BUCKETS);

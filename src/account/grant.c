@@ -586,7 +586,7 @@ static TimestampTz
 grant_arrive(const pg_uuid_t *account, const Burn *part, int64 seq, TimestampTz created_at)
 {
 	char	   *type = row_text(0, 1);
-	int			priority = DatumGetInt32(row_datum(0, 2));
+	int			priority = row_int4(0, 2);
 	TimestampTz expires_at = row_time(0, 3);
 	QueryArgs	args = {0};
 

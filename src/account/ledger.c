@@ -551,7 +551,7 @@ ledger_find_models(const pg_uuid_t *account, const pg_uuid_t *id, EntryModels *m
 	{
 		models->models[i] = row_text(i, 1);
 		models->spend[i] = row_money(i, 2);
-		models->lines[i] = DatumGetInt32(row_datum(i, 3));
+		models->lines[i] = row_int4(i, 3);
 	}
 	return n > 0;
 }

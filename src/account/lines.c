@@ -113,7 +113,7 @@ line_find(const pg_uuid_t *account, const char *key, pg_uuid_t *entry, int *line
 	if (query_read(&key_query, &args) == 0)
 		return false;
 	*entry = row_uuid(0, 1);
-	*line = DatumGetInt32(row_datum(0, 2));
+	*line = row_int4(0, 2);
 	return true;
 }
 

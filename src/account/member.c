@@ -252,7 +252,7 @@ members_count(const pg_uuid_t *team)
 
 	args_uuid(&args, team);
 	query_read(&members_count_query, &args);
-	return DatumGetInt32(row_datum(0, 1));
+	return row_int4(0, 1);
 }
 
 /*

@@ -103,7 +103,7 @@ plan_from_row(UserPlan *plan, int first_column)
 	plan->billing_mode = row_text(0, first_column + 4);
 	plan->per_operation = DatumGetJsonbPCopy(row_datum(0, first_column + 5));
 	if (!row_is_null(0, first_column + 6))
-		plan->max_concurrent = DatumGetInt32(row_datum(0, first_column + 6));
+		plan->max_concurrent = row_int4(0, first_column + 6);
 	plan->has_floor = !row_is_null(0, first_column + 7);
 	plan->overdraft_floor = row_money(0, first_column + 7);
 	plan->caps_version = row_int8(0, first_column + 8);

@@ -59,6 +59,7 @@ extern void args_null(QueryArgs *args);
 extern void args_uuid(QueryArgs *args, const pg_uuid_t *value);
 extern void args_money(QueryArgs *args, Money value);
 extern void args_spend(QueryArgs *args, Spend value);
+extern void args_rest(QueryArgs *args, Rest value);
 extern void args_text(QueryArgs *args, const char *value);
 extern void args_time(QueryArgs *args, TimestampTz value);
 extern void args_int8(QueryArgs *args, int64 value);
@@ -80,10 +81,12 @@ extern bool row_is_null(uint64 row, int column);
 extern Datum row_datum(uint64 row, int column);
 extern Money row_money(uint64 row, int column);
 extern Spend row_spend(uint64 row, int column);
+extern Rest row_rest(uint64 row, int column);
 extern pg_uuid_t row_uuid(uint64 row, int column);
 extern char *row_text(uint64 row, int column);
 extern TimestampTz row_time(uint64 row, int column);
 extern int64 row_int8(uint64 row, int column);
+extern int32 row_int4(uint64 row, int column);
 extern bool row_bool(uint64 row, int column);
 
 #endif

@@ -100,6 +100,15 @@ row_spend(uint64 row, int column)
 }
 
 /*
+ * row_rest returns a rest of a price.
+ */
+Rest
+row_rest(uint64 row, int column)
+{
+	return rest_from_datum(row_datum(row, column));
+}
+
+/*
  * row_uuid returns a uuid.
  */
 pg_uuid_t
@@ -136,6 +145,15 @@ int64
 row_int8(uint64 row, int column)
 {
 	return DatumGetInt64(row_datum(row, column));
+}
+
+/*
+ * row_int4 returns an integer.
+ */
+int32
+row_int4(uint64 row, int column)
+{
+	return DatumGetInt32(row_datum(row, column));
 }
 
 /*

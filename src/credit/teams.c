@@ -216,7 +216,7 @@ teams_page(const pg_uuid_t *user, int max_rows, const pg_uuid_t *after, ListedTe
 		(*teams)[i].id = row_uuid(i, 1);
 		(*teams)[i].name = row_text(i, 2);
 		(*teams)[i].created_at = row_time(i, 3);
-		(*teams)[i].members = DatumGetInt32(row_datum(i, 4));
+		(*teams)[i].members = row_int4(i, 4);
 		(*teams)[i].role = row_text(i, 5);
 	}
 	return n;
@@ -285,7 +285,7 @@ team_glance(const pg_uuid_t *team, TeamBalance *balance)
 	if (query_read(&team_glance_query, &args) == 0)
 		return false;
 	balance->name = row_text(0, 1);
-	balance->members = DatumGetInt32(row_datum(0, 2));
+	balance->members = row_int4(0, 2);
 	balance->balance = row_money(0, 3);
 	balance->held = row_money(0, 4);
 	return true;
@@ -309,7 +309,7 @@ team_read(const pg_uuid_t *team, TeamBalance *balance)
 	if (query_read(&team_name_query, &args) == 0)
 		return team_missing(team);
 	balance->name = row_text(0, 1);
-	balance->members = DatumGetInt32(row_datum(0, 2));
+	balance->members = row_int4(0, 2);
 	account_project(team, &pool, DT_NOEND, &totals);
 	balance->balance = pool.balance;
 	balance->held = pool.held;

@@ -199,7 +199,7 @@ pricing_publish(Jsonb *config, char *label)
 		ereport(ERROR,
 				(errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
 				 errmsg("could not serialize access due to concurrent publishing")));
-	version = DatumGetInt32(row_datum(0, 1));
+	version = row_int4(0, 1);
 	lines_published(before, normal);
 	sync_plans(normal);
 	return version;

@@ -171,7 +171,7 @@ static Pricing *
 pricing_from_row(void)
 {
 	pg_uuid_t	id = row_uuid(0, 2);
-	int			version = DatumGetInt32(row_datum(0, 1));
+	int			version = row_int4(0, 1);
 	Pricing    *pricing = kept_place(&id);
 
 	if (pricing->context == NULL)
@@ -281,7 +281,7 @@ pricing_terms(PricingTerms *terms, bool read_only)
 	QueryArgs	args = {0};
 	uint64		found = read_only ? query_read(&terms_query, &args) : query_run(&terms_query, &args, SPI_OK_SELECT);
 
-	terms->version = found > 0 ? DatumGetInt32(row_datum(0, 1)) : 0;
+	terms->version = found > 0 ? row_int4(0, 1) : 0;
 	terms->min_balance = found > 0 ? row_money(0, 2) : DEFAULT_MIN_BALANCE;
 }
 

@@ -1,0 +1,39 @@
+#ifndef DUCTO_BASE_VALUE_H
+#define DUCTO_BASE_VALUE_H
+
+#include "base/query.h"
+
+/*
+ * The kinds of values that go between C and the columns of tables. Each has a
+ * type in SQL and its OID here, row_KIND that reads a column and args_KIND that
+ * appends a parameter, so that a list of columns says what they are once.
+ */
+#define SQL_bool	"boolean"
+#define SQL_int4	"integer"
+#define SQL_int8	"bigint"
+#define SQL_money	"numeric"
+#define SQL_rest	"numeric"
+#define SQL_spend	"numeric"
+#define SQL_text	"text"
+#define SQL_time	"timestamptz"
+
+#define OID_bool	BOOLOID
+#define OID_int4	INT4OID
+#define OID_int8	INT8OID
+#define OID_money	NUMERICOID
+#define OID_rest	NUMERICOID
+#define OID_spend	NUMERICOID
+#define OID_text	TEXTOID
+#define OID_time	TIMESTAMPTZOID
+
+/* What stands in C for NULL in a column: nothing, a time before or after all others, a number below all others for none. */
+#define READ_AS_IS(column)	column
+#define READ_BEFORE(column)	"coalesce(" column ", '-infinity')"
+#define READ_AFTER(column)	"coalesce(" column ", 'infinity')"
+#define READ_BELOW(column)	"nullif(" column ", '-Infinity')"
+#define WRITE_AS_IS(value)	value
+#define WRITE_BEFORE(value)	"nullif(" value ", '-infinity')"
+#define WRITE_AFTER(value)	"nullif(" value ", 'infinity')"
+#define WRITE_BELOW(value)	"coalesce(" value ", '-Infinity')"
+
+#endif
