@@ -127,15 +127,15 @@ $$;
 SELECT pg_temp.give(:gus, 12000, 3, now() - interval '1 hour', '10 minutes');
 SELECT pg_temp.dead(:gus, 6000, now() - interval '25 minutes', '1 ms');
 SELECT balance, reserved FROM ducto_get_balance(:gus);
-SELECT m, ducto_balance_at(:gus, now() - m * interval '1 minute') FROM unnest(ARRAY[65, 60, 55, 50, 45, 40, 35, 26, 20]) AS m;
+SELECT m, ducto_balance_at(:gus, now() - m * interval '1 minute') FROM unnest(ARRAY[65, 60, 55, 50, 45, 40, 35, 30, 20]) AS m;
 SELECT ducto.sweep_accounts(ARRAY[:gus]::uuid[]) AS done;
 SELECT balance, held, expiring, last_seq, next_boundary FROM ducto.accounts WHERE id = :gus;
 SELECT balance, reserved FROM ducto_get_balance(:gus);
-SELECT m, ducto_balance_at(:gus, now() - m * interval '1 minute') FROM unnest(ARRAY[65, 60, 55, 50, 45, 40, 35, 26, 20]) AS m;
+SELECT m, ducto_balance_at(:gus, now() - m * interval '1 minute') FROM unnest(ARRAY[65, 60, 55, 50, 45, 40, 35, 30, 20]) AS m;
 SELECT * FROM ducto_verify(:gus);
 SELECT ducto.sweep_accounts(ARRAY[:gus]::uuid[]) AS done;
 SELECT balance, held, expiring, last_seq, next_boundary FROM ducto.accounts WHERE id = :gus;
-SELECT m, ducto_balance_at(:gus, now() - m * interval '1 minute') FROM unnest(ARRAY[65, 60, 55, 50, 45, 40, 35, 26, 20]) AS m;
+SELECT m, ducto_balance_at(:gus, now() - m * interval '1 minute') FROM unnest(ARRAY[65, 60, 55, 50, 45, 40, 35, 30, 20]) AS m;
 SELECT state, count(*) FROM ducto.reservations WHERE account_id = :gus GROUP BY state;
 SELECT * FROM ducto_verify(:gus);
 
