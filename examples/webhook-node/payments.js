@@ -46,64 +46,45 @@ async function paid(client, { payment_intent: id, payment_status: status, client
 	return { balance: new_balance, replayed: idempotent };
 }
 
-// Takes back what is left of a payment's credits: never what open holds need, and
-// never into debt. Somebody else may spend between the look and the taking, which is
-// then rejected.
-async function takeBack(client, payment, dispute) {
-	for (;;) {
-		const { amount, error } = await row(client,
-			`SELECT a.amount, a.error
-			   FROM ducto_get_balance(user_id => $1) b,
-			        ducto_add_credits(user_id => $1, amount => -greatest(0, least($2, b.available)), metadata => $3,
-			                          idempotency_key => $4) a`,
-			[payment.user_id, payment.credits, { payment: payment.id, dispute }, `dispute/${dispute}`]);
-
-		if (error === null) {
-			return row(client, 'SELECT -($1::numeric) AS taken, $2 + $1::numeric AS shortfall', [amount, payment.credits]);
-		}
-		if (error !== 'insufficient_credits') {
-			throw new Refusal(409, error);
-		}
-	}
-}
-
 // The bank wants the money back: takes what is left of the credits, once for a
-// dispute. What was spent is spent, and is reported.
+// dispute, never what open holds need and never into debt. What was spent is spent,
+// and is reported.
 async function disputed(client, { id, payment_intent: paymentId }) {
-	const payment = await row(client, 'SELECT * FROM payments WHERE id = $1', [paymentId]);
+	const payment = await row(client, 'SELECT transaction_id FROM payments WHERE id = $1', [paymentId]);
 
 	if (payment === undefined) {
 		// it came before the payment: the provider delivers it again
 		throw new Refusal(409, 'no_such_payment');
 	}
-	const { rowCount } = await client.query('INSERT INTO disputes (id, payment_id) VALUES ($1, $2) ON CONFLICT DO NOTHING',
-		[id, paymentId]);
+	const { reversal_transaction_id: reversal, amount: taken, shortfall, idempotent } = await accepted(client,
+		`SELECT reversal_transaction_id, amount, shortfall, idempotent, error
+		   FROM ducto_reverse_credits(transaction_id => $1, reason => 'dispute', metadata => $2, idempotency_key => $3)`,
+		[payment.transaction_id, { payment: paymentId, dispute: id }, `dispute/${id}`]);
 
-	if (rowCount === 1) {
-		const { taken, shortfall } = await takeBack(client, payment, id);
-
-		await client.query('UPDATE disputes SET taken = $2, shortfall = $3 WHERE id = $1', [id, taken, shortfall]);
-	}
-	const { taken, shortfall } = await row(client, 'SELECT taken, shortfall FROM disputes WHERE id = $1', [id]);
-
-	return { taken, shortfall, replayed: rowCount === 0 };
+	await client.query('INSERT INTO disputes VALUES ($1, $2, $3, $4, $5) ON CONFLICT DO NOTHING',
+		[id, paymentId, reversal, taken, shortfall]);
+	return { taken, shortfall, replayed: idempotent };
 }
 
-// The bank has decided: when it is for you, the user gets back what was taken.
+// The bank has decided: when it is for you, the user gets back what was taken. Its
+// key is the entry that took it.
 async function decided(client, { id, status }) {
 	if (status !== 'won') {
 		return { ignored: status };
 	}
 	const dispute = await row(client,
-		'SELECT p.user_id, d.taken FROM disputes d JOIN payments p ON p.id = d.payment_id WHERE d.id = $1', [id]);
+		'SELECT p.user_id, d.reversal_id, d.taken FROM disputes d JOIN payments p ON p.id = d.payment_id WHERE d.id = $1', [id]);
 
 	if (dispute === undefined) {
 		throw new Refusal(409, 'no_such_dispute');
 	}
+	if (Number(dispute.taken) === 0) {
+		return { ignored: 'nothing_taken' };
+	}
 	const { new_balance, idempotent } = await accepted(client,
 		`SELECT new_balance, idempotent, error
-		   FROM ducto_add_credits(user_id => $1, amount => $2, metadata => $3, idempotency_key => $4)`,
-		[dispute.user_id, dispute.taken, { dispute: id }, `dispute-won/${id}`]);
+		   FROM ducto_add_credits(user_id => $1, amount => $2, type => 'purchase', metadata => $3, idempotency_key => $4)`,
+		[dispute.user_id, dispute.taken, { dispute: id }, dispute.reversal_id]);
 
 	return { balance: new_balance, replayed: idempotent };
 }

@@ -120,7 +120,9 @@ test('a dispute takes back what is left, and says what is spent', async () => {
 
 	await spend(user, 30);
 	assert.deepEqual(await dispute(id, payment), { status: 200, taken: '70.0000', shortfall: '30.0000', replayed: false });
-	assert.equal((await balance(user))[0], '0.0000');
+	assert.deepEqual(await balance(user), ['0.0000', '0.0000', '30.0000']);
+	assert.deepEqual(await call('SELECT type, amount FROM ducto_list_transactions(user_id => $1, max_rows => 1)', user),
+		{ type: 'reversal', amount: '-70.0000' });
 });
 
 test('it takes no other credits, and none that a hold needs', async () => {
@@ -140,6 +142,7 @@ test('delivered twice, it takes once, whatever was bought since', async () => {
 	await checkout(user, `pi_${randomUUID()}`);
 	assert.deepEqual(await dispute(id, payment), { status: 200, taken: '0.0000', shortfall: '100.0000', replayed: true });
 	assert.equal((await balance(user))[0], '100.0000');
+	assert.deepEqual(await decide(id, 'won'), { status: 200, ignored: 'nothing_taken' });
 });
 
 test('it takes what is left while others spend', async () => {

@@ -5,7 +5,6 @@ Each is one transaction; the ids of the provider are the keys."""
 from __future__ import annotations
 
 from collections.abc import Callable
-from decimal import Decimal
 from typing import Any
 
 import psycopg
@@ -57,58 +56,44 @@ def paid(connection: Connection, event: Event) -> Event:
     return {"balance": str(added["new_balance"]), "replayed": added["idempotent"]}
 
 
-def take_back(connection: Connection, payment: DictRow, dispute: str) -> Decimal:
-    """Takes back what is left of a payment's credits: never what open holds need,
-    and never into debt. Somebody else may spend between the look and the taking,
-    which is then rejected."""
-    while True:
-        row = connection.execute(
-            """SELECT a.amount, a.error
-                 FROM ducto_get_balance(user_id => %(user)s) b,
-                      ducto_add_credits(user_id => %(user)s, amount => -greatest(0, least(%(credits)s, b.available)),
-                                        metadata => %(metadata)s, idempotency_key => %(key)s) a""",
-            {"user": payment["user_id"], "credits": payment["credits"], "key": f"dispute/{dispute}",
-             "metadata": Jsonb({"payment": payment["id"], "dispute": dispute})}).fetchone()
-        assert row is not None
-        if row["error"] is None:
-            return abs(row["amount"])
-        if row["error"] != "insufficient_credits":
-            raise Refusal(409, row["error"])
-
-
 def disputed(connection: Connection, event: Event) -> Event:
     """The bank wants the money back: takes what is left of the credits, once for a
-    dispute. What was spent is spent, and is reported."""
+    dispute, never what open holds need and never into debt. What was spent is spent,
+    and is reported."""
     dispute, payment_id = event["id"], event["payment_intent"]
-    payment = connection.execute("SELECT * FROM payments WHERE id = %s", (payment_id,)).fetchone()
+    payment = connection.execute("SELECT transaction_id FROM payments WHERE id = %s", (payment_id,)).fetchone()
     if payment is None:
         # it came before the payment: the provider delivers it again
         raise Refusal(409, "no_such_payment")
-    is_new = connection.execute(
-        "INSERT INTO disputes (id, payment_id) VALUES (%s, %s) ON CONFLICT DO NOTHING", (dispute, payment_id)).rowcount == 1
-    if is_new:
-        taken = take_back(connection, payment, dispute)
-        connection.execute(
-            "UPDATE disputes SET taken = %s, shortfall = %s WHERE id = %s", (taken, payment["credits"] - taken, dispute))
-    row = connection.execute("SELECT taken, shortfall FROM disputes WHERE id = %s", (dispute,)).fetchone()
-    assert row is not None
-    return {"taken": str(row["taken"]), "shortfall": str(row["shortfall"]), "replayed": not is_new}
+    taken = accepted(
+        connection,
+        """SELECT reversal_transaction_id, amount, shortfall, idempotent, error
+             FROM ducto_reverse_credits(transaction_id => %s, reason => 'dispute', metadata => %s, idempotency_key => %s)""",
+        payment["transaction_id"], Jsonb({"payment": payment_id, "dispute": dispute}), f"dispute/{dispute}")
+    connection.execute(
+        "INSERT INTO disputes VALUES (%s, %s, %s, %s, %s) ON CONFLICT DO NOTHING",
+        (dispute, payment_id, taken["reversal_transaction_id"], taken["amount"], taken["shortfall"]))
+    return {"taken": str(taken["amount"]), "shortfall": str(taken["shortfall"]), "replayed": taken["idempotent"]}
 
 
 def decided(connection: Connection, event: Event) -> Event:
-    """The bank has decided: when it is for you, the user gets back what was taken."""
+    """The bank has decided: when it is for you, the user gets back what was taken.
+    Its key is the entry that took it."""
     if event["status"] != "won":
         return {"ignored": event["status"]}
     dispute = connection.execute(
-        "SELECT p.user_id, d.taken FROM disputes d JOIN payments p ON p.id = d.payment_id WHERE d.id = %s",
+        """SELECT p.user_id, d.reversal_id, d.taken
+             FROM disputes d JOIN payments p ON p.id = d.payment_id WHERE d.id = %s""",
         (event["id"],)).fetchone()
     if dispute is None:
         raise Refusal(409, "no_such_dispute")
+    if dispute["taken"] == 0:
+        return {"ignored": "nothing_taken"}
     added = accepted(
         connection,
         """SELECT new_balance, idempotent, error
-             FROM ducto_add_credits(user_id => %s, amount => %s, metadata => %s, idempotency_key => %s)""",
-        dispute["user_id"], dispute["taken"], Jsonb({"dispute": event["id"]}), f"dispute-won/{event['id']}")
+             FROM ducto_add_credits(user_id => %s, amount => %s, type => 'purchase', metadata => %s, idempotency_key => %s)""",
+        dispute["user_id"], dispute["taken"], Jsonb({"dispute": event["id"]}), str(dispute["reversal_id"]))
     return {"balance": str(added["new_balance"]), "replayed": added["idempotent"]}
 
 

@@ -12,12 +12,13 @@ CREATE TABLE IF NOT EXISTS payments (
 	credits numeric NOT NULL
 );
 
--- What a dispute took back, and what was spent already.
+-- What a dispute took back, by which entry, and what was spent already.
 CREATE TABLE IF NOT EXISTS disputes (
 	id text PRIMARY KEY,
 	payment_id text NOT NULL REFERENCES payments,
-	taken numeric,
-	shortfall numeric
+	reversal_id uuid NOT NULL,
+	taken numeric NOT NULL,
+	shortfall numeric NOT NULL
 );
 
 INSERT INTO packs VALUES ('small', 100), ('large', 1000) ON CONFLICT DO NOTHING;

@@ -129,7 +129,9 @@ class WebhookTest(unittest.TestCase):
         self.spend(user, 30)
         self.assertEqual(
             self.dispute(dispute, payment), (200, {"taken": "70.0000", "shortfall": "30.0000", "replayed": False}))
-        self.assertEqual(self.balance(user)[0], "0.0000")
+        self.assertEqual(self.balance(user), ["0.0000", "0.0000", "30.0000"])
+        row = self.db.execute("SELECT type FROM ducto_list_transactions(user_id => %s, max_rows => 1)", (user,)).fetchone()
+        self.assertEqual(row, {"type": "reversal"})
 
     def test_it_takes_no_other_credits_and_none_that_a_hold_needs(self) -> None:
         user, payment, dispute = self.buyer()
@@ -147,6 +149,7 @@ class WebhookTest(unittest.TestCase):
         self.checkout(user, f"pi_{uuid4()}")
         self.assertEqual(self.dispute(dispute, payment), (200, {**first, "replayed": True}))
         self.assertEqual(self.balance(user)[0], "100.0000")
+        self.assertEqual(self.decide(dispute, "won"), (200, {"ignored": "nothing_taken"}))
 
     def test_it_takes_what_is_left_while_others_spend(self) -> None:
         user, payment, dispute = self.buyer()
