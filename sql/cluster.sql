@@ -6,6 +6,92 @@ AS 'MODULE_PATHNAME', 'ducto_is_distributed';
 REVOKE ALL ON FUNCTION ducto.is_distributed() FROM PUBLIC;
 COMMENT ON FUNCTION ducto.is_distributed() IS 'Tells whether the tables are distributed over the nodes of a cluster.';
 
+CREATE FUNCTION ducto.charge_there(
+	user_id uuid,
+	amount numeric,
+	idempotency_key text,
+	metadata jsonb,
+	model text,
+	min_balance numeric,
+	operation_type text,
+	skip_allowance boolean,
+	required_feature text,
+	overrun text,
+	settings integer[]
+) RETURNS @extschema@.ducto_deduction_result
+LANGUAGE c VOLATILE SUPPORT ducto.call_once SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS 'MODULE_PATHNAME', 'ducto_charge_there';
+REVOKE ALL ON FUNCTION ducto.charge_there(
+	uuid, numeric, text, jsonb, text, numeric, text, boolean, text, text, integer[]) FROM PUBLIC;
+COMMENT ON FUNCTION ducto.charge_there(
+	uuid, numeric, text, jsonb, text, numeric, text, boolean, text, text, integer[]) IS
+'For ducto_charge on a cluster: the same on the node of the account, under the settings of the session that called it.';
+
+CREATE FUNCTION ducto.reserve_there(
+	user_id uuid,
+	amount numeric,
+	operation_type text,
+	metadata jsonb,
+	min_balance numeric,
+	ttl_seconds integer,
+	model text,
+	billing_mode text,
+	overdraft_floor numeric,
+	max_concurrent integer,
+	required_feature text,
+	idempotency_key text,
+	team_id uuid,
+	skip_allowance boolean,
+	ceiling boolean,
+	settings integer[]
+) RETURNS @extschema@.ducto_reserve_result
+LANGUAGE c VOLATILE SUPPORT ducto.call_once SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS 'MODULE_PATHNAME', 'ducto_reserve_there';
+REVOKE ALL ON FUNCTION ducto.reserve_there(
+	uuid, numeric, text, jsonb, numeric, integer, text, text, numeric, integer, text, text, uuid, boolean, boolean, integer[])
+FROM PUBLIC;
+COMMENT ON FUNCTION ducto.reserve_there(
+	uuid, numeric, text, jsonb, numeric, integer, text, text, numeric, integer, text, text, uuid, boolean, boolean, integer[]) IS
+'For ducto_reserve on a cluster: the same on the node of the account, under the settings of the session that called it.';
+
+CREATE FUNCTION ducto.deduct_there(
+	user_id uuid,
+	reservation_id uuid,
+	amount numeric,
+	idempotency_key text,
+	metadata jsonb,
+	model text,
+	overrun text,
+	final boolean,
+	allow_late boolean,
+	skip_allowance boolean,
+	team_id uuid,
+	settings integer[]
+) RETURNS @extschema@.ducto_deduction_result
+LANGUAGE c VOLATILE SUPPORT ducto.call_once SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS 'MODULE_PATHNAME', 'ducto_deduct_there';
+REVOKE ALL ON FUNCTION ducto.deduct_there(
+	uuid, uuid, numeric, text, jsonb, text, text, boolean, boolean, boolean, uuid, integer[]) FROM PUBLIC;
+COMMENT ON FUNCTION ducto.deduct_there(
+	uuid, uuid, numeric, text, jsonb, text, text, boolean, boolean, boolean, uuid, integer[]) IS
+'For ducto_deduct on a cluster: the same on the node of the account, under the settings of the session that called it.';
+
+CREATE FUNCTION ducto.add_credits_there(
+	user_id uuid,
+	amount numeric,
+	type text,
+	metadata jsonb,
+	expires_at timestamptz,
+	idempotency_key text,
+	priority integer,
+	settings integer[]
+) RETURNS @extschema@.ducto_add_credits_result
+LANGUAGE c VOLATILE SUPPORT ducto.call_once SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS 'MODULE_PATHNAME', 'ducto_add_credits_there';
+REVOKE ALL ON FUNCTION ducto.add_credits_there(uuid, numeric, text, jsonb, timestamptz, text, integer, integer[]) FROM PUBLIC;
+COMMENT ON FUNCTION ducto.add_credits_there(uuid, numeric, text, jsonb, timestamptz, text, integer, integer[]) IS
+'For ducto_add_credits on a cluster: the same on the node of the account, under the settings of the session that called it.';
+
 CREATE TYPE @extschema@.ducto_distribute_step AS (
 	object text,
 	action text

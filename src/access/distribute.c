@@ -72,6 +72,19 @@ static KeptQuery reference_query = {
 	.types = {TEXTOID}
 };
 
+/* The functions that are called where an account is, and whether Citus knows that already. */
+static KeptQuery functions_query = {
+	.sql = "SELECT p.oid::regprocedure::text, p.proname::text, EXISTS (SELECT FROM pg_catalog.pg_dist_object o"
+	"  WHERE o.classid = 'pg_proc'::regclass AND o.objid = p.oid AND o.force_delegation)"
+	" FROM pg_proc p WHERE p.pronamespace = 'ducto'::regnamespace AND p.proname LIKE '%\\_there' ORDER BY p.proname",
+	.types = {0}
+};
+
+static KeptQuery delegate_query = {
+	.sql = "SELECT pg_catalog.create_distributed_function($1::regprocedure, 'user_id', 'ducto.accounts', true)",
+	.types = {TEXTOID}
+};
+
 /* A table, and what is to be done with it. */
 typedef struct DistributedTable
 {
@@ -201,6 +214,35 @@ result_step(FunctionCallInfo fcinfo, const char *object, const char *action)
 }
 
 /*
+ * Let Citus send the functions that are called where an account is there.
+ */
+static void
+functions_distribute(FunctionCallInfo fcinfo)
+{
+	QueryArgs	none = {0};
+	uint64		n = query_run(&functions_query, &none, SPI_OK_SELECT);
+	SPITupleTable *functions = SPI_tuptable;
+
+	for (uint64 i = 0; i < n; i++)
+	{
+		QueryArgs	args = {0};
+		char	   *signature;
+		char	   *name;
+		bool		done;
+
+		SPI_tuptable = functions;
+		signature = row_text(i, 1);
+		name = row_text(i, 2);
+		done = row_bool(i, 3);
+		args_text(&args, signature);
+		if (!done)
+			query_run(&delegate_query, &args, SPI_OK_SELECT);
+		result_step(fcinfo, psprintf("function ducto.%s", name),
+					done ? "was called where the account is already" : "called where the account is");
+	}
+}
+
+/*
  * ducto_distribute distributes the tables over the nodes of a Citus cluster.
  * Arguments and errors: see its COMMENT.
  */
@@ -225,6 +267,7 @@ ducto_distribute(PG_FUNCTION_ARGS)
 	tables = distributed_tables(&n);
 	for (int i = 0; i < n; i++)
 		result_step(fcinfo, psprintf("table %s", tables[i].name), table_step(&tables[i]));
+	functions_distribute(fcinfo);
 	query_end();
 	PG_RETURN_NULL();
 }

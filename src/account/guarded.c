@@ -14,6 +14,7 @@
 #include "account/claim.h"
 #include "account/hold.h"
 #include "base/clock.h"
+#include "base/cluster.h"
 #include "base/period.h"
 #include "base/query.h"
 
@@ -164,14 +165,19 @@ static KeptQuery account_settle_carry_chained_query = {
 	.types = {SETTLE_TYPES, CARRY_TYPES, BYTEAOID, BYTEAOID}
 };
 
+#define HOLD_SQL \
+	"UPDATE ducto.accounts SET held = held + $2, next_boundary = least(next_boundary, $5)," \
+	" updated_at = greatest(updated_at, $4)" \
+	GUARD("plain AND ended_until IS NULL") " AND balance - held - $2 >= $3 RETURNING " AFTER_COLUMNS ", held"
+#define HOLD_TYPES	UUIDOID, NUMERICOID, NUMERICOID, TIMESTAMPTZOID, TIMESTAMPTZOID
+#define TERMS_SQL	"SELECT ARRAY[p.version, p.min_balance] FROM ducto.pricing p WHERE p.active"
+
 /* Tells the active pricing's terms too; the caller looks whether its floor was kept. */
-static KeptQuery account_hold_query = {
-	.sql = "UPDATE ducto.accounts SET held = held + $2, next_boundary = least(next_boundary, $5),"
-	" updated_at = greatest(updated_at, $4)"
-	GUARD("plain AND ended_until IS NULL") " AND balance - held - $2 >= $3 RETURNING " AFTER_COLUMNS ", held,"
-	" (SELECT ARRAY[p.version, p.min_balance] FROM ducto.pricing p WHERE p.active)",
-	.types = {UUIDOID, NUMERICOID, NUMERICOID, TIMESTAMPTZOID, TIMESTAMPTZOID}
-};
+static KeptQuery account_hold_query = {.sql = HOLD_SQL ", (" TERMS_SQL ")", .types = {HOLD_TYPES}};
+
+/* On a cluster the terms are read after that, as they are on every node: the statement is of one table and its plan is kept. */
+static KeptQuery account_hold_alone_query = {.sql = HOLD_SQL, .types = {HOLD_TYPES}};
+static KeptQuery terms_query = {.sql = TERMS_SQL, .types = {0}};
 
 /* Frees what the hold $2 holds. */
 static KeptQuery account_release_query = {
@@ -437,8 +443,6 @@ terms_from_row(PricingTerms *terms, int column)
 	Datum	   *figures;
 	int			n;
 
-	terms->version = 0;
-	terms->min_balance = DEFAULT_MIN_BALANCE;
 	if (row_is_null(0, column))
 		return;
 	deconstruct_array(DatumGetArrayTypeP(row_datum(0, column)), NUMERICOID, -1, false, TYPALIGN_INT, &figures, NULL, &n);
@@ -456,7 +460,9 @@ account_try_hold(const pg_uuid_t *id, Money amount, const Money *floor, int ttl_
 				 Account *after, AccountChange *change, PricingTerms *terms)
 {
 	QueryArgs	args = {0};
+	QueryArgs	none = {0};
 	TimestampTz now = clock_now();
+	bool		alone = cluster_is_used();
 	bool		valid;
 
 	args_uuid(&args, id);
@@ -464,12 +470,17 @@ account_try_hold(const pg_uuid_t *id, Money amount, const Money *floor, int ttl_
 	args_money(&args, floor != NULL ? *floor : 0);
 	args_time(&args, now);
 	args_time(&args, now + ttl_seconds * USECS_PER_SEC);
-	if (!account_update(&account_hold_query, id, &args))
+	if (!account_update(alone ? &account_hold_alone_query : &account_hold_query, id, &args))
 		return false;
 	valid = account_after(id, after, change);
 	after->held = row_money(0, HELD_COLUMN);
 	change->held = amount;
-	terms_from_row(terms, HELD_COLUMN + 1);
+	terms->version = 0;
+	terms->min_balance = DEFAULT_MIN_BALANCE;
+	if (!alone)
+		terms_from_row(terms, HELD_COLUMN + 1);
+	else if (query_run(&terms_query, &none, SPI_OK_SELECT) > 0)
+		terms_from_row(terms, 1);
 	if (valid && account_available(after) >= (floor != NULL ? *floor : terms->min_balance))
 		return true;
 	account_undo(id, change);

@@ -8,6 +8,7 @@
 #include "account/hold.h"
 #include "base/clock.h"
 #include "base/query.h"
+#include "base/there.h"
 #include "base/uuid.h"
 
 static const char *const hold_states[] = {
@@ -190,7 +191,9 @@ hold_find_owner(const pg_uuid_t *team, QueryArgs *args)
 	if (!query_distributed(&hold_owner_query))
 		return query_run(&hold_owner_query, args, SPI_OK_SELECT);
 	found = query_run(&hold_own_query, args, SPI_OK_SELECT);
-	return found > 0 ? found : query_run(&hold_of_any_team_query, args, SPI_OK_SELECT);
+	if (found > 0 || call_is_from_elsewhere())
+		return found;
+	return query_run(&hold_of_any_team_query, args, SPI_OK_SELECT);
 }
 
 /*

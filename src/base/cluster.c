@@ -8,12 +8,44 @@
 #include "catalog/pg_type.h"
 #include "commands/extension.h"
 #include "executor/spi.h"
+#include "common/hashfn.h"
+#include "utils/inval.h"
 #include "utils/lsyscache.h"
+#include "utils/memutils.h"
 
 #include "base/cluster.h"
 #include "base/query.h"
 
 PG_FUNCTION_INFO_V1(ducto_is_distributed);
+
+/* Accounts whose ids have hashes between two. */
+typedef struct Shard
+{
+	int32		least;
+	int32		greatest;
+} Shard;
+
+/*
+ * What is known of the table accounts, until it changes: whether it is
+ * distributed, and its shards on this node.
+ */
+static struct
+{
+	bool		known;
+	Oid			table;
+	bool		distributed;
+	Shard	   *here;
+	int			n;
+}			shards;
+
+/* Citus tells of a shard that moves as of a change of the table. */
+static KeptQuery shards_here_query = {
+	.sql = "SELECT s.shardminvalue::integer, s.shardmaxvalue::integer FROM pg_catalog.pg_dist_shard s"
+	" JOIN pg_catalog.pg_dist_placement p USING (shardid) JOIN pg_catalog.pg_dist_local_group g USING (groupid)"
+	" WHERE s.logicalrelid = 'ducto.accounts'::regclass",
+	.types = {0},
+	.whole = true
+};
 
 /*
  * cluster_is_there tells whether Citus is in this database.
@@ -52,13 +84,76 @@ cluster_has_any(List *tables)
 }
 
 /*
- * cluster_is_used tells whether the tables are distributed. The caller has
- * connected to SPI.
+ * Forget what is known of the table accounts when it changes.
+ */
+static void
+shards_forget(Datum arg, Oid relid)
+{
+	if (relid == InvalidOid || relid == shards.table)
+		shards.known = false;
+}
+
+/*
+ * Find out whether the table accounts is distributed, and which of its shards
+ * are here.
+ */
+static void
+shards_read(void)
+{
+	static bool registered = false;
+	QueryArgs	none = {0};
+
+	if (!registered)
+		CacheRegisterRelcacheCallback(shards_forget, (Datum) 0);
+	registered = true;
+	query_begin();
+	shards.table = get_relname_relid("accounts", get_namespace_oid("ducto", false));
+	shards.known = true;
+	shards.n = 0;
+	shards.distributed = cluster_has_any(list_make1_oid(shards.table));
+	if (shards.distributed)
+	{
+		shards.n = (int) query_read(&shards_here_query, &none);
+		if (shards.here != NULL)
+			pfree(shards.here);
+		shards.here = MemoryContextAlloc(TopMemoryContext, sizeof(Shard) * Max(shards.n, 1));
+		for (int i = 0; i < shards.n; i++)
+		{
+			shards.here[i].least = DatumGetInt32(row_datum(i, 1));
+			shards.here[i].greatest = DatumGetInt32(row_datum(i, 2));
+		}
+	}
+	query_end();
+}
+
+/*
+ * cluster_is_used tells whether the tables are distributed. It takes no time
+ * once it is known.
  */
 bool
 cluster_is_used(void)
 {
-	return cluster_is_there() && cluster_has_any(list_make1_oid(get_relname_relid("accounts", get_namespace_oid("ducto", false))));
+	if (!shards.known)
+		shards_read();
+	return shards.distributed;
+}
+
+/*
+ * cluster_is_elsewhere tells whether an account is on another node than this
+ * one, as far as is known.
+ */
+bool
+cluster_is_elsewhere(const pg_uuid_t *account)
+{
+	int32		hash;
+
+	if (!cluster_is_used())
+		return false;
+	hash = (int32) DatumGetUInt32(hash_any(account->data, UUID_LEN));
+	for (int i = 0; i < shards.n; i++)
+		if (hash >= shards.here[i].least && hash <= shards.here[i].greatest)
+			return false;
+	return true;
 }
 
 /*
@@ -67,10 +162,5 @@ cluster_is_used(void)
 Datum
 ducto_is_distributed(PG_FUNCTION_ARGS)
 {
-	bool		distributed;
-
-	query_begin();
-	distributed = cluster_is_used();
-	query_end();
-	PG_RETURN_BOOL(distributed);
+	PG_RETURN_BOOL(cluster_is_used());
 }

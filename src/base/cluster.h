@@ -3,9 +3,11 @@
 
 #include "postgres.h"
 #include "nodes/pg_list.h"
+#include "utils/uuid.h"
 
 extern bool cluster_is_there(void);
 extern bool cluster_has_any(List *tables);
 extern bool cluster_is_used(void);
+extern bool cluster_is_elsewhere(const pg_uuid_t *account);
 
 #endif

@@ -15,6 +15,7 @@
 #include "base/query.h"
 #include "credit/add.h"
 #include "credit/read.h"
+#include "credit/there.h"
 
 PG_FUNCTION_INFO_V1(ducto_add_credits);
 PG_FUNCTION_INFO_V1(ducto_add_team_credits);
@@ -301,6 +302,10 @@ credit_answer(FunctionCallInfo fcinfo, bool team)
 Datum
 ducto_add_credits(PG_FUNCTION_ARGS)
 {
+	Datum		result;
+
+	if (add_credits_there(fcinfo, &result))
+		PG_RETURN_DATUM(result);
 	PG_RETURN_DATUM(credit_answer(fcinfo, false));
 }
 

@@ -10,6 +10,7 @@
 #include "base/args.h"
 #include "base/query.h"
 #include "credit/debit.h"
+#include "credit/there.h"
 #include "pricing/pricing.h"
 
 PG_FUNCTION_INFO_V1(ducto_charge);
@@ -89,6 +90,8 @@ ducto_charge(PG_FUNCTION_ARGS)
 	Rejection	rejection;
 	Datum		result;
 
+	if (charge_there(fcinfo, &result))
+		PG_RETURN_DATUM(result);
 	memset(&debit, 0, sizeof(debit));
 	charge_terms(fcinfo, &debit);
 	debit.amount = arg_money(fcinfo, 1, "amount", MONEY_NOT_NEGATIVE);

@@ -11,6 +11,7 @@
 #include "base/query.h"
 #include "base/uuid.h"
 #include "credit/debit.h"
+#include "credit/there.h"
 #include "pricing/pricing.h"
 
 PG_FUNCTION_INFO_V1(ducto_deduct);
@@ -170,6 +171,8 @@ ducto_deduct(PG_FUNCTION_ARGS)
 	Rejection	rejection;
 	Datum		result;
 
+	if (deduct_there(fcinfo, &result))
+		PG_RETURN_DATUM(result);
 	settle_request(fcinfo, &debit);
 	query_begin();
 	rejection = debit_make(&debit, &deduction);

@@ -18,6 +18,7 @@
 #include "base/setting.h"
 #include "base/uuidv7.h"
 #include "credit/reserve.h"
+#include "credit/there.h"
 
 PG_FUNCTION_INFO_V1(ducto_reserve);
 PG_FUNCTION_INFO_V1(ducto_reserve_usage);
@@ -427,6 +428,8 @@ ducto_reserve(PG_FUNCTION_ARGS)
 	Rejection	rejection;
 	Datum		result;
 
+	if (reserve_there(fcinfo, &result))
+		PG_RETURN_DATUM(result);
 	reserve_request(fcinfo, &request);
 	query_begin();
 	rejection = reserve_make(&request, &reserved);

@@ -1,0 +1,180 @@
+/*
+ * there.c
+ *		Calls that are made on the node of a cluster which has the account.
+ *
+ *		A function of the API is not itself distributed: it is the door, and
+ *		the settings are where it is. For an account that is elsewhere it calls
+ *		one that has its arguments, the settings and the name ducto.NAME_there,
+ *		which Citus sends to the account's node in the same transaction: one
+ *		statement instead of one for each step. Where Citus does not send it, it
+ *		is executed here, and does the same.
+ */
+#include "postgres.h"
+
+#include "storage/proc.h"
+#include "utils/array.h"
+#include "utils/guc.h"
+
+#include "base/cluster.h"
+#include "base/result.h"
+#include "base/setting.h"
+#include "base/there.h"
+
+/* What is carried of the settings, in this order. */
+enum
+{
+	CARRIED_REQUIRE_KEY,
+	CARRIED_KEY_CONFLICTS,
+	CARRIED_RESERVATION_TTL,
+	CARRIED_CHAIN,
+	CARRIED_LOCK_TIMEOUT,
+	CARRIED_COUNT
+};
+
+/* Whether the call that is answered came from elsewhere, or could have. */
+static bool from_elsewhere = false;
+
+/*
+ * Append the settings that decide what a call does.
+ */
+static void
+args_carried(QueryArgs *args)
+{
+	int32		carried[CARRIED_COUNT];
+
+	carried[CARRIED_REQUIRE_KEY] = setting_require_key();
+	carried[CARRIED_KEY_CONFLICTS] = setting_key_conflicts();
+	carried[CARRIED_RESERVATION_TTL] = setting_reservation_ttl();
+	carried[CARRIED_CHAIN] = setting_chain();
+	carried[CARRIED_LOCK_TIMEOUT] = LockTimeout;
+	args_int4_array(args, carried, CARRIED_COUNT);
+}
+
+/*
+ * Make the only row of the last result that of the calling function.
+ */
+static Datum
+row_of_there(FunctionCallInfo fcinfo)
+{
+	ResultRow	row;
+	int			error = SPI_tuptable->tupdesc->natts;
+
+	result_begin(&row, fcinfo);
+	for (int column = 1; column < error; column++)
+	{
+		if (row_is_null(0, column))
+			result_null(&row);
+		else
+			result_datum(&row, row_datum(0, column));
+	}
+	return result_end_with_error(&row, ACCEPTED);
+}
+
+/*
+ * call_there makes a call of a function whose first argument is the account
+ * where that is, by a query that has all the function's arguments and those of
+ * args_carried. False: it is to be made here, as on one server. So it is for a
+ * rejection, which booked nothing: it is told here, as the settings say. An
+ * operation inside another one is made where that one is.
+ */
+bool
+call_there(FunctionCallInfo fcinfo, KeptQuery *query, Datum *result)
+{
+	QueryArgs	args = {0};
+	bool		accepted;
+
+	if (PG_ARGISNULL(0) || !cluster_is_elsewhere(PG_GETARG_UUID_P(0)) || query_depth() > 0)
+		return false;
+	query_begin();
+	for (int i = 0; OidIsValid(query->types[i + 1]); i++)
+	{
+		if (PG_ARGISNULL(i))
+			args_null(&args);
+		else
+			args_datum(&args, PG_GETARG_DATUM(i));
+	}
+	args_carried(&args);
+	if (query_run(query, &args, SPI_OK_SELECT) != 1)
+		elog(ERROR, "no answer to: %s", query->sql);
+	accepted = row_is_null(0, SPI_tuptable->tupdesc->natts);
+	if (accepted)
+		*result = row_of_there(fcinfo);
+	query_end();
+	return accepted;
+}
+
+/*
+ * Let a setting be what it is where the call comes from.
+ */
+static void
+carry(const char *name, const char *value)
+{
+	(void) set_config_option(name, value, PGC_SUSET, PGC_S_SESSION, GUC_ACTION_SAVE, true, 0, false);
+}
+
+/*
+ * Let the settings be what they are where a call comes from, which its last
+ * argument tells.
+ */
+static void
+settings_carry(FunctionCallInfo fcinfo)
+{
+	int			last = fcinfo->nargs - 1;
+	ArrayType  *array = PG_ARGISNULL(last) ? construct_empty_array(INT4OID) : PG_GETARG_ARRAYTYPE_P(last);
+	int32	   *carried = (int32 *) ARR_DATA_PTR(array);
+	bool		stands;
+
+	if (ARR_NDIM(array) != 1 || ARR_DIMS(array)[0] != CARRIED_COUNT || ARR_HASNULL(array))
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("settings of another version of ducto"),
+				 errhint("Let all nodes of the cluster have the same version.")));
+	if (setting_rejections(&stands) != REJECTIONS_RETURN)
+		carry("ducto.rejections", "return");
+	if (setting_require_key() != carried[CARRIED_REQUIRE_KEY])
+		carry("ducto.require_idempotency_key", carried[CARRIED_REQUIRE_KEY] ? "on" : "off");
+	if (setting_key_conflicts() != carried[CARRIED_KEY_CONFLICTS])
+		carry("ducto.key_mismatch", carried[CARRIED_KEY_CONFLICTS] ? "conflict" : "replay");
+	if (setting_reservation_ttl() != carried[CARRIED_RESERVATION_TTL])
+		carry("ducto.reservation_ttl", psprintf("%d", carried[CARRIED_RESERVATION_TTL]));
+	if (setting_chain() != carried[CARRIED_CHAIN])
+		carry("ducto.ledger_chain", carried[CARRIED_CHAIN] ? "on" : "off");
+	if (LockTimeout != carried[CARRIED_LOCK_TIMEOUT])
+		carry("lock_timeout", psprintf("%d", carried[CARRIED_LOCK_TIMEOUT]));
+}
+
+/*
+ * call_here answers a call that call_there made, by the function that it is
+ * of.
+ */
+Datum
+call_here(FunctionCallInfo fcinfo, PGFunction function)
+{
+	int			level = NewGUCNestLevel();
+	bool		before = from_elsewhere;
+	Datum		result = (Datum) 0;
+
+	settings_carry(fcinfo);
+	from_elsewhere = true;
+	PG_TRY();
+	{
+		result = function(fcinfo);
+	}
+	PG_FINALLY();
+	{
+		from_elsewhere = before;
+	}
+	PG_END_TRY();
+	AtEOXact_GUC(true, level);
+	return result;
+}
+
+/*
+ * call_is_from_elsewhere tells whether the call that is answered is one that
+ * call_there made: what is not on the account's node is not to be found then.
+ */
+bool
+call_is_from_elsewhere(void)
+{
+	return from_elsewhere;
+}

@@ -1,0 +1,16 @@
+#ifndef DUCTO_BASE_THERE_H
+#define DUCTO_BASE_THERE_H
+
+#include "postgres.h"
+#include "fmgr.h"
+
+#include "base/query.h"
+
+/* The types of a function's arguments, and of the settings that go with them. */
+#define THERE_TYPES(...)	{__VA_ARGS__, INT4ARRAYOID}
+
+extern bool call_there(FunctionCallInfo fcinfo, KeptQuery *query, Datum *result);
+extern Datum call_here(FunctionCallInfo fcinfo, PGFunction function);
+extern bool call_is_from_elsewhere(void);
+
+#endif

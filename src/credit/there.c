@@ -1,0 +1,120 @@
+/*
+ * there.c
+ *		The calls that are made on the node of a cluster which has the account:
+ *		those of every day.
+ */
+#include "postgres.h"
+
+#include "base/there.h"
+#include "credit/there.h"
+
+PG_FUNCTION_INFO_V1(ducto_charge_there);
+PG_FUNCTION_INFO_V1(ducto_reserve_there);
+PG_FUNCTION_INFO_V1(ducto_deduct_there);
+PG_FUNCTION_INFO_V1(ducto_add_credits_there);
+
+extern PGDLLEXPORT Datum ducto_charge(PG_FUNCTION_ARGS);
+extern PGDLLEXPORT Datum ducto_reserve(PG_FUNCTION_ARGS);
+extern PGDLLEXPORT Datum ducto_deduct(PG_FUNCTION_ARGS);
+extern PGDLLEXPORT Datum ducto_add_credits(PG_FUNCTION_ARGS);
+
+/* Where team_id is among the arguments. */
+#define RESERVE_TEAM	12
+#define DEDUCT_TEAM		10
+
+/* Each is planned with its values, as Citus sees from them where to send it. */
+static KeptQuery charge_query = {
+	.sql = "SELECT t.* FROM ducto.charge_there($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11) t",
+	.types = THERE_TYPES(UUIDOID, NUMERICOID, TEXTOID, JSONBOID, TEXTOID, NUMERICOID, TEXTOID, BOOLOID, TEXTOID, TEXTOID),
+	.anew = true
+};
+static KeptQuery reserve_query = {
+	.sql = "SELECT t.* FROM ducto.reserve_there($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16) t",
+	.types = THERE_TYPES(UUIDOID, NUMERICOID, TEXTOID, JSONBOID, NUMERICOID, INT4OID, TEXTOID, TEXTOID, NUMERICOID, INT4OID,
+						 TEXTOID, TEXTOID, UUIDOID, BOOLOID, BOOLOID),
+	.anew = true
+};
+static KeptQuery deduct_query = {
+	.sql = "SELECT t.* FROM ducto.deduct_there($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12) t",
+	.types = THERE_TYPES(UUIDOID, UUIDOID, NUMERICOID, TEXTOID, JSONBOID, TEXTOID, TEXTOID, BOOLOID, BOOLOID, BOOLOID, UUIDOID),
+	.anew = true
+};
+static KeptQuery add_credits_query = {
+	.sql = "SELECT t.* FROM ducto.add_credits_there($1, $2, $3, $4, $5, $6, $7, $8) t",
+	.types = THERE_TYPES(UUIDOID, NUMERICOID, TEXTOID, JSONBOID, TIMESTAMPTZOID, TEXTOID, INT4OID),
+	.anew = true
+};
+
+/*
+ * charge_there makes a call of ducto_charge where the account is, as call_there
+ * does.
+ */
+bool
+charge_there(FunctionCallInfo fcinfo, Datum *result)
+{
+	return call_there(fcinfo, &charge_query, result);
+}
+
+/*
+ * reserve_there makes a call of ducto_reserve where the account is. A team's
+ * pool is elsewhere.
+ */
+bool
+reserve_there(FunctionCallInfo fcinfo, Datum *result)
+{
+	return PG_ARGISNULL(RESERVE_TEAM) && call_there(fcinfo, &reserve_query, result);
+}
+
+/*
+ * deduct_there makes a call of ducto_deduct where the account is.
+ */
+bool
+deduct_there(FunctionCallInfo fcinfo, Datum *result)
+{
+	return PG_ARGISNULL(DEDUCT_TEAM) && call_there(fcinfo, &deduct_query, result);
+}
+
+/*
+ * add_credits_there makes a call of ducto_add_credits where the account is.
+ */
+bool
+add_credits_there(FunctionCallInfo fcinfo, Datum *result)
+{
+	return call_there(fcinfo, &add_credits_query, result);
+}
+
+/*
+ * ducto.charge_there is ducto_charge on the node of the account.
+ */
+Datum
+ducto_charge_there(PG_FUNCTION_ARGS)
+{
+	PG_RETURN_DATUM(call_here(fcinfo, ducto_charge));
+}
+
+/*
+ * ducto.reserve_there is ducto_reserve on the node of the account.
+ */
+Datum
+ducto_reserve_there(PG_FUNCTION_ARGS)
+{
+	PG_RETURN_DATUM(call_here(fcinfo, ducto_reserve));
+}
+
+/*
+ * ducto.deduct_there is ducto_deduct on the node of the account.
+ */
+Datum
+ducto_deduct_there(PG_FUNCTION_ARGS)
+{
+	PG_RETURN_DATUM(call_here(fcinfo, ducto_deduct));
+}
+
+/*
+ * ducto.add_credits_there is ducto_add_credits on the node of the account.
+ */
+Datum
+ducto_add_credits_there(PG_FUNCTION_ARGS)
+{
+	PG_RETURN_DATUM(call_here(fcinfo, ducto_add_credits));
+}
