@@ -1,7 +1,7 @@
 
 # The tables distributed over the nodes of a Citus cluster: a filled database is
 # distributed under a session that goes on, every function answers as on one
-# server, from whichever node it is called, a worker is killed and comes back,
+# server, from whichever node it is called, its dump goes back into one, a worker is killed and comes back,
 # a shard moves and a node joins. Then the property test of model.pl is run on
 # such a database.
 
@@ -83,6 +83,19 @@ is(readings($node, 'shop', 'public'), $read, 'and every reading');
 unlike(value('SELECT * FROM ducto_distribute(8)'), qr/\|(distributed by|put on)/, 'a second call changes nothing');
 is(value('SELECT count(*) FROM ducto_verify()'), '0', 'nothing to find for the auditor');
 like(error_of($first, 'shop', 'SELECT ducto_distribute()'), qr/this node is a worker/, 'it is called on the coordinator');
+
+# --- the way back -----------------------------------------------------------
+
+{
+	my $dump = $node->basedir . '/shop.dump';
+
+	$node->command_ok([ 'pg_dump', '-Fc', '--extension=ducto', '-f', $dump, '-d', $node->connstr('shop') ], 'the coordinator is dumped');
+	$node->safe_psql('postgres', 'CREATE DATABASE back');
+	$node->command_ok([ 'pg_restore', '-d', $node->connstr('back'), $dump ], 'and restored into a database without Citus');
+	is($node->safe_psql('back', "SELECT string_agg(extname, ', ') FROM pg_extension WHERE extname <> 'plpgsql'"), 'ducto', 'which it stays');
+	is(content($node, 'back'), $content, 'with every row');
+	goes_on($node, 'back', 'public');
+}
 
 # --- a session that was there before ---------------------------------------
 
@@ -264,6 +277,16 @@ $node->pgbench('--no-vacuum --client=4 --transactions=40 shop', 0, [qr{processed
 
 is(value("SELECT sum(total_spend) FROM ducto_spend_by_user($where)"), value("SELECT sum(-amount) FROM ducto.ledger WHERE type = 'usage'"),
 	'the spend of all is that of the ledger');
+{
+	my $open = Session->new($second, dbname => 'shop');
+
+	$open->run("BEGIN; SELECT ducto_charge($users[0], 1)");
+	is($_->safe_psql('shop', "SELECT sum(total_spend) FROM ducto_spend_by_user($where)"), value("SELECT sum(-amount) FROM ducto.ledger WHERE type = 'usage'"),
+		'it is so on ' . $_->name . ', whatever transactions run elsewhere')
+	  foreach $node, $first, $second;
+	$open->run('ROLLBACK');
+	$open->quit;
+}
 is(value("SELECT total_spend FROM ducto_daily_spend($where)"), value("SELECT sum(-amount) FROM ducto.ledger WHERE type = 'usage'"),
 	'so is that of the day');
 is(value("SELECT sum(amount) FROM ducto_books($where)"), value('SELECT sum(balance) FROM ducto.accounts'), 'the books are the balances');
