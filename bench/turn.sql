@@ -13,6 +13,6 @@ SELECT account_id, id, seq, type, amount, amount, priority, expires_at, created_
   FROM ducto.ledger WHERE type = 'subscription' ORDER BY account_id;
 UPDATE ducto.accounts
    SET balance = balance + 100, expiring = 100, last_seq = last_seq + 1, next_boundary = :at, plan_id = 'pro', plain = false,
-	   cycle_start = updated_at, cycle_end = :at;
+	   anchor = :at, cycle_start = :at - interval '1 month', cycle_end = :at;
 COMMIT;
 VACUUM ANALYZE;
