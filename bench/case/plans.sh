@@ -1,5 +1,6 @@
 # shellcheck shell=bash
-# What a plan and two spend caps cost a charge, also when the month is long.
+# What a plan and two spend caps cost a charge, also when the month is long; and
+# a plan that gives credit each cycle, with a session and a monthly cap.
 
 entries=$(by_size 1000000 100000)
 sql -o /dev/null -v "entries=$entries" -f - <<'SQL'
@@ -23,3 +24,15 @@ PGOPTIONS='-c synchronous_commit=off' race 'Plan and two caps, synchronous_commi
 	'charge_plan_caps/charge_plain<=1.5'
 PGOPTIONS='-c synchronous_commit=off' race "Plan and two caps: an account with $entries entries in the month" 1 \
 	'charge_plan_caps_of_1000000/charge_plan_caps_of_10<=1.1'
+sql -o /dev/null -f - <<'SQL'
+SET synchronous_commit = off;
+SELECT version FROM ducto_set_active_pricing('{"models": {"_default": "1"},
+  "plans": {"max": {"name": "Max", "grants": [{"amount": 1000000}], "caps": [
+	{"cap_type": "session", "cap_limit": 1000000, "window_length": "5 hours"}, {"cap_type": "monthly", "cap_limit": 1000000}]}}}');
+SELECT count(*) FROM generate_series(:accounts / 2 + 1, :accounts / 2 + 1000) n,
+	ducto_remove_spend_cap(user_id => bench.account(n), cap_type => 'daily') daily,
+	ducto_remove_spend_cap(user_id => bench.account(n), cap_type => 'monthly') monthly,
+	ducto_set_user_plan(user_id => bench.account(n), plan_id => 'max');
+VACUUM ANALYZE;
+SQL
+PGOPTIONS='-c synchronous_commit=off' race 'Plan with cycle grants, a session and a monthly cap' 1 'charge_cycle/charge_plain<=1.5'
