@@ -11,6 +11,7 @@
 #include "utils/array.h"
 #include "utils/inval.h"
 #include "utils/lsyscache.h"
+#include "utils/snapmgr.h"
 
 #include "account/alertline.h"
 #include "base/query.h"
@@ -186,7 +187,8 @@ pricing_forget(Datum arg, Oid table)
 /*
  * Read the lines of the active pricing where this backend does not know them.
  * Who publishes others sends an invalidation; one that comes while they are
- * read counts. An old snapshot does not tell what is active now.
+ * read counts. They are what is active now, not in the snapshot of a
+ * transaction that keeps one: so they are kept for the transactions to come.
  */
 static void
 pricing_look(void)
@@ -202,10 +204,12 @@ pricing_look(void)
 		registered = true;
 	}
 	pricing_table = get_relname_relid("pricing", get_namespace_oid("ducto", false));
-	pricing_known = !IsolationUsesXactSnapshot();
+	pricing_known = true;
 	memset(&pricing_lines, 0, sizeof(Lines));
-	if (query_run(&pricing_query, &none, SPI_OK_SELECT) > 0 && !row_is_null(0, 1))
+	PushActiveSnapshot(GetLatestSnapshot());
+	if (query_read(&pricing_query, &none) > 0 && !row_is_null(0, 1))
 		lines_from_json(&DatumGetJsonbP(row_datum(0, 1))->root, &pricing_lines);
+	PopActiveSnapshot();
 	pricing_mark = lines_mark(&pricing_lines);
 }
 

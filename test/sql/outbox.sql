@@ -109,6 +109,35 @@ SELECT count(*), count(DISTINCT kind) AS kinds FROM ducto_take_events(50, kinds 
 SELECT rows_read('events') - :before <= 210 AS few_read;
 COMMIT;
 
+-- Who charges reads the lines of the pricing once in a session, of whatever isolation its transactions are, and again when they
+-- were published. Those that were published and rolled back are nobody's.
+CREATE FUNCTION lines_read() RETURNS bigint LANGUAGE sql VOLATILE
+	RETURN (SELECT coalesce(sum(seq_scan + idx_scan), 0) FROM pg_stat_xact_user_tables WHERE schemaname = 'ducto' AND relname = 'pricing');
+SELECT new_balance FROM ducto_add_credits(:ann, 100);
+\c
+BEGIN ISOLATION LEVEL REPEATABLE READ;
+SELECT lines_read() AS before \gset
+SELECT balance_after FROM ducto_charge(:ann, 1);
+SELECT lines_read() - :before AS read;
+COMMIT;
+BEGIN ISOLATION LEVEL SERIALIZABLE;
+SELECT lines_read() AS before \gset
+SELECT balance_after FROM ducto_charge(:ann, 1);
+SELECT lines_read() - :before AS read;
+COMMIT;
+BEGIN ISOLATION LEVEL REPEATABLE READ;
+SELECT version FROM ducto_set_active_pricing('{"models": {"_default": "input_tokens"}, "alerts": {"balance": [100]}}');
+SELECT lines_read() AS before \gset
+SELECT balance_after FROM ducto_charge(:ann, 1);
+SELECT lines_read() - :before AS read;
+ROLLBACK;
+BEGIN ISOLATION LEVEL REPEATABLE READ;
+SELECT lines_read() AS before \gset
+SELECT balance_after FROM ducto_charge(:ann, 1);
+SELECT lines_read() - :before AS read;
+COMMIT;
+SELECT kind, payload FROM told WHERE account_id = :ann AND payload ->> 'line' = '100.0000';
+
 SELECT * FROM ducto_verify() WHERE check_name <> 'test clock';
 \c :main
 SET client_min_messages = warning;
