@@ -134,8 +134,8 @@ roll_book_entries(const Roll *roll, Account *acc)
 }
 
 /*
- * Book what a roll expired and gave, and what lives on. roll_play has moved the account's balance;
- * the ledger moves it entry by entry.
+ * Book what a roll expired and gave, and what lives on. roll_play has moved the
+ * account's balance; the ledger moves it entry by entry.
  */
 static void
 roll_book(const Roll *roll, Account *acc)

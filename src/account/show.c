@@ -27,8 +27,8 @@ static KeptQuery account_plan_query = {
 
 /*
  * account_glance reads the credits of an account in the snapshot of the calling
- * statement, and nothing else of it. False: there is no account, or they have to
- * be computed.
+ * statement, and nothing else of it: nothing is due. False: there is no account,
+ * or they have to be computed.
  */
 bool
 account_glance(const pg_uuid_t *id, Account *acc)
@@ -43,6 +43,7 @@ account_glance(const pg_uuid_t *id, Account *acc)
 		return false;
 	acc->id = *id;
 	acc->exists = true;
+	acc->next_boundary = DT_NOEND;
 	acc->team = strcmp(row_text(0, 1), "team") == 0;
 	acc->balance = row_money(0, 2);
 	acc->held = row_money(0, 3);

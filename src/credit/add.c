@@ -320,7 +320,8 @@ ducto_add_team_credits(PG_FUNCTION_ARGS)
 }
 
 /*
- * Return when the next of an account's credit expires; infinity for never.
+ * Return when the next of an account's credit expires; infinity for never. Where
+ * something is due, what cycles gave and what lives on is not in the table yet.
  */
 static TimestampTz
 next_expiry(const pg_uuid_t *user, const Account *acc)
@@ -332,7 +333,7 @@ next_expiry(const pg_uuid_t *user, const Account *acc)
 
 	if (acc->expiring == 0)
 		return DT_NOEND;
-	if (acc->plan_id != NULL)
+	if (acc->next_boundary <= acc->now)
 	{
 		n = account_project_grants(user, &projected, &grants);
 		for (int i = 0; i < n; i++)
