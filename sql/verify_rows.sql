@@ -243,14 +243,12 @@ BEGIN
 	JOIN (VALUES ('seq'), ('type'), ('amount'), ('priority'), ('expires_at'), ('created_at')) n(name)
 		ON n.name = ANY (string_to_array(o.names, ' '));
 
-	-- Credit does not expire before its time.
+	-- Credit does not expire before its time: what a cycle gave may live on after it, here or where it was moved.
 	RETURN QUERY
-	SELECT e.account_id, 'effective_at ' || e.seq, 'not before ' || least(g.expires_at, l.expires_at), e.effective_at::text
-	FROM ducto.ledger e LEFT JOIN ducto.grants g ON g.account_id = e.account_id AND g.id = e.reference
-	LEFT JOIN (SELECT account_id, id, expires_at FROM ducto.ledger
-		WHERE cycle_end IS NOT NULL AND account_id BETWEEN lowest AND highest) l ON l.account_id = g.account_id AND l.id = g.id
-	WHERE e.type = 'expiry' AND e.account_id BETWEEN lowest AND highest
-		AND CASE WHEN g.id IS NOT NULL THEN e.effective_at < least(g.expires_at, l.expires_at) END;
+	SELECT e.account_id, 'effective_at ' || e.seq, 'not before ' || g.expires_at, e.effective_at::text
+	FROM ducto.ledger e JOIN ducto.grants g ON g.account_id = e.account_id AND g.id = e.reference
+	WHERE e.type = 'expiry' AND e.account_id BETWEEN lowest AND highest AND e.effective_at < g.expires_at
+		AND NOT EXISTS (SELECT FROM ducto.ledger l WHERE l.id = g.id AND l.cycle_end IS NOT NULL AND l.expires_at <= e.effective_at);
 END
 $$;
 REVOKE ALL ON FUNCTION ducto.verify_grant_rows(uuid, uuid) FROM PUBLIC;

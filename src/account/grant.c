@@ -128,11 +128,12 @@ static KeptQuery grant_leave_query = {
 	.types = {UUIDOID, UUIDOID, NUMERICOID}
 };
 
-/* The account may have a part of the grant, or have had one. */
+/* The account may have a part of the grant, or have had one; what comes later may live on after its cycle. */
 static KeptQuery grant_arrive_query = {
 	.sql = "INSERT INTO ducto.grants AS g (account_id, id, seq, type, amount, remaining, priority, expires_at, created_at, live)"
 	" VALUES ($1, $2, $3, $4, $5, $5, $6, $7, $8, true) ON CONFLICT (account_id, id) DO UPDATE"
-	" SET amount = g.amount + excluded.amount, remaining = g.remaining + excluded.remaining, live = true",
+	" SET amount = g.amount + excluded.amount, remaining = g.remaining + excluded.remaining, live = true,"
+	"  expires_at = greatest(g.expires_at, excluded.expires_at)",
 	.types = {UUIDOID, UUIDOID, INT8OID, TEXTOID, NUMERICOID, INT4OID, TIMESTAMPTZOID, TIMESTAMPTZOID}
 };
 

@@ -179,6 +179,7 @@ SELECT amount, error FROM ducto_reserve(:hold, 20, ttl_seconds => 2592000);
 SELECT clock_to('2092-02-01 00:00Z');
 CREATE TABLE unbooked AS SELECT who, g.* FROM unnest(ARRAY[:quit, :down, :hold]::uuid[]) who, LATERAL ducto_list_grants(who) g;
 SELECT right(who::text, 2) AS who, amount, remaining, expires_at FROM unbooked ORDER BY 1;
+SELECT right(who::text, 2) AS who, balance, next_expiry FROM unnest(ARRAY[:quit, :down, :hold]::uuid[]) who, LATERAL ducto_get_balance(who) ORDER BY 1;
 SELECT right(who::text, 2) AS who, balance_after, error FROM unnest(ARRAY[:quit, :down, :hold]::uuid[]) who, LATERAL ducto_charge(who, 0.0001) ORDER BY 1;
 SELECT right(who::text, 2) AS who, amount, remaining, expires_at FROM unnest(ARRAY[:quit, :down, :hold]::uuid[]) who, LATERAL ducto_list_grants(who) ORDER BY 1;
 SELECT clock_to('2092-02-15 00:00Z');
@@ -187,6 +188,20 @@ SELECT clock_to('2092-03-01 00:00Z');
 CALL ducto_sweep();
 SELECT right(who::text, 2) AS who, balance FROM unnest(ARRAY[:quit, :down, :hold]::uuid[]) who, LATERAL ducto_get_balance(who) ORDER BY 1;
 SELECT right(account_id::text, 2) AS who, amount, effective_at FROM ducto.ledger WHERE account_id IN (:quit, :down, :hold) AND type = 'expiry' ORDER BY 1, seq;
+SELECT * FROM wrong();
+
+-- A part of it that is given away in its own cycle goes with that; one that is given away later, to the same, goes with the next.
+\set from '\'51000000-0000-4000-8000-000000000031\''
+\set to '\'51000000-0000-4000-8000-000000000032\''
+SELECT error FROM ducto_set_user_plan(:from, 'saver');
+SELECT amount, error FROM ducto_transfer(:from, :to, 10);
+SELECT clock_to('2092-04-01 00:00Z');
+SELECT amount, error FROM ducto_transfer(:from, :to, 12);
+SELECT amount, remaining, expires_at FROM ducto_list_grants(:to);
+SELECT balance, next_expiry FROM ducto_get_balance(:to);
+SELECT clock_to('2092-05-01 00:00Z');
+SELECT balance_after, error FROM ducto_charge(:to, 1);
+SELECT type, amount, balance_after, effective_at FROM ducto.ledger WHERE account_id = :to AND type = 'expiry' ORDER BY seq;
 SELECT * FROM wrong();
 
 \c :main
