@@ -9,6 +9,8 @@
 #include "account/claim.h"
 #include "account/lines.h"
 #include "base/query.h"
+#include "base/records.h"
+#include "base/uuid.h"
 
 PG_FUNCTION_INFO_V1(ducto_lines_refuse_change);
 
@@ -35,13 +37,16 @@ static KeptQuery key_query = {
 	.types = {UUIDOID, TEXTOID}
 };
 
-/* The keys were looked up under the account's lock, so none is there. A line without one gets one that no other has. */
+/* The keys were looked up under the account's lock, so none is there. */
 static KeptQuery insert_query = {
 	.sql = "INSERT INTO ducto.usage_lines (account_id, entry, line, key, amount, model, usage, metadata)"
-	" SELECT $1, $2, l.line, coalesce(l.key, $2::text || '/' || l.line::text), l.amount, l.model, l.usage, l.metadata"
-	" FROM unnest($3, $4, $5, $6, $7) WITH ORDINALITY AS l(key, amount, model, usage, metadata, line)",
-	.types = {UUIDOID, UUIDOID, TEXTARRAYOID, NUMERICARRAYOID, TEXTARRAYOID, JSONBARRAYOID, JSONBARRAYOID}
+	" SELECT $1, $2, l.line, l.key, l.amount, l.model, l.usage, l.metadata FROM unnest($3)"
+	" AS l(line integer, key text, amount numeric, model text, usage jsonb, metadata jsonb)",
+	.types = {UUIDOID, UUIDOID, RECORDARRAYOID}
 };
+
+/* The columns of a line. */
+static const Oid line_types[] = {INT4OID, TEXTOID, NUMERICOID, TEXTOID, JSONBOID, JSONBOID, InvalidOid};
 
 /* Whom the rows of keys_query go to. */
 typedef struct KeyTarget
@@ -131,32 +136,40 @@ line_has_key(const pg_uuid_t *account, const char *key)
 }
 
 /*
+ * Add a line to rows. One without a key gets one that no other has: its entry's
+ * id and its number.
+ */
+static void
+records_add_line(Records *rows, const char *entry, int number, const UsageLine *line)
+{
+	QueryArgs	args = {0};
+
+	args_int4(&args, number);
+	args_text(&args, line->key != NULL ? line->key : psprintf("%s/%d", entry, number));
+	args_datum(&args, NumericGetDatum(line->amount));
+	args_text(&args, line->model);
+	args_jsonb(&args, line->usage);
+	args_jsonb(&args, line->metadata);
+	records_add(rows, &args);
+}
+
+/*
  * lines_insert writes the lines of an entry of a locked account, whose keys are
  * new, and numbers them.
  */
 void
 lines_insert(const pg_uuid_t *account, const pg_uuid_t *entry, UsageLine *const *lines, int n)
 {
-	void	  **columns[5];
+	char	   *id = uuid_to_cstring(entry);
+	Records		rows;
 	QueryArgs	args = {0};
 
-	for (int column = 0; column < lengthof(columns); column++)
-		columns[column] = palloc(sizeof(void *) * n);
+	records_begin(&rows, line_types);
 	for (int i = 0; i < n; i++)
-	{
-		columns[0][i] = text_or_null(lines[i]->key);
-		columns[1][i] = lines[i]->amount;
-		columns[2][i] = text_or_null(lines[i]->model);
-		columns[3][i] = lines[i]->usage;
-		columns[4][i] = lines[i]->metadata;
-	}
+		records_add_line(&rows, id, i + 1, lines[i]);
 	args_uuid(&args, account);
 	args_uuid(&args, entry);
-	args_array(&args, TEXTOID, columns[0], n);
-	args_array(&args, NUMERICOID, columns[1], n);
-	args_array(&args, TEXTOID, columns[2], n);
-	args_array(&args, JSONBOID, columns[3], n);
-	args_array(&args, JSONBOID, columns[4], n);
+	args_records(&args, &rows);
 	if (query_run(&insert_query, &args, SPI_OK_INSERT) != n)
 		row_missing("usage_lines");
 }
