@@ -542,6 +542,7 @@ account_write(Account *acc)
 static void
 accounts_write_rows(const Account *accs, int n)
 {
+	MemoryContext each = AllocSetContextCreate(CurrentMemoryContext, "ducto row", ALLOCSET_SMALL_SIZES);
 	Records		rows;
 	QueryArgs	args = {0};
 
@@ -549,11 +550,15 @@ accounts_write_rows(const Account *accs, int n)
 	for (int i = 0; i < n; i++)
 	{
 		QueryArgs	row = {0};
+		MemoryContext previous;
 
 		if (!accs[i].unwritten)
 			continue;
+		previous = MemoryContextSwitchTo(each);
 		args_account(&row, &accs[i]);
+		MemoryContextSwitchTo(previous);
 		records_add(&rows, &row);
+		MemoryContextReset(each);
 	}
 	args_records(&args, &rows);
 	if (query_run(&accounts_write_query, &args, SPI_OK_UPDATE) != rows.n)

@@ -177,9 +177,11 @@ static Datum
 field_uuid(const Field *field, JsonbValue *value)
 {
 	pg_uuid_t  *uuid = palloc(sizeof(pg_uuid_t));
+	char	   *text = value_text(field, value, "a uuid");
 
-	if (!uuid_parse(value_text(field, value, "a uuid"), uuid))
+	if (!uuid_parse(text, uuid))
 		field_reject(field, value, "a uuid");
+	pfree(text);
 	return UUIDPGetDatum(uuid);
 }
 
@@ -268,7 +270,9 @@ field_datum(const Field *field, JsonbValue *value)
 		case TIMESTAMPTZOID:
 			return field_time(field, value);
 		case TEXTOID:
-			return CStringGetTextDatum(value_text(field, value, "a text"));
+			if (value->type != jbvString)
+				field_reject(field, value, "a text");
+			return PointerGetDatum(cstring_to_text_with_len(value->val.string.val, value->val.string.len));
 		case BOOLOID:
 			if (value->type != jbvBool)
 				field_reject(field, value, "true or false");

@@ -60,12 +60,16 @@ records_add(Records *records, const QueryArgs *columns)
 }
 
 /*
- * args_records appends the rows as a parameter of type record[].
+ * args_records appends the rows as a parameter of type record[], which lives as
+ * long as they do.
  */
 void
 args_records(QueryArgs *args, const Records *records)
 {
+	MemoryContext previous = MemoryContextSwitchTo(records->context);
+
 	args_datum(args, PointerGetDatum(construct_array(records->rows, records->n, RECORDOID, -1, false, TYPALIGN_DOUBLE)));
+	MemoryContextSwitchTo(previous);
 }
 
 /*

@@ -66,19 +66,19 @@ fields_refuse(FunctionCallInfo element, int from, int to, const char *other)
  * Door of an element that charges a usage.
  */
 static void
-usage_request(FunctionCallInfo element, Debit *request)
+usage_request(FunctionCallInfo element, Debit *request, PricedUsage *priced)
 {
 	fields_refuse(element, AMOUNT_FIELD, AMOUNT_FIELD, "usage");
 	fields_refuse(element, MODEL_FIELD, MODEL_FIELD, "usage");
-	request->priced = palloc0(sizeof(PricedUsage));
+	request->priced = priced;
 	arg_usage(element, USAGE_FIELD, "usage", &request->priced->usage);
 }
 
 /*
- * Door of an element.
+ * Door of an element; where it charges a usage, that goes to priced.
  */
 static void
-element_request(FunctionCallInfo element, Debit *request)
+element_request(FunctionCallInfo element, Debit *request, PricedUsage *priced)
 {
 	charge_terms(element, request);
 	if (!element->args[TEAM_FIELD].isnull)
@@ -88,7 +88,7 @@ element_request(FunctionCallInfo element, Debit *request)
 		request->amount = arg_money(element, AMOUNT_FIELD, "amount", MONEY_POSITIVE);
 	}
 	else if (!element->args[USAGE_FIELD].isnull)
-		usage_request(element, request);
+		usage_request(element, request, priced);
 	else
 		request->amount = arg_money(element, AMOUNT_FIELD, "amount", MONEY_NOT_NEGATIVE);
 }
@@ -101,17 +101,19 @@ many_request(FunctionCallInfo fcinfo, ManyCharges *many, int *n)
 {
 	Elements	charges;
 	BatchElement *elements;
+	PricedUsage *usages;
 
 	elements_begin(&charges, fcinfo, 0, CHARGES, charge_fields);
 	elements = palloc0(sizeof(BatchElement) * Max(charges.n, 1));
 	many->requests = palloc0(sizeof(Debit) * Max(charges.n, 1));
 	many->deductions = palloc0(sizeof(Deduction) * Max(charges.n, 1));
 	many->rejections = palloc0(sizeof(Rejection) * Max(charges.n, 1));
+	usages = palloc0(sizeof(PricedUsage) * Max(charges.n, 1));
 	for (int i = 0; i < charges.n; i++)
 	{
 		Debit	   *request = &many->requests[i];
 
-		element_request(elements_enter(&charges, i), request);
+		element_request(elements_enter(&charges, i), request, &usages[i]);
 		elements_leave(&charges);
 		elements[i].place = i;
 		elements[i].account = request->team != NULL ? request->team : request->user;
@@ -128,6 +130,7 @@ many_request(FunctionCallInfo fcinfo, ManyCharges *many, int *n)
 static void
 many_price(ManyCharges *many, int n)
 {
+	MemoryContext each = AllocSetContextCreate(CurrentMemoryContext, "ducto price", ALLOCSET_SMALL_SIZES);
 	bool		looked = false;
 
 	for (int i = 0; i < n; i++)
@@ -141,10 +144,11 @@ many_price(ManyCharges *many, int n)
 			many->active = pricing_get_active(false);
 		looked = true;
 		element_enter(&scope, CHARGES, i);
-		usage_price(request->priced, many->active, NULL);
+		usage_price_within(request->priced, many->active, NULL, each);
 		charge_of_usage(request);
 		element_leave(&scope);
 	}
+	MemoryContextDelete(each);
 }
 
 /*

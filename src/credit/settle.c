@@ -168,22 +168,18 @@ lines_request(FunctionCallInfo fcinfo, LinesRequest *request)
 }
 
 /*
- * Price a line. What that needs is freed, but for the price.
+ * Price a line.
  */
 static void
 line_price(const LinesRequest *request, MemoryContext each, Line *line)
 {
-	MemoryContext previous = MemoryContextSwitchTo(each);
 	const Price *price = &line->priced->price;
 
 	line->priced->pinned = request->pinned;
-	usage_price(line->priced, request->pricing, request->plan_id);
-	MemoryContextSwitchTo(previous);
+	usage_price_within(line->priced, request->pricing, request->plan_id, each);
 	line->lower = price->lower;
 	line->rest = price->rest;
-	line->row.amount = DatumGetNumeric(price->exact == NULL ? money_to_datum(price->lower) :
-									   DirectFunctionCall1(numeric_uplus, NumericGetDatum(price->exact)));
-	MemoryContextReset(each);
+	line->row.amount = price->exact != NULL ? price->exact : DatumGetNumeric(money_to_datum(price->lower));
 }
 
 /*

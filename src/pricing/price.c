@@ -501,6 +501,23 @@ usage_price(PricedUsage *priced, Pricing *pricing, const char *plan_id)
 }
 
 /*
+ * usage_price_within prices a usage as usage_price does, one of many: what that
+ * needs is allocated in a context, and freed but for the price.
+ */
+void
+usage_price_within(PricedUsage *priced, Pricing *pricing, const char *plan_id, MemoryContext each)
+{
+	MemoryContext previous = MemoryContextSwitchTo(each);
+	Price	   *price = &priced->price;
+
+	usage_price(priced, pricing, plan_id);
+	MemoryContextSwitchTo(previous);
+	if (price->exact != NULL)
+		price->exact = DatumGetNumeric(DirectFunctionCall1(numeric_uplus, NumericGetDatum(price->exact)));
+	MemoryContextReset(each);
+}
+
+/*
  * usage_outcome returns the rejection of a usage that has no price. It raises
  * the error of an expression that has no value.
  */

@@ -105,6 +105,7 @@ extern void usage_read(Jsonb *json, Usage *usage);
 extern void arg_usage(FunctionCallInfo fcinfo, int n, const char *name, Usage *usage);
 extern void usage_check(PricedUsage *priced, Pricing *pricing);
 extern void usage_price(PricedUsage *priced, Pricing *pricing, const char *plan_id);
+extern void usage_price_within(PricedUsage *priced, Pricing *pricing, const char *plan_id, MemoryContext each);
 extern Rejection pricing_missing(void);
 extern Rejection usage_outcome(const PricedUsage *priced);
 extern Rejection usage_require(PricedUsage *priced, Account *acc);
