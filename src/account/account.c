@@ -58,7 +58,7 @@
 #define FIELD_SET_OF_ROW(n, column, kind, member, null)	", " #column " = " WRITE_##null("v." #column)
 #define FIELD_OF_ROW(n, column, kind, member, null)	", " #column " " SQL_##kind
 #define FIELD_TYPE(n, column, kind, member, null)	OID_##kind,
-#define FIELD_NUMBER(n, column, kind, member, null)	NUMBER_##column = n,
+#define FIELD_NUMBER(n, column, kind, member, null)	NUMBER_##column = (n),
 
 /* The head of the chain comes after these, and then the id where rows of several accounts are read. */
 enum

@@ -244,7 +244,7 @@ debit_at_once(const Debit *debit, Deduction *deduction)
 	Charge		charge = {.amount = debit->amount};
 	Account		after;
 	AccountChange change;
-	Hold		of;
+	Hold		of = {0};
 	Hold	   *hold = debit->reservation != NULL ? &of : NULL;
 	LedgerEntry entry;
 
