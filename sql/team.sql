@@ -32,8 +32,10 @@ CREATE TABLE ducto.team_members (
 ) WITH (fillfactor = 60);
 
 CREATE INDEX team_members_user ON ducto.team_members (user_id, team_id) WHERE left_at IS NULL;
+-- Its condition says left_at IS NULL in words that no look-up of one member has, which it would serve by a walk over all of them.
 CREATE INDEX team_members_rank ON ducto.team_members
-	(team_id, pg_catalog.array_position(ARRAY['owner', 'admin'], role), joined_at, user_id) WHERE left_at IS NULL;
+	(team_id, pg_catalog.array_position(ARRAY['owner', 'admin'], role), joined_at, user_id)
+	WHERE coalesce(left_at, 'infinity') = 'infinity';
 ALTER TABLE ducto.teams ENABLE ROW LEVEL SECURITY;
 ALTER TABLE ducto.team_keys ENABLE ROW LEVEL SECURITY;
 ALTER TABLE ducto.team_members ENABLE ROW LEVEL SECURITY;

@@ -22,33 +22,36 @@
 /*
  * What an operation reads and writes of a row: the number of the column as it is
  * read and of the parameter as it is written, its name, the kind of value,
- * where Account has it, and what stands for NULL.
+ * where Account has it, and what stands for NULL. First what spending and
+ * holding move, and then what they leave as it is.
  */
-#define ACCOUNT_FIELDS(FIELD) \
+#define ACCOUNT_MOVING_FIELDS(FIELD) \
 	FIELD(2, balance, money, balance, AS_IS) \
 	FIELD(3, held, money, held, AS_IS) \
 	FIELD(4, expiring, money, expiring, AS_IS) \
-	FIELD(5, lifetime_purchased, spend, lifetime_purchased, AS_IS) \
-	FIELD(6, next_boundary, time, next_boundary, AS_IS) \
-	FIELD(7, last_seq, int8, last_seq, AS_IS) \
-	FIELD(8, closing_keys, bool, closing_keys, AS_IS) \
-	FIELD(9, updated_at, time, updated_at, AS_IS) \
-	FIELD(10, plan_id, text, plan_id, AS_IS) \
-	FIELD(11, cycle_start, time, cycle.start, BEFORE) \
-	FIELD(12, cycle_end, time, cycle.end, BEFORE) \
-	FIELD(13, allowance_used, spend, allowance_used, AS_IS) \
-	FIELD(14, held_from_credits, money, held_from_credits, AS_IS) \
-	FIELD(15, promised, money, promised, AS_IS) \
-	FIELD(16, caps, int4, caps, AS_IS) \
-	FIELD(17, caps_version, int8, caps_version, AS_IS) \
-	FIELD(18, ended_until, time, ended_until, BEFORE) \
-	FIELD(19, ahead_from, time, ahead_from, AFTER) \
-	FIELD(20, ahead_until, time, ahead_until, BEFORE) \
-	FIELD(21, carry, rest, carry, AS_IS) \
-	FIELD(22, anchor, time, anchor, BEFORE) \
-	FIELD(23, zone, text, zone_name, AS_IS) \
-	FIELD(24, alert_below, line, alert_below, BELOW) \
+	FIELD(5, next_boundary, time, next_boundary, AS_IS) \
+	FIELD(6, last_seq, int8, last_seq, AS_IS) \
+	FIELD(7, updated_at, time, updated_at, AS_IS) \
+	FIELD(8, allowance_used, spend, allowance_used, AS_IS) \
+	FIELD(9, held_from_credits, money, held_from_credits, AS_IS) \
+	FIELD(10, promised, money, promised, AS_IS) \
+	FIELD(11, carry, rest, carry, AS_IS) \
+	FIELD(12, alert_below, line, alert_below, BELOW)
+#define ACCOUNT_STANDING_FIELDS(FIELD) \
+	FIELD(13, lifetime_purchased, spend, lifetime_purchased, AS_IS) \
+	FIELD(14, closing_keys, bool, closing_keys, AS_IS) \
+	FIELD(15, plan_id, text, plan_id, AS_IS) \
+	FIELD(16, cycle_start, time, cycle.start, BEFORE) \
+	FIELD(17, cycle_end, time, cycle.end, BEFORE) \
+	FIELD(18, caps, int4, caps, AS_IS) \
+	FIELD(19, caps_version, int8, caps_version, AS_IS) \
+	FIELD(20, ended_until, time, ended_until, BEFORE) \
+	FIELD(21, ahead_from, time, ahead_from, AFTER) \
+	FIELD(22, ahead_until, time, ahead_until, BEFORE) \
+	FIELD(23, anchor, time, anchor, BEFORE) \
+	FIELD(24, zone, text, zone_name, AS_IS) \
 	FIELD(25, alert_mark, int8, alert_mark, AS_IS)
+#define ACCOUNT_FIELDS(FIELD)	ACCOUNT_MOVING_FIELDS(FIELD) ACCOUNT_STANDING_FIELDS(FIELD)
 
 #define SQL_line	"numeric"
 #define OID_line	NUMERICOID
@@ -91,6 +94,12 @@ static KeptQuery account_create_query = {
 static KeptQuery account_write_query = {
 	.sql = "UPDATE ducto.accounts SET chain_head = $26, plain = $27" ACCOUNT_FIELDS(FIELD_SET) " WHERE id = $1",
 	.types = {UUIDOID, ACCOUNT_FIELDS(FIELD_TYPE) BYTEAOID, BOOLOID, InvalidOid}
+};
+
+/* As this, where the rest has not changed. */
+static KeptQuery account_move_query = {
+	.sql = "UPDATE ducto.accounts SET plain = $13" ACCOUNT_MOVING_FIELDS(FIELD_SET) " WHERE id = $1",
+	.types = {UUIDOID, ACCOUNT_MOVING_FIELDS(FIELD_TYPE) BOOLOID, InvalidOid}
 };
 
 /* The caller has the rows' locks. */
@@ -203,6 +212,7 @@ args_line(QueryArgs *args, Money value)
 
 #define FIELD_READ(n, column, kind, member, null)	acc->member = row_##kind(row, n);
 #define FIELD_APPEND(n, column, kind, member, null)	args_##kind(args, acc->member);
+#define FIELD_DIFFERS(n, column, kind, member, null)	|| acc->member != loaded->member
 
 /*
  * Read a row of ACCOUNT_COLUMNS.
@@ -219,6 +229,16 @@ account_from_row(Account *acc, uint64 row)
 	acc->watched.balance = acc->balance;
 	acc->watched.cycle = acc->cycle;
 	acc->watched.allowance_used = acc->allowance_used;
+}
+
+/*
+ * Tell whether an account is a user's that a guarded update may work on: the row
+ * says all that matters, but for what is due.
+ */
+static bool
+account_is_plain(const Account *acc)
+{
+	return !acc->team && acc->plan_id == NULL && acc->promised == 0 && acc->caps == 0 && acc->ahead_until <= acc->updated_at;
 }
 
 /*
@@ -242,6 +262,13 @@ account_load(const pg_uuid_t *id, Account *acc, AccountLock lock)
 		return false;
 
 	account_from_row(acc, 0);
+	if (lock != ACCOUNT_READ)
+	{
+		acc->loaded = palloc(sizeof(Account));
+		*acc->loaded = *acc;
+		if (!acc->team)
+			account_seen(account_is_plain(acc));
+	}
 	if (acc->plan_id != NULL)
 		plan_find(acc->plan_id, &acc->plan, lock == ACCOUNT_READ);
 	if (account_is_ahead(acc))
@@ -472,20 +499,10 @@ account_create(const pg_uuid_t *id, const char *kind)
 }
 
 /*
- * Tell whether an account is a user's that a guarded update may work on: the row
- * says all that matters, but for what is due.
- */
-static bool
-account_is_plain(const Account *acc)
-{
-	return !acc->team && acc->plan_id == NULL && acc->promised == 0 && acc->caps == 0 && acc->ahead_until <= acc->updated_at;
-}
-
-/*
- * Append what is written of an account's row.
+ * Check what always holds of an account that is written.
  */
 static void
-args_account(QueryArgs *args, const Account *acc)
+account_assert(const Account *acc)
 {
 	Assert(acc->exists);
 	Assert(acc->held >= 0);
@@ -497,6 +514,15 @@ args_account(QueryArgs *args, const Account *acc)
 	Assert(acc->lifetime_purchased >= 0);
 	Assert(acc->allowance_used >= 0);
 	Assert(!acc->team || acc->plan_id == NULL);
+}
+
+/*
+ * Append what is written of an account's row.
+ */
+static void
+args_account(QueryArgs *args, const Account *acc)
+{
+	account_assert(acc);
 	args_uuid(args, &acc->id);
 	ACCOUNT_FIELDS(FIELD_APPEND)
 	if (acc->chained)
@@ -507,15 +533,43 @@ args_account(QueryArgs *args, const Account *acc)
 }
 
 /*
+ * Append what is written of it where the rest has not changed.
+ */
+static void
+args_moving(QueryArgs *args, const Account *acc)
+{
+	account_assert(acc);
+	args_uuid(args, &acc->id);
+	ACCOUNT_MOVING_FIELDS(FIELD_APPEND)
+	args_bool(args, account_is_plain(acc));
+}
+
+/*
+ * Tell whether an operation may have changed more of a row than what spending
+ * and holding move.
+ */
+static bool
+account_has_changed(const Account *acc)
+{
+	const Account *loaded = acc->loaded;
+
+	return loaded == NULL || acc->chained ACCOUNT_STANDING_FIELDS(FIELD_DIFFERS);
+}
+
+/*
  * Write one row.
  */
 static void
 account_write_row(const Account *acc)
 {
+	bool		all = account_has_changed(acc);
 	QueryArgs	args = {0};
 
-	args_account(&args, acc);
-	if (query_run(&account_write_query, &args, SPI_OK_UPDATE) != 1)
+	if (all)
+		args_account(&args, acc);
+	else
+		args_moving(&args, acc);
+	if (query_run(all ? &account_write_query : &account_move_query, &args, SPI_OK_UPDATE) != 1)
 		row_missing("accounts");
 }
 

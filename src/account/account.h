@@ -68,6 +68,7 @@ typedef struct Account
 	int64		alert_mark;		/* of the lines, of plan or pricing, that it is from */
 	bool		lines_changed;	/* since alert_below was found */
 	Watched		watched;
+	struct Account *loaded;		/* as it was read; NULL for one of a batch */
 	bool		has_actor;		/* a team's member acts: */
 	pg_uuid_t	actor;
 	List	   *events;			/* noted, to be written with the row */
@@ -140,9 +141,10 @@ extern void account_create(const pg_uuid_t *id, const char *kind);
 extern void account_write(Account *acc);
 extern void account_write_head(const Account *acc);
 
+extern void account_seen(bool plain);
 extern bool account_try_charge(const pg_uuid_t *id, const Charge *charge, Money floor, const pg_uuid_t *pricing,
 							   Account *after, AccountChange *change);
-extern bool account_try_charge_team(const pg_uuid_t *id, const pg_uuid_t *member, const Charge *charge,
+extern bool account_try_charge_team(const pg_uuid_t *id, const pg_uuid_t *member, const Charge *charge, bool likely,
 									Account *after, AccountChange *change);
 extern bool account_try_settle(const pg_uuid_t *id, const pg_uuid_t *reservation, const Charge *charge, bool final,
 							   Account *after, AccountChange *change, struct Hold *hold);

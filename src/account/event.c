@@ -62,7 +62,8 @@ static KeptQuery events_insert_query = {
 	" || CASE WHEN $3 AND e.payload ? 'line' THEN jsonb_build_object('members',"
 	"  (SELECT coalesce(jsonb_agg(m.user_id ORDER BY m.rank, m.joined_at, m.user_id), '[]') FROM"
 	"   (SELECT array_position(ARRAY['owner', 'admin'], role) AS rank, joined_at, user_id FROM ducto.team_members"
-	"   WHERE team_id = $1 AND left_at IS NULL ORDER BY rank, joined_at, user_id LIMIT " MAX_MEMBERS ") m)) ELSE '{}' END,"
+	"   WHERE team_id = $1 AND coalesce(left_at, 'infinity') = 'infinity'"
+	"   ORDER BY rank, joined_at, user_id LIMIT " MAX_MEMBERS ") m)) ELSE '{}' END,"
 	" $5, $6, $6 FROM unnest($7, $8, $9) WITH ORDINALITY AS e (id, kind, payload, n)",
 	.types = {UUIDOID, INT8OID, BOOLOID, NUMERICOID, INT8OID, TIMESTAMPTZOID, UUIDARRAYOID, TEXTARRAYOID, JSONBARRAYOID}
 };

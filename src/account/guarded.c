@@ -81,9 +81,9 @@
 
 #define PLAIN	"plain"
 #define PLAIN_AND_PRICED	"plain AND (SELECT p.id FROM ducto.pricing p WHERE p.active) = $6"
+#define POOL	"kind = 'team' AND caps = 0 AND (ahead_until <= updated_at) IS NOT FALSE"
 #define POOL_OF_MEMBER \
-	"kind = 'team' AND caps = 0 AND (ahead_until <= updated_at) IS NOT FALSE" \
-	" AND EXISTS (SELECT FROM ducto.team_members m WHERE m.team_id = $1 AND m.user_id = $6" \
+	POOL " AND EXISTS (SELECT FROM ducto.team_members m WHERE m.team_id = $1 AND m.user_id = $6" \
 	" AND m.left_at IS NULL AND (m.spend_cap IS NULL" \
 	" OR CASE WHEN m.month = $7 THEN m.spent ELSE 0.0000 END + m.held + $2 <= m.spend_cap))"
 
@@ -139,6 +139,16 @@ static KeptQuery account_charge_carry_chained_query = {
 	.sql = CHARGE_CARRY_SQL(CHAIN_HEAD(CARRY_LINK("$7", "$11", "$12")), PLAIN_AND_PRICED CARRY_IS_SOUND IS_CHAINED)
 	AFTER_CARRY AFTER_HEAD,
 	.types = {CHARGE_TYPES, UUIDOID, CARRY_TYPES, BYTEAOID, BYTEAOID}
+};
+
+/* For a member who is expected to be let: the caller decides by the member's row, and undoes the update where not. */
+static KeptQuery account_charge_pool_query = {
+	.sql = CHARGE_SQL("$2", "$2", "", "", POOL),
+	.types = {CHARGE_TYPES}
+};
+static KeptQuery account_charge_pool_chained_query = {
+	.sql = CHARGE_SQL("$2", "$2", "", CHAIN_HEAD("$6"), POOL IS_CHAINED) AFTER_HEAD,
+	.types = {CHARGE_TYPES, BYTEAOID}
 };
 
 /*
@@ -200,6 +210,22 @@ static KeptQuery account_unlink_query = {
 	.types = {UUIDOID}
 };
 
+/* How many more accounts than not were no plain ones lately, 0 to MOST_DOUBTS; from DOUBTS on no guarded update is tried. */
+#define DOUBTS		4
+#define MOST_DOUBTS	8
+
+static int	doubts = 0;
+
+/*
+ * account_seen takes in whether a user's account is plain. Where most are not,
+ * as most users have a plan, a guarded update would be made in vain.
+ */
+void
+account_seen(bool plain)
+{
+	doubts = plain ? Max(doubts - 1, 0) : Min(doubts + 1, MOST_DOUBTS);
+}
+
 /*
  * account_update makes a guarded update of an account and claims it; false when
  * it did nothing.
@@ -212,6 +238,19 @@ account_update(KeptQuery *query, const pg_uuid_t *id, QueryArgs *args)
 		return true;
 	account_unclaim(id);
 	return false;
+}
+
+/*
+ * Make a guarded update of a user's account; false when it did nothing, or is
+ * likely to be in vain.
+ */
+static bool
+user_update(KeptQuery *query, const pg_uuid_t *id, QueryArgs *args)
+{
+	if (doubts >= DOUBTS || !account_update(query, id, args))
+		return false;
+	account_seen(true);
+	return true;
 }
 
 /*
@@ -333,14 +372,15 @@ args_charge(QueryArgs *args, const pg_uuid_t *id, const Charge *charge, Money fl
 }
 
 /*
- * Take a charge from an account by a guarded update.
+ * Take a charge from an account by a guarded update, of a user or a team.
  */
 static bool
-try_charge(KeptQuery *query, QueryArgs *args, const pg_uuid_t *id, const Charge *charge, Account *after, AccountChange *change)
+try_charge(KeptQuery *query, QueryArgs *args, const pg_uuid_t *id, const Charge *charge, bool team,
+		   Account *after, AccountChange *change)
 {
 	args_carry(args, charge);
 	args_links(args, charge);
-	if (!account_update(query, id, args))
+	if (!(team ? account_update(query, id, args) : user_update(query, id, args)))
 		return false;
 	if (account_charged(id, charge, after, change))
 		return true;
@@ -371,7 +411,7 @@ account_try_charge(const pg_uuid_t *id, const Charge *charge, Money floor, const
 	args_charge(&args, id, charge, floor, clock_now());
 	if (pricing != NULL)
 		args_uuid(&args, pricing);
-	return try_charge(queries[kind][charge->link != NULL], &args, id, charge, after, change);
+	return try_charge(queries[kind][charge->link != NULL], &args, id, charge, false, after, change);
 }
 
 /*
@@ -402,7 +442,7 @@ account_try_settle(const pg_uuid_t *id, const pg_uuid_t *reservation, const Char
 	args_uuid(&args, reservation);
 	args_carry(&args, charge);
 	args_links(&args, charge);
-	if (!account_update(queries[charge->rest != 0][charge->link != NULL], id, &args))
+	if (!user_update(queries[charge->rest != 0][charge->link != NULL], id, &args))
 		return false;
 	valid = account_charged(id, charge, after, change);
 	hold_from_row(reservation, AFTER_COLUMN_COUNT + 1 + (charge->rest != 0) + (charge->link != NULL), hold);
@@ -415,20 +455,27 @@ account_try_settle(const pg_uuid_t *id, const pg_uuid_t *reservation, const Char
 /*
  * account_try_charge_team takes a charge, without a rest, from a team's pool
  * under the same conditions as account_try_charge, with the floor 0, for a
- * member who may spend it as far as the snapshot tells.
+ * member who may spend it as far as the snapshot tells, or without a look at
+ * it where that is likely.
  */
 bool
-account_try_charge_team(const pg_uuid_t *id, const pg_uuid_t *member, const Charge *charge,
+account_try_charge_team(const pg_uuid_t *id, const pg_uuid_t *member, const Charge *charge, bool likely,
 						Account *after, AccountChange *change)
 {
+	static KeptQuery *const queries[2][2] = {
+		{&account_charge_team_query, &account_charge_team_chained_query},
+		{&account_charge_pool_query, &account_charge_pool_chained_query}
+	};
 	QueryArgs	args = {0};
 	TimestampTz now = clock_now();
 
 	args_charge(&args, id, charge, 0, now);
-	args_uuid(&args, member);
-	args_datum(&args, DateADTGetDatum(period_month(now)));
-	if (!try_charge(charge->link != NULL ? &account_charge_team_chained_query : &account_charge_team_query,
-					&args, id, charge, after, change))
+	if (!likely)
+	{
+		args_uuid(&args, member);
+		args_datum(&args, DateADTGetDatum(period_month(now)));
+	}
+	if (!try_charge(queries[likely][charge->link != NULL], &args, id, charge, true, after, change))
 		return false;
 	after->team = true;
 	return true;
@@ -470,7 +517,7 @@ account_try_hold(const pg_uuid_t *id, Money amount, const Money *floor, int ttl_
 	args_money(&args, floor != NULL ? *floor : 0);
 	args_time(&args, now);
 	args_time(&args, now + ttl_seconds * USECS_PER_SEC);
-	if (!account_update(alone ? &account_hold_alone_query : &account_hold_query, id, &args))
+	if (!user_update(alone ? &account_hold_alone_query : &account_hold_query, id, &args))
 		return false;
 	valid = account_after(id, after, change);
 	after->held = row_money(0, HELD_COLUMN);
@@ -501,7 +548,7 @@ account_try_release(const pg_uuid_t *id, const pg_uuid_t *reservation, Account *
 	args_uuid(&args, id);
 	args_uuid(&args, reservation);
 	args_time(&args, clock_now());
-	if (!account_update(&account_release_query, id, &args))
+	if (!user_update(&account_release_query, id, &args))
 		return false;
 	valid = account_after(id, after, change);
 	hold_from_row(reservation, AFTER_COLUMN_COUNT + 1, hold);

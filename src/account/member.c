@@ -5,6 +5,8 @@
  */
 #include "postgres.h"
 
+#include "common/hashfn.h"
+
 #include "account/ahead.h"
 #include "account/cap.h"
 #include "account/claim.h"
@@ -26,7 +28,7 @@ static KeptQuery member_state_query = {
 static KeptQuery member_try_query = {
 	.sql = "UPDATE ducto.team_members SET spent = " SPENT_NOW " + $4, month = $3, held = held + $5"
 	" WHERE team_id = $1 AND user_id = $2 AND left_at IS NULL"
-	" AND (spend_cap IS NULL OR " SPENT_NOW " + held + $4 + $5 <= spend_cap)",
+	" AND (spend_cap IS NULL OR " SPENT_NOW " + held + $4 + $5 <= spend_cap) RETURNING spend_cap - spent - held",
 	.types = {UUIDOID, UUIDOID, DATEOID, NUMERICOID, NUMERICOID}
 };
 
@@ -94,6 +96,61 @@ args_member(QueryArgs *args, const Account *pool, const pg_uuid_t *user, Timesta
 	args_datum(args, DateADTGetDatum(period_month(at)));
 }
 
+/* What a member's cap has left for a month, as this backend saw it last. */
+typedef struct MemberRoom
+{
+	pg_uuid_t	team;
+	pg_uuid_t	user;
+	DateADT		month;
+	bool		known;
+	bool		capped;
+	Spend		room;
+} MemberRoom;
+
+#define ROOMS	256
+
+static MemberRoom rooms[ROOMS];
+
+/*
+ * Return the place of a member's room, which another member's may have.
+ */
+static MemberRoom *
+room_place(const pg_uuid_t *team, const pg_uuid_t *user)
+{
+	uint32		hash = hash_combine(hash_bytes(team->data, UUID_LEN), hash_bytes(user->data, UUID_LEN));
+
+	return &rooms[hash % ROOMS];
+}
+
+/*
+ * member_is_likely tells whether a member of a team, by what this backend saw
+ * last, may spend an amount. It may be wrong: others spend, too.
+ */
+bool
+member_is_likely(const pg_uuid_t *team, const pg_uuid_t *user, Money amount, TimestampTz now)
+{
+	const MemberRoom *room = room_place(team, user);
+
+	return room->known && memcmp(&room->team, team, UUID_LEN) == 0 && memcmp(&room->user, user, UUID_LEN) == 0 &&
+		room->month == period_month(now) && (!room->capped || room->room >= amount);
+}
+
+/*
+ * Take in what a row of member_try_query says, or that there is none.
+ */
+static void
+room_note(const Account *pool, const pg_uuid_t *user, bool found)
+{
+	MemberRoom *room = room_place(&pool->id, user);
+
+	room->team = pool->id;
+	room->user = *user;
+	room->month = period_month(pool->now);
+	room->known = found;
+	room->capped = found && !row_is_null(0, 1);
+	room->room = room->capped ? row_spend(0, 1) : 0;
+}
+
 /*
  * member_missing returns the rejection of a user who is no member of a team,
  * and tells who.
@@ -137,11 +194,14 @@ bool
 member_try_apply(const Account *pool, const pg_uuid_t *user, Money spent, Money held)
 {
 	QueryArgs	args = {0};
+	bool		found;
 
 	args_member(&args, pool, user, pool->now);
 	args_money(&args, spent);
 	args_money(&args, held);
-	return query_run(&member_try_query, &args, SPI_OK_UPDATE) > 0;
+	found = query_run(&member_try_query, &args, SPI_OK_UPDATE_RETURNING) > 0;
+	room_note(pool, user, found);
+	return found;
 }
 
 /*

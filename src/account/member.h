@@ -36,6 +36,7 @@ typedef struct MemberTerms
 
 extern Rejection member_missing(const pg_uuid_t *team, const pg_uuid_t *user);
 extern MemberState member_state(const Account *pool, const pg_uuid_t *user, Money amount, bool read_only);
+extern bool member_is_likely(const pg_uuid_t *team, const pg_uuid_t *user, Money amount, TimestampTz now);
 extern bool member_try_apply(const Account *pool, const pg_uuid_t *user, Money spent, Money held);
 extern bool member_admit(const Account *pool, const pg_uuid_t *user, Money spent, Money held);
 extern bool member_apply(const Account *pool, const pg_uuid_t *user, Money spent, Money held);

@@ -12,6 +12,7 @@
 #include "account/member.h"
 #include "account/roll.h"
 #include "base/args.h"
+#include "base/clock.h"
 #include "base/result.h"
 #include "base/setting.h"
 #include "credit/debit.h"
@@ -192,7 +193,8 @@ debit_take(const Debit *debit, const Charge *charge, Account *after, AccountChan
 	if (debit->team == NULL)
 		return account_try_charge(debit->user, charge, debit->floor,
 								  debit->priced != NULL ? pricing_id(debit->priced->pricing) : NULL, after, change);
-	if (!account_try_charge_team(debit->team, debit->user, charge, after, change))
+	if (!account_try_charge_team(debit->team, debit->user, charge,
+								 member_is_likely(debit->team, debit->user, charge->amount, clock_now()), after, change))
 		return false;
 	if (member_try_apply(after, debit->user, charge->amount, 0))
 		return true;

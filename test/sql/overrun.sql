@@ -114,7 +114,7 @@ SELECT amount, error FROM ducto_deduct(:ada, :'r', 6.0001, allow_late => false);
 SELECT amount, error FROM ducto_deduct(:ada, :'r', 2, final => false);
 SELECT amount, error FROM ducto_deduct(:ada, :'r', 4.0001, overrun => 'clamp');
 SELECT amount, error FROM ducto_deduct(:ada, :'r', 4, overrun => 'clamp');
-SELECT ducto_expire_reservations();
+SELECT ducto_expire_reservations() IS NOT NULL AS expired;
 SELECT amount, error FROM ducto_deduct(:ada, :'r2', 10.0001, overrun => 'full');
 SELECT amount, error FROM ducto_deduct(:ada, :'r2', 10);
 

@@ -74,6 +74,30 @@ unlike($plans, qr/using reservations_open[^\n]*\n[^\n]*\n[^\n]*\bid = /, 'and no
 my $plain = q{'00000000-0000-0000-0000-00000000ffff'};
 $node->safe_psql('postgres', "SELECT ducto_add_credits($plain, 100)");
 my $hold = "ducto_reserve($plain, 4, min_balance => 0) r";
+
+# The plans of a SELECT FROM a call, of a session that has charged others.
+sub plans_of
+{
+	my ($from, @charged) = @_;
+	my $before = join '', map { "SELECT count(ducto_charge($_, 0.0001)) FROM generate_series(1, 8);\n" } @charged;
+
+	($status, $answer, $plans) = $node->psql('postgres', <<"SQL");
+$before
+LOAD 'auto_explain';
+SET auto_explain.log_min_duration = 0;
+SET auto_explain.log_nested_statements = on;
+SET client_min_messages = log;
+SELECT FROM $from;
+SQL
+	return $plans;
+}
+
+# How many statements a call takes in it.
+sub statements
+{
+	return scalar(() = plans_of(@_) =~ /^Query Text:/mg) - 1;
+}
+
 foreach my $call (
 	['a charge', 2, "ducto_charge($plain, 1)"],
 	['a charge with a key', 2, "ducto_charge($plain, 1, 'charge')"],
@@ -84,17 +108,28 @@ foreach my $call (
 {
 	my ($name, $statements, $from) = @$call;
 
-	($status, $answer, $plans) = $node->psql('postgres', <<"SQL");
-SELECT FROM ducto_charge($plain, 0.0001);
-LOAD 'auto_explain';
-SET auto_explain.log_min_duration = 0;
-SET auto_explain.log_nested_statements = on;
-SET client_min_messages = log;
-SELECT FROM $from;
-SQL
-	is(scalar(() = $plans =~ /^Query Text:/mg) - 1, $statements, "$name takes $statements statements")
+	is(statements($from, $plain), $statements, "$name takes $statements statements")
 		or diag($plans);
 }
+
+# Where most accounts have a plan, none is tried as if it had not.
+my $planned = q{'00000000-0000-0000-0000-00000000fffe'};
+$node->safe_psql('postgres', "SELECT ducto_add_credits($planned, 100); SELECT ducto_set_user_plan($planned, 'pro')");
+my $charge = "ducto_charge($planned, 1)";
+is(statements($charge, $plain), 5, 'a charge of an account with a plan takes five statements after plain ones');
+is(statements($charge, $planned), 4, 'and four after others that have one');
+is(statements("ducto_charge($plain, 1)", $planned, $plain), 2, 'a plain one takes two again after plain ones');
+
+# Nor is a member looked up who had room when last seen.
+my $team = q{'00000000-0000-0000-0000-00000000fffd'};
+my $pool = $node->safe_psql('postgres', "SELECT team_id FROM ducto_create_team('Pool', 100)");
+$node->safe_psql('postgres', "SELECT ducto_add_team_member('$pool', $team, spend_cap => 3)");
+is(scalar(() = plans_of("ducto_deduct_team('$pool', $team, 1) d, LATERAL ducto_deduct_team('$pool', $team, d.amount)") =~
+	/using team_members_(?:pkey|user) on team_members m\b/g), 1, 'a member is looked up once')
+	or diag($plans);
+unlike($plans, qr/using team_members_rank/, 'and not among all the members');
+is($node->safe_psql('postgres', "SELECT string_agg(coalesce(error, 'none'), ' ') FROM generate_series(1, 2) n, LATERAL (SELECT (ducto_deduct_team('$pool', $team, n / n)).error OFFSET 0) d"),
+	'none cap_reached', 'and what is left of the cap is what the row says');
 is($node->safe_psql('postgres', 'SELECT count(*) FROM ducto_verify()'), 0, 'every invariant holds still');
 
 $node->stop;
