@@ -3,12 +3,11 @@
 # a model of the contract (lib/Model.pm) that knows nothing of the C code.
 #
 # After every step the answer, the balance, the grants in the order in which
-# they are spent, and the ledger must be what the model says. Steps are retried
-# under their keys, rolled back, undone by savepoints. Credit and holds really
-# expire: they last from a fraction of a second to a few seconds, and the
-# clock is the real one. The server judges at some moment between the two
-# readings of its clock around a call. Where something expires between them,
-# both outcomes are right, and the model tries both.
+# they are spent, and the ledger must be what the model says (lib/Model/Compare.pm).
+# Steps are retried under their keys, rolled back, undone by savepoints. Credit and
+# holds expire, and cycles of plans begin: the test clock goes on as the server's
+# does, and jumps now and then, by seconds or by months, or to just before
+# something happens.
 #
 # Two sequences are run: one of a fixed seed, one of a random seed, or only
 # that of DUCTO_SEED. DUCTO_STEPS is the number of steps of each. The seed is
@@ -24,6 +23,7 @@ use lib "$FindBin::RealBin/lib";
 use Citus;
 use JSON::PP qw(encode_json);
 use List::Util qw(max min sum0);
+use Model::Compare qw(ask clock columns follow moments);
 use Model::Operations;
 use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
@@ -31,14 +31,13 @@ use Requests qw(chance one_of new_id some cap_room a_word request sql);
 use Session;
 use Storable qw(dclone);
 use Test::More;
-use Time::HiRes qw(sleep);
 
 use constant FIXED_SEED => 20250717;
 use constant STEPS      => $ENV{DUCTO_STEPS} || 2500;
 use constant ROUND      => 1250;       # steps before new users come
 use constant USERS      => 12;
 use constant BATCH      => 'ducto_sweep(1)';
-use constant NEAR       => 20;         # seconds before midnight at which a round ends
+use constant DAYS       => 86_400_000_000;
 
 # The plans, in credits. The last is published first, and then no more.
 my %plans = (
@@ -48,34 +47,25 @@ my %plans = (
 		free_allowance       => 20,
 		default_billing_mode => 'overdraft',
 		overdraft_floor      => -6,
-		per_operation        => { chat => { overdraft_floor => -15 }, image => { billing_mode => 'strict' } }
+		per_operation        => { chat => { overdraft_floor => -15 }, image => { billing_mode => 'strict' } },
+		grants               => [ { amount => 4 } ]
 	},
-	bare => {},
-	old  => { free_allowance => 90, retired => 1 });
+	bare  => {},
+	daily => {
+		cycle          => 'day',
+		free_allowance => 9,
+		grants         => [ { amount => 25, rollover => { max => 12, cycles => 2 } }, { amount => 3, type => 'promo', priority => 90 } ]
+	},
+	weekly  => { cycle => 'week', grants => [ { amount => 40, priority => 20 } ] },
+	monthly => {
+		free_allowance => 30,
+		grants         => [ { amount => 80, rollover => { cycles => 1 } }, { amount => 5, type => 'signup_bonus', expires => 'never' },
+			{ amount => 6, expires => '10 days', priority => 10 } ]
+	},
+	yearly => { cycle => 'year', free_allowance => 50, grants => [ { amount => 200, type => 'promo', expires => 'never', priority => 60 } ] },
+	old    => { free_allowance => 90, cycle => 'week', grants => [ { amount => 7 } ], retired => 1 });
 
-# The columns of each function's row. Money and times are compared as numbers.
-my %columns = (
-	add_credits => [qw(transaction_id user_id amount new_balance lifetime_purchased expires_at idempotent error)],
-	charge  => [qw(transaction_id user_id amount balance_after allowance_consumed shortfall idempotent cap_warning error)],
-	deduct  => [qw(transaction_id user_id amount balance_after allowance_consumed shortfall idempotent cap_warning error)],
-	reserve => [qw(reservation_id user_id amount balance reserved available billing_mode expires_at idempotent error)],
-	renew   => [qw(reservation_id user_id amount balance reserved available billing_mode expires_at idempotent error)],
-	release => [qw(reservation_id user_id released reason)],
-	set_user_plan => [qw(user_id plan_id error)],
-	set_spend_cap    => [qw(user_id cap_type model cap_limit action current_spend)],
-	remove_spend_cap => [qw(removed)],
-	check_spend_cap  => [qw(capped current_spend cap_limit action model)],
-	increment_usage_window => [qw(plan_id free_allowance allowance_used allowance_remaining error)],
-	refund  => [qw(refund_transaction_id original_transaction_id user_id team_id amount new_balance allowance_restored idempotent error)],
-	reverse_credits => [qw(reversal_transaction_id original_transaction_id user_id team_id amount shortfall new_balance lifetime_purchased idempotent error)],
-	transfer => [qw(out_transaction_id in_transaction_id from_id to_id amount from_balance to_balance idempotent error)],
-	shown   => [qw(balance lifetime_purchased reserved available next_expiry plan_id free_allowance allowance_used allowance_remaining caps grants)],
-	entry   => [qw(id seq type amount balance_after allowance model reference burned created_at effective_at)],
-);
-my %is_money = map { $_ => 1 } qw(amount new_balance lifetime_purchased balance_after allowance_consumed shortfall
-  balance reserved available allowance_restored allowance
-  free_allowance allowance_used allowance_remaining cap_limit current_spend from_balance to_balance);
-
+$plans{$_}{id} = $_ foreach keys %plans;
 my $cluster = $ENV{DUCTO_CITUS} ? Citus->new('model') : undef;
 my $node = $cluster ? $cluster->coordinator : PostgreSQL::Test::Cluster->new('model');
 my ($world, @sessions, $session, @stack, %log, %counts);
@@ -83,203 +73,6 @@ my ($seed, $next_user, @users, @published);
 
 Requests::draw_from([ sort keys %plans ], sub { return $world->{accounts}{ one_of(@users) } }, sub { return one_of(@users) });
 
-
-# --- answers -------------------------------------------------------------------
-
-# microseconds is SQL that makes a time a number.
-sub microseconds
-{
-	my ($time) = @_;
-	return "(extract(epoch FROM $time) * 1000000)::bigint";
-}
-
-# read_columns makes a hash of a row.
-sub read_columns
-{
-	my ($what, @values) = @_;
-	my %row;
-
-	foreach my $column (@{ $columns{$what} })
-	{
-		my $value = shift @values;
-		$row{$column} = $is_money{$column} ? Model::money($value) : $value;
-	}
-	return \%row;
-}
-
-# ask makes a call between two readings of the clock, then looks at the
-# account, all in one trip to the server.
-sub ask
-{
-	my ($function, $call, $user) = @_;
-	my $clock   = "SELECT 'clock', " . microseconds('clock_timestamp()') . ';';
-	my $columns = join(', ', map { $_ eq 'expires_at' ? microseconds($_) : $_ } @{ $columns{$function} || ['*'] });
-	my $account = $world->{accounts}{$user};
-	my $booked  = $account ? $account->{compared} // 0 : 0;
-	my %answer  = (entries => []);
-	my @clock;
-	my @rows = $session->rows(join("\n",
-		$clock,
-		"SELECT 'answer', $columns FROM $call;",
-		$clock,
-		"SELECT 'shown', balance, lifetime_purchased, reserved, available, " . microseconds('next_expiry') . ',',
-		" plan_id, free_allowance, allowance_used, allowance_remaining,",
-		" (SELECT coalesce(string_agg(cap, ',' ORDER BY cap COLLATE \"C\"), '') FROM (SELECT cap_type || ' ' || coalesce(model, '')",
-		"   || '=' || (cap_limit * 10000)::bigint || ' ' || action || ' ' || (current_spend * 10000)::bigint AS cap",
-		"  FROM ducto_list_spend_caps('$user')) AS c),",
-		" (SELECT coalesce(string_agg(grant_id || '=' || (remaining * 10000)::bigint, ',' ORDER BY n), '')",
-		"  FROM ducto_list_grants('$user') WITH ORDINALITY AS g(grant_id, type, amount, remaining, priority, expires_at, created_at, n))",
-		" FROM ducto_get_balance('$user'), ducto_check_allowance('$user');",
-		$clock,
-		"SELECT 'entry', id, seq, type, amount, balance_after, allowance_consumed, model, reference,",
-		" (SELECT string_agg(g || '=' || (a * 10000)::bigint, ',' ORDER BY n) FROM unnest(burned_grants, burned_amounts) WITH ORDINALITY AS b(g, a, n)),",
-		microseconds('created_at') . ', ' . microseconds('effective_at'),
-		" FROM ducto.ledger WHERE account_id = '$user' AND seq > $booked ORDER BY seq"));
-
-	die "$call failed: $session->{error}{sqlstate} $session->{error}{message}" if $session->error;
-	foreach my $row (@rows)
-	{
-		my $tag = shift @$row;
-
-		push @clock, $row->[0] if $tag eq 'clock';
-		$answer{row} = $columns{$function} ? read_columns($function, @$row) : $row if $tag eq 'answer';
-		$answer{shown} = read_columns('shown', @$row) if $tag eq 'shown';
-		push @{ $answer{entries} }, read_columns('entry', @$row) if $tag eq 'entry';
-	}
-	@answer{qw(before between after)} = @clock;
-	return \%answer;
-}
-
-# --- comparing -----------------------------------------------------------------
-
-# differences lists the columns in which a row is not as it should be. Columns
-# that are not expected are not looked at.
-sub differences
-{
-	my ($what, $expected, $actual) = @_;
-	my @differences;
-
-	foreach my $column (sort keys %$expected)
-	{
-		my ($should, $is) = map { $_ // 'null' } ($expected->{$column}, $actual->{$column});
-
-		push @differences, "$what $column: should be $should, is $is" if $should ne $is;
-	}
-	return @differences;
-}
-
-# entry_differences compares the ledger with the model's. What has expired may
-# not be booked yet, unless it had when something was done on the account just
-# now: up to the entry $must.
-sub entry_differences
-{
-	my ($account, $entries, $answer, $must) = @_;
-	my $compared = $account->{compared} // 0;
-	my @expected = @{ $account->{entries} }[ $compared .. $#{ $account->{entries} } ];
-	my @differences;
-
-	foreach my $entry (@$entries)
-	{
-		my $expected = shift @expected;
-
-		return "ledger: there should be no entry $entry->{seq}" unless $expected;
-		push @differences, differences("entry $entry->{seq}", {
-				(map { $_ => $expected->{$_} } qw(seq type amount balance_after allowance)),
-				$entry->{type} eq 'usage' ? (model => $expected->{model}) : (),
-				burned => join(',', map { "$_->[0]=$_->[1]" } @{ $expected->{burned} }) || undef,
-				(map { defined $expected->{$_} ? ($_ => $expected->{$_}) : () } qw(id reference)),
-				effective_at => $expected->{effective_at} // $entry->{created_at}
-			}, $entry);
-		push @differences, "entry $entry->{seq} created_at: not during the call"
-		  if $must && ($entry->{created_at} < $answer->{before} || $entry->{created_at} > $answer->{between});
-		$expected->{id} //= $entry->{id};
-	}
-	push @differences, "ledger: entry $_->{seq} ($_->{type} $_->{amount}) is missing"
-	  foreach grep { $_->{seq} <= $must || $_->{type} ne 'expiry' } @expected;
-	$account->{compared} = $compared + @$entries;
-	return @differences;
-}
-
-# moments lists what "now" may have been between two readings of the clock.
-sub moments
-{
-	my ($model, $from, $to) = @_;
-	return ($from, grep { $_ <= $to } $model->boundaries($from));
-}
-
-# follow lets the model make a step as the server did, and returns the
-# differences. Of several moments at which the server may have judged, it
-# takes the first that explains all that was seen.
-sub follow
-{
-	my ($function, $request, $user, $answer) = @_;
-	my @moments = moments($world, $answer->{before}, $answer->{between});
-	my @first;
-
-	foreach my $at (@moments)
-	{
-		my $model    = @moments > 1 ? dclone($world) : $world;
-		my @expected = step_differences($model, $function, $request, $at, $answer);
-		my $must     = is_write($function, $answer->{row}) ? count_entries($model, $user) : 0;
-		my @reads    = moments($model, max($at, $answer->{between}), $answer->{after});
-		my @shown    = @reads > 1 ? map { dclone($model)->shown($user, $_) } @reads : ();
-
-		foreach my $read (@reads)
-		{
-			my $then    = @reads > 1 ? dclone($model) : $model;
-			my $shown   = $then->shown($user, $read);
-			my $account = $then->{accounts}{$user};
-
-			# each of the functions that show something reads the clock
-			foreach my $column (keys %$shown)
-			{
-				my ($same) = grep { ($_->{$column} // '') eq ($answer->{shown}{$column} // '') } @shown;
-				$shown->{$column} = $same->{$column} if $same;
-			}
-			my @differences = (
-				@expected,
-				differences('shown', $shown, $answer->{shown}),
-				$account ? entry_differences($account, $answer->{entries}, $answer, $must) : ());
-
-			if (!@differences)
-			{
-				push @{ $account->{seen} }, [ $answer->{after}, $shown->{balance} ]
-				  if $account && @reads == 1;
-				$world = $then;
-				return ();
-			}
-			@first = @differences unless @first;
-		}
-	}
-	return @first;
-}
-
-# count_entries tells how long a user's ledger is.
-sub count_entries
-{
-	my ($model, $user) = @_;
-	return $model->{accounts}{$user} ? scalar @{ $model->{accounts}{$user}{entries} } : 0;
-}
-
-# is_write tells whether a call locked the account, which books what is due.
-sub is_write
-{
-	my ($function, $row) = @_;
-	return exists $columns{$function} && $function ne 'check_spend_cap'
-	  && ($row->{error} // '') !~ /^(?:transaction|plan)_not_found$/;
-}
-
-# step_differences makes a step in a model and compares the answer.
-sub step_differences
-{
-	my ($model, $function, $request, $at, $answer) = @_;
-	my $when = { at => $at, low => $answer->{before}, high => $answer->{between} };
-	my $expected;
-
-	return () unless exists $columns{$function};
-	$expected = $model->$function($when, $request, $answer->{row});
-	return differences($function, $expected, $answer->{row});
-}
 
 # --- steps ---------------------------------------------------------------------
 
@@ -291,6 +84,11 @@ sub differ
 
 	diag("seed $seed, step $step, user $user:");
 	diag("  $_") foreach @differences;
+	diag('its grants and holds, as the model has them:');
+	diag('  ' . join(' ', map { $_ // 'null' } $_->{lot}{id}, @{$_}{qw(remaining expires_at due rolls_to priority)}))
+	  foreach grep { $_->{remaining} > 0 } @{ ($world->{accounts}{$user} // {})->{grants} || [] };
+	diag("  hold $_->{id} $_->{remaining} $_->{expires_at}")
+	  foreach grep { $_->{state} eq 'open' } @{ ($world->{accounts}{$user} // {})->{holds} || [] };
 	diag('what was done on the account, newest last:');
 	diag("  $_") foreach @lines[ max(0, @lines - 100) .. $#lines ];
 	return 0;
@@ -337,15 +135,18 @@ sub step_call
 sub make_call
 {
 	my ($step, $function, $request, $user) = @_;
-	my $call   = sql($function, $request);
-	my $answer = ask($function, $call, $user);
-	my $error  = $answer->{row}{error} // $answer->{row}{reason} // '';
-	my @differences;
+	my $call = sql($function, $request);
+	my ($answer, $error, @differences);
+
+	# what is left of a gift has a name once it was seen
+	return 0 if $function eq 'reverse_credits' && !look_at($step, $user, 'a look');
+	$answer = ask($session, $world, $function, $call, $user);
+	$error = $answer->{row}{error} // $answer->{row}{reason} // '';
 
 	push @{ $log{$user} }, sprintf('%.6f %s -> %s', $answer->{before} / 1e6, $call,
-		join(' ', map { "$_=" . ($answer->{row}{$_} // 'null') } @{ $columns{$function} }));
+		join(' ', map { "$_=" . ($answer->{row}{$_} // 'null') } columns($function)));
 	$counts{ "$function " . ($error || (($answer->{row}{idempotent} // 'f') eq 't' ? 'again' : 'done')) }++;
-	@differences = follow($function, $request, $user, $answer);
+	($world, @differences) = follow($world, $function, $request, $user, $answer);
 	return differ($step, $user, @differences) if @differences;
 	return $function eq 'transfer' ? look_at($step, $request->{to_id}, $call) : 1;
 }
@@ -365,12 +166,38 @@ sub step_moved_grant
 		[ 'transfer', sub { from_id => $to, to_id => $from, amount => 200_000 } ],
 		[ 'refund',   sub { transaction_id => $debit->() } ]);
 
+	return story($step, $from, @calls);
+}
+
+# step_plans_again lets a plan come back within its cycle, which gives nothing again,
+# and a hold be paid by the allowance of a plan that is gone.
+sub step_plans_again
+{
+	my ($step) = @_;
+	my $user = $users[2];
+	my $plan = sub { my ($id) = @_; [ 'set_user_plan', sub { return (user_id => $user, $id ? (plan_id => $id) : ()) } ] };
+	my $hold = sub { $world->account($user, 0)->{holds}[-1]{id} };
+	my @calls = (
+		(map { $plan->($_) } qw(weekly daily weekly free)),
+		[ 'transfer', sub { from_id => $user, to_id => $users[3] } ],
+		[ 'reserve',  sub { user_id => $user, amount => 200_000, ttl_seconds => 600, min_balance => 0 } ],
+		$plan->(undef),
+		[ 'deduct', sub { user_id => $user, reservation_id => $hold->(), amount => 200_000 } ]);
+
+	return story($step, $user, @calls);
+}
+
+# story makes calls one after another, each by what the ones before have made.
+sub story
+{
+	my ($step, $user, @calls) = @_;
+
 	$session = $sessions[0];
 	foreach my $call (@calls)
 	{
 		my %request = $call->[1]->();
 
-		return 0 unless make_call($step, $call->[0], \%request, $request{from_id} // $from);
+		return 0 unless make_call($step, $call->[0], \%request, $request{from_id} // $user);
 	}
 	return 1;
 }
@@ -382,7 +209,7 @@ sub look_at
 	my @differences;
 
 	push @{ $log{$user} }, "-- $call";
-	@differences = follow('look', {}, $user, ask('look', 'generate_series(1, 1)', $user));
+	($world, @differences) = follow($world, 'look', {}, $user, ask($session, $world, 'look', 'generate_series(1, 1)', $user));
 	return @differences ? differ($step, $user, @differences) : 1;
 }
 
@@ -443,10 +270,10 @@ sub step_sweep
 		'ducto_sweep_expired(dry_run => true)', 'ducto_expire_reservations()', 'ducto_expire_reservations(max_rows => 1)',
 		@stack ? () : BATCH);
 	my %before;
-	my $due = "(SELECT count(*) FROM ducto.reservations WHERE state = 'open' AND expires_at <= clock_timestamp())";
+	my $due = "(SELECT count(*) FROM ducto.reservations WHERE state = 'open' AND expires_at <= ducto.clock())";
 	my ($clock, $answer, $low, $high, %after, %swept, $swept, $sum);
 
-	sleep(rand(0.6)) if chance(25);
+	advance(int(600_000 * rand)) if !@stack && chance(25);
 	%before = expired_by_user();
 	$low    = $session->value("SELECT $due");
 
@@ -459,7 +286,7 @@ sub step_sweep
 	{
 		$answer = $session->row("SELECT * FROM $call");
 	}
-	($high, $clock) = @{ $session->row("SELECT $due, " . microseconds('clock_timestamp()')) };
+	($high, $clock) = @{ $session->row("SELECT $due, " . clock()) };
 	push @{ $log{$_} }, sprintf('%.6f %s -> %s', $clock / 1e6, $call, join(' ', @{ $answer || [] })) foreach @users;
 	$counts{$call}++;
 
@@ -470,10 +297,18 @@ sub step_sweep
 		foreach my $user (keys %{ $world->{accounts} })
 		{
 			my $account = $world->account($user, $clock);
-			$after{$user} = sum0(map { -$_->{amount} } grep { $_->{type} eq 'expiry' } @{ $account->{entries} });
+			my @pending = @{ $account->{entries} }[ $account->{compared} // 0 .. $#{ $account->{entries} } ];
+			my %turns   = map { $_->{at} => 1 } grep { defined $_->{cycle_end} } @pending;
+
+			# cycles that are one expire less
+			return step_look($step) if keys %turns > 1;
+			$swept{$user} = sum0(map { -$_->{amount} } grep { $_->{type} eq 'expiry' } @pending);
 		}
 	}
-	$swept{$_} = $after{$_} - ($before{$_} // 0) foreach keys %after;
+	else
+	{
+		$swept{$_} = $after{$_} - ($before{$_} // 0) foreach keys %after;
+	}
 	$swept = grep { $_ > 0 } values %swept;
 	$sum   = sum0(values %swept);
 	if ($call =~ /sweep_expired/ && ($answer->[0] != $swept || Model::money($answer->[1]) != $sum))
@@ -517,13 +352,41 @@ sub step_look
 		my ($answer, @differences);
 
 		$call = "ducto_balance_at('$user', timestamptz 'epoch' + interval '$seen->[0] microseconds')" if $seen;
-		$answer = ask('look', $call, $user);
-		@differences = follow('look', {}, $user, $answer);
+		$answer = ask($session, $world, 'look', $call, $user);
+		($world, @differences) = follow($world, 'look', {}, $user, $answer);
 		push @differences, "balance at $seen->[0]: should be $seen->[1], is $answer->{row}[0]"
 		  if $seen && Model::money($answer->{row}[0]) != $seen->[1];
 		return differ($step, $user, @differences) if @differences;
 		$counts{'a balance of the past'}++ if $seen;
 	}
+	return 1;
+}
+
+# advance moves the test clock.
+sub advance
+{
+	my ($by) = @_;
+
+	$session->run("SELECT ducto_advance_clock(interval '$by microseconds')");
+	die "the clock does not move: $session->{error}{message}" if $session->error;
+	return;
+}
+
+# step_advance lets time pass that nobody looks at: often to just before something
+# happens, so that it does in one of the next steps.
+sub step_advance
+{
+	my ($step) = @_;
+	my $now  = $session->value('SELECT ' . clock());
+	my @next = grep { $_ > $now + 5000 && $_ < $now + 3 * DAYS } $world->boundaries($now);
+	my $by   = int(rand one_of(500_000, 2_000_000, 60_000_000, DAYS / 24, DAYS / 2, 2 * DAYS));
+
+	$by = one_of(@next) - $now - one_of(0, 1000, 3000, 10_000) if @next && chance(50);
+	$by = int(rand one_of(15 * DAYS, 40 * DAYS, 70 * DAYS, 400 * DAYS)) if chance(8);
+	$by = max($by, 1000);
+	advance($by);
+	push @{ $log{$_} }, "the clock moves by $by" foreach @users;
+	$counts{'the clock moves'}++;
 	return 1;
 }
 
@@ -536,7 +399,7 @@ sub step_afford
 	my $amount  = some($account, Model::room($account, Model::MIN_BALANCE));
 	my $request = { user_id => $user, amount => $amount, a_word(operation_type => 'chat', 30), a_word(model => 'gpt', 30) };
 	my $call    = sql('can_afford', $request);
-	my $answer  = ask('look', $call, $user);
+	my $answer  = ask($session, $world, 'look', $call, $user);
 	my ($affordable, $available, $allowance, $reason) = @{ $answer->{row} };
 	my @possible;
 
@@ -563,31 +426,11 @@ sub step
 	return step_sweep($step)       if chance(4);
 	return step_look($step)        if chance(2);
 	return step_afford($step)      if chance(2);
-	if (chance(1) && !@stack)
-	{
-		sleep(rand(0.5));    # let something expire that nobody looks at
-		return 1;
-	}
+	return step_advance($step)     if chance(4) && !@stack;
 	return step_call($step);
 }
 
 # --- rounds --------------------------------------------------------------------
-
-# to_midnight is how many seconds the UTC day still has. The model knows one day
-# and one month: a round ends before they do.
-sub to_midnight
-{
-	return 86400 - time() % 86400;
-}
-
-# wait_for_midnight waits for the next day when it is near.
-sub wait_for_midnight
-{
-	my $left = to_midnight();
-
-	sleep($left + 1) if $left <= NEAR + 10;
-	return;
-}
 
 # make_database makes a database in which the plans are known.
 sub make_database
@@ -615,6 +458,12 @@ sub start_round
 	return;
 }
 
+# found is what the auditor finds, but that there is a test clock.
+sub found
+{
+	return join("\n", $session->run("SELECT * FROM ducto_verify() WHERE check_name <> 'test clock'"));
+}
+
 # end_round ends an open transaction and audits. Then everything that can
 # expire does, and only the rest is left.
 sub end_round
@@ -627,7 +476,7 @@ sub end_round
 	@stack = ();
 	push @{ $log{$_} }, 'COMMIT' foreach @users;
 	$good = step_look($step);
-	is(join("\n", $session->run('SELECT * FROM ducto_verify()')), '', "seed $seed: nothing to find for the auditor");
+	is(found(), '', "seed $seed: nothing to find for the auditor");
 	return $good;
 }
 
@@ -641,7 +490,7 @@ sub publish
 	{
 		my %plan = (%{ $plans{$id} }, name => "Plan $id");
 
-		delete $plan{retired};
+		delete @plan{qw(retired id)};
 		$config{plans}{$id} = \%plan;
 	}
 	push @published, "SELECT ducto_set_active_pricing('" . encode_json(\%config) . "')";
@@ -662,10 +511,9 @@ sub run_sequence
 	{
 		my $end = min(STEPS, $step + ROUND);
 
-		wait_for_midnight();
 		start_round("seed_${seed}_$round");
-		$good = step_moved_grant($step) if $round == 1;
-		while ($good && $step < $end && to_midnight() > NEAR)
+		$good = step_moved_grant($step) && step_plans_again($step) if $round == 1;
+		while ($good && $step < $end)
 		{
 			$good = step(++$step);
 		}
@@ -674,29 +522,29 @@ sub run_sequence
 	return ok($good, "seed $seed: $step steps as the model makes them");
 }
 
-# after_the_last waits until everything that lasts seconds has expired, swept by
-# nobody, and then looks again, before and after a sweep.
+# after_the_last lets everything that lasts seconds expire, swept by nobody, and then
+# looks again, before and after a sweep.
 sub after_the_last
 {
-	my $clock = $session->value('SELECT ' . microseconds('clock_timestamp()'));
+	my $clock = $session->value('SELECT ' . clock());
 	my $last  = max($clock, grep { $_ < $clock + 10_000_000 } $world->boundaries($clock));
 
-	sleep(($last - $clock) / 1e6 + 0.05);
+	advance($last - $clock + 50_000);
 	ok(step_look('last'), 'after all that has expired since, the accounts are as the model says');
 	$session->row('SELECT * FROM ducto_sweep_expired()');
 	$session->row('SELECT * FROM ducto_expire_reservations()');
 	ok(step_look('last'), '... and after a sweep');
-	is($session->value("SELECT count(*) FROM ducto.grants WHERE live AND expires_at < now()"
+	is($session->value("SELECT count(*) FROM ducto.grants WHERE live AND expires_at < ducto.clock()"
 			  . " AND (SELECT count(*) FROM ducto.reservations WHERE state = 'open') = 0"),
 		0, '... which left nothing');
-	is(join("\n", $session->run('SELECT * FROM ducto_verify()')), '', '... and nothing to find for the auditor');
+	is(found(), '', '... and nothing to find for the auditor');
 	return;
 }
 
 unless ($cluster)
 {
 	$node->init;
-	$node->append_conf('postgresql.conf', "log_statement = none\nsynchronous_commit = off");
+	$node->append_conf('postgresql.conf', "log_statement = none\nsynchronous_commit = off\nducto.test_clock = on");
 	$node->start;
 	$node->safe_psql('postgres', 'CREATE DATABASE empty');
 	$node->safe_psql('empty', 'CREATE EXTENSION ducto');
@@ -749,6 +597,13 @@ SKIP:
 		'a refund of credits and allowance',
 		'a refund of allowance to a user without a plan',
 		'a refund that gives a cap room',
+		'a cycle that begins',
+		'credit that lives on',
+		'credit that is too much to live on',
+		'a debt that a cycle pays',
+		'a plan that gives the rest',
+		'a cycle that has given already',
+		'cycles that are one',
 		'a cap that changes',
 		'a hold paid by an allowance that is gone',
 		'a new cap whose window has seen something',

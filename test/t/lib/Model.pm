@@ -23,7 +23,11 @@
 #   other usage takes of it leaves as many credits; holds that credits do not
 #   cover rely on what is left of the allowance;
 # - debt eats of a refund first what never expires, then what would go back to
-#   the grants last.
+#   the grants last;
+# - of one moment, a cycle begins first, then holds end, then grants, and last
+#   the cycle gives.
+#
+# Cycles are played one by one, however many an account slept through.
 
 package Model;
 
@@ -31,6 +35,10 @@ use strict;
 use warnings FATAL => 'all';
 
 use List::Util qw(min max sum0);
+use Model::Calendar qw(period later);
+
+use constant NEVER    => 9e18;    # after all times
+use constant PRIORITY => 50;      # of a grant that does not say
 
 # How often something rare was met; a test looks whether it was at all.
 our %met;
@@ -38,7 +46,7 @@ our %met;
 sub new
 {
 	my ($class, $plans) = @_;
-	return bless { accounts => {}, plans => $plans }, $class;
+	return bless { accounts => {}, plans => $plans, now => 0 }, $class;
 }
 
 # --- money -------------------------------------------------------------------
@@ -88,12 +96,16 @@ sub account
 		keys     => {},    # of all that books
 		reserves => {},    # keys of reserves
 		plan     => undef,
-		used     => 0,     # of the allowance
-		promised => 0,     # of it, to open holds, in any case
+		anchor   => undef, # of its cycles
+		zone     => undef,
+		cycle    => undef, # that it is in: start and end
+		now      => $self->{now},
+		promised => 0,     # of the allowance, to open holds, in any case
 		caps     => {},
 	};
 
 	roll($account, $at);
+	$self->{now} = $account->{now} = max($account->{now}, $self->{now}, $at);
 	return $account;
 }
 
@@ -112,12 +124,23 @@ sub held
 	return sum0(map { $_->{remaining} } grep { $_->{state} eq 'open' } @{ $account->{holds} });
 }
 
+# used is what the cycle's entries took of the allowance, and refunds did not give
+# back.
+sub used
+{
+	my ($account) = @_;
+	my ($start, $end) = $account->{plan} ? @{ $account->{cycle} } : cycle_of($account, $account->{now});
+
+	return sum0(map { $_->{allowance} - $_->{restored} }
+		  grep { $_->{type} eq 'usage' && $_->{at} >= $start && $_->{at} < $end } @{ $account->{entries} });
+}
+
 # allowance is what is left of the plan's.
 sub allowance
 {
 	my ($account) = @_;
 	my $plan = $account->{plan};
-	return $plan ? max(0, ($plan->{free_allowance} // 0) * 10000 - $account->{used}) : 0;
+	return $plan ? max(0, ($plan->{free_allowance} // 0) * 10000 - used($account)) : 0;
 }
 
 # parts sums what open reservations hold, but for one of them: of those that
@@ -148,8 +171,8 @@ sub cover
 	return max(allowance($account), $promised);
 }
 
-# take lets the allowance pay an amount: what is promised to no hold first. The
-# promise of a hold that ended goes in any case.
+# take lets the allowance pay an amount, before the entry says so: what is promised
+# to no hold first. The promise of a hold that ended goes in any case.
 sub take
 {
 	my ($account, $amount, $ended) = @_;
@@ -157,7 +180,6 @@ sub take
 	my ($backed) = parts($account);
 
 	$account->{promised} = min($backed, max(0, $account->{promised} - max($amount - $unpromised, $ended)));
-	$account->{used} += $amount;
 	return;
 }
 
@@ -203,14 +225,24 @@ sub beyond
 	return $skip ? $amount : max(0, $backed + $amount - $left) - max(0, $backed - $left);
 }
 
-# spend is what counts against caps, all of it or that on one model: what was
-# spent and not refunded, and what is held.
+# window returns the start of a cap's day or month that an account is in, and its
+# end.
+sub window
+{
+	my ($account, $cap) = @_;
+	return period($cap->{type} eq 'daily' ? 'day' : 'month', undef, $account->{zone}, $account->{now});
+}
+
+# spend is what counts against a cap: what was spent in its window and not
+# refunded, and what is held.
 sub spend
 {
-	my ($account, $model) = @_;
+	my ($account, $cap) = @_;
+	my $model   = $cap->{model};
 	my @counted = grep { !defined $model || ($_->{model} // '') eq $model } @{ $account->{entries} }, @{ $account->{holds} };
+	my ($since) = window($account, $cap);
 	return sum0(
-		(map { -$_->{amount} - $_->{refunded} } grep { ($_->{type} // '') eq 'usage' } @counted),
+		(map { -$_->{amount} - $_->{refunded} } grep { ($_->{type} // '') eq 'usage' && $_->{at} >= $since } @counted),
 		(map { min($_->{counted}, $_->{remaining}) } grep { ($_->{state} // '') eq 'open' } @counted));
 }
 
@@ -219,7 +251,7 @@ sub exceeded
 {
 	my ($account, $model, $amount) = @_;
 	return map { $_->{action} }
-	  grep { (!defined $_->{model} || $_->{model} eq ($model // '')) && spend($account, $_->{model}) + $amount > $_->{limit} }
+	  grep { (!defined $_->{model} || $_->{model} eq ($model // '')) && spend($account, $_) + $amount > $_->{limit} }
 	  values %{ $account->{caps} };
 }
 
@@ -263,6 +295,13 @@ sub expiring
 	return sum0(map { $_->{remaining} } @{ $account->{grants} });
 }
 
+# older compares grants by when they came, those of one entry by their ids.
+sub older
+{
+	my ($one, $other) = @_;
+	return $one->{seq} <=> $other->{seq} || ($one->{lot}{id} // '') cmp($other->{lot}{id} // '');
+}
+
 # burn_order sorts the grants that have something left as a debit burns them.
 sub burn_order
 {
@@ -271,8 +310,7 @@ sub burn_order
 		     $b->{due} <=> $a->{due}
 		  || $a->{priority} <=> $b->{priority}
 		  || $a->{expires_at} <=> $b->{expires_at}
-		  || $a->{seq} <=> $b->{seq}
-		  || $a->{id} cmp $b->{id}
+		  || older($a, $b)
 	} grep { $_->{remaining} > 0 } @{ $account->{grants} };
 }
 
@@ -283,6 +321,7 @@ sub book
 
 	$account->{balance} += $entry{amount};
 	$entry{balance_after} = $account->{balance};
+	$entry{at} //= $account->{now};
 	$entry{seq}           = @{ $account->{entries} } + 1;
 	$entry{burned} ||= [];
 	$entry{allowance} //= 0;
@@ -295,7 +334,7 @@ sub book
 
 # --- time --------------------------------------------------------------------
 
-# boundaries lists the moments after one at which something expires.
+# boundaries lists the moments after one at which something expires or begins.
 sub boundaries
 {
 	my ($self, $after) = @_;
@@ -305,36 +344,139 @@ sub boundaries
 	{
 		$at{ $_->{expires_at} } = 1 foreach grep { $_->{state} eq 'open' } @{ $account->{holds} };
 		$at{ $_->{expires_at} } = 1 foreach grep { $_->{remaining} > 0 && !$_->{due} } @{ $account->{grants} };
+		$at{ (cycle_of($account, $after))[1] } = 1;
+		$at{ (window($account, $_))[1] } = 1 foreach values %{ $account->{caps} };
 	}
 	return sort { $a <=> $b } grep { $_ > $after } keys %at;
 }
 
-# roll plays what expires until a moment, in the order of time; of one moment
-# the holds first, for they do not need what expires with them.
+# cycle_of is the cycle of an account that a time is in.
+sub cycle_of
+{
+	my ($account, $at) = @_;
+	return period($account->{plan} ? $account->{plan}{cycle} // 'month' : 'month', $account->{anchor}, $account->{zone}, $at);
+}
+
+# next_event is what happens next on an account: when, of what kind, to what. Of
+# one moment a cycle begins, holds end, for they do not need what expires with
+# them, grants end, and the cycle gives.
+sub next_event
+{
+	my ($account) = @_;
+	my @events = (
+		(map { [ $_->{expires_at}, 'hold', 1, $_ ] } grep { $_->{state} eq 'open' } @{ $account->{holds} }),
+		(map { [ $_->{expires_at}, 'grant', 2, $_ ] } grep { $_->{remaining} > 0 && !$_->{due} } @{ $account->{grants} }));
+
+	push @events, [ $account->{cycle}[1], 'cycle', 0 ] if $account->{plan} && $account->{cycle};
+	push @events, [ $account->{giving}, 'gifts', 3 ] if defined $account->{giving};
+	return (sort { $a->[0] <=> $b->[0] || $a->[2] <=> $b->[2] || ($a->[2] == 2 ? older($a->[3], $b->[3]) : 0) } @events)[0];
+}
+
+# roll plays what happens until a moment, in the order of time.
 sub roll
 {
 	my ($account, $until) = @_;
-	my @events = sort { $a->[0] <=> $b->[0] || $a->[1] <=> $b->[1] }
-	  grep { $_->[0] <= $until } (
-		(map { [ $_->{expires_at}, 0, $_ ] } grep { $_->{state} eq 'open' } @{ $account->{holds} }),
-		(map { [ $_->{expires_at}, 1, $_ ] } grep { $_->{remaining} > 0 && !$_->{due} } @{ $account->{grants} }));
 
-	foreach my $event (@events)
+	while (my $event = next_event($account))
 	{
-		my ($at, $is_grant, $what) = @$event;
+		my ($at, $kind, undef, $what) = @$event;
 
-		if ($is_grant)
+		last if $at > $until;
+		$account->{now} = max($account->{now}, $at);
+		if ($kind eq 'cycle')
 		{
-			$what->{due} = 1;
+			$account->{cycle}  = [ cycle_of($account, $at) ];
+			$account->{giving} = $at if @{ $account->{plan}{grants} || [] };
+			$met{'a cycle that begins'}++;
 		}
-		else
+		elsif ($kind eq 'gifts')
+		{
+			delete $account->{giving};
+			give($account, $at, $account->{plan}, 0);
+		}
+		elsif ($kind eq 'hold')
 		{
 			my $promise = promise($what);
 
 			$what->{state} = 'expired';
 			take($account, 0, $promise);
 		}
+		elsif (defined $what->{rolls_to})
+		{
+			live_on($account, $what, $at);
+		}
+		else
+		{
+			$what->{due} = 1;
+		}
 		expire($account, $at);
+	}
+	return;
+}
+
+# live_on lets a grant go beyond its cycle, but for what is more than its plan
+# says and no hold needs.
+sub live_on
+{
+	my ($account, $grant, $at) = @_;
+	my $excess = max(0, $grant->{remaining} - $grant->{rollover});
+	my $due    = sum0(map { $_->{remaining} } grep { $_->{due} } @{ $account->{grants} });
+	my $coming = defined $account->{giving} ? sum0(map { 10000 * $_->{amount} } @{ $account->{plan}{grants} }) : 0;
+	my $needed = max(0, need($account) - ($account->{balance} - $due - $excess) - $coming);
+
+	$met{'credit that lives on'}++;
+	$met{'credit that is too much to live on'}++ if $excess > 0;
+	$met{'credit that lives on for a hold'}++ if min($excess, $needed) > 0;
+	$excess = max(0, $excess - $needed);
+	if ($excess > 0)
+	{
+		$grant->{remaining} -= $excess;
+		book($account, type => 'expiry', amount => -$excess, lot => $grant->{lot}, effective_at => $at);
+	}
+	$grant->{expires_at} = delete $grant->{rolls_to};
+	return;
+}
+
+# give books what a plan gives in the cycle that an account is in, but for what
+# was given already.
+sub give
+{
+	my ($account, $at, $plan, $given, %entry) = @_;
+
+	foreach my $gift (@{ $plan->{grants} || [] })
+	{
+		my $amount  = 10000 * $gift->{amount};
+		my $skipped = min($given, $amount);
+		my ($start, $end) = @{ $account->{cycle} };
+		my $expires = $gift->{expires} // 'cycle';
+		my $entry;
+
+		$given -= $skipped;
+		$amount -= $skipped;
+		next unless $amount > 0;
+		$met{'a debt that a cycle pays'}++ if $account->{balance} < 0;
+		$expires = $expires eq 'cycle' ? $end : $expires eq 'never' ? NEVER : later($at, $expires =~ /(\d+) days/, $account->{zone});
+		$entry = book($account, type => $gift->{type} // 'subscription', amount => $amount, effective_at => $at, at => $at,
+			cycle_end => $end, plan => $plan->{id}, lot => { gift => 1 }, %entry);
+		next unless $expires < NEVER || defined $gift->{priority};
+		$entry->{granted} = 1;
+		push @{ $account->{grants} }, {
+			lot        => $entry->{lot},
+			seq        => $entry->{seq},
+			amount     => $amount,
+			remaining  => max(0, min($amount, $account->{balance})),
+			priority   => $gift->{priority} // PRIORITY,
+			expires_at => $expires,
+			days       => scalar(($gift->{expires} // '') =~ /days/),
+			due        => 0 };
+		if ($gift->{rollover})
+		{
+			my $grant = $account->{grants}[-1];
+
+			$grant->{rollover} = $gift->{rollover}{max} ? 10000 * $gift->{rollover}{max} : NEVER;
+			$grant->{rolls_to} = $end;
+			$grant->{rolls_to} = (cycle_of($account, $grant->{rolls_to}))[1] foreach 1 .. $gift->{rollover}{cycles} // 1;
+		}
 	}
 	return;
 }
@@ -344,7 +486,7 @@ sub roll
 sub expire
 {
 	my ($account, $at) = @_;
-	my @due = sort { $a->{expires_at} <=> $b->{expires_at} || $a->{seq} <=> $b->{seq} || $a->{id} cmp $b->{id} }
+	my @due = sort { $a->{expires_at} <=> $b->{expires_at} || older($a, $b) }
 	  grep { $_->{due} && $_->{remaining} > 0 } @{ $account->{grants} };
 	my $due  = sum0(map { $_->{remaining} } @due);
 	my $rest = $account->{balance} - $due;
@@ -363,7 +505,7 @@ sub expire
 		book($account,
 			type         => 'expiry',
 			amount       => -$amount,
-			reference    => $grant->{id},
+			lot          => $grant->{lot},
 			effective_at => $at);
 	}
 	rely($account);

@@ -79,7 +79,7 @@ sub some
 sub cap_room
 {
 	my ($account) = @_;
-	return map { $_->{limit} - Model::spend($account, $_->{model}) } values %{ $account->{caps} };
+	return map { $_->{limit} - Model::spend($account, $_) } values %{ $account->{caps} };
 }
 
 # a_word says yes or no now and then.
@@ -112,7 +112,7 @@ sub request_add_credits
 	if (chance(80))
 	{
 		$request{lifetime} =
-		  chance(15) ? 3_600_000_000 : 100_000 + int(rand(1_500_000));
+		  chance(30) ? one_of(3_600, 86_400, 864_000) * 1_000_000 : 100_000 + int(rand(1_500_000));
 		$request{priority} = one_of(0, 10, 50, 50, 100) if chance(50);
 	}
 	elsif (chance(40))
@@ -142,7 +142,7 @@ sub request_reserve
 	my %request = (user_id => $user, key(), amount => some($account, Model::room($account, 0), $account->{balance}, cap_room($account)),
 		a_word(skip_allowance => 'true', 20), a_word(model => one_of('gpt', 'llama'), 50));
 
-	$request{ttl_seconds}    = one_of(1, 1, 2, 600)              if chance(85);
+	$request{ttl_seconds}    = one_of(1, 2, 600, 600, 200_000)   if chance(85);
 	$request{operation_type} = one_of('chat', 'image')           if chance(40);
 	$request{max_concurrent} = one_of(1, 2, 5)                   if chance(15);
 	$request{ceiling}        = 'true'                            if chance(15);
@@ -252,7 +252,20 @@ sub request_transfer
 sub request_set_user_plan
 {
 	my ($account, $user) = @_;
-	return { user_id => $user, chance(25) ? () : (plan_id => one_of(@plans, chance(10) ? 'none such' : ())) };
+	my %request = (user_id => $user, chance(25) ? () : (plan_id => one_of(@plans, chance(10) ? 'none such' : ())));
+
+	# often the plan alone changes, or nothing does
+	@request{qw(anchor timezone)} = @{$account}{qw(anchor zone)};
+	if (chance(30))
+	{
+		$request{anchor} = chance(40) ? undef : int($account->{now} - 40 * 86_400_000_000 * rand);
+		$request{anchor} = $request{anchor} - $request{anchor} % 86_400_000_000 + 9_000_000_000 if defined $request{anchor} && chance(30);
+		$request{timezone} = one_of(undef, 'Europe/Berlin', 'America/New_York', 'Asia/Kathmandu', 'Australia/Lord_Howe');
+	}
+	$request{plan_id} = $account->{plan_id} if defined $account->{plan_id} && chance(15);
+	$request{plan_id} = $account->{before} if defined $account->{before} && chance(30);
+	delete @request{ grep { !defined $request{$_} } keys %request };
+	return \%request;
 }
 
 sub request_increment_usage_window
@@ -276,7 +289,7 @@ sub request_set_spend_cap
 {
 	my ($account, $user) = @_;
 	my %cap   = a_cap($user);
-	my $spend = Model::spend($account, $cap{model});
+	my $spend = Model::spend($account, { type => $cap{cap_type}, model => $cap{model} });
 
 	return { %cap, a_word(action => one_of('deny', 'warn', 'notify'), 75),
 		cap_limit => chance(4) ? 0 : 10 * $spend + some($account) };
@@ -314,7 +327,7 @@ sub sql
 
 		if ($name eq 'lifetime')
 		{
-			push @arguments, "expires_at => clock_timestamp() + interval '$value microseconds'";
+			push @arguments, "expires_at => ducto.clock() + interval '$value microseconds'";
 		}
 		elsif ($money_arguments{$name})
 		{
@@ -326,6 +339,7 @@ sub sql
 			push @arguments, "$name => '$value'";
 		}
 	}
+	$_ =~ s/^anchor => '(\d+)'$/anchor => timestamptz 'epoch' + interval '$1 microseconds'/ foreach @arguments;
 	push @arguments, 'plan_id => NULL' if $function eq 'set_user_plan' && !defined $request->{plan_id};
 	return "ducto_$function(" . join(', ', @arguments) . ')' . ($function eq 'remove_spend_cap' ? ' AS r(removed)' : '');
 }

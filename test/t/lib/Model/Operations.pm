@@ -14,7 +14,6 @@ our %met;
 
 use constant MIN_BALANCE => 5_0000;     # of a reserve that does not say
 use constant TTL         => 600;        # seconds, likewise
-use constant NEVER       => 9e18;       # after all times
 
 # --- credit and usage --------------------------------------------------------
 
@@ -55,7 +54,7 @@ sub add_credits
 			id     => $answer->{transaction_id});
 		$met{'a grant that never expires'}++ if !$expires_at && defined $request->{priority};
 		push @{ $account->{grants} }, {
-			id         => $entry->{id},
+			lot        => { id => $entry->{id} },
 			seq        => $entry->{seq},
 			amount     => $amount,
 			remaining  => max(0, min($amount, $account->{balance})),
@@ -96,7 +95,7 @@ sub burn
 		$met{'due credit that a deduct burns'}++ if $grant->{due};
 		$grant->{remaining} -= $part;
 		$amount -= $part;
-		push @burned, [ $grant->{id}, $part ];
+		push @burned, [ $grant->{lot}, $part ];
 	}
 	$met{'a debit over several grants'}++ if @burned > 1;
 	return \@burned;
@@ -452,7 +451,6 @@ sub refund
 		$met{'a refund that gives a cap room'}++ if $amount > 0 && %{ $account->{caps} };
 		$debit->{refunded} += $amount;
 		$debit->{restored} += $restored;
-		$account->{used} -= $restored;
 		$row->{amount} = $amount;
 		$row->{allowance_restored} = $restored;
 		$met{'a refund of credits and allowance'}++ if $amount > 0 && $restored > 0;
@@ -481,15 +479,15 @@ sub give_back
 	$met{'a refund that a debt eats'}++ if $account->{balance} < 0;
 	foreach my $part (@parts)
 	{
-		my ($id, $size) = @$part;
+		my ($lot, $size) = @$part;
 		my $skipped = min($skip, $size);
 		my $back    = min($size - $skipped, $amount);
 		my $grant;
 
 		$skip -= $skipped;
 		$amount -= $back;
-		next unless defined $id && $back > 0;
-		($grant) = grep { $_->{id} eq $id } @{ $account->{grants} };
+		next unless defined $lot && $back > 0;
+		($grant) = grep { $_->{lot} == $lot } @{ $account->{grants} };
 		if ($grant->{expires_at} <= $at)
 		{
 			$met{'a refund to a grant that has expired'}++;
@@ -501,7 +499,7 @@ sub give_back
 		$met{'a refund to a grant'}++;
 		$left -= $back;
 		$grant->{remaining} += $back;
-		push @given, [ $id, $back ];
+		push @given, [ $lot, $back ];
 	}
 	return \@given;
 }
@@ -552,8 +550,8 @@ sub reverse_credits
 	return $row if $error;
 
 	$wanted //= $left;
-	($grant) = grep { $_->{id} eq $id } @{ $account->{grants} };
-	$own  = $grant ? $grant->{remaining} : max(0, $account->{balance} - expiring($account));
+	($grant) = grep { ($_->{lot}{id} // '') eq $id } @{ $account->{grants} };
+	$own  = $grant ? $grant->{remaining} : $credit->{granted} ? 0 : max(0, $account->{balance} - expiring($account));
 	$room = room($account, 0, 1);
 	return { %$row, error => 'insufficient_credits' } if $overrun eq 'reject' && $wanted > $room;
 	$take = $overrun eq 'full' ? $wanted : min($wanted, $room, $overrun eq 'unspent' ? $own : $wanted);
@@ -562,7 +560,7 @@ sub reverse_credits
 	if ($grant && $from_own > 0)
 	{
 		$grant->{remaining} -= $from_own;
-		push @burned, [ $id, $from_own ];
+		push @burned, [ $grant->{lot}, $from_own ];
 	}
 	push @burned, @{ burn($account, $take - $from_own) };
 	$account->{lifetime} -= $take if $credit->{type} eq 'purchase';
@@ -617,9 +615,9 @@ sub transfer
 	$met{'a transfer that a debt eats'}++ if $eaten > 0;
 	foreach my $part (@$burned)
 	{
-		my ($id, $size) = @$part;
-		my ($left) = grep { $_->{id} eq $id } @{ $from->{grants} };
-		my ($there) = grep { $_->{id} eq $id } @{ $to->{grants} };
+		my ($lot, $size) = @$part;
+		my ($left) = grep { $_->{lot} == $lot } @{ $from->{grants} };
+		my ($there) = grep { $_->{lot} == $lot } @{ $to->{grants} };
 		my $comes = $size - min($size, $eaten);
 
 		$eaten -= $size - $comes;
@@ -627,10 +625,16 @@ sub transfer
 		next unless $comes > 0;
 		$met{'a grant that moves'}++;
 		$met{'a grant that comes back'}++ if $there;
-		push @{ $to->{grants} }, $there = { %$left, seq => $seq, amount => 0, remaining => 0 } unless $there;
+		push @{ $to->{grants} }, $there = { %$left, seq => $seq, amount => 0, remaining => 0, rolls_to => undef } unless $there;
 		$there->{amount} += $comes;
 		$there->{remaining} += $comes;
-		push @came, [ $id, $comes ];
+		if ($there->{expires_at} < $left->{expires_at})
+		{
+			$met{'a grant that comes once more, and lives on'}++;
+			$there->{expires_at} = $left->{expires_at};
+			$there->{due} = 0;
+		}
+		push @came, [ $lot, $comes ];
 	}
 	$out = book($from,
 		type      => 'transfer_out',
@@ -658,8 +662,8 @@ sub transfer
 
 # --- plans -------------------------------------------------------------------
 
-# window is what a plan allows, and what of it is used and left.
-sub window
+# allowed_by is what a plan allows, and what of it is used and left.
+sub allowed_by
 {
 	my ($account, $id, $plan) = @_;
 	my $allowed = 10000 * ($plan ? $plan->{free_allowance} // 0 : 0);
@@ -667,8 +671,9 @@ sub window
 	return {
 		plan_id             => $plan ? $id : undef,
 		free_allowance      => $allowed,
-		allowance_used      => $plan ? $account->{used} : 0,
-		allowance_remaining => max(0, $allowed - $account->{used})
+		allowance_used      => $plan ? used($account) : 0,
+		allowance_remaining => max(0, $allowed - used($account)),
+		resets_at           => (cycle_of($account, $account->{now}))[1]
 	};
 }
 
@@ -684,11 +689,37 @@ sub set_user_plan
 	  if defined $id && (!$plan || $plan->{retired});
 	$met{'a plan that holds relied on, gone'}++
 	  if $account->{plan} && !$plan && allowance($account) > 0 && (parts($account))[0] > 0;
-	$account->{plan}    = $plan;
-	$account->{plan_id} = $id;
+	begin_cycle($account, $request, $plan, $when->{at});
 	$self->keep($account);
 	expire($account);
 	return { user_id => $request->{user_id}, plan_id => $id, error => undef };
+}
+
+# begin_cycle puts an account into the cycle of its new plan, unless plan and
+# cycles are what they were. It gives the plan's credit, less what cycles that are
+# not over gave, once for a cycle and plan.
+sub begin_cycle
+{
+	my ($account, $request, $plan, $at) = @_;
+	my $is   = sub { join ' ', map { $_ // '' } $account->{plan_id}, @{$account}{qw(anchor zone)} };
+	my $was  = $account->{cycle} ? $is->() : 'none';
+	my $runs = sub { grep { defined $_->{cycle_end} && $_->{cycle_end} > $at } @{ $account->{entries} } };
+
+	$account->{before}  = $account->{plan_id};
+	$account->{plan}    = $plan;
+	$account->{plan_id} = $request->{plan_id};
+	@{$account}{qw(anchor zone)} = @{$request}{qw(anchor timezone)};
+	return if $is->() eq $was;
+	$account->{cycle} = [ cycle_of($account, $at) ];
+	return unless $plan && $plan->{grants};
+	if (grep { $_->{cycle_end} == $account->{cycle}[1] && $_->{plan} eq $plan->{id} } $runs->())
+	{
+		$met{'a cycle that has given already'}++;
+		return;
+	}
+	$met{'a plan that gives the rest'}++ if $runs->();
+	give($account, $at, $plan, sum0(map { $_->{amount} } $runs->()), effective_at => undef);
+	return;
 }
 
 sub increment_usage_window
@@ -699,15 +730,14 @@ sub increment_usage_window
 	my $plan    = $self->{plans}{$id};
 	my $amount  = rounded($request->{amount});
 
-	return { %{ window($account) }, error => 'plan_not_found' } unless $plan;
+	return { %{ allowed_by($account) }, error => 'plan_not_found' } unless $plan;
 	if ($amount > 0)
 	{
-		$account->{used} += $amount;
 		book($account, type => 'usage', amount => 0, allowance => $amount);
 		$self->keep($account);
 		expire($account);
 	}
-	return { %{ window($account, $id, $plan) }, error => undef };
+	return { %{ allowed_by($account, $id, $plan) }, error => undef };
 }
 
 # --- caps --------------------------------------------------------------------
@@ -721,7 +751,7 @@ sub shown_cap
 		model         => $cap->{model},
 		cap_limit     => $cap->{limit},
 		action        => $cap->{action},
-		current_spend => spend($account, $cap->{model})
+		current_spend => spend($account, $cap)
 	};
 }
 
@@ -738,7 +768,7 @@ sub set_spend_cap
 	};
 
 	$met{'a cap that changes'}++ if $account->{caps}{$name};
-	$met{'a new cap whose window has seen something'}++ if !$account->{caps}{$name} && spend($account, $cap->{model}) > 0;
+	$met{'a new cap whose window has seen something'}++ if !$account->{caps}{$name} && spend($account, $cap) > 0;
 	$account->{caps}{$name} = $cap;
 	rely($account);
 	$self->keep($account);
@@ -785,7 +815,7 @@ sub shown
 	my $account = $self->account($user, $at);
 	my @live    = grep { !$_->{due} } burn_order($account);
 
-	my $window = window($account, $account->{plan_id}, $account->{plan});
+	my $window = allowed_by($account, $account->{plan_id}, $account->{plan});
 
 	return {
 		%$window,
@@ -795,9 +825,9 @@ sub shown
 		available          => $account->{balance} - held($account),
 		next_expiry        => min(grep { $_ < NEVER } map { $_->{expires_at} } @live),
 		caps               => join(',', sort map {
-				"$_->{type} " . ($_->{model} // '') . "=$_->{limit} $_->{action} " . spend($account, $_->{model})
+				"$_->{type} " . ($_->{model} // '') . "=$_->{limit} $_->{action} " . spend($account, $_)
 			} values %{ $account->{caps} }),
-		grants             => join(',', map { "$_->{id}=$_->{remaining}" } @live)
+		grants             => [ map { [ $_->{lot}, $_->{remaining} ] } @live ]
 	};
 }
 
