@@ -330,6 +330,17 @@ page_begin(SdkPage *page)
 }
 
 /*
+ * Let a page of all that a user has of its own begin where it does, without
+ * walking there: seq has no gaps.
+ */
+static void
+page_skip(SdkPage *page)
+{
+	page->high -= Min(page->skip_rows, page->high - page->low);
+	page->skip_rows = 0;
+}
+
+/*
  * Read a page.
  */
 static void
@@ -340,6 +351,8 @@ page_read(SdkPage *page)
 
 	if (page->teams && !page->own)
 		page->high = page->low;
+	if (!page->teams && page->types == NULL)
+		page_skip(page);
 	args_own(&args, page);
 	args_int8(&args, page->max_rows);
 	args_int8(&args, page->skip_rows);

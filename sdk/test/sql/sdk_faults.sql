@@ -100,6 +100,17 @@ SELECT count(*), sum(total_spend) FROM daily_spend('-infinity', 'infinity');
 SELECT a ->> 'total_credits_consumed' AS total FROM aggregate_stats('-infinity', 'infinity') a;
 SELECT count(*) FROM list_user_transactions('00000000-0000-4000-8000-000000000006', NULL, '-infinity', 'infinity');
 SELECT count(*) FROM list_usage_events('00000000-0000-4000-8000-000000000006', '-infinity', 'infinity');
+-- a page far back is that of the whole list, in a window too, and is not walked to
+SELECT count(credits_add('00000000-0000-4000-8000-000000000009', n)) FROM generate_series(1, 30) n;
+SELECT amount, total_count FROM list_user_transactions('00000000-0000-4000-8000-000000000009', NULL, NULL, NULL, 2, 25);
+SELECT amount, total_count FROM list_user_transactions('00000000-0000-4000-8000-000000000009', NULL, '-infinity', now(), 2, 28);
+SELECT amount, total_count FROM list_user_transactions('00000000-0000-4000-8000-000000000009', NULL, NULL, NULL, 2, 29);
+SELECT amount, total_count FROM list_user_transactions('00000000-0000-4000-8000-000000000009', NULL, NULL, NULL, 2, 30);
+BEGIN;
+SELECT pg_stat_get_xact_tuples_fetched('ducto.ledger_pkey'::regclass) AS before \gset
+SELECT count(*) FROM list_user_transactions('00000000-0000-4000-8000-000000000009', NULL, NULL, NULL, 2, 25);
+SELECT pg_stat_get_xact_tuples_fetched('ducto.ledger_pkey'::regclass) - :before AS read;
+COMMIT;
 SELECT * FROM spend_by_user('infinity', '-infinity');
 
 -- the sweeps of both kinds roll up, a dry run does not
