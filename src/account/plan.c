@@ -29,15 +29,27 @@ static KeptQuery plan_on_offer_query = {
 	.types = {TEXTOID}
 };
 
+#define SYNCED(row) \
+	row "name, " row "free_allowance, " row "features, " row "default_billing_mode, " row "per_operation, " row "max_concurrent, " \
+	row "overdraft_floor, " row "cycle, " row "grants, " row "caps, " row "alerts"
+
+/*
+ * What a plan says already is not written: who is given it need not wait, and
+ * no constraint is looked at. The lock on the pricing keeps other publishers
+ * out; where they are newer than the snapshot, the update of the active version
+ * has failed before.
+ */
 static KeptQuery sync_plans_query = {
-	.sql = "INSERT INTO ducto.plans (id, name, free_allowance, features, default_billing_mode,"
-	"  per_operation, max_concurrent, overdraft_floor, cycle, grants, caps, alerts)"
-	" SELECT key, value ->> 'name', coalesce((value ->> 'free_allowance')::numeric, 0.0000),"
-	"  coalesce(value -> 'features', '{}'),"
-	"  coalesce(value ->> 'default_billing_mode', 'strict'), coalesce(value -> 'per_operation', '{}'),"
-	"  (value ->> 'max_concurrent')::integer, (value ->> 'overdraft_floor')::numeric,"
-	"  coalesce(value ->> 'cycle', 'month'), coalesce(value -> 'grants', '[]'), coalesce(value -> 'caps', '[]'), value -> 'alerts'"
-	" FROM jsonb_each($1) ORDER BY key"
+	.sql = "INSERT INTO ducto.plans (id, " SYNCED("") ") SELECT v.* FROM"
+	" (SELECT key AS id, value ->> 'name' AS name, coalesce((value ->> 'free_allowance')::numeric, 0.0000) AS free_allowance,"
+	"  coalesce(value -> 'features', '{}') AS features,"
+	"  coalesce(value ->> 'default_billing_mode', 'strict') AS default_billing_mode,"
+	"  coalesce(value -> 'per_operation', '{}') AS per_operation,"
+	"  (value ->> 'max_concurrent')::integer AS max_concurrent, (value ->> 'overdraft_floor')::numeric AS overdraft_floor,"
+	"  coalesce(value ->> 'cycle', 'month') AS cycle, coalesce(value -> 'grants', '[]') AS grants,"
+	"  coalesce(value -> 'caps', '[]') AS caps, value -> 'alerts' AS alerts FROM jsonb_each($1)) v"
+	" WHERE NOT EXISTS (SELECT FROM ducto.plans o WHERE o.id = v.id AND NOT o.retired AND NOT o.imported"
+	"  AND ROW(" SYNCED("o.") ")::record *= ROW(" SYNCED("v.") ")::record) ORDER BY v.id"
 	" ON CONFLICT (id) DO UPDATE SET name = excluded.name, free_allowance = excluded.free_allowance,"
 	"  features = excluded.features,"
 	"  default_billing_mode = excluded.default_billing_mode, per_operation = excluded.per_operation,"
@@ -352,10 +364,12 @@ void
 plans_sync(Jsonb *plans)
 {
 	QueryArgs	args = {0};
+	uint64		written;
 
 	record_allowances(DT_NOBEGIN);
 	args_datum(&args, JsonbPGetDatum(plans));
-	query_run(&sync_plans_query, &args, SPI_OK_INSERT);
+	written = query_run(&sync_plans_query, &args, SPI_OK_INSERT);
 	query_run(&retire_plans_query, &args, SPI_OK_UPDATE);
-	record_allowances(clock_now());
+	if (written > 0)
+		record_allowances(clock_now());
 }

@@ -418,6 +418,23 @@ SELECT pg_temp.raised(format('SELECT ducto_set_user_plan(%L, ''platinum'')', :ad
 SELECT pg_temp.raised(format('SELECT ducto_charge(%L, 1, required_feature => ''chat'')', :nobody));
 COMMIT;
 
+-- A plan that says what it said is not written; one that says something else, or was retired, is.
+BEGIN;
+SELECT error FROM ducto_set_active_pricing('{"models": {"_default": "0"}, "plans": {
+	"same": {"name": "S", "free_allowance": 5, "features": {"chat": 1.0}}, "scale": {"name": "Sc", "free_allowance": 1, "features": {"chat": 1.0}},
+	"other": {"name": "O", "free_allowance": 5}, "back": {"name": "B", "free_allowance": 1}}}');
+SELECT error FROM ducto_set_active_pricing('{"models": {"_default": "0"}, "plans": {
+	"same": {"name": "S", "free_allowance": 5, "features": {"chat": 1.0}}, "scale": {"name": "Sc", "free_allowance": 1, "features": {"chat": 1.0}},
+	"other": {"name": "O", "free_allowance": 5}}}');
+CREATE TEMP TABLE written AS SELECT id, ctid AS place FROM ducto.plans;
+SELECT error FROM ducto_set_active_pricing('{"models": {"_default": "1"}, "plans": {
+	"same": {"name": "S", "free_allowance": 5, "features": {"chat": 1.0}}, "scale": {"name": "Sc", "free_allowance": 1, "features": {"chat": 1}},
+	"other": {"name": "O", "free_allowance": 6}, "back": {"name": "B", "free_allowance": 1}}}');
+SELECT p.id, p.ctid <> w.place AS written, p.free_allowance, p.features, p.retired,
+	(SELECT count(*) FROM ducto.plan_allowances a WHERE a.plan_id = p.id) AS allowances
+FROM ducto.plans p JOIN written w USING (id) WHERE p.id IN ('same', 'scale', 'other', 'back') ORDER BY p.id;
+ROLLBACK;
+
 -- Neutral pricing for who comes next: no plans, a floor of 5.
 SELECT error FROM ducto_set_active_pricing('{"models": {"_default": "0"}, "min_balance": 5}');
 SELECT * FROM ducto_verify();
