@@ -49,6 +49,35 @@ bare_credits() {
 	sql -o /dev/null -f "$BENCH/bare_credits.sql"
 }
 
+# at_once CLIENTS runs batches by as many clients, each with accounts of its own.
+at_once() {
+	local client
+	local -a clients=()
+
+	for ((client = 1; client <= $1; client++)); do
+		sql -o /dev/null -f "$T/client-${client}_$size.sql" &
+		clients+=($!)
+	done
+	for client in "${clients[@]}"; do
+		wait "$client" || return
+	done
+}
+
+# durable_row TITLE CLIENTS OPERATIONS COMMAND… runs a command, which may set rate,
+# and prints a row of what it did. Others are compared with the first, until single
+# is emptied.
+durable_row() {
+	local before
+
+	before=$(sql -c 'SELECT pg_current_wal_insert_lsn()')
+	rate=
+	"${@:4}"
+	rate=${rate:-$(calculate "$3 / $seconds")}
+	single=${single:-$rate}
+	echo "$1|$2|${rate%.*}|$(calculate "sprintf(\"%.1f\", $rate / $single)")|$(calculate "sprintf(\"%.1f\", $cpu / $3)")|$(sql -c \
+		"SELECT round((pg_current_wal_insert_lsn() - '$before') / $3)")"
+}
+
 make_plans
 : >"$T/race"
 for ((round = 1; round <= rounds; round++)); do
@@ -75,3 +104,25 @@ race_table "Many at once, $size in a batch, synchronous_commit off" 'charge_many
 	memory_of sql -o /dev/null -f "$T/memory_10000.sql"
 	echo "10000|$(memory_at max)"
 } | table "Memory, $batches batches in turn"
+sql -o /dev/null -f - <<<'SELECT FROM ducto_add_credits(bench.account(:accounts + 1), 10000000);'
+export PGOPTIONS=
+durable=$(by_size 40000 8000)
+{
+	echo 'operation|clients|operations a second|times the first row of as many clients|CPU us|bytes of WAL'
+	for clients in 1 8 16; do
+		single=
+		each=$((durable / clients / size))
+		batches=$((each > 0 ? each : 1))
+		for ((client = 1; client <= clients; client++)); do
+			batches_of "client-${client}_$size" $((1000 * client + 1)) 1000 "durable-$clients-$client"
+		done
+		durable_row charge_key "$clients" "$durable" pgbench_run charge_key "$clients" "$durable"
+		durable_row charge_many "$clients" $((batches * size * clients)) cpu_of at_once "$clients"
+	done
+	single=
+	batches=$((durable / size))
+	batches_of "hot_$size" $((ACCOUNTS + 1)) 1 durable-hot
+	durable_row 'bare statement, one row' 16 "$durable" pgbench_run bare_statement_hot 16 "$durable"
+	durable_row 'charge_key, one account' 16 "$durable" pgbench_run charge_key_hot 16 "$durable"
+	durable_row 'charge_many, one account' 1 "$durable" cpu_of sql -o /dev/null -f "$T/hot_$size.sql"
+} | table "Durable, $size in a batch"
