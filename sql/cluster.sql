@@ -6,6 +6,14 @@ AS 'MODULE_PATHNAME', 'ducto_is_distributed';
 REVOKE ALL ON FUNCTION ducto.is_distributed() FROM PUBLIC;
 COMMENT ON FUNCTION ducto.is_distributed() IS 'Tells whether the tables are distributed over the nodes of a cluster.';
 
+-- As ducto.call_once it needs neither the owner's rights nor a search_path.
+CREATE FUNCTION ducto.call_sent(request internal) RETURNS internal
+LANGUAGE c IMMUTABLE
+AS 'MODULE_PATHNAME', 'ducto_call_sent';
+REVOKE ALL ON FUNCTION ducto.call_sent(internal) FROM PUBLIC;
+COMMENT ON FUNCTION ducto.call_sent(internal) IS
+'For the planner: as ducto.call_once, and refuses NULL for the account, at which Citus ends the server.';
+
 CREATE FUNCTION ducto.charge_there(
 	user_id uuid,
 	amount numeric,
@@ -19,7 +27,7 @@ CREATE FUNCTION ducto.charge_there(
 	overrun text,
 	settings integer[]
 ) RETURNS @extschema@.ducto_deduction_result
-LANGUAGE c VOLATILE SUPPORT ducto.call_once SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+LANGUAGE c VOLATILE SUPPORT ducto.call_sent SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS 'MODULE_PATHNAME', 'ducto_charge_there';
 REVOKE ALL ON FUNCTION ducto.charge_there(
 	uuid, numeric, text, jsonb, text, numeric, text, boolean, text, text, integer[]) FROM PUBLIC;
@@ -45,7 +53,7 @@ CREATE FUNCTION ducto.reserve_there(
 	ceiling boolean,
 	settings integer[]
 ) RETURNS @extschema@.ducto_reserve_result
-LANGUAGE c VOLATILE SUPPORT ducto.call_once SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+LANGUAGE c VOLATILE SUPPORT ducto.call_sent SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS 'MODULE_PATHNAME', 'ducto_reserve_there';
 REVOKE ALL ON FUNCTION ducto.reserve_there(
 	uuid, numeric, text, jsonb, numeric, integer, text, text, numeric, integer, text, text, uuid, boolean, boolean, integer[])
@@ -68,7 +76,7 @@ CREATE FUNCTION ducto.deduct_there(
 	team_id uuid,
 	settings integer[]
 ) RETURNS @extschema@.ducto_deduction_result
-LANGUAGE c VOLATILE SUPPORT ducto.call_once SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+LANGUAGE c VOLATILE SUPPORT ducto.call_sent SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS 'MODULE_PATHNAME', 'ducto_deduct_there';
 REVOKE ALL ON FUNCTION ducto.deduct_there(
 	uuid, uuid, numeric, text, jsonb, text, text, boolean, boolean, boolean, uuid, integer[]) FROM PUBLIC;
@@ -86,7 +94,7 @@ CREATE FUNCTION ducto.add_credits_there(
 	priority integer,
 	settings integer[]
 ) RETURNS @extschema@.ducto_add_credits_result
-LANGUAGE c VOLATILE SUPPORT ducto.call_once SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+LANGUAGE c VOLATILE SUPPORT ducto.call_sent SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS 'MODULE_PATHNAME', 'ducto_add_credits_there';
 REVOKE ALL ON FUNCTION ducto.add_credits_there(uuid, numeric, text, jsonb, timestamptz, text, integer, integer[]) FROM PUBLIC;
 COMMENT ON FUNCTION ducto.add_credits_there(uuid, numeric, text, jsonb, timestamptz, text, integer, integer[]) IS

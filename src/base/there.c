@@ -11,6 +11,8 @@
  */
 #include "postgres.h"
 
+#include "nodes/primnodes.h"
+#include "nodes/supportnodes.h"
 #include "storage/proc.h"
 #include "utils/array.h"
 #include "utils/guc.h"
@@ -19,6 +21,10 @@
 #include "base/result.h"
 #include "base/setting.h"
 #include "base/there.h"
+
+PG_FUNCTION_INFO_V1(ducto_call_sent);
+
+extern PGDLLEXPORT Datum ducto_call_once(PG_FUNCTION_ARGS);
 
 /* What is carried of the settings, in this order. */
 enum
@@ -177,4 +183,27 @@ bool
 call_is_from_elsewhere(void)
 {
 	return from_elsewhere;
+}
+
+/*
+ * ducto.call_sent is the planner's support function of the functions that
+ * Citus sends to the account: it does what ducto.call_once does, and
+ * refuses NULL for the account, at which Citus 13 ends the server whoever calls.
+ */
+Datum
+ducto_call_sent(PG_FUNCTION_ARGS)
+{
+	SupportRequestSimplify *request = (SupportRequestSimplify *) PG_GETARG_POINTER(0);
+	Datum		result = ducto_call_once(fcinfo);
+
+	if (IsA(request, SupportRequestSimplify))
+	{
+		Const	   *account = linitial(request->fcall->args);
+
+		if (IsA(account, Const) && account->constisnull)
+			ereport(ERROR,
+					(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
+					 errmsg("argument \"user_id\" must not be null")));
+	}
+	return result;
 }

@@ -197,6 +197,9 @@ foreach my $at ($node, $first, $second)
 	is($here->sqlstate, '40001', 'so is the isolation');
 	$here->run('ROLLBACK');
 
+	$here->run("SELECT ducto.add_credits_there(NULL::uuid, 1, 'promo', NULL, NULL, NULL, NULL, NULL)");
+	is($here->sqlstate, '22004', 'without an account there is an error, and the server lives');
+
 	$here->run("SELECT ducto_add_team_member('$team', $member)");
 	$hold = $here->value("SELECT reservation_id FROM ducto_reserve($member, 2, team_id => '$team')");
 	is($here->value("SELECT amount FROM ducto_deduct($member, '$hold', 2)"), '2.0000', "a team's hold is found by the member's call");
