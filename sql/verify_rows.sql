@@ -179,6 +179,8 @@ COMMENT ON FUNCTION ducto.verify_lines(uuid, uuid) IS 'For ducto_verify: lines, 
 CREATE FUNCTION ducto.verify_grant_rows(lowest uuid, highest uuid) RETURNS SETOF @extschema@.ducto_discrepancy
 LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS $$
+DECLARE
+	early record;
 BEGIN
 	-- All that follows is about grants that there are.
 	PERFORM FROM ducto.grants WHERE account_id BETWEEN lowest AND highest LIMIT 1;
@@ -243,12 +245,18 @@ BEGIN
 	JOIN (VALUES ('seq'), ('type'), ('amount'), ('priority'), ('expires_at'), ('created_at')) n(name)
 		ON n.name = ANY (string_to_array(o.names, ' '));
 
-	-- Credit does not expire before its time: what a cycle gave may live on after it, here or where it was moved.
-	RETURN QUERY
-	SELECT e.account_id, 'effective_at ' || e.seq, 'not before ' || g.expires_at, e.effective_at::text
-	FROM ducto.ledger e JOIN ducto.grants g ON g.account_id = e.account_id AND g.id = e.reference
-	WHERE e.type = 'expiry' AND e.account_id BETWEEN lowest AND highest AND e.effective_at < g.expires_at
-		AND NOT EXISTS (SELECT FROM ducto.ledger l WHERE l.id = g.id AND l.cycle_end IS NOT NULL AND l.expires_at <= e.effective_at);
+	-- Credit does not expire before its time: what a cycle gave may live on after it, here or where it was moved, which may be on
+	-- another node.
+	FOR early IN
+		SELECT e.account_id, e.seq, e.effective_at, g.id, g.expires_at
+		FROM ducto.ledger e JOIN ducto.grants g ON g.account_id = e.account_id AND g.id = e.reference
+		WHERE e.type = 'expiry' AND e.account_id BETWEEN lowest AND highest AND e.effective_at < g.expires_at
+	LOOP
+		PERFORM FROM ducto.ledger l WHERE l.id = early.id AND l.cycle_end IS NOT NULL AND l.expires_at <= early.effective_at;
+		IF NOT FOUND THEN
+			RETURN QUERY SELECT early.account_id, 'effective_at ' || early.seq, 'not before ' || early.expires_at, early.effective_at::text;
+		END IF;
+	END LOOP;
 END
 $$;
 REVOKE ALL ON FUNCTION ducto.verify_grant_rows(uuid, uuid) FROM PUBLIC;
