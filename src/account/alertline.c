@@ -86,7 +86,7 @@ percent_ascends(const void *a, const void *b)
 static bool
 lines_percent(JsonbContainer *object, const char *key, int *percent, int *n)
 {
-	JsonbContainer *array;
+	JsonbContainer *array = NULL;
 
 	if (!lines_member(object, key, &array, n))
 		return false;
@@ -128,7 +128,7 @@ lines_order(Lines *lines)
 void
 lines_from_json(JsonbContainer *object, Lines *lines)
 {
-	JsonbContainer *array;
+	JsonbContainer *array = NULL;
 	JsonbValue	value;
 
 	memset(lines, 0, sizeof(Lines));
