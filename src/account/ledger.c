@@ -410,7 +410,7 @@ rolled_entry(Account *acc, const Rolled *rolled, Jsonb *metadata, LedgerEntry *e
 void
 ledger_append_rolled(Account *acc, const Rolled *rolled, int n, LedgerQueue *queue)
 {
-	LedgerQueue own;
+	LedgerQueue own = {0};
 	LedgerQueue *entries = queue != NULL ? queue : &own;
 	Jsonb	   *metadata = gift_metadata(acc->plan_id);
 
