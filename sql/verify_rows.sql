@@ -4,7 +4,7 @@
 -- Where two long lists of an account meet, the join is an outer one, and what is asked of it a CASE, which leaves it one:
 -- an inner one could be planned, where there are no statistics, as one that compares each with each.
 
-CREATE FUNCTION ducto.verify_entry_rows(lowest uuid, highest uuid) RETURNS SETOF @extschema@.ducto_discrepancy
+CREATE FUNCTION ducto.verify_entry_rows(lowest uuid, highest uuid, has text[]) RETURNS SETOF @extschema@.ducto_discrepancy
 LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
@@ -75,38 +75,37 @@ BEGIN
 		ON n.name = ANY (string_to_array(o.names, ' '));
 
 	-- What an entry repeats of the reservation that it settles, and of the entry that it refunds.
-	RETURN QUERY
-	WITH repeated AS MATERIALIZED (
-		SELECT l.account_id, l.seq, l.actor, l.operation_type, r.actor AS their_actor, r.operation_type AS their_operation
-		FROM ducto.ledger l LEFT JOIN ducto.reservations r ON r.account_id = l.account_id AND r.id = l.reference
-		WHERE l.type || '' = 'usage' AND l.reference IS NOT NULL AND l.account_id BETWEEN lowest AND highest
-			AND CASE WHEN r.id IS NOT NULL THEN r.actor IS DISTINCT FROM l.actor OR r.operation_type <> l.operation_type END
+	IF 'links' = ANY (has) THEN
+		RETURN QUERY
+		WITH repeated AS MATERIALIZED (
+			SELECT l.account_id, l.seq, l.actor, l.operation_type, r.actor AS their_actor, r.operation_type AS their_operation
+			FROM ducto.ledger l LEFT JOIN ducto.reservations r ON r.account_id = l.account_id AND r.id = l.reference
+			WHERE l.type || '' = 'usage' AND l.reference IS NOT NULL AND l.account_id BETWEEN lowest AND highest
+				AND CASE WHEN r.id IS NOT NULL THEN r.actor IS DISTINCT FROM l.actor OR r.operation_type <> l.operation_type END
+			UNION ALL
+			SELECT r.account_id, r.seq, r.actor, NULL, d.actor, NULL
+			FROM ducto.ledger r LEFT JOIN ducto.ledger d ON d.id = r.reference AND d.account_id = r.account_id
+			WHERE r.type = 'refund' AND r.account_id BETWEEN lowest AND highest
+				AND CASE WHEN d.id IS NOT NULL THEN d.actor IS DISTINCT FROM r.actor END
+		)
+		SELECT account_id, 'actor ' || seq, their_actor::text, actor::text FROM repeated WHERE their_actor IS DISTINCT FROM actor
 		UNION ALL
-		SELECT r.account_id, r.seq, r.actor, NULL, d.actor, NULL
-		FROM ducto.ledger r LEFT JOIN ducto.ledger d ON d.id = r.reference AND d.account_id = r.account_id
-		WHERE r.type = 'refund' AND r.account_id BETWEEN lowest AND highest
-			AND CASE WHEN d.id IS NOT NULL THEN d.actor IS DISTINCT FROM r.actor END
-	)
-	SELECT account_id, 'actor ' || seq, their_actor::text, actor::text FROM repeated WHERE their_actor IS DISTINCT FROM actor
-	UNION ALL
-	SELECT account_id, 'operation_type ' || seq, their_operation, operation_type
-	FROM repeated WHERE their_operation <> operation_type;
+		SELECT account_id, 'operation_type ' || seq, their_operation, operation_type
+		FROM repeated WHERE their_operation <> operation_type;
+	END IF;
 END
 $$;
-REVOKE ALL ON FUNCTION ducto.verify_entry_rows(uuid, uuid) FROM PUBLIC;
-COMMENT ON FUNCTION ducto.verify_entry_rows(uuid, uuid) IS 'For ducto_verify: each entry of the ledger by itself, and what it repeats.';
+REVOKE ALL ON FUNCTION ducto.verify_entry_rows(uuid, uuid, text[]) FROM PUBLIC;
+COMMENT ON FUNCTION ducto.verify_entry_rows(uuid, uuid, text[]) IS 'For ducto_verify: each entry of the ledger by itself, and what it repeats.';
 
-CREATE FUNCTION ducto.verify_lines(lowest uuid, highest uuid) RETURNS SETOF @extschema@.ducto_discrepancy
+CREATE FUNCTION ducto.verify_lines(lowest uuid, highest uuid, has text[]) RETURNS SETOF @extschema@.ducto_discrepancy
 LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
 	-- Most accounts have no lines, and no entry that says it has some.
 	PERFORM FROM ducto.usage_lines WHERE account_id BETWEEN lowest AND highest LIMIT 1;
-	IF NOT FOUND THEN
-		PERFORM FROM ducto.ledger WHERE models IS NOT NULL AND account_id BETWEEN lowest AND highest LIMIT 1;
-		IF NOT FOUND THEN
-			RETURN;
-		END IF;
+	IF NOT FOUND AND 'lines' <> ALL (has) THEN
+		RETURN;
 	END IF;
 
 	-- The lines of an entry are its price, to the last decimal, and are as many as it says, numbered from 1. What it says of
@@ -173,8 +172,8 @@ BEGIN
 		ON u.account_id = l.account_id AND u.key = l.idempotency_key;
 END
 $$;
-REVOKE ALL ON FUNCTION ducto.verify_lines(uuid, uuid) FROM PUBLIC;
-COMMENT ON FUNCTION ducto.verify_lines(uuid, uuid) IS 'For ducto_verify: lines, and what entries say of them.';
+REVOKE ALL ON FUNCTION ducto.verify_lines(uuid, uuid, text[]) FROM PUBLIC;
+COMMENT ON FUNCTION ducto.verify_lines(uuid, uuid, text[]) IS 'For ducto_verify: lines, and what entries say of them.';
 
 CREATE FUNCTION ducto.verify_grant_rows(lowest uuid, highest uuid) RETURNS SETOF @extschema@.ducto_discrepancy
 LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
@@ -262,7 +261,7 @@ $$;
 REVOKE ALL ON FUNCTION ducto.verify_grant_rows(uuid, uuid) FROM PUBLIC;
 COMMENT ON FUNCTION ducto.verify_grant_rows(uuid, uuid) IS 'For ducto_verify: each grant beside the entry that made it.';
 
-CREATE FUNCTION ducto.verify_hold_rows(lowest uuid, highest uuid) RETURNS SETOF @extschema@.ducto_discrepancy
+CREATE FUNCTION ducto.verify_hold_rows(lowest uuid, highest uuid, has text[]) RETURNS SETOF @extschema@.ducto_discrepancy
 LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
@@ -312,7 +311,7 @@ BEGIN
 	WITH charged AS (
 		SELECT l.account_id, l.reference, sum(l.allowance_consumed - l.amount) AS charge
 		FROM ducto.ledger l
-		WHERE l.type || '' = 'usage' AND l.reference IS NOT NULL AND l.account_id BETWEEN lowest AND highest
+		WHERE 'links' = ANY (has) AND l.type || '' = 'usage' AND l.reference IS NOT NULL AND l.account_id BETWEEN lowest AND highest
 		GROUP BY l.account_id, l.reference
 	), holds AS MATERIALIZED (
 		SELECT r.account_id, r.id, r.state, r.remaining, greatest(r.amount - coalesce(c.charge, 0), 0.0000) AS rest
@@ -327,10 +326,11 @@ BEGIN
 	SELECT account_id, 'charge of reservation ' || id, 'an entry', NULL FROM holds WHERE state = 'settled';
 END
 $$;
-REVOKE ALL ON FUNCTION ducto.verify_hold_rows(uuid, uuid) FROM PUBLIC;
-COMMENT ON FUNCTION ducto.verify_hold_rows(uuid, uuid) IS 'For ducto_verify: each reservation by itself, and what was charged of it.';
+REVOKE ALL ON FUNCTION ducto.verify_hold_rows(uuid, uuid, text[]) FROM PUBLIC;
+COMMENT ON FUNCTION ducto.verify_hold_rows(uuid, uuid, text[]) IS 'For ducto_verify: each reservation by itself, and what was charged of it.';
 
-CREATE FUNCTION ducto.verify_account_rows(lowest uuid, highest uuid) RETURNS SETOF @extschema@.ducto_discrepancy
+CREATE FUNCTION ducto.verify_account_rows(lowest uuid, highest uuid, has text[])
+RETURNS SETOF @extschema@.ducto_discrepancy
 LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
@@ -362,7 +362,8 @@ BEGIN
 				OR u.last >= a.cycle_end OR NOT isfinite(a.cycle_start) OR NOT isfinite(a.cycle_end) AS lacks
 		FROM ducto.accounts a LEFT JOIN ducto.plans p ON p.id = a.plan_id
 		LEFT JOIN (SELECT account_id, max(effective_at) AS last FROM ducto.ledger
-			WHERE allowance_consumed <> 0 AND type || '' <> 'refund' AND effective_at <= clock AND account_id BETWEEN lowest AND highest
+			WHERE 'allowance' = ANY (has) AND allowance_consumed <> 0 AND type || '' <> 'refund' AND effective_at <= clock
+				AND account_id BETWEEN lowest AND highest
 			GROUP BY account_id) u ON u.account_id = a.id
 		WHERE a.id BETWEEN lowest AND highest AND a.kind = 'user' AND a.updated_at <= clock
 			AND (a.plan_id IS NOT NULL OR a.cycle_end IS NOT NULL OR u.last IS NOT NULL)
@@ -377,20 +378,22 @@ BEGIN
 
 	-- What was spent by a member in this month is what a counter of it counts: a counter of another one would let all of it be
 	-- spent again. An account that is ahead of the clock has counters that are, until it is touched.
-	RETURN QUERY
-	WITH recent AS MATERIALIZED (
-		SELECT l.account_id, l.actor, -sum(l.amount) FILTER (WHERE type = 'usage') AS spent
-		FROM ducto.ledger l JOIN ducto.accounts a ON a.id = l.account_id AND a.updated_at <= clock
-		WHERE l.account_id BETWEEN lowest AND highest AND l.effective_at >= this_month AT TIME ZONE 'UTC'
-			AND l.effective_at < (this_month + interval '1 month') AT TIME ZONE 'UTC' AND l.type || '' <> 'refund'
-			AND a.kind = 'team'
-		GROUP BY l.account_id, l.actor
-	)
-	SELECT m.team_id, 'month of member ' || m.user_id, this_month::text, m.month::text
-	FROM ducto.team_members m
-	JOIN (SELECT r.account_id, r.actor, sum(r.spent) AS spent FROM recent r GROUP BY r.account_id, r.actor) u
-		ON u.account_id = m.team_id AND u.actor = m.user_id
-	WHERE u.spent <> 0 AND m.month <> this_month;
+	IF 'actors' = ANY (has) THEN
+		RETURN QUERY
+		WITH recent AS MATERIALIZED (
+			SELECT l.account_id, l.actor, -sum(l.amount) FILTER (WHERE type = 'usage') AS spent
+			FROM ducto.ledger l JOIN ducto.accounts a ON a.id = l.account_id AND a.updated_at <= clock
+			WHERE l.account_id BETWEEN lowest AND highest AND l.effective_at >= this_month AT TIME ZONE 'UTC'
+				AND l.effective_at < (this_month + interval '1 month') AT TIME ZONE 'UTC' AND l.type || '' <> 'refund'
+				AND a.kind = 'team'
+			GROUP BY l.account_id, l.actor
+		)
+		SELECT m.team_id, 'month of member ' || m.user_id, this_month::text, m.month::text
+		FROM ducto.team_members m
+		JOIN (SELECT r.account_id, r.actor, sum(r.spent) AS spent FROM recent r GROUP BY r.account_id, r.actor) u
+			ON u.account_id = m.team_id AND u.actor = m.user_id
+		WHERE u.spent <> 0 AND m.month <> this_month;
+	END IF;
 
 	-- An allowance that is used is of a cycle.
 	RETURN QUERY
@@ -410,10 +413,10 @@ BEGIN
 		OR cap_limit < 0 OR cap_limit >= 100000000000000);
 END
 $$;
-REVOKE ALL ON FUNCTION ducto.verify_account_rows(uuid, uuid) FROM PUBLIC;
-COMMENT ON FUNCTION ducto.verify_account_rows(uuid, uuid) IS 'For ducto_verify: plans of users, and which period their counters are of.';
+REVOKE ALL ON FUNCTION ducto.verify_account_rows(uuid, uuid, text[]) FROM PUBLIC;
+COMMENT ON FUNCTION ducto.verify_account_rows(uuid, uuid, text[]) IS 'For ducto_verify: plans of users, and which period their counters are of.';
 
-CREATE FUNCTION ducto.verify_team_rows(lowest uuid, highest uuid) RETURNS SETOF @extschema@.ducto_discrepancy
+CREATE FUNCTION ducto.verify_team_rows(lowest uuid, highest uuid, has text[]) RETURNS SETOF @extschema@.ducto_discrepancy
 LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
@@ -422,17 +425,18 @@ BEGIN
 	SELECT u.account_id, 'member ' || coalesce(u.actor::text, 'unknown'), 'a member of the team, or one who left', NULL
 	FROM (
 		SELECT account_id, actor FROM ducto.ledger
-		WHERE actor IS NOT NULL AND account_id BETWEEN lowest AND highest GROUP BY account_id, actor
+		WHERE 'actors' = ANY (has) AND actor IS NOT NULL AND account_id BETWEEN lowest AND highest GROUP BY account_id, actor
 		UNION
 		SELECT account_id, actor FROM ducto.reservations
 		WHERE actor IS NOT NULL AND account_id BETWEEN lowest AND highest GROUP BY account_id, actor
 		UNION
-		SELECT a.id, NULL
+		SELECT n.account_id, NULL
 		FROM (SELECT account_id FROM ducto.ledger
-			WHERE actor IS NULL AND type || '' = 'usage' AND account_id BETWEEN lowest AND highest GROUP BY account_id
+			WHERE account_id IN (SELECT a.id FROM ducto.accounts a WHERE a.kind = 'team' AND a.id BETWEEN lowest AND highest)
+				AND actor IS NULL AND type || '' = 'usage' AND account_id BETWEEN lowest AND highest
 			UNION SELECT account_id FROM ducto.reservations
-			WHERE actor IS NULL AND account_id BETWEEN lowest AND highest GROUP BY account_id) n
-		JOIN ducto.accounts a ON a.id = n.account_id WHERE a.kind = 'team'
+			WHERE account_id IN (SELECT a.id FROM ducto.accounts a WHERE a.kind = 'team' AND a.id BETWEEN lowest AND highest)
+				AND actor IS NULL AND account_id BETWEEN lowest AND highest) n
 	) u
 	LEFT JOIN ducto.team_members m ON m.team_id = u.account_id AND m.user_id = u.actor
 	WHERE m.user_id IS NULL;
@@ -449,8 +453,8 @@ BEGIN
 	WHERE t.id BETWEEN lowest AND highest AND char_length(t.name) NOT BETWEEN 1 AND 255;
 END
 $$;
-REVOKE ALL ON FUNCTION ducto.verify_team_rows(uuid, uuid) FROM PUBLIC;
-COMMENT ON FUNCTION ducto.verify_team_rows(uuid, uuid) IS 'For ducto_verify: teams and who was a member.';
+REVOKE ALL ON FUNCTION ducto.verify_team_rows(uuid, uuid, text[]) FROM PUBLIC;
+COMMENT ON FUNCTION ducto.verify_team_rows(uuid, uuid, text[]) IS 'For ducto_verify: teams and who was a member.';
 
 CREATE FUNCTION ducto.plan_terms(config jsonb) RETURNS jsonb
 LANGUAGE sql IMMUTABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
