@@ -297,11 +297,11 @@ money_add(Money a, Money b, const char *what)
 }
 
 /*
- * spend_add adds an amount to a sum. Where sums have 64 bits only, one that is
- * too large for them is rejected.
+ * spend_add adds an amount, or a sum, to a sum. Where sums have 64 bits only,
+ * one that is too large for them is rejected.
  */
 Spend
-spend_add(Spend sum, Money amount, const char *what)
+spend_add(Spend sum, Spend amount, const char *what)
 {
 #ifdef HAVE_INT128
 	return sum + amount;

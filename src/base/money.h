@@ -39,7 +39,7 @@ extern Datum rest_to_datum(Rest rest);
 extern Datum money_to_datum(Money amount);
 extern char *money_to_cstring(Money amount);
 extern Money money_add(Money a, Money b, const char *what);
-extern Spend spend_add(Spend sum, Money amount, const char *what);
+extern Spend spend_add(Spend sum, Spend amount, const char *what);
 extern Datum spend_to_datum(Spend spend);
 extern char *spend_to_cstring(Spend spend);
 extern Spend spend_from_datum(Datum value);
