@@ -8,6 +8,8 @@
  */
 #include "postgres.h"
 
+#include "utils/tuplestore.h"
+
 #include "analytics/rollup.h"
 #include "base/args.h"
 #include "base/cluster.h"

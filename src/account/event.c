@@ -13,6 +13,7 @@
 #include "utils/array.h"
 #include "utils/datetime.h"
 #include "utils/json.h"
+#include "utils/tuplestore.h"
 
 #include "account/alert.h"
 #include "account/claim.h"
