@@ -71,8 +71,10 @@ SELECT ducto.progress_step('a step');
 RESET ROLE;
 
 -- What it cannot be, and what the steps cannot.
+\set VERBOSITY sqlstate
 SET ducto.progress_interval = -1;
 SET ducto.progress_interval = '2d';
+\set VERBOSITY default
 SELECT ducto.setting_problem('ducto.progress_interval', 'often');
 SELECT ducto.progress_begin(NULL, 1);
 SELECT ducto.progress_begin('work', 0);

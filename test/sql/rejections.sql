@@ -51,7 +51,7 @@ FROM (VALUES
 
 -- These functions have a column error and no case here: the rejections of plans, caps, pricing, teams and of many at once are in their own tests.
 SELECT p.proname FROM pg_proc p JOIN pg_depend d ON d.classid = 'pg_proc'::regclass AND d.objid = p.oid AND d.deptype = 'e' JOIN pg_type t ON t.oid = p.prorettype JOIN pg_attribute a ON a.attrelid = t.typrelid
-WHERE a.attname = 'error' AND NOT EXISTS (SELECT FROM cases WHERE call LIKE p.proname || '(%') ORDER BY 1;
+WHERE a.attname = 'error' AND p.proname LIKE 'ducto\_%' AND NOT EXISTS (SELECT FROM cases WHERE call LIKE p.proname || '(%') ORDER BY 1;
 
 -- title() is what of a case can be shown: the call without the ids that were made here.
 CREATE FUNCTION pg_temp.title(call text) RETURNS text LANGUAGE sql AS $$
