@@ -384,7 +384,7 @@ debit_free(Account *acc, Hold *hold, const char *model, DebitPlan *plan)
 
 /*
  * Book a debit on a locked account. A deduct of 0 is remembered by the
- * reservation alone.
+ * reservation alone, with the balance that is left once what it kept has expired.
  */
 static void
 debit_book(const Debit *debit, Account *acc, Hold *hold, DebitPlan *plan, LedgerEntry *entry)
@@ -400,13 +400,14 @@ debit_book(const Debit *debit, Account *acc, Hold *hold, DebitPlan *plan, Ledger
 	if (debit_books(debit))
 		account_debit(acc, entry, plan->charge - plan->allowance);
 	else
-	{
 		acc->closing_keys |= debit->key != NULL;
+	account_store(acc);
+	if (!debit_books(debit))
+	{
 		hold->closing_key = debit->key;
 		hold->closed_by_zero = true;
 		hold->closing_balance = entry->balance_after = acc->balance;
 	}
-	account_store(acc);
 	if (hold != NULL)
 		hold_update(&acc->id, hold, acc->now);
 }

@@ -94,6 +94,21 @@ SELECT balance, reserved, available FROM ducto_get_balance(:dan);
 SELECT * FROM pg_temp.live(:dan);
 SELECT * FROM ducto_verify(:dan);
 
+-- A deduct of 0 ends the hold that kept Fay's credit past its time. It tells what is left without that, and so does its retry.
+\set fay '\'e9000000-0000-4000-8000-0000000000fa\''
+SELECT pg_temp.give(:fay, 10, now() - interval '1 minute', '1 ms');
+INSERT INTO ducto.reservations (account_id, id, amount, remaining, operation_type, billing_mode, floor, state, balance_after,
+	reserved_after, first_expires_at, skip_allowance, cap_held, created_at, expires_at)
+VALUES (:fay, 'e9000000-0000-4000-8000-00000000f000', 10, 10, 'usage', 'strict', 0.0000, 'open', 10.0000, 10.0000,
+	now() + interval '1 day', false, 10, now() - interval '1 hour', now() + interval '1 day');
+UPDATE ducto.accounts SET held = 10.0000 WHERE id = :fay;
+SELECT new_balance FROM ducto_add_credits(:fay, 3, 'purchase');
+SELECT balance, reserved, available FROM ducto_get_balance(:fay);
+SELECT amount, balance_after, idempotent, error FROM ducto_deduct(:fay, 'e9000000-0000-4000-8000-00000000f000', 0, 'nothing');
+SELECT amount, balance_after, idempotent, error FROM ducto_deduct(:fay, 'e9000000-0000-4000-8000-00000000f000', 0, 'nothing');
+SELECT balance, reserved, available FROM ducto_get_balance(:fay);
+SELECT * FROM ducto_verify(:fay);
+
 -- Grants that do not sum to what the account says are an error that names it, and no wrong entry.
 SELECT pg_temp.give(:eve, 20, now() + interval '1 day', '1 s');
 UPDATE ducto.grants SET remaining = 0.5000 WHERE account_id = :eve;
