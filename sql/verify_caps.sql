@@ -111,7 +111,7 @@ BEGIN
 	FROM windows w WHERE ARRAY[w.window_from, w.window_until] IS DISTINCT FROM w.proper;
 
 	-- Nothing was spent after the window that a counter is of, or it would let all be spent again. While an account was ahead
-	-- of the clock, sessions are none.
+	-- of the clock, sessions are none; one that there never was is of a cap that was set when nothing was spent in its length.
 	RETURN QUERY
 	SELECT c.account_id, 'last window of cap ' || c.cap_type || ' ' || c.model, 'not before ' || max(l.effective_at),
 		c.window_until::text
@@ -120,7 +120,8 @@ BEGIN
 	JOIN ducto.ledger l ON l.account_id = c.account_id AND l.type || '' = 'usage' AND l.amount <> 0
 		AND (c.model = '' OR l.model = c.model OR l.models @> ARRAY[c.model])
 		AND l.effective_at >= c.window_until AND l.effective_at <= a.updated_at
-	WHERE c.account_id BETWEEN lowest AND highest AND (c.cap_type <> 'session' OR a.ahead_until IS NULL)
+	WHERE c.account_id BETWEEN lowest AND highest AND (c.cap_type <> 'session' OR a.ahead_until IS NULL AND (isfinite(c.window_until)
+		OR l.effective_at > a.updated_at - extract(epoch FROM c.window_length) * interval '1 second'))
 	GROUP BY c.account_id, c.cap_type, c.model, c.window_until;
 
 	-- An account that has caps is known to have them.

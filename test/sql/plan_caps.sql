@@ -38,6 +38,8 @@ SELECT amount FROM ducto_charge(:ann, 30);
 SELECT ducto_advance_clock('10 hours') IS NOT NULL AS ten_hours_later;
 SELECT plan_id FROM ducto_set_user_plan(:ann, 'pro');
 SELECT * FROM caps(:ann);
+-- That there was no session yet is right; a session that was made none is seen.
+SELECT * FROM found();
 -- The session opens with the first spend, and what is rejected opens none.
 SELECT error FROM ducto_charge(:ann, 100.0001);
 SELECT * FROM caps(:ann) WHERE cap LIKE 'session%';
@@ -47,6 +49,10 @@ SELECT amount, error FROM ducto_charge(:ann, 60, model => 'large');
 SELECT d.amount, cap_warning, d.error FROM ducto_reserve(:ann, 40) r, LATERAL ducto_deduct(:ann, r.reservation_id, 40) d;
 SELECT capped, current_spend, cap_limit, resets_at - ducto.clock() > interval '4 h 59 min' AS in_five_hours FROM ducto_check_spend_cap(:ann, amount => 1);
 SELECT * FROM caps(:ann);
+BEGIN;
+UPDATE ducto.spend_caps SET window_from = '-infinity', window_until = '-infinity', spent = 0 WHERE cap_type = 'session';
+SELECT check_name, left(expected, 10) AS expected, actual FROM found();
+ROLLBACK;
 SELECT ducto_advance_clock('5 hours') IS NOT NULL AS five_hours_later;
 SELECT * FROM caps(:ann);
 SELECT amount, error FROM ducto_charge(:ann, 100);
