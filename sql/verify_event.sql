@@ -21,6 +21,7 @@ AS $$
 DECLARE
 	none CONSTANT numeric := -99999999999999.9999;
 	pricing_lines CONSTANT numeric[] := (SELECT ducto.alert_lines(p.config -> 'alerts') FROM ducto.pricing p WHERE p.active);
+	pricing_mark CONSTANT bigint := ducto.alert_mark(pricing_lines);
 BEGIN
 	-- An event is one that ducto writes, of its account, with a number that was given.
 	RETURN QUERY
@@ -87,19 +88,21 @@ BEGIN
 
 	-- Where the lines are known that alert_below is from, it is the highest of those that the balance is not below.
 	RETURN QUERY
-	WITH lines AS MATERIALIZED (
+	WITH plans AS MATERIALIZED (
+		SELECT p.id, p.lines, ducto.alert_mark(p.lines) AS mark
+		FROM (SELECT id, coalesce(ducto.alert_lines(alerts), pricing_lines) AS lines FROM ducto.plans) p
+	), lines AS MATERIALIZED (
 		SELECT a.id, a.balance, a.alert_below, t.account_id IS NOT NULL AS own, t.told, t.topup_below, t.topup_due_key,
-			coalesce(t.balance, ducto.alert_lines(p.alerts), pricing_lines) AS balances,
-			coalesce(ducto.alert_lines(p.alerts), pricing_lines) AS theirs, a.alert_mark
-		FROM ducto.accounts a LEFT JOIN ducto.alerts t ON t.account_id = a.id LEFT JOIN ducto.plans p ON p.id = a.plan_id
-		WHERE a.id BETWEEN lowest AND highest
+			coalesce(t.balance, p.lines, pricing_lines) AS balances
+		FROM ducto.accounts a LEFT JOIN ducto.alerts t ON t.account_id = a.id LEFT JOIN plans p ON p.id = a.plan_id
+		WHERE a.id BETWEEN lowest AND highest AND a.alert_mark = coalesce(p.mark, pricing_mark)
 	), known AS MATERIALIZED (
 		SELECT l.*, CASE WHEN balances IS NULL AND topup_below IS NULL THEN CASE WHEN own THEN none ELSE '-Infinity' END
 			ELSE greatest(none, CASE WHEN topup_due_key IS NULL THEN topup_below END, CASE WHEN balance > 0 THEN 0.0001 END,
 				(SELECT max(b) FROM unnest(balances) b WHERE b <= balance)) END AS expected,
 			coalesce(balance <= 0 AND (balances IS NOT NULL OR topup_below IS NOT NULL), false) OR coalesce(balance < topup_below, false)
-				OR EXISTS (SELECT FROM unnest(balances) b WHERE b > balance) AS is_below
-		FROM lines l WHERE alert_mark = ducto.alert_mark(theirs)
+				OR balances IS NOT NULL AND EXISTS (SELECT FROM unnest(balances) b WHERE b > balance) AS is_below
+		FROM lines l
 	)
 	SELECT k.id, 'alert_below', k.expected::text, k.alert_below::text FROM known k
 	WHERE k.alert_below <> k.expected AND NOT (k.expected = none AND k.alert_below = '-Infinity' AND k.balances IS NULL AND k.topup_below IS NULL)
