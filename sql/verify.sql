@@ -61,21 +61,26 @@ COMMENT ON AGGREGATE ducto.follow(bigint, numeric, numeric, timestamptz, timesta
 
 -- links are usage of reservations, and what refers to other entries; taken_back are refunds, reversals and transfers.
 CREATE FUNCTION ducto.ledger_has(lowest uuid, highest uuid) RETURNS text[]
-LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS $$
-SELECT array_remove(ARRAY[
-	CASE WHEN count(cycle_end) > 0 THEN 'cycles' END,
-	CASE WHEN count(digest) > 0 THEN 'digests' END,
-	CASE WHEN count(expires_at) > 0 OR count(priority) > 0 THEN 'grants' END,
-	CASE WHEN count(burned_grants) > 0 THEN 'burns' END,
-	CASE WHEN count(models) > 0 THEN 'lines' END,
-	CASE WHEN bool_or(allowance_consumed <> 0) THEN 'allowance' END,
-	CASE WHEN count(actor) > 0 THEN 'actors' END,
-	CASE WHEN count(reference) > 0 THEN 'links' END,
-	CASE WHEN count(idempotency_key) > 0 THEN 'keys' END,
-	CASE WHEN EXISTS (SELECT FROM ducto.ledger WHERE type IN ('refund', 'reversal', 'transfer_out', 'transfer_in')
-		AND account_id BETWEEN lowest AND highest) THEN 'taken_back' END], NULL)
-FROM ducto.ledger WHERE account_id BETWEEN lowest AND highest
+DECLARE
+	kinds text[];
+BEGIN
+	SELECT array_remove(ARRAY[
+		CASE WHEN count(cycle_end) > 0 THEN 'cycles' END,
+		CASE WHEN count(digest) > 0 THEN 'digests' END,
+		CASE WHEN count(expires_at) > 0 OR count(priority) > 0 THEN 'grants' END,
+		CASE WHEN count(burned_grants) > 0 THEN 'burns' END,
+		CASE WHEN count(models) > 0 THEN 'lines' END,
+		CASE WHEN bool_or(allowance_consumed <> 0) THEN 'allowance' END,
+		CASE WHEN count(actor) > 0 THEN 'actors' END,
+		CASE WHEN count(reference) > 0 THEN 'links' END,
+		CASE WHEN count(idempotency_key) > 0 THEN 'keys' END], NULL)
+	INTO kinds FROM ducto.ledger WHERE account_id BETWEEN lowest AND highest;
+	PERFORM FROM ducto.ledger WHERE type IN ('refund', 'reversal', 'transfer_out', 'transfer_in')
+		AND account_id BETWEEN lowest AND highest LIMIT 1;
+	RETURN CASE WHEN FOUND THEN kinds || 'taken_back'::text ELSE kinds END;
+END
 $$;
 REVOKE ALL ON FUNCTION ducto.ledger_has(uuid, uuid) FROM PUBLIC;
 COMMENT ON FUNCTION ducto.ledger_has(uuid, uuid) IS 'For ducto_verify: what entries there are of these accounts, so that the ledger is not read for others.';
