@@ -9,10 +9,11 @@
 # does, and jumps now and then, by seconds or by months, or to just before
 # something happens.
 #
-# Two sequences are run: one of a fixed seed, one of a random seed, or only
-# that of DUCTO_SEED. DUCTO_STEPS is the number of steps of each. The seed is
-# printed, and after a failure also what was done on the account. With
-# DUCTO_CITUS the tables are distributed over a cluster.
+# Two sequences are run: one of a fixed seed, one of a random seed, and a few more
+# until all was met that they are for; or only that of DUCTO_SEED. DUCTO_STEPS is
+# the number of steps of each. The seed is printed, and after a failure also what
+# was done on the account. With DUCTO_CITUS the tables are distributed over a
+# cluster.
 
 use strict;
 use warnings FATAL => 'all';
@@ -34,6 +35,7 @@ use Test::More;
 
 use constant FIXED_SEED => 20250717;
 use constant STEPS      => $ENV{DUCTO_STEPS} || 2500;
+use constant MORE       => 4;          # sequences that may follow until all is met
 use constant ROUND      => 1250;       # steps before new users come
 use constant USERS      => 12;
 use constant BATCH      => 'ducto_sweep(1)';
@@ -187,7 +189,23 @@ sub step_plans_again
 	return story($step, $user, @calls);
 }
 
-# story makes calls one after another, each by what the ones before have made.
+# step_due_hold lets credit expire that a hold needs, and the hold be settled with it.
+sub step_due_hold
+{
+	my ($step) = @_;
+	my $user = $users[4];
+	my $hold = sub { $world->account($user, 0)->{holds}[-1]{id} };
+	my @calls = (
+		[ 'add_credits', sub { user_id => $user, amount => 3_000_000, type => 'promo', lifetime => 500_000 } ],
+		[ 'reserve',     sub { user_id => $user, amount => 2_000_000, ttl_seconds => 600, min_balance => 0 } ],
+		[ 'wait', 600_000 ],
+		[ 'deduct', sub { user_id => $user, reservation_id => $hold->(), amount => 1_500_000 } ]);
+
+	return story($step, $user, @calls);
+}
+
+# story makes calls one after another, each by what the ones before have made, and
+# waits between them.
 sub story
 {
 	my ($step, $user, @calls) = @_;
@@ -195,6 +213,11 @@ sub story
 	$session = $sessions[0];
 	foreach my $call (@calls)
 	{
+		if ($call->[0] eq 'wait')
+		{
+			advance($call->[1]);
+			next;
+		}
 		my %request = $call->[1]->();
 
 		return 0 unless make_call($step, $call->[0], \%request, $request{from_id} // $user);
@@ -519,7 +542,7 @@ sub run_sequence
 		my $end = min(STEPS, $step + ROUND);
 
 		start_round("seed_${seed}_$round");
-		$good = step_moved_grant($step) && step_plans_again($step) if $round == 1;
+		$good = step_moved_grant($step) && step_plans_again($step) && step_due_hold($step) if $round == 1;
 		while ($good && $step < $end)
 		{
 			$good = step(++$step);
@@ -548,31 +571,9 @@ sub after_the_last
 	return;
 }
 
-unless ($cluster)
+# not_met lists what the sequences are for and have not met so far.
+sub not_met
 {
-	$node->init;
-	$node->append_conf('postgresql.conf', "log_statement = none\nsynchronous_commit = off\nducto.test_clock = on");
-	$node->start;
-	$node->safe_psql('postgres', 'CREATE DATABASE empty');
-	$node->safe_psql('empty', 'CREATE EXTENSION ducto');
-}
-publish(sort keys %plans);
-publish(grep { !$plans{$_}{retired} } sort keys %plans);
-
-my $good = 1;
-foreach my $number (defined $ENV{DUCTO_SEED} && length $ENV{DUCTO_SEED} ? $ENV{DUCTO_SEED} : (FIXED_SEED, int(rand(2**31))))
-{
-	$good &&= run_sequence($number);
-}
-
-# A sequence that never meets what it is for proves nothing.
-SKIP:
-{
-	skip 'the sequence ended early', 1 unless $good;
-	after_the_last();
-	note(sprintf('%6d %s', $counts{$_}, $_)) foreach sort keys %counts;
-	note(sprintf('%6d %s', $Model::met{$_}, $_)) foreach sort keys %Model::met;
-	skip 'a short run', 1 if STEPS < 2500 || defined $ENV{DUCTO_SEED} && length $ENV{DUCTO_SEED};
 	my @missing = grep { !$Model::met{$_} } (
 		'due credit that holds need',
 		'due credit that holds need in part',
@@ -633,7 +634,42 @@ SKIP:
 		'set_user_plan done', 'set_user_plan plan_not_found',
 		'increment_usage_window done', 'increment_usage_window plan_not_found',
 		'COMMIT', 'ROLLBACK', 'ROLLBACK TO s; RELEASE s', 'reservations closed as expired', 'a balance of the past');
-	is("@missing", '', 'the sequences met everything that they are for');
+	return @missing;
+}
+
+unless ($cluster)
+{
+	$node->init;
+	$node->append_conf('postgresql.conf', "log_statement = none\nsynchronous_commit = off\nducto.test_clock = on");
+	$node->start;
+	$node->safe_psql('postgres', 'CREATE DATABASE empty');
+	$node->safe_psql('empty', 'CREATE EXTENSION ducto');
+}
+publish(sort keys %plans);
+publish(grep { !$plans{$_}{retired} } sort keys %plans);
+
+my $seeded = defined $ENV{DUCTO_SEED} && length $ENV{DUCTO_SEED};
+my $good   = 1;
+foreach my $number ($seeded ? $ENV{DUCTO_SEED} : (FIXED_SEED, int(rand(2**31))))
+{
+	$good &&= run_sequence($number);
+}
+
+# A sequence that never meets what it is for proves nothing. What is rare may need some more.
+my $thorough = STEPS >= 2500 && !$seeded;
+for (my $more = 0; $good && $thorough && $more < MORE && not_met(); $more++)
+{
+	$good = run_sequence(int(rand(2**31)));
+}
+
+SKIP:
+{
+	skip 'a sequence ended early', 1 unless $good;
+	after_the_last();
+	note(sprintf('%6d %s', $counts{$_}, $_)) foreach sort keys %counts;
+	note(sprintf('%6d %s', $Model::met{$_}, $_)) foreach sort keys %Model::met;
+	skip 'a short run', 1 unless $thorough;
+	is(join(', ', not_met()), '', 'the sequences met everything that they are for');
 }
 
 $_->quit foreach @sessions;
