@@ -22,6 +22,7 @@ use Test::More;
 
 my $events   = $ENV{DUCTO_EVENTS} || 1500;
 my $per_life = 250;
+my $per_base = 100;    # lives in one database
 my $seed     = $ENV{DUCTO_SEED} || 1 + int rand 1_000_000_000;
 my @zones    = qw(UTC America/New_York Europe/Berlin Australia/Lord_Howe Asia/Kathmandu Africa/Cairo);
 my $node     = PostgreSQL::Test::Cluster->new('caps');
@@ -30,14 +31,15 @@ note("DUCTO_SEED=$seed DUCTO_EVENTS=$events");
 $node->init;
 $node->append_conf('postgresql.conf', "autovacuum = off\nfsync = off\nducto.test_clock = on");
 $node->start;
-$node->safe_psql('postgres', 'CREATE EXTENSION ducto');
-$node->safe_psql('postgres', <<'SQL');
-CREATE UNLOGGED TABLE log (life int, n serial, kind text, error text, model text, amount numeric, id uuid, at timestamptz,
+$node->safe_psql('postgres', 'CREATE DATABASE empty');
+$node->safe_psql('empty', 'CREATE EXTENSION ducto');
+$node->safe_psql('empty', <<'SQL');
+CREATE UNLOGGED TABLE log (life int, n serial PRIMARY KEY, kind text, error text, model text, amount numeric, id uuid, at timestamptz,
 	expires_at timestamptz, cap text, action text, length interval, t0 timestamptz, t1 timestamptz, zone text);
 
 CREATE FUNCTION a_model() RETURNS text LANGUAGE sql VOLATILE AS $$ SELECT (ARRAY[NULL, 'a', 'b'])[1 + floor(random() * 3)::int] $$;
 CREATE FUNCTION an_amount(most numeric) RETURNS numeric LANGUAGE sql VOLATILE AS $$
-SELECT round((CASE floor(random() * 4)::int WHEN 0 THEN 0.0001 WHEN 1 THEN random() WHEN 2 THEN 1 + random() * 20 ELSE 1 + random() * most END)::numeric, 4) $$;
+SELECT round((CASE floor(random() * 4)::int WHEN 0 THEN 0.0001 WHEN 1 THEN 0.0001 + random() WHEN 2 THEN 1 + random() * 20 ELSE 1 + random() * most END)::numeric, 4) $$;
 
 -- Lives through a number of events of an account, and logs what was asked and answered.
 CREATE FUNCTION live(its int, who uuid, events int, zone text) RETURNS void LANGUAGE plpgsql AS $$
@@ -63,7 +65,7 @@ BEGIN
 			CONTINUE;
 		ELSIF dice < 0.60 THEN
 			l.kind := 'charge';
-			l.amount := an_amount(60);
+			l.amount := CASE WHEN random() < 0.01 THEN 0 ELSE an_amount(60) END;
 			SELECT * INTO r FROM ducto_charge(who, l.amount, model => l.model);
 			l.error := r.error;
 			l.id := r.transaction_id;
@@ -160,7 +162,7 @@ CREATE FUNCTION labels(at timestamptz, zone text) RETURNS text LANGUAGE sql STAB
 SELECT string_agg(extract(epoch FROM date_trunc(u, at, zone))::bigint::text, ' ' ORDER BY n) FROM unnest(ARRAY['hour', 'day', 'week', 'month']) WITH ORDINALITY t (u, n) $$;
 SQL
 
-my $session = Session->new($node, dbname => 'postgres');
+my $session;
 my ($seen, $wrong) = (0, 0);
 my %count;
 
@@ -181,7 +183,11 @@ sub check
 	my @l1 = split / /, $entry->{l1};
 	my @at = split / /, $entry->{lat};
 
-	if ($kind eq 'charge' || $kind eq 'reserve')
+	if ($kind eq 'charge' && $amount == 0)
+	{
+		complain("a charge of 0 is not nothing: $entry->{error} $entry->{id}", $entry) if $entry->{error} ne '' || $entry->{id} ne '';
+	}
+	elsif ($kind eq 'charge' || $kind eq 'reserve')
 	{
 		if ($entry->{error} eq '')
 		{
@@ -245,32 +251,71 @@ sub check
 	return;
 }
 
-for (my $life = 1; $seen < $events; $life++)
+# found complains of what the auditor finds in the lives of a database.
+sub found
 {
-	my $who  = sprintf "'ca9a0000-0000-4000-8000-%012d'", $life;
-	my $zone = $zones[$life % @zones];
+	my $found = $session->value("SELECT string_agg(concat_ws(' ', account_id, check_name, expected, actual), ', ') FROM ducto_verify() WHERE check_name <> 'test clock'");
+	complain("the auditor finds $found", { n => 'last', life => 'all' }) if defined $found;
+	return;
+}
+
+# begin_base begins with an empty database.
+sub begin_base
+{
+	my ($name) = @_;
+
+	$node->safe_psql('postgres', "CREATE DATABASE $name TEMPLATE empty");
+	$session = Session->new($node, dbname => $name);
+	return;
+}
+
+# end_base lets the auditor look at a database, and drops it.
+sub end_base
+{
+	my ($name) = @_;
+
+	found();
+	$session->quit;
+	$node->safe_psql('postgres', "DROP DATABASE $name");
+	return;
+}
+
+# run lets an account live, and compares what it was told.
+sub run
+{
+	my ($life) = @_;
+	my $who    = sprintf "'ca9a0000-0000-4000-8000-%012d'", $life;
+	my $zone   = $zones[$life % @zones];
 	my $oracle = CapOracle->new;
 
 	$session->run('SELECT setseed(' . (($seed * 7919 + $life) % 1_000_000) / 1_000_000 . ')');
 	$session->run("SELECT live($life, $who, $per_life, '$zone')");
 	BAIL_OUT("life $life: " . $session->sqlstate . ' ' . $session->error->{message}) if defined $session->error;
-	foreach my $line (split /\n/, $node->safe_psql('postgres', "SELECT n, kind, coalesce(error, ''), coalesce(model, ''),
+	foreach my $line ($session->run("SELECT concat_ws('|', n, kind, coalesce(error, ''), coalesce(model, ''),
 		(coalesce(amount, 0) * 10000)::bigint, coalesce(id::text, ''), coalesce(us(at), 0), coalesce(us(expires_at), 0), coalesce(cap, ''),
 		coalesce(action, ''), coalesce((extract(epoch FROM length) * 1000000)::bigint, 0), us(t0), us(t1), labels(t0, zone), labels(t1, zone),
-		coalesce(labels(at, zone), '') FROM log WHERE life = $life ORDER BY n"))
+		coalesce(labels(at, zone), '')) FROM log WHERE life = $life ORDER BY n"))
 	{
 		my %entry = (life => $life);
 		@entry{qw(n kind error model amount id at expires cap action length t0 t1 l0 l1 lat)} = split /\|/, $line, -1;
 		check($oracle, \%entry);
 	}
-	my $found = $session->value("SELECT string_agg(concat_ws(' ', check_name, expected, actual), ', ') FROM ducto_verify($who) WHERE check_name <> 'test clock'");
-	complain("the auditor finds $found", { n => 'last', life => $life }) if defined $found && $found ne '';
+	return;
+}
+
+for (my $base = 1; $seen < $events; $base++)
+{
+	begin_base("lives_$base");
+	for (my $life = 1; $seen < $events && $life <= $per_base; $life++)
+	{
+		run(($base - 1) * $per_base + $life);
+	}
+	end_base("lives_$base");
 }
 is($wrong, 0, "$seen events as by brute force (DUCTO_SEED=$seed)");
 foreach my $kind ('charge ', 'charge cap_reached', 'reserve ', 'reserve cap_reached', 'deduct ', 'release ', 'refund ', 'list ', 'set ', 'remove ')
 {
 	cmp_ok($count{$kind} || 0, '>', 0, "there were: $kind");
 }
-$session->quit;
 $node->stop;
 done_testing();
