@@ -16,6 +16,14 @@
 PG_FUNCTION_INFO_V1(ducto_reverse_credits);
 
 /* How far it goes, the default first. */
+typedef enum ReverseOverrun
+{
+	REVERSE_CLAMP,				/* as far as what open holds do not need */
+	REVERSE_UNSPENT,			/* and no further than what is left of the credit itself */
+	REVERSE_REJECT,				/* all of it where open holds do not need it, else none */
+	REVERSE_FULL				/* all of it */
+} ReverseOverrun;
+
 static const char *const overrun_words[] = {"clamp", "unspent", "reject", "full", NULL};
 
 /* What ducto_reverse_credits is asked for. */
@@ -25,7 +33,7 @@ typedef struct ReverseRequest
 	pg_uuid_t  *account;		/* whose ledger has it; NULL = wherever it is */
 	bool		everything;		/* all that is left */
 	Money		amount;
-	const char *overrun;
+	ReverseOverrun overrun;
 	Jsonb	   *metadata;		/* with the reason */
 	char	   *key;
 } ReverseRequest;
@@ -71,7 +79,7 @@ reverse_request(FunctionCallInfo fcinfo, ReverseRequest *request)
 	request->transaction = arg_uuid(fcinfo, 0, "transaction_id");
 	request->everything = PG_ARGISNULL(1);
 	request->amount = request->everything ? 0 : arg_money(fcinfo, 1, "amount", MONEY_POSITIVE);
-	request->overrun = arg_word(fcinfo, 2, "overrun", overrun_words);
+	request->overrun = (ReverseOverrun) arg_choice(fcinfo, 2, "overrun", overrun_words);
 	request->metadata = arg_metadata_and_reason(fcinfo, 4, "metadata", 3);
 	request->key = arg_key(fcinfo, 5, "idempotency_key");
 	request->account = arg_uuid_or_null(fcinfo, 6);
@@ -128,11 +136,11 @@ reverse_decide(const ReverseSource *source, const ReverseRequest *request, Money
 {
 	Money		take = wanted;
 
-	if (strcmp(request->overrun, "reject") == 0 && wanted > source->room)
+	if (request->overrun == REVERSE_REJECT && wanted > source->room)
 		return account_lacks(wanted, source->room, 0);
-	if (strcmp(request->overrun, "full") != 0)
+	if (request->overrun != REVERSE_FULL)
 		take = Min(take, source->room);
-	if (strcmp(request->overrun, "unspent") == 0)
+	if (request->overrun == REVERSE_UNSPENT)
 		take = Min(take, source->own);
 	plan->own = Min(take, source->own);
 	plan->rest = take - plan->own;
