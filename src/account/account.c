@@ -63,6 +63,9 @@
 #define FIELD_TYPE(n, column, kind, member, null)	OID_##kind,
 #define FIELD_NUMBER(n, column, kind, member, null)	NUMBER_##column = (n),
 
+/* By whether it is a team's. */
+const char *const account_kinds[] = {"user", "team", NULL};
+
 /* The head of the chain comes after these, and then the id where rows of several accounts are read. */
 enum
 {
@@ -221,7 +224,7 @@ static void
 account_from_row(Account *acc, uint64 row)
 {
 	acc->exists = true;
-	acc->team = strcmp(row_text(row, KIND_COLUMN), "team") == 0;
+	acc->team = row_word(row, KIND_COLUMN, account_kinds) != 0;
 	ACCOUNT_FIELDS(FIELD_READ)
 	account_head_from_row(acc, row, HEAD_COLUMN);
 	acc->zone = zone_find(acc->zone_name);
@@ -488,12 +491,12 @@ account_read_user(const pg_uuid_t *user, Account *acc)
  * account_create makes an account unless there is one.
  */
 void
-account_create(const pg_uuid_t *id, const char *kind)
+account_create(const pg_uuid_t *id, bool team)
 {
 	QueryArgs	args = {0};
 
 	args_uuid(&args, id);
-	args_text(&args, kind);
+	args_text(&args, account_kinds[team]);
 	args_time(&args, clock_now());
 	query_run(&account_create_query, &args, SPI_OK_INSERT);
 }

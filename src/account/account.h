@@ -123,6 +123,8 @@ struct Hold;
 	account ".next_boundary > " now " AND " account ".updated_at <= " now \
 	" AND (" account ".ahead_until IS NULL OR " account ".ahead_until <= " account ".updated_at)"
 
+extern const char *const account_kinds[];
+
 extern bool account_glance(const pg_uuid_t *id, Account *acc);
 extern void account_head_from_row(Account *acc, uint64 row, int column);
 extern bool account_load(const pg_uuid_t *id, Account *acc, AccountLock lock);
@@ -137,7 +139,7 @@ extern void account_require_user(const Account *acc);
 extern void account_read_user(const pg_uuid_t *user, Account *acc);
 extern void account_read_plan(const pg_uuid_t *user, UserPlan *plan);
 extern void account_check_user(const pg_uuid_t *user);
-extern void account_create(const pg_uuid_t *id, const char *kind);
+extern void account_create(const pg_uuid_t *id, bool team);
 extern void account_write(Account *acc);
 extern void account_write_head(const Account *acc);
 

@@ -143,7 +143,7 @@ cap_write(KeptQuery *query, int expected, const Account *acc, const Cap *cap)
 
 	args_cap(&args, acc, cap);
 	args_money(&args, cap->limit);
-	args_text(&args, cap->action);
+	args_text(&args, cap_actions[cap->action]);
 	args_bool(&args, cap->of_plan);
 	if (cap->window_length != NULL)
 		args_datum(&args, IntervalPGetDatum(cap->window_length));
@@ -223,10 +223,10 @@ static void
 cap_from_row(Cap *cap, uint64 row)
 {
 	memset(cap, 0, sizeof(Cap));
-	cap->kind = cap_kind(row_text(row, 1));
+	cap->kind = (CapKind) row_word(row, 1, cap_kinds);
 	cap->model = row_text(row, 2);
 	cap->limit = row_money(row, 3);
-	cap->action = row_text(row, 4);
+	cap->action = (CapAction) row_word(row, 4, cap_actions);
 	cap->of_plan = row_bool(row, 5);
 	if (!row_is_null(row, 6))
 	{
@@ -572,7 +572,7 @@ caps_try(const Account *acc, const CapChange *change, bool deny, CapVerdict *ver
 	if (change->spent > 0 || change->held > 0)
 		for (uint64 i = 0; i < n; i++)
 			if (row_bool(i, 2))
-				verdict_warn(verdict, row_text(i, 1));
+				verdict_warn(verdict, (CapAction) row_word(i, 1, cap_actions));
 	return n > 0;
 }
 

@@ -25,7 +25,7 @@ typedef struct CapChange
 /* What the caps say of a change. */
 typedef struct CapVerdict
 {
-	const char *warning;		/* the strongest action exceeded, NULL for none */
+	CapAction	warning;		/* the strongest that is exceeded */
 } CapVerdict;
 
 extern void cap_set(Account *acc, Cap *cap);
@@ -37,7 +37,7 @@ extern void caps_keep(Account *accs, int n);
 extern void caps_write(Account *accs, int n);
 extern void caps_read(const Account *acc, bool read_only, CapList *list);
 extern bool caps_try(const Account *acc, const CapChange *change, bool deny, CapVerdict *verdict);
-extern void verdict_warn(CapVerdict *verdict, const char *action);
+extern void verdict_warn(CapVerdict *verdict, CapAction action);
 extern void caps_apply(const Account *acc, const CapChange *change, CapVerdict *verdict);
 extern void caps_apply_models(const Account *acc, const CapChange *change, const EntryModels *models, CapVerdict *verdict);
 extern bool caps_admit(const Account *acc, const CapChange *change, CapVerdict *verdict);

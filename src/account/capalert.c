@@ -48,7 +48,7 @@ cap_tell(Account *acc, const Cap *cap, int percent, bool denied)
 	event_int(&payload, "percent", percent);
 	event_text(&payload, "cap_type", cap_kinds[cap->kind]);
 	event_text(&payload, "model", cap->model[0] != '\0' ? cap->model : NULL);
-	event_text(&payload, "action", cap->action);
+	event_text(&payload, "action", cap_actions[cap->action]);
 	event_money(&payload, "cap_limit", cap->limit);
 	event_money(&payload, "spent", (Money) Min(cap->spent, MONEY_MAX));
 	event_bool(&payload, "rejected", denied);

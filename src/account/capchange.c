@@ -18,22 +18,13 @@ static KeptQuery capped_models_query = {
 };
 
 /*
- * Return how strong an action is.
- */
-static int
-action_strength(const char *action)
-{
-	return strcmp(action, "deny") == 0 ? 3 : strcmp(action, "warn") == 0 ? 2 : 1;
-}
-
-/*
  * verdict_warn lets a verdict tell of an action that is exceeded, where it is
  * the strongest.
  */
 void
-verdict_warn(CapVerdict *verdict, const char *action)
+verdict_warn(CapVerdict *verdict, CapAction action)
 {
-	if (verdict->warning == NULL || action_strength(action) > action_strength(verdict->warning))
+	if (verdict->warning == CAP_NO_ACTION || action < verdict->warning)
 		verdict->warning = action;
 }
 
@@ -93,12 +84,12 @@ caps_apply(const Account *acc, const CapChange *change, CapVerdict *verdict)
 {
 	CapList		list;
 
-	verdict->warning = NULL;
+	verdict->warning = CAP_NO_ACTION;
 	if (change->spent == 0 && change->held == 0)
 		return;
 	if (acc->team && member_apply(acc, change->actor, change->spent, change->held) &&
 		(change->spent > 0 || change->held > 0))
-		verdict->warning = "deny";
+		verdict->warning = CAP_DENY;
 	if (acc->caps == 0 || (change_is_plain(change) && caps_try(acc, change, false, verdict)))
 		return;
 	caps_read(acc, false, &list);
@@ -136,7 +127,7 @@ caps_apply_part(const Account *acc, const CapChange *change, CapVerdict *verdict
 	CapVerdict	part;
 
 	caps_apply(acc, change, &part);
-	if (part.warning != NULL)
+	if (part.warning != CAP_NO_ACTION)
 		verdict_warn(verdict, part.warning);
 }
 
@@ -156,7 +147,7 @@ caps_apply_models(const Account *acc, const CapChange *change, const EntryModels
 		return;
 	}
 	capped = models_capped(acc, models);
-	verdict->warning = NULL;
+	verdict->warning = CAP_NO_ACTION;
 	rest.model = NULL;
 	for (int i = 0; i < models->n; i++)
 		rest.spent -= capped[i] ? models->spend[i] : 0;
@@ -201,7 +192,7 @@ caps_deny(const Account *acc, const CapList *list, const CapChange *change, bool
 		CapChange	part = change_of_cap(cap, change);
 		TimestampTz resets;
 
-		if (strcmp(cap->action, "deny") != 0 || (part.spent == 0 && part.held == 0) ||
+		if (cap->action != CAP_DENY || (part.spent == 0 && part.held == 0) ||
 			!cap_is_exceeded(cap, part.spent + part.held))
 			continue;
 		resets = cap_resets_at(cap, part.spent + part.held);
@@ -229,7 +220,7 @@ caps_admit(const Account *acc, const CapChange *change, CapVerdict *verdict)
 {
 	CapList		list = {0};
 
-	verdict->warning = NULL;
+	verdict->warning = CAP_NO_ACTION;
 	if (change->spent == 0 && change->held == 0)
 		return true;
 	if (acc->caps > 0)

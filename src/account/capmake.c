@@ -260,10 +260,10 @@ plan_caps(const char *plan_id, bool read_only, CapList *list)
 
 		if (row_is_null(i, 2))
 			continue;
-		cap->kind = cap_kind(row_text(i, 2));
+		cap->kind = (CapKind) row_word(i, 2, cap_kinds);
 		cap->model = row_text(i, 3);
 		cap->limit = row_money(i, 4);
-		cap->action = row_text(i, 5);
+		cap->action = (CapAction) row_word(i, 5, cap_actions);
 		cap->of_plan = true;
 		if (!row_is_null(i, 6))
 			cap->window_length = DatumGetIntervalP(row_datum(i, 6));

@@ -19,17 +19,8 @@
 /* By CapKind. */
 const char *const cap_kinds[] = {"hourly", "daily", "weekly", "monthly", "total", "session", "sliding", NULL};
 
-/*
- * cap_kind returns the kind that a word names.
- */
-CapKind
-cap_kind(const char *word)
-{
-	for (int i = 0; cap_kinds[i] != NULL; i++)
-		if (strcmp(word, cap_kinds[i]) == 0)
-			return (CapKind) i;
-	elog(ERROR, "unknown cap type \"%s\"", word);
-}
+/* By CapAction. */
+const char *const cap_actions[] = {NULL, "deny", "warn", "notify", NULL};
 
 /*
  * cap_has_length tells whether the window of a kind has a length that is given.

@@ -21,13 +21,22 @@ typedef enum CapKind
 	CAP_SLIDING
 } CapKind;
 
+/* What an exceeded cap does, the strongest first. */
+typedef enum CapAction
+{
+	CAP_NO_ACTION,				/* NULL in SQL */
+	CAP_DENY,
+	CAP_WARN,
+	CAP_NOTIFY
+} CapAction;
+
 /* A spend cap, and what it has counted. */
 typedef struct Cap
 {
 	CapKind		kind;
 	const char *model;			/* empty for all models */
 	Money		limit;
-	const char *action;
+	CapAction	action;
 	bool		of_plan;		/* not the account's own */
 	Interval   *window_length;	/* of a session or a sliding window; NULL for others */
 	TimestampTz from;			/* of the window that spent is of; of a sliding one, of its newest bucket */
@@ -40,8 +49,8 @@ typedef struct Cap
 } Cap;
 
 extern const char *const cap_kinds[];
+extern const char *const cap_actions[];
 
-extern CapKind cap_kind(const char *word);
 extern bool cap_has_length(CapKind kind);
 extern bool cap_length_is_valid(const Interval *length);
 extern int64 cap_length(const Cap *cap);

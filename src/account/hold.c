@@ -156,7 +156,7 @@ hold_insert(const pg_uuid_t *account, const Hold *hold)
 	args_money(&args, hold->amount);
 	args_text(&args, hold->operation_type);
 	args_text(&args, hold->model);
-	args_text(&args, hold->billing_mode);
+	args_text(&args, billing_modes[hold->billing_mode]);
 	args_money(&args, hold->floor);
 	args_text(&args, hold->idempotency_key);
 	args_money(&args, hold->balance_after);
@@ -242,7 +242,7 @@ hold_find_by(KeptQuery *query, QueryArgs *args, Hold *hold)
 	hold->remaining = row_money(0, 3);
 	hold->operation_type = row_text(0, 4);
 	hold->model = row_text(0, 5);
-	hold->billing_mode = row_text(0, 6);
+	hold->billing_mode = (BillingMode) row_word(0, 6, billing_modes);
 	hold->floor = row_money(0, 7);
 	hold->state = hold_state_from_text(row_text(0, 8));
 	hold->idempotency_key = row_text(0, 9);

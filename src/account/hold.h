@@ -27,7 +27,7 @@ typedef struct Hold
 	Money		remaining;
 	const char *operation_type;
 	const char *model;
-	const char *billing_mode;
+	BillingMode billing_mode;
 	Money		floor;
 	HoldState	state;
 	const char *idempotency_key;

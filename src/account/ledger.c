@@ -181,7 +181,7 @@ args_own(QueryArgs *args, const pg_uuid_t *account, const LedgerEntry *entry)
 		args_null(args);
 	args_metadata(args, entry->metadata);
 	args_money(args, entry->allowance_consumed);
-	args_text(args, entry->cap_warning);
+	args_text(args, cap_actions[entry->cap_warning]);
 	args_jsonb(args, entry->pricing);
 	args_uuid(args, entry->actor);
 	if (entry->exact_price != NULL)
@@ -478,7 +478,7 @@ record_from_row(LedgerRecord *record, uint64 found)
 	burned_from_row(&record->burned, 10, 11);
 	record->model = row_text(0, 12);
 	record->allowance_consumed = row_money(0, 13);
-	record->cap_warning = row_text(0, 14);
+	record->cap_warning = (CapAction) row_word(0, 14, cap_actions);
 	record->effective_at = row_time(0, 15);
 	record->has_actor = !row_is_null(0, 16);
 	if (record->has_actor)

@@ -7,6 +7,7 @@
 #include "utils/uuid.h"
 
 #include "account/account.h"
+#include "account/capwindow.h"
 #include "account/chain.h"
 #include "account/grant.h"
 #include "base/records.h"
@@ -47,7 +48,7 @@ typedef struct LedgerEntry
 	const pg_uuid_t *reference;
 	Money		allowance_consumed;
 	Money		shortfall;
-	const char *cap_warning;
+	CapAction	cap_warning;
 	BurnList	burned;
 	bool		is_credit;		/* lifetime_purchased is kept */
 	Spend		lifetime_purchased;
@@ -79,7 +80,7 @@ typedef struct LedgerRecord
 	char	   *model;
 	Money		allowance_consumed;
 	Money		shortfall;
-	char	   *cap_warning;
+	CapAction	cap_warning;
 	Spend		lifetime_purchased;
 	TimestampTz expires_at;		/* infinity for none */
 	BurnList	burned;

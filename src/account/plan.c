@@ -8,6 +8,13 @@
 #include "base/clock.h"
 #include "base/query.h"
 
+const char *const billing_modes[] = {
+	[BILLING_BY_PLAN] = NULL,
+	[BILLING_STRICT] = "strict",
+	[BILLING_OVERDRAFT] = "overdraft",
+	NULL
+};
+
 static KeptQuery plan_query = {
 	.sql = "SELECT " PLAN_COLUMNS " FROM ducto.plans p WHERE p.id = $1",
 	.types = {TEXTOID}
@@ -112,7 +119,7 @@ plan_from_row(UserPlan *plan, int first_column)
 	plan->name = row_text(0, first_column + 1);
 	plan->free_allowance = row_money(0, first_column + 2);
 	plan->features = DatumGetJsonbPCopy(row_datum(0, first_column + 3));
-	plan->billing_mode = row_text(0, first_column + 4);
+	plan->billing_mode = (BillingMode) row_word(0, first_column + 4, billing_modes);
 	plan->per_operation = DatumGetJsonbPCopy(row_datum(0, first_column + 5));
 	if (!row_is_null(0, first_column + 6))
 		plan->max_concurrent = row_int4(0, first_column + 6);
@@ -328,6 +335,15 @@ policy_member(JsonbContainer *policy, const char *key, JsonbValue *value)
 }
 
 /*
+ * plan_billing_mode returns the billing mode of a plan, strict without one.
+ */
+BillingMode
+plan_billing_mode(const UserPlan *plan)
+{
+	return plan->billing_mode != BILLING_BY_PLAN ? plan->billing_mode : BILLING_STRICT;
+}
+
+/*
  * plan_policy returns what a plan says for an operation type: its own rule,
  * else the plan's; without a plan the default.
  */
@@ -336,8 +352,9 @@ plan_policy(const UserPlan *plan, const char *operation_type, Policy *policy)
 {
 	JsonbValue	own;
 	JsonbValue	value;
+	int			mode;
 
-	policy->billing_mode = plan->billing_mode != NULL ? plan->billing_mode : "strict";
+	policy->billing_mode = plan_billing_mode(plan);
 	policy->max_concurrent = plan->max_concurrent;
 	policy->has_floor = plan->has_floor;
 	policy->overdraft_floor = plan->overdraft_floor;
@@ -345,8 +362,9 @@ plan_policy(const UserPlan *plan, const char *operation_type, Policy *policy)
 		own.type != jbvBinary || !JsonContainerIsObject(own.val.binary.data))
 		return;
 
-	if (policy_member(own.val.binary.data, "billing_mode", &value) && value.type == jbvString)
-		policy->billing_mode = pnstrdup(value.val.string.val, value.val.string.len);
+	mode = word_find(billing_modes, plan_text(own.val.binary.data, "billing_mode", ""));
+	if (mode >= 0)
+		policy->billing_mode = (BillingMode) mode;
 	if (policy_member(own.val.binary.data, "max_concurrent", &value) && value.type == jbvNumeric)
 		policy->max_concurrent = DatumGetInt32(DirectFunctionCall1(numeric_int4, NumericGetDatum(value.val.numeric)));
 	if (policy_member(own.val.binary.data, "overdraft_floor", &value) && value.type == jbvNumeric)

@@ -8,6 +8,7 @@
 #include "base/money.h"
 #include "base/period.h"
 #include "base/rejection.h"
+#include "base/words.h"
 
 /* What the pricing may say of cycles. */
 #define EXPIRES_WITH_CYCLE	"cycle"
@@ -16,6 +17,14 @@
 #define MAX_ROLLOVER_CYCLES	100
 #define MAX_PLAN_CAPS		100
 
+/* What a hold may take. */
+typedef enum BillingMode
+{
+	BILLING_BY_PLAN,			/* as the plan says, strict without one; NULL in SQL */
+	BILLING_STRICT,				/* down to a floor of 0 or more */
+	BILLING_OVERDRAFT			/* down to a floor of 0 or less, and what it is charged beyond that */
+} BillingMode;
+
 /* A plan; id is NULL for none. */
 typedef struct UserPlan
 {
@@ -23,7 +32,7 @@ typedef struct UserPlan
 	char	   *name;
 	Money		free_allowance;
 	Jsonb	   *features;
-	char	   *billing_mode;
+	BillingMode billing_mode;
 	Jsonb	   *per_operation;
 	int			max_concurrent; /* 0 = unlimited */
 	bool		has_floor;
@@ -57,7 +66,7 @@ typedef struct PlanTerms
 /* What a plan says for an operation type; fields as in UserPlan. */
 typedef struct Policy
 {
-	const char *billing_mode;
+	BillingMode billing_mode;	/* strict or overdraft */
 	int			max_concurrent;
 	bool		has_floor;
 	Money		overdraft_floor;
@@ -68,6 +77,8 @@ typedef struct Policy
 	"p.id, p.name, p.free_allowance, p.features, p.default_billing_mode, p.per_operation," \
 	" p.max_concurrent, p.overdraft_floor, p.caps_version, p.alerts, p.cycle"
 
+extern const char *const billing_modes[];
+
 extern void plan_from_row(UserPlan *plan, int first_column);
 extern bool plan_find(const char *id, UserPlan *plan, bool read_only);
 extern int	plan_terms(const char *id, TimestampTz at, bool read_only, PlanTerms **terms);
@@ -76,6 +87,7 @@ extern Rejection plan_missing(const char *id);
 extern Rejection feature_missing(const UserPlan *plan, const char *feature);
 extern bool plan_has_feature(const UserPlan *plan, const char *feature, JsonbValue *value);
 extern void plans_sync(Jsonb *plans);
+extern BillingMode plan_billing_mode(const UserPlan *plan);
 extern void plan_policy(const UserPlan *plan, const char *operation_type, Policy *policy);
 
 #endif

@@ -395,7 +395,7 @@ account_lock_or_create(const pg_uuid_t *id, Account *acc)
 {
 	if (account_lock(id, acc))
 		return;
-	account_create(id, "user");
+	account_create(id, false);
 	if (!account_lock(id, acc))
 		row_missing("accounts");
 }

@@ -44,7 +44,7 @@ account_glance(const pg_uuid_t *id, Account *acc)
 	acc->id = *id;
 	acc->exists = true;
 	acc->next_boundary = DT_NOEND;
-	acc->team = strcmp(row_text(0, 1), "team") == 0;
+	acc->team = row_word(0, 1, account_kinds) != 0;
 	acc->balance = row_money(0, 2);
 	acc->held = row_money(0, 3);
 	acc->expiring = row_money(0, 4);
@@ -67,7 +67,7 @@ account_read_plan(const pg_uuid_t *user, UserPlan *plan)
 	args_uuid(&args, user);
 	if (query_read(&account_plan_query, &args) == 0)
 		return;
-	acc.team = strcmp(row_text(0, 1), "team") == 0;
+	acc.team = row_word(0, 1, account_kinds) != 0;
 	account_require_user(&acc);
 	plan_id = row_text(0, 2);
 	plan_from_row(plan, 3);
@@ -85,6 +85,6 @@ account_check_user(const pg_uuid_t *user)
 	QueryArgs	args = {0};
 
 	args_uuid(&args, user);
-	acc.team = query_read(&account_kind_query, &args) > 0 && strcmp(row_text(0, 1), "team") == 0;
+	acc.team = query_read(&account_kind_query, &args) > 0 && row_word(0, 1, account_kinds) != 0;
 	account_require_user(&acc);
 }

@@ -288,25 +288,26 @@ arg_text_default(FunctionCallInfo fcinfo, int n, const char *name, const char *f
 }
 
 /*
- * arg_choice returns which of a NULL-terminated list of words an argument is,
- * counted from 0: the first for NULL.
+ * arg_choice returns which of a list of words an argument is: the first for NULL.
  */
 int
-arg_choice(FunctionCallInfo fcinfo, int n, const char *name, const char *const *words)
+arg_choice(FunctionCallInfo fcinfo, int n, const char *name, Words words)
 {
 	char	   *value;
+	int			choice;
+	int			first = words[0] == NULL ? 1 : 0;
 	StringInfoData allowed;
 
 	if (PG_ARGISNULL(n))
 		return 0;
 	value = text_to_cstring(PG_GETARG_TEXT_PP(n));
-	for (int i = 0; words[i] != NULL; i++)
-		if (strcmp(value, words[i]) == 0)
-			return i;
+	choice = word_find(words, value);
+	if (choice >= 0)
+		return choice;
 
 	initStringInfo(&allowed);
-	for (int i = 0; words[i] != NULL; i++)
-		appendStringInfo(&allowed, "%s%s", i == 0 ? "" : words[i + 1] != NULL ? ", " : " or ", words[i]);
+	for (int i = first; words[i] != NULL; i++)
+		appendStringInfo(&allowed, "%s%s", i == first ? "" : words[i + 1] != NULL ? ", " : " or ", words[i]);
 	if (strlen(value) > TEXT_MAX_BYTES)
 		value = psprintf("a text of %zu bytes", strlen(value));
 	else

@@ -10,6 +10,7 @@
 #include "utils/uuid.h"
 
 #include "base/money.h"
+#include "base/words.h"
 
 #define QUERY_MAX_ARGS	32
 
@@ -84,6 +85,7 @@ extern Spend row_spend(uint64 row, int column);
 extern Rest row_rest(uint64 row, int column);
 extern pg_uuid_t row_uuid(uint64 row, int column);
 extern char *row_text(uint64 row, int column);
+extern int	row_word(uint64 row, int column, Words words);
 extern TimestampTz row_time(uint64 row, int column);
 extern int64 row_int8(uint64 row, int column);
 extern int32 row_int4(uint64 row, int column);

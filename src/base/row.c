@@ -130,6 +130,25 @@ row_text(uint64 row, int column)
 }
 
 /*
+ * row_word returns which of a list of words a text is.
+ */
+int
+row_word(uint64 row, int column, Words words)
+{
+	char	   *text = row_text(row, column);
+	int			word;
+
+	if (text == NULL && words[0] == NULL)
+		return 0;
+	if (text == NULL)
+		elog(ERROR, "unexpected NULL in column %d", column);
+	word = word_find(words, text);
+	if (word < 0)
+		elog(ERROR, "unknown word \"%s\" in column %d", text, column);
+	return word;
+}
+
+/*
  * row_time returns a timestamp with time zone.
  */
 TimestampTz

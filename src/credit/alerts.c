@@ -87,7 +87,7 @@ account_lock_any_or_create(const pg_uuid_t *id, Account *acc)
 {
 	if (account_lock_any(id, acc))
 		return;
-	account_create(id, "user");
+	account_create(id, false);
 	if (!account_lock_any(id, acc))
 		row_missing("accounts");
 }

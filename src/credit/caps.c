@@ -18,8 +18,6 @@ PG_FUNCTION_INFO_V1(ducto_remove_spend_cap);
 PG_FUNCTION_INFO_V1(ducto_list_spend_caps);
 PG_FUNCTION_INFO_V1(ducto_check_spend_cap);
 
-static const char *const cap_actions[] = {"deny", "warn", "notify", NULL};
-
 /*
  * Return a required cap type.
  */
@@ -27,7 +25,7 @@ static CapKind
 arg_cap_type(FunctionCallInfo fcinfo, int n)
 {
 	arg_require(fcinfo, n, "cap_type");
-	return cap_kind(arg_word(fcinfo, n, "cap_type", cap_kinds));
+	return (CapKind) arg_choice(fcinfo, n, "cap_type", cap_kinds);
 }
 
 /*
@@ -70,7 +68,7 @@ result_cap(ResultRow *row, const pg_uuid_t *account, const Cap *cap)
 	result_text(row, cap_kinds[cap->kind]);
 	result_text(row, cap->model[0] != '\0' ? cap->model : NULL);
 	result_money(row, cap->limit);
-	result_text(row, cap->action);
+	result_text(row, cap_actions[cap->action]);
 	result_spend(row, cap_counted(cap));
 	result_time_or_null(row, cap_resets_at(cap, 0));
 	if (cap->window_length != NULL)
@@ -95,7 +93,7 @@ ducto_set_spend_cap(PG_FUNCTION_ARGS)
 
 	cap.kind = arg_cap_type(fcinfo, 1);
 	cap.limit = arg_money(fcinfo, 2, "cap_limit", MONEY_NOT_NEGATIVE);
-	cap.action = arg_word(fcinfo, 3, "action", cap_actions);
+	cap.action = PG_ARGISNULL(3) ? CAP_DENY : (CapAction) arg_choice(fcinfo, 3, "action", cap_actions);
 	cap.model = arg_cap_model(fcinfo, 4);
 	cap.window_length = arg_window_length(fcinfo, 5, cap.kind);
 
@@ -194,8 +192,8 @@ cap_matters_more(const Cap *cap, const Cap *other, Money amount)
 {
 	bool		exceeded = cap_is_exceeded(cap, amount);
 	bool		other_exceeded = cap_is_exceeded(other, amount);
-	bool		denied = exceeded && strcmp(cap->action, "deny") == 0;
-	bool		other_denied = other_exceeded && strcmp(other->action, "deny") == 0;
+	bool		denied = exceeded && cap->action == CAP_DENY;
+	bool		other_denied = other_exceeded && other->action == CAP_DENY;
 
 	if (denied != other_denied)
 		return denied;
@@ -228,7 +226,7 @@ cap_check(const pg_uuid_t *user, const char *model, Money amount, CapCheck *chec
 	check->limit = matters->limit;
 	check->action = matters->action;
 	check->current_spend = cap_counted(matters);
-	check->capped = cap_is_exceeded(matters, amount) && strcmp(matters->action, "deny") == 0;
+	check->capped = cap_is_exceeded(matters, amount) && matters->action == CAP_DENY;
 	check->resets_at = cap_resets_at(matters, amount);
 }
 
@@ -255,7 +253,7 @@ ducto_check_spend_cap(PG_FUNCTION_ARGS)
 		result_money(&row, check.limit);
 	else
 		result_null(&row);
-	result_text(&row, check.action);
+	result_text(&row, cap_actions[check.action]);
 	result_text(&row, check.model);
 	result_time_or_null(&row, check.resets_at);
 	result = result_end(&row);

@@ -5,6 +5,7 @@
 #include "utils/timestamp.h"
 #include "utils/uuid.h"
 
+#include "account/capwindow.h"
 #include "base/money.h"
 
 /* The spend cap that matters most for an amount; applies is false for none. */
@@ -15,7 +16,7 @@ typedef struct CapCheck
 	Spend		current_spend;
 	Money		limit;
 	TimestampTz resets_at;		/* infinity for never */
-	const char *action;
+	CapAction	action;
 	const char *model;			/* NULL for all */
 } CapCheck;
 

@@ -46,7 +46,7 @@ charge_floor(const Account *acc, const Debit *debit)
 	if (debit->has_floor)
 		return debit->floor;
 	plan_policy(&acc->plan, debit->operation_type, &policy);
-	return policy.has_floor && strcmp(policy.billing_mode, "overdraft") == 0 ? policy.overdraft_floor : 0;
+	return policy.has_floor && policy.billing_mode == BILLING_OVERDRAFT ? policy.overdraft_floor : 0;
 }
 
 /*

@@ -43,7 +43,6 @@ static const Field charge_fields[] = {
 typedef struct ManyCharges
 {
 	FunctionCallInfo fcinfo;
-	MemoryContext context;		/* of the outcomes */
 	Pricing    *active;			/* NULL for none */
 	Debit	   *requests;
 	Deduction  *deductions;
@@ -194,7 +193,7 @@ many_row(const void *items, int place, ResultRow *row)
 	result_money(row, deduction->allowance_consumed);
 	result_money(row, deduction->shortfall);
 	result_bool(row, deduction->idempotent);
-	result_text(row, deduction->cap_warning);
+	result_text(row, cap_actions[deduction->cap_warning]);
 	result_text(row, rejection_code(many->rejections[place]));
 }
 
@@ -214,8 +213,6 @@ many_decide(void *items, int place, Account *acc)
 	if (request->team == NULL)
 		account_require_user(acc);
 	many->rejections[place] = debit_locked(request, acc, NULL, deduction);
-	if (deduction->cap_warning != NULL)
-		deduction->cap_warning = MemoryContextStrdup(many->context, deduction->cap_warning);
 	batch_reject(many->fcinfo, &kind, many, place, many->rejections[place]);
 }
 
@@ -234,7 +231,6 @@ ducto_charge_many(PG_FUNCTION_ARGS)
 	int			n;
 
 	query_begin();
-	many.context = CurrentMemoryContext;
 	elements = many_request(fcinfo, &many, &n);
 	many_price(&many, n);
 	batch_run(&kind, &many, elements, n);

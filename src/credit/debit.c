@@ -165,7 +165,7 @@ deduction_result(FunctionCallInfo fcinfo, const Deduction *deduction, Rejection 
 	result_money(&row, deduction->allowance_consumed);
 	result_money(&row, deduction->shortfall);
 	result_bool(&row, deduction->idempotent);
-	result_text(&row, deduction->cap_warning);
+	result_text(&row, cap_actions[deduction->cap_warning]);
 	return result_end_with_error(&row, rejection);
 }
 

@@ -55,7 +55,7 @@ typedef struct DebitPlan
 	Money		charge;			/* to be paid, by allowance and credits */
 	Money		allowance;		/* what of it the allowance pays */
 	Money		shortfall;		/* could not be taken */
-	const char *cap_warning;
+	CapAction	cap_warning;
 
 	/* Of a deduct: */
 	Money		freed;			/* no longer held */
@@ -73,7 +73,7 @@ typedef struct Deduction
 	Money		allowance_consumed;
 	Money		shortfall;
 	bool		idempotent;
-	const char *cap_warning;
+	CapAction	cap_warning;
 } Deduction;
 
 /* Every debit. */

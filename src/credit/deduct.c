@@ -98,7 +98,7 @@ settle_overrun(const Hold *hold, const Debit *debit)
 {
 	if (debit->overrun != OVERRUN_BY_MODE)
 		return debit->overrun;
-	return strcmp(hold->billing_mode, "overdraft") == 0 ? OVERRUN_FULL : OVERRUN_CLAMP;
+	return hold->billing_mode == BILLING_OVERDRAFT ? OVERRUN_FULL : OVERRUN_CLAMP;
 }
 
 /*

@@ -71,18 +71,6 @@ typedef struct ListedAccount
 } ListedAccount;
 
 /*
- * Choose the query of an order.
- */
-static KeptQuery *
-query_of(const char *order)
-{
-	for (int i = 1; orders[i] != NULL; i++)
-		if (strcmp(order, orders[i]) == 0)
-			return &ordered_queries[i - 1];
-	return &by_id_query;
-}
-
-/*
  * Reject an account to begin after that is not there: it has no place in an
  * order but that of ids.
  */
@@ -163,9 +151,10 @@ account_put(const ListedAccount *listed, Tuplestorestate *store, TupleDesc desc)
 Datum
 ducto_list_accounts(PG_FUNCTION_ARGS)
 {
-	static const char *const kinds[] = {"user", "team", NULL};
-	const char *kind = PG_ARGISNULL(0) ? NULL : arg_word(fcinfo, 0, "kind", kinds);
-	KeptQuery  *query = query_of(arg_word(fcinfo, 1, "order_by", orders));
+	static const char *const kinds[] = {NULL, "user", "team", NULL};
+	const char *kind = kinds[arg_choice(fcinfo, 0, "kind", kinds)];
+	int			order = arg_choice(fcinfo, 1, "order_by", orders);
+	KeptQuery  *query = order == 0 ? &by_id_query : &ordered_queries[order - 1];
 	int			max_rows = arg_int_between(fcinfo, 2, "max_rows", 1, PG_INT32_MAX, DEFAULT_PAGE);
 	pg_uuid_t  *after = arg_uuid_or_null(fcinfo, 3);
 	Tuplestorestate *store = result_set_begin(fcinfo);

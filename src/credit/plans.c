@@ -152,7 +152,7 @@ user_plan_read(FunctionCallInfo fcinfo, const pg_uuid_t *user)
 	result_text(&row, plan.name);
 	result_money(&row, plan.free_allowance);
 	result_object(&row, plan.features);
-	result_text(&row, plan.billing_mode != NULL ? plan.billing_mode : "strict");
+	result_text(&row, billing_modes[plan_billing_mode(&plan)]);
 	result_object(&row, plan.per_operation);
 	if (plan.max_concurrent > 0)
 		result_datum(&row, Int32GetDatum(plan.max_concurrent));

@@ -26,12 +26,18 @@ PG_FUNCTION_INFO_V1(ducto_renew);
 PG_FUNCTION_INFO_V1(ducto_release);
 PG_FUNCTION_INFO_V1(ducto_can_afford);
 
-static const char *const billing_modes[] = {"strict", "overdraft", NULL};
+const char *const release_reasons[] = {
+	[RELEASE_DONE] = "released",
+	[RELEASE_NOT_FOUND] = "not_found",
+	[RELEASE_SETTLED] = "already_settled",
+	[RELEASE_RELEASED] = "already_released",
+	[RELEASE_EXPIRED] = "expired",
+};
 
 /* The terms that it is admitted on, and keeps. */
 typedef struct ReserveTerms
 {
-	const char *billing_mode;
+	BillingMode billing_mode;
 	Money		floor;
 	int			max_concurrent; /* 0 = unlimited */
 	Money		cap_held;		/* what the allowance does not pay */
@@ -62,7 +68,7 @@ reserve_request(FunctionCallInfo fcinfo, ReserveRequest *request)
 	request->min_balance = request->has_min_balance ? arg_money(fcinfo, 4, "min_balance", MONEY_NOT_NEGATIVE) : 0;
 	request->ttl_seconds = arg_ttl(fcinfo, 5);
 	request->model = arg_text(fcinfo, 6, "model");
-	request->billing_mode = PG_ARGISNULL(7) ? NULL : arg_word(fcinfo, 7, "billing_mode", billing_modes);
+	request->billing_mode = (BillingMode) arg_choice(fcinfo, 7, "billing_mode", billing_modes);
 	request->has_floor = !PG_ARGISNULL(8);
 	request->overdraft_floor = request->has_floor ? arg_money(fcinfo, 8, "overdraft_floor", MONEY_NOT_POSITIVE) : 0;
 	request->max_concurrent = arg_int_between(fcinfo, 9, "max_concurrent", 1, PG_INT32_MAX, 0);
@@ -90,9 +96,9 @@ reserve_terms(const ReserveRequest *request, const Account *acc, bool read_only,
 	pricing_terms(&terms->pricing, read_only);
 	terms->plan_id = acc->plan_id;
 	terms->cap_held = account_need_of(acc, request->amount, request->skip_allowance);
-	terms->billing_mode = request->billing_mode != NULL ? request->billing_mode : policy.billing_mode;
+	terms->billing_mode = request->billing_mode != BILLING_BY_PLAN ? request->billing_mode : policy.billing_mode;
 	terms->max_concurrent = request->max_concurrent > 0 ? request->max_concurrent : policy.max_concurrent;
-	overdraft = strcmp(terms->billing_mode, "overdraft") == 0;
+	overdraft = terms->billing_mode == BILLING_OVERDRAFT;
 	if (overdraft && !request->has_floor && !policy.has_floor)
 		arg_reject("overdraft_floor", "null",
 				   "\"overdraft_floor\" must be given when \"billing_mode\" is overdraft.");
@@ -120,7 +126,7 @@ reserve_result(FunctionCallInfo fcinfo, const Reserved *reserved, Rejection reje
 	result_money(&row, reserved->balance);
 	result_money(&row, reserved->reserved);
 	result_money(&row, reserved->balance - reserved->reserved);
-	result_text(&row, reserved->billing_mode);
+	result_text(&row, billing_modes[reserved->billing_mode]);
 	result_time_or_null(&row, reserved->expires_at);
 	result_bool(&row, reserved->idempotent);
 	return result_end_with_error(&row, rejection);
@@ -130,7 +136,7 @@ reserve_result(FunctionCallInfo fcinfo, const Reserved *reserved, Rejection reje
  * Tell of a rejected reserve.
  */
 static Rejection
-reserve_rejected(const ReserveRequest *request, const Account *acc, const char *billing_mode,
+reserve_rejected(const ReserveRequest *request, const Account *acc, BillingMode billing_mode,
 				 Rejection rejection, Reserved *reserved)
 {
 	memset(reserved, 0, sizeof(Reserved));
@@ -208,12 +214,10 @@ reserve_book(const ReserveRequest *request, const ReserveTerms *terms, const Acc
 static bool
 reserve_is_plain(const ReserveRequest *request)
 {
-	bool		strict = request->billing_mode == NULL || strcmp(request->billing_mode, "strict") == 0;
-
 	if (request->priced != NULL && (request->priced->rejection != ACCEPTED || request->priced->failed))
 		return false;
 	return request->team == NULL && request->max_concurrent == 0 && request->required_feature == NULL && !request->skip_allowance &&
-		strict && !request->has_floor && request->min_balance >= 0;
+		request->billing_mode != BILLING_OVERDRAFT && !request->has_floor && request->min_balance >= 0;
 }
 
 /*
@@ -224,7 +228,7 @@ reserve_is_plain(const ReserveRequest *request)
 static bool
 reserve_at_once(const ReserveRequest *request, Reserved *reserved)
 {
-	ReserveTerms terms = {.billing_mode = "strict", .cap_held = request->amount};
+	ReserveTerms terms = {.billing_mode = BILLING_STRICT, .cap_held = request->amount};
 	Account		after;
 	AccountChange change;
 
@@ -355,7 +359,7 @@ reserve_in_steps(ReserveRequest *request, Reserved *reserved)
 		{
 			account_check_user(request->user);
 			memset(&acc, 0, sizeof(Account));	/* it may be a user's: show nothing of it */
-			return reserve_rejected(request, &acc, "strict", team_missing(request->team), reserved);
+			return reserve_rejected(request, &acc, BILLING_STRICT, team_missing(request->team), reserved);
 		}
 		if (acc.exists && request->key != NULL && hold_find_key(&acc.id, request->key, &hold))
 		{
@@ -379,7 +383,7 @@ reserve_in_steps(ReserveRequest *request, Reserved *reserved)
 			break;
 		if (made)
 			row_missing("accounts");
-		account_create(request->user, "user");
+		account_create(request->user, false);
 	}
 
 	acc.held = money_add(acc.held, request->amount, "what is reserved");
@@ -564,7 +568,7 @@ ducto_renew(PG_FUNCTION_ARGS)
  * Free what an open reservation of a locked account holds, and return what
  * became of it.
  */
-static const char *
+static Release
 release_book(Account *acc, Hold *hold)
 {
 	CapChange	change = {0};
@@ -573,11 +577,11 @@ release_book(Account *acc, Hold *hold)
 	switch (hold->state)
 	{
 		case HOLD_SETTLED:
-			return "already_settled";
+			return RELEASE_SETTLED;
 		case HOLD_RELEASED:
-			return "already_released";
+			return RELEASE_RELEASED;
 		case HOLD_EXPIRED:
-			return "expired";
+			return RELEASE_EXPIRED;
 		case HOLD_OPEN:
 			break;
 	}
@@ -591,22 +595,22 @@ release_book(Account *acc, Hold *hold)
 	hold->state = HOLD_RELEASED;
 	hold_update(&acc->id, hold, acc->now);
 	account_store(acc);
-	return "released";
+	return RELEASE_DONE;
 }
 
 /*
  * release_make frees what a reservation holds, and returns what became of it.
  * It locks the account. The caller has connected to SPI.
  */
-const char *
+Release
 release_make(pg_uuid_t *user, pg_uuid_t *team, pg_uuid_t *reservation)
 {
 	Account		acc;
 	Hold		hold;
 
 	if (team == NULL && hold_try_release(user, reservation))
-		return "released";
-	return reservation_lock(user, team, reservation, &acc, &hold) ? release_book(&acc, &hold) : "not_found";
+		return RELEASE_DONE;
+	return reservation_lock(user, team, reservation, &acc, &hold) ? release_book(&acc, &hold) : RELEASE_NOT_FOUND;
 }
 
 /*
@@ -618,17 +622,17 @@ ducto_release(PG_FUNCTION_ARGS)
 {
 	pg_uuid_t  *user = arg_uuid(fcinfo, 0, "user_id");
 	pg_uuid_t  *reservation = arg_uuid(fcinfo, 1, "reservation_id");
-	const char *reason;
+	Release		release;
 	ResultRow	row;
 	Datum		result;
 
 	query_begin();
-	reason = release_make(user, arg_uuid_or_null(fcinfo, 2), reservation);
+	release = release_make(user, arg_uuid_or_null(fcinfo, 2), reservation);
 	result_begin(&row, fcinfo);
 	result_uuid(&row, reservation);
 	result_uuid(&row, user);
-	result_bool(&row, strcmp(reason, "released") == 0);
-	result_text(&row, reason);
+	result_bool(&row, release == RELEASE_DONE);
+	result_text(&row, release_reasons[release]);
 	result = result_end(&row);
 	query_end();
 	PG_RETURN_DATUM(result);

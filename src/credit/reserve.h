@@ -23,7 +23,7 @@ typedef struct ReserveRequest
 	Money		min_balance;
 	int			ttl_seconds;
 	char	   *model;
-	const char *billing_mode;	/* NULL = as the plan says */
+	BillingMode billing_mode;
 	bool		has_floor;
 	Money		overdraft_floor;
 	int			max_concurrent; /* 0 = as the plan says */
@@ -33,6 +33,16 @@ typedef struct ReserveRequest
 	bool		ceiling;		/* never charge it more than it holds */
 	PricedUsage *priced;		/* what amount is the price of; NULL for none */
 } ReserveRequest;
+
+/* What became of a reservation that was to be released. */
+typedef enum Release
+{
+	RELEASE_DONE,
+	RELEASE_NOT_FOUND,
+	RELEASE_SETTLED,			/* these had ended before */
+	RELEASE_RELEASED,
+	RELEASE_EXPIRED
+} Release;
 
 /* What was, or was not, held. */
 typedef struct Reserved
@@ -44,15 +54,17 @@ typedef struct Reserved
 	Money		balance;
 	Money		reserved;
 	Money		allowance_left;	/* this month's, where the account was read */
-	const char *billing_mode;
+	BillingMode billing_mode;
 	TimestampTz expires_at;		/* infinity for none */
 	bool		idempotent;
 } Reserved;
 
+extern const char *const release_reasons[];
+
 extern bool reservation_lock(const pg_uuid_t *user, const pg_uuid_t *team, const pg_uuid_t *id, Account *acc, Hold *hold);
 extern Rejection reserve_make(ReserveRequest *request, Reserved *reserved);
 extern Rejection reserve_refuse(ReserveRequest *request, Rejection rejection, Reserved *reserved);
-extern const char *release_make(pg_uuid_t *user, pg_uuid_t *team, pg_uuid_t *reservation);
+extern Release release_make(pg_uuid_t *user, pg_uuid_t *team, pg_uuid_t *reservation);
 extern Rejection renew_make(pg_uuid_t *user, pg_uuid_t *team, pg_uuid_t *reservation, int ttl_seconds, Reserved *reserved);
 
 #endif

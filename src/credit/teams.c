@@ -131,7 +131,7 @@ team_book(const TeamRequest *request)
 	args_text(&args, request->name);
 	args_time(&args, request->now);
 	query_run(&team_insert_query, &args, SPI_OK_INSERT);
-	account_create(&request->id, "team");
+	account_create(&request->id, true);
 	if (request->amount == 0)
 		return;
 	if (!account_lock_team(&request->id, &pool))

@@ -57,6 +57,8 @@ typedef struct Format
 } Format;
 
 static const Format formats[] = {{"litellm", litellm_read}, {"models.dev", models_dev_read}};
+
+/* In this order. */
 static const char *const format_words[] = {"litellm", "models.dev", NULL};
 
 /*
@@ -436,14 +438,8 @@ arg_number(FunctionCallInfo fcinfo, int n, const char *name, int64 above, int64 
 static const Format *
 arg_format(FunctionCallInfo fcinfo, int n, const char *name)
 {
-	const char *word;
-	int			i = 0;
-
 	arg_require(fcinfo, n, name);
-	word = arg_word(fcinfo, n, name, format_words);
-	while (strcmp(formats[i].name, word) != 0)
-		i++;
-	return &formats[i];
+	return &formats[arg_choice(fcinfo, n, name, format_words)];
 }
 
 /*

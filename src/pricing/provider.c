@@ -138,6 +138,7 @@ static const Provider providers[] = {
 	}
 };
 
+/* In this order. */
 static const char *const provider_words[] = {"openai", "anthropic", "google", NULL};
 
 /*
@@ -543,16 +544,12 @@ usage_make(const Answer *answer, ArrayType *units)
 Datum
 ducto_usage_from(PG_FUNCTION_ARGS)
 {
-	Answer		answer = {.provider = providers};
-	const char *word;
+	Answer		answer = {0};
 	char	   *model = arg_text(fcinfo, 2, "model");
 
 	arg_require(fcinfo, 0, "provider");
-	word = arg_word(fcinfo, 0, "provider", provider_words);
+	answer.provider = &providers[arg_choice(fcinfo, 0, "provider", provider_words)];
 	arg_require(fcinfo, 1, "response");
-	for (int i = 0; i < lengthof(providers); i++)
-		if (strcmp(providers[i].name, word) == 0)
-			answer.provider = &providers[i];
 	response_read(&answer, PG_GETARG_JSONB_P(1));
 	if (model != NULL)
 		answer.model = model;

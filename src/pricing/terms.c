@@ -82,7 +82,7 @@ inspect_array(Inspection *in, const char *path, const JsonbValue *value, int mos
  * the first.
  */
 static const char *
-inspect_word(Inspection *in, const char *path, const JsonbValue *value, const char *const *words)
+inspect_word(Inspection *in, const char *path, const JsonbValue *value, Words words)
 {
 	StringInfoData allowed;
 	const char *word = words[0];
@@ -308,9 +308,8 @@ inspect_cap_model(Inspection *in, const char *path, const JsonbValue *value)
 static void
 inspect_cap_type(Inspection *in, const char *path, const Members *members)
 {
-	static const char *const types[] = {"hourly", "daily", "weekly", "monthly", "total", "session", "sliding", NULL};
 	const JsonbValue *window = members->values[CAP_WINDOW];
-	const char *type;
+	int			type;
 	bool		windowed;
 
 	if (members->values[CAP_TYPE] == NULL)
@@ -319,8 +318,8 @@ inspect_cap_type(Inspection *in, const char *path, const Members *members)
 		return;
 	}
 	jsonout_key(&in->out, "cap_type");
-	type = inspect_word(in, members->paths[CAP_TYPE], members->values[CAP_TYPE], types);
-	windowed = strcmp(type, "session") == 0 || strcmp(type, "sliding") == 0;
+	type = word_find(cap_kinds, inspect_word(in, members->paths[CAP_TYPE], members->values[CAP_TYPE], cap_kinds));
+	windowed = type >= 0 && cap_has_length((CapKind) type);
 	if (windowed && window == NULL)
 		problem_add(in, path, "needs a window_length");
 	if (!windowed && window != NULL)
@@ -337,7 +336,6 @@ inspect_cap_type(Inspection *in, const char *path, const Members *members)
 static void
 inspect_cap(Inspection *in, const char *path, const JsonbValue *value)
 {
-	static const char *const actions[] = {"deny", "warn", "notify", NULL};
 	JsonbContainer *object = value_object(in, path, value);
 	Members		members = {0};
 
@@ -354,7 +352,7 @@ inspect_cap(Inspection *in, const char *path, const JsonbValue *value)
 			inspect_amount(in, members.paths[CAP_LIMIT], members.values[CAP_LIMIT], true);
 		}
 		jsonout_key(&in->out, "action");
-		inspect_word(in, members.paths[CAP_ACTION], members.values[CAP_ACTION], actions);
+		inspect_word(in, members.paths[CAP_ACTION], members.values[CAP_ACTION], cap_actions + CAP_DENY);
 		if (members.values[CAP_MODEL] != NULL)
 		{
 			jsonout_key(&in->out, "model");

@@ -323,7 +323,7 @@ page_begin(SdkPage *page)
 		page->teams &= query_read(&member_query, &args) > 0;
 		return;
 	}
-	acc.team = strcmp(row_text(0, 1), "team") == 0;
+	acc.team = row_word(0, 1, account_kinds) != 0;
 	account_require_user(&acc);
 	page->high = row_int8(0, 2);
 	page->teams &= row_bool(0, 3);

@@ -114,7 +114,7 @@ ducto_sdk_get_user_plan(PG_FUNCTION_ARGS)
 	put_text(&out, "plan_name", plan.name);
 	put_money(&out, "free_allowance", plan.free_allowance);
 	put_object(&out, "features", plan.features);
-	put_text(&out, "default_billing_mode", plan.billing_mode != NULL ? plan.billing_mode : "strict");
+	put_text(&out, "default_billing_mode", billing_modes[plan_billing_mode(&plan)]);
 	put_object(&out, "per_operation", plan.per_operation);
 	if (plan.max_concurrent > 0)
 		put_int(&out, "max_concurrent", plan.max_concurrent);
@@ -179,7 +179,7 @@ ducto_sdk_check_spend_cap(PG_FUNCTION_ARGS)
 	put_bool(&out, "capped", check.capped);
 	put_text(&out, "current_spend", spend_to_cstring(check.current_spend));
 	put_text(&out, "cap_limit", check.applies ? money_to_cstring(check.limit) : NULL);
-	put_text(&out, "action", check.action);
+	put_text(&out, "action", cap_actions[check.action]);
 	put_text(&out, "model", check.model);
 	answer = sdk_answer(&out);
 	query_end();

@@ -35,7 +35,9 @@ static KeptQuery time_query = {
 	.types = {TEXTOID}
 };
 
-static const char *const billing_modes[] = {"strict", "strict_prepaid", "overdraft", NULL};
+/* The default first; the first two are the same. */
+static const char *const lease_modes[] = {"strict", "strict_prepaid", "overdraft", NULL};
+#define LEASE_OVERDRAFT	2
 
 /*
  * Read a floor, 0 for NULL. A negative one is the debt that may be made.
@@ -138,7 +140,7 @@ deduction_answer(const Deduction *deduction, Rejection rejection)
 		put_money(&out, "amount", deduction->amount);
 		put_money(&out, "allowance_consumed", deduction->allowance_consumed);
 		put_bool(&out, "idempotent", deduction->idempotent);
-		put_text(&out, "cap_warning", deduction->cap_warning);
+		put_text(&out, "cap_warning", cap_actions[deduction->cap_warning]);
 	}
 	put_money(&out, "balance_after", deduction->balance_after);
 	return sdk_answer(&out);
@@ -217,7 +219,7 @@ lease_answer(const Reserved *reserved, Rejection rejection)
 		put_uuid(&out, "lease_id", &reserved->reservation);
 		put_uuid(&out, "user_id", reserved->user);
 		put_money(&out, "amount", reserved->amount);
-		put_text(&out, "billing_mode", reserved->billing_mode);
+		put_text(&out, "billing_mode", billing_modes[reserved->billing_mode]);
 		put_time(&out, "expires_at", reserved->expires_at);
 	}
 	put_money(&out, "available", reserved->balance - reserved->reserved + reserved->allowance_left);
@@ -231,16 +233,14 @@ lease_answer(const Reserved *reserved, Rejection rejection)
 static void
 lease_terms(FunctionCallInfo fcinfo, ReserveRequest *request)
 {
-	const char *mode = PG_ARGISNULL(3) ? "strict" : arg_word(fcinfo, 3, "p_billing_mode", billing_modes);
-
-	if (strcmp(mode, "overdraft") != 0)
+	if (arg_choice(fcinfo, 3, "p_billing_mode", lease_modes) != LEASE_OVERDRAFT)
 	{
-		request->billing_mode = "strict";
+		request->billing_mode = BILLING_STRICT;
 		request->has_min_balance = true;
 		request->min_balance = sdk_floor(fcinfo, 4, "p_floor");
 		return;
 	}
-	request->billing_mode = mode;
+	request->billing_mode = BILLING_OVERDRAFT;
 	request->has_floor = true;
 	if (!PG_ARGISNULL(8))
 		request->overdraft_floor = arg_money(fcinfo, 8, "p_overdraft_floor", MONEY_NOT_POSITIVE);
@@ -315,14 +315,14 @@ ducto_sdk_release_lease(PG_FUNCTION_ARGS)
 	pg_uuid_t  *user = arg_uuid(fcinfo, 0, "p_user_id");
 	pg_uuid_t  *lease = arg_uuid(fcinfo, 1, "p_lease_id");
 	JsonOut		out = {0};
-	const char *reason;
+	Release		release;
 	Datum		answer;
 
 	query_begin();
-	reason = release_make(user, NULL, lease);
+	release = release_make(user, NULL, lease);
 	sdk_begin(&out, ACCEPTED);
-	put_bool(&out, "released", strcmp(reason, "released") == 0);
-	put_text(&out, "reason", strcmp(reason, "expired") == 0 ? "already_released" : reason);
+	put_bool(&out, "released", release == RELEASE_DONE);
+	put_text(&out, "reason", release_reasons[release == RELEASE_EXPIRED ? RELEASE_RELEASED : release]);
 	answer = sdk_answer(&out);
 	query_end();
 	PG_RETURN_DATUM(answer);
