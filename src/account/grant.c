@@ -265,7 +265,7 @@ grants_next_expiry(const pg_uuid_t *account, TimestampTz now)
  * grant_insert adds a grant.
  */
 void
-grant_insert(const pg_uuid_t *account, const pg_uuid_t *id, int64 seq, const char *type,
+grant_insert(const pg_uuid_t *account, const pg_uuid_t *id, int64 seq, EntryType type,
 			 Money amount, Money remaining, int priority, TimestampTz expires_at,
 			 TimestampTz created_at)
 {
@@ -274,7 +274,7 @@ grant_insert(const pg_uuid_t *account, const pg_uuid_t *id, int64 seq, const cha
 	args_uuid(&args, account);
 	args_uuid(&args, id);
 	args_int8(&args, seq);
-	args_text(&args, type);
+	args_text(&args, entry_types[type]);
 	args_money(&args, amount);
 	args_money(&args, remaining);
 	args_int4(&args, priority);
@@ -486,7 +486,7 @@ grants_queue_gift(GrantQueue *queue, const pg_uuid_t *account, const Gift *gift)
 	args_uuid(&args, account);
 	args_uuid(&args, &gift->id);
 	args_int8(&args, gift->seq);
-	args_text(&args, gift->type);
+	args_text(&args, entry_types[gift->type]);
 	args_money(&args, gift->amount);
 	args_money(&args, gift->remaining);
 	args_int4(&args, gift->priority);

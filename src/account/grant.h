@@ -5,6 +5,7 @@
 #include "utils/timestamp.h"
 #include "utils/uuid.h"
 
+#include "account/entrytype.h"
 #include "base/money.h"
 #include "base/records.h"
 
@@ -30,7 +31,7 @@ typedef struct Gift
 {
 	pg_uuid_t	id;
 	int64		seq;
-	const char *type;
+	EntryType	type;
 	Money		amount;
 	bool		makes_grant;
 	Money		remaining;		/* of the grant */
@@ -72,7 +73,7 @@ typedef struct GrantQueue
 extern int	grants_due(const pg_uuid_t *account, TimestampTz now, bool read_only, Grant **grants);
 extern void grants_due_of(const pg_uuid_t *accounts, int n, TimestampTz now, int max, Grant *grants, int *counts);
 extern TimestampTz grants_next_expiry(const pg_uuid_t *account, TimestampTz now);
-extern void grant_insert(const pg_uuid_t *account, const pg_uuid_t *id, int64 seq, const char *type,
+extern void grant_insert(const pg_uuid_t *account, const pg_uuid_t *id, int64 seq, EntryType type,
 						 Money amount, Money remaining, int priority, TimestampTz expires_at,
 						 TimestampTz created_at);
 extern void grants_burn(const pg_uuid_t *account, Money amount, TimestampTz now, bool late,

@@ -52,17 +52,21 @@ arg_key(FunctionCallInfo fcinfo, int n, const char *name)
  * Return the kind of operation that books entries of a type.
  */
 static KeyKind
-key_kind(const char *type)
+key_kind(EntryType type)
 {
-	if (strcmp(type, TYPE_USAGE) == 0)
-		return KEY_DEBIT;
-	if (strcmp(type, TYPE_REFUND) == 0)
-		return KEY_REFUND;
-	if (strcmp(type, TYPE_REVERSAL) == 0)
-		return KEY_REVERSAL;
-	if (strcmp(type, TYPE_TRANSFER_OUT) == 0)
-		return KEY_TRANSFER;
-	return KEY_CREDIT;
+	switch (type)
+	{
+		case TYPE_USAGE:
+			return KEY_DEBIT;
+		case TYPE_REFUND:
+			return KEY_REFUND;
+		case TYPE_REVERSAL:
+			return KEY_REVERSAL;
+		case TYPE_TRANSFER_OUT:
+			return KEY_TRANSFER;
+		default:
+			return KEY_CREDIT;
+	}
 }
 
 /*

@@ -157,7 +157,7 @@ args_own(QueryArgs *args, const pg_uuid_t *account, const LedgerEntry *entry)
 {
 	args_uuid(args, account);
 	args_money(args, entry->amount);
-	args_text(args, entry->type);
+	args_text(args, entry_types[entry->type]);
 	args_text(args, entry->operation_type);
 	args_text(args, entry->model);
 	args_text(args, entry->idempotency_key);
@@ -298,13 +298,12 @@ ledger_insert(Account *acc, LedgerEntry *entry)
 	entry->created_at = ledger_time(acc);
 	entry->seq = acc->last_seq;
 	entry->balance_after = acc->balance;
-	Assert(entry->type != NULL);
+	Assert(entry->type != TYPE_NONE);
 	Assert(entry->seq > 0);
 	Assert(entry->shortfall >= 0);
-	Assert(entry->is_credit || entry->amount <= 0 || strcmp(entry->type, TYPE_REFUND) == 0 ||
-		   strcmp(entry->type, TYPE_TRANSFER_IN) == 0);
-	Assert(strcmp(entry->type, TYPE_USAGE) != 0 || entry->allowance_consumed >= 0);
-	Assert(strcmp(entry->type, TYPE_REFUND) != 0 || (entry->amount >= 0 && entry->allowance_consumed <= 0));
+	Assert(entry->is_credit || entry->amount <= 0 || entry->type == TYPE_REFUND || entry->type == TYPE_TRANSFER_IN);
+	Assert(entry->type != TYPE_USAGE || entry->allowance_consumed >= 0);
+	Assert(entry->type != TYPE_REFUND || (entry->amount >= 0 && entry->allowance_consumed <= 0));
 	Assert(!acc->linked || entry->own != NULL);
 	Assert(entry->models == NULL || entry->idempotency_key == NULL);
 	if (entry->own == NULL && !entry->has_id)
@@ -466,7 +465,7 @@ record_from_row(LedgerRecord *record, uint64 found)
 		return false;
 	record->account_id = row_uuid(0, 1);
 	record->id = row_uuid(0, 2);
-	record->type = row_text(0, 3);
+	record->type = (EntryType) row_word(0, 3, entry_types);
 	record->amount = row_money(0, 4);
 	record->balance_after = row_money(0, 5);
 	record->has_reference = !row_is_null(0, 6);

@@ -9,19 +9,10 @@
 #include "account/account.h"
 #include "account/capwindow.h"
 #include "account/chain.h"
+#include "account/entrytype.h"
 #include "account/grant.h"
 #include "base/records.h"
 #include "base/rejection.h"
-
-#define TYPE_USAGE	"usage"
-#define TYPE_REFUND	"refund"
-#define TYPE_EXPIRY	"expiry"
-#define TYPE_REVERSAL	"reversal"
-#define TYPE_TRANSFER_OUT	"transfer_out"
-#define TYPE_TRANSFER_IN	"transfer_in"
-#define TYPE_ADJUSTMENT	"adjustment"
-#define TYPE_PURCHASE	"purchase"
-#define TYPE_SIGNUP_BONUS	"signup_bonus"
 
 /* What an entry that has lines is for, by model: each once, NULL where none was told. */
 typedef struct EntryModels
@@ -40,7 +31,7 @@ typedef struct LedgerEntry
 	int64		seq;
 	Money		amount;
 	Money		balance_after;
-	const char *type;
+	EntryType	type;
 	const char *operation_type;
 	const pg_uuid_t *actor;
 	const char *model;
@@ -70,7 +61,7 @@ typedef struct LedgerRecord
 {
 	pg_uuid_t	account_id;
 	pg_uuid_t	id;
-	char	   *type;
+	EntryType	type;
 	Money		amount;
 	Money		balance_after;
 	bool		has_actor;

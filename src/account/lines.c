@@ -80,7 +80,7 @@ read_key(TupleTableSlot *slot, void *state)
 	if (!slot->tts_isnull[2])
 		known.usage = DatumGetJsonbP(slot->tts_values[2]);
 	if (!slot->tts_isnull[3])
-		known.type = TextDatumGetCString(slot->tts_values[3]);
+		known.type = (EntryType) word_find(entry_types, TextDatumGetCString(slot->tts_values[3]));
 	known.closed = !slot->tts_isnull[4];
 	target->reader((int) DatumGetInt64(slot->tts_values[0]) - 1, &known, target->state);
 	return true;

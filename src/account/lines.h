@@ -6,6 +6,8 @@
 #include "utils/numeric.h"
 #include "utils/uuid.h"
 
+#include "account/entrytype.h"
+
 /* A line: one of many debits under one entry of the ledger. Pointers may be NULL, but for amount. */
 typedef struct UsageLine
 {
@@ -22,7 +24,7 @@ typedef struct KnownKey
 	bool		line;			/* a line has it, */
 	Numeric		amount;			/* which costs that */
 	Jsonb	   *usage;			/* NULL for none */
-	char	   *type;			/* that of the entry which has it; NULL for none */
+	EntryType	type;			/* that of the entry which has it */
 	bool		closed;			/* a deduct of 0 has it */
 } KnownKey;
 

@@ -197,6 +197,17 @@ plan_text(JsonbContainer *object, const char *key, const char *fallback)
 }
 
 /*
+ * Return which of a list of words an object has under a key, or a default.
+ */
+static int
+plan_word(JsonbContainer *object, const char *key, Words words, int fallback)
+{
+	int			word = word_find(words, plan_text(object, key, ""));
+
+	return word >= 0 ? word : fallback;
+}
+
+/*
  * Read what a cycle gives, as the pricing has it.
  */
 static void
@@ -205,7 +216,7 @@ cycle_grant_read(JsonbContainer *object, CycleGrant *grant)
 	JsonbValue	rollover;
 
 	grant->amount = plan_money(object, "amount", 0);
-	grant->type = plan_text(object, "type", "subscription");
+	grant->type = (EntryType) plan_word(object, "type", credit_types, TYPE_SUBSCRIPTION);
 	grant->priority = plan_whole(object, "priority", -1);
 	grant->expires = plan_text(object, "expires", EXPIRES_WITH_CYCLE);
 	grant->rollover_cycles = 0;
@@ -352,7 +363,6 @@ plan_policy(const UserPlan *plan, const char *operation_type, Policy *policy)
 {
 	JsonbValue	own;
 	JsonbValue	value;
-	int			mode;
 
 	policy->billing_mode = plan_billing_mode(plan);
 	policy->max_concurrent = plan->max_concurrent;
@@ -362,9 +372,7 @@ plan_policy(const UserPlan *plan, const char *operation_type, Policy *policy)
 		own.type != jbvBinary || !JsonContainerIsObject(own.val.binary.data))
 		return;
 
-	mode = word_find(billing_modes, plan_text(own.val.binary.data, "billing_mode", ""));
-	if (mode >= 0)
-		policy->billing_mode = (BillingMode) mode;
+	policy->billing_mode = (BillingMode) plan_word(own.val.binary.data, "billing_mode", billing_modes, policy->billing_mode);
 	if (policy_member(own.val.binary.data, "max_concurrent", &value) && value.type == jbvNumeric)
 		policy->max_concurrent = DatumGetInt32(DirectFunctionCall1(numeric_int4, NumericGetDatum(value.val.numeric)));
 	if (policy_member(own.val.binary.data, "overdraft_floor", &value) && value.type == jbvNumeric)

@@ -5,6 +5,7 @@
 #include "utils/jsonb.h"
 #include "utils/timestamp.h"
 
+#include "account/entrytype.h"
 #include "base/money.h"
 #include "base/period.h"
 #include "base/rejection.h"
@@ -46,7 +47,7 @@ typedef struct UserPlan
 typedef struct CycleGrant
 {
 	Money		amount;
-	char	   *type;
+	EntryType	type;
 	int			priority;		/* -1 for none */
 	const char *expires;		/* EXPIRES_WITH_CYCLE, EXPIRES_NEVER or a length of time */
 	int			rollover_cycles;	/* 0 for none */

@@ -316,16 +316,6 @@ arg_choice(FunctionCallInfo fcinfo, int n, const char *name, Words words)
 }
 
 /*
- * arg_word returns the one of a NULL-terminated list of words that an
- * argument is, the first for NULL.
- */
-const char *
-arg_word(FunctionCallInfo fcinfo, int n, const char *name, const char *const *words)
-{
-	return words[arg_choice(fcinfo, n, name, words)];
-}
-
-/*
  * arg_metadata returns a JSON object, NULL for NULL, which stands for the
  * empty object.
  */

@@ -55,7 +55,6 @@ extern char *text_checked(char *value, const char *name);
 extern char *arg_text(FunctionCallInfo fcinfo, int n, const char *name);
 extern char *arg_text_default(FunctionCallInfo fcinfo, int n, const char *name, const char *fallback);
 extern int	arg_choice(FunctionCallInfo fcinfo, int n, const char *name, Words words);
-extern const char *arg_word(FunctionCallInfo fcinfo, int n, const char *name, const char *const *words);
 extern Jsonb *arg_metadata(FunctionCallInfo fcinfo, int n, const char *name);
 extern Jsonb *arg_metadata_and_reason(FunctionCallInfo fcinfo, int n, const char *name, int reason);
 extern bool arg_bool_default(FunctionCallInfo fcinfo, int n, bool fallback);

@@ -21,10 +21,14 @@ PG_FUNCTION_INFO_V1(ducto_add_credits);
 PG_FUNCTION_INFO_V1(ducto_add_team_credits);
 PG_FUNCTION_INFO_V1(ducto_get_balance);
 
-/* The types of credit, the default first. */
-const char *const credit_types[] = {
-	TYPE_ADJUSTMENT, TYPE_PURCHASE, "subscription", TYPE_SIGNUP_BONUS, "promo", NULL
-};
+/*
+ * arg_credit_type returns a type of credit, or its default.
+ */
+EntryType
+arg_credit_type(FunctionCallInfo fcinfo, int n, const char *name, EntryType fallback)
+{
+	return PG_ARGISNULL(n) ? fallback : (EntryType) arg_choice(fcinfo, n, name, credit_types);
+}
 
 /*
  * Check that an amount, a type and an expiry go together.
@@ -32,7 +36,7 @@ const char *const credit_types[] = {
 static void
 credit_check(const CreditRequest *request)
 {
-	bool		adjustment = strcmp(request->type, TYPE_ADJUSTMENT) == 0;
+	bool		adjustment = request->type == TYPE_ADJUSTMENT;
 	bool		expires = !TIMESTAMP_NOT_FINITE(request->expires_at);
 
 	if (request->amount <= 0 && !adjustment)
@@ -56,7 +60,7 @@ credit_terms(FunctionCallInfo fcinfo, int account, bool team, CreditRequest *req
 	request->team = team;
 	request->account = arg_uuid(fcinfo, account, team ? "team_id" : "user_id");
 	request->amount = arg_money(fcinfo, 1, "amount", MONEY_ANY);
-	request->type = PG_ARGISNULL(2) && team ? TYPE_PURCHASE : arg_word(fcinfo, 2, "type", credit_types);
+	request->type = arg_credit_type(fcinfo, 2, "type", team ? TYPE_PURCHASE : TYPE_ADJUSTMENT);
 	request->metadata = arg_metadata(fcinfo, 3, "metadata");
 	request->expires_at = PG_ARGISNULL(4) ? DT_NOEND : arg_time(fcinfo, 4, "expires_at");
 	request->may_be_past = false;
@@ -128,7 +132,7 @@ credit_book(Account *acc, const CreditRequest *request, LedgerEntry *entry)
 	entry->metadata = request->metadata;
 	grants_burn(&acc->id, burn, acc->now, acc->late, &entry->burned);
 	acc->expiring += remaining - burn;
-	if (strcmp(request->type, TYPE_PURCHASE) == 0)
+	if (request->type == TYPE_PURCHASE)
 		acc->lifetime_purchased = spend_add(acc->lifetime_purchased, request->amount, "lifetime_purchased");
 	entry->is_credit = true;
 	entry->lifetime_purchased = acc->lifetime_purchased;

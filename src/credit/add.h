@@ -8,9 +8,9 @@
 #include "utils/uuid.h"
 
 #include "account/account.h"
+#include "account/entrytype.h"
 #include "base/money.h"
 #include "base/result.h"
-
 
 /* Credit to be added, already checked. */
 typedef struct CreditRequest
@@ -18,7 +18,7 @@ typedef struct CreditRequest
 	pg_uuid_t  *account;
 	bool		team;			/* it is a team's pool */
 	Money		amount;
-	const char *type;
+	EntryType	type;
 	Jsonb	   *metadata;		/* NULL for an empty object */
 	TimestampTz expires_at;		/* infinity for never */
 	bool		may_be_past;	/* expires_at is taken even when it is */
@@ -42,8 +42,7 @@ typedef struct CreditOutcome
 	bool		idempotent;		/* it was booked before, under the same key */
 } CreditOutcome;
 
-extern const char *const credit_types[];
-
+extern EntryType arg_credit_type(FunctionCallInfo fcinfo, int n, const char *name, EntryType fallback);
 extern void credit_terms(FunctionCallInfo fcinfo, int account, bool team, CreditRequest *request);
 extern void credit_locked(const CreditRequest *request, Account *acc, CreditOutcome *outcome);
 extern void credit_columns(ResultRow *row, const CreditRequest *request, const CreditOutcome *outcome);

@@ -222,7 +222,7 @@ out_rolled(JsonOut *out, Rolled *rolled, int n, bool given)
 		{
 			jsonout_push(out, WJB_BEGIN_OBJECT, NULL);
 			jsonout_key(out, "type");
-			jsonout_text(out, gift->type);
+			jsonout_text(out, entry_types[gift->type]);
 			jsonout_key(out, "amount");
 			jsonout_numeric(out, DatumGetNumeric(money_to_datum(gift->remaining - expired)));
 			jsonout_push(out, WJB_END_OBJECT, NULL);

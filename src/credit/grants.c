@@ -75,7 +75,7 @@ args_given(QueryArgs *args, const Grant *grants, int n)
 		if (grants[i].gift == NULL)
 			continue;
 		ids[count] = grants[i].id;
-		types[count] = grants[i].gift->type;
+		types[count] = entry_types[grants[i].gift->type];
 		numbers[count] = grants[i].seq;
 		numbers[n + count] = grants[i].gift->priority;
 		amounts[count] = grants[i].gift->amount;

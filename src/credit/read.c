@@ -24,11 +24,6 @@ PG_FUNCTION_INFO_V1(ducto_list_usage_events);
 PG_FUNCTION_INFO_V1(ducto_list_usage_lines);
 PG_FUNCTION_INFO_V1(ducto_balance_at);
 
-static const char *const entry_types[] = {
-	TYPE_PURCHASE, "subscription", TYPE_SIGNUP_BONUS, TYPE_ADJUSTMENT, "promo", TYPE_USAGE, TYPE_REFUND, TYPE_REVERSAL,
-	TYPE_TRANSFER_OUT, TYPE_TRANSFER_IN, TYPE_EXPIRY
-};
-
 /* A page of an account's ledger: entries with low < seq <= high. */
 typedef struct LedgerPage
 {
@@ -143,16 +138,14 @@ CheckTypes(ArrayType *types)
 	deconstruct_array(types, TEXTOID, -1, false, TYPALIGN_INT, &elements, &nulls, &n);
 	for (int i = 0; i < n; i++)
 	{
-		char	   *type = nulls[i] ? NULL : TextDatumGetCString(elements[i]);
-		bool		known = false;
+		char	   *word = nulls[i] ? NULL : TextDatumGetCString(elements[i]);
+		int			type = word != NULL ? word_find(entry_types, word) : -1;
 
-		for (int j = 0; type != NULL && j < lengthof(entry_types); j++)
-			known |= strcmp(type, entry_types[j]) == 0;
-		if (!known)
-			arg_reject("types", type == NULL ? "null" : psprintf("\"%s\"", type),
+		if (type < 0)
+			arg_reject("types", word == NULL ? "null" : psprintf("\"%s\"", word),
 					   "\"types\" must be purchase, subscription, signup_bonus, adjustment, promo, usage, refund, reversal, "
 					   "transfer_out, transfer_in or expiry.");
-		usage |= strcmp(type, TYPE_USAGE) == 0;
+		usage |= type == TYPE_USAGE;
 	}
 	return usage;
 }

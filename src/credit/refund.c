@@ -50,8 +50,9 @@ refund_decide(const RefundRequest *request, const LedgerRecord *debit, const Ref
 	Money		left = credits + allowance;
 	Money		amount = request->everything ? left : request->amount;
 
-	if (strcmp(debit->type, TYPE_USAGE) != 0)
-		return rejection_because(NOT_REFUNDABLE, "The transaction is of the type \"%s\", not \"%s\".", debit->type, TYPE_USAGE);
+	if (debit->type != TYPE_USAGE)
+		return rejection_because(NOT_REFUNDABLE, "The transaction is of the type \"%s\", not \"%s\".",
+								 entry_types[debit->type], entry_types[TYPE_USAGE]);
 	if (left <= 0)
 		return rejection_because(ALREADY_REFUNDED, "Nothing is left to refund of the transaction.");
 	if (request->amount > left)

@@ -91,10 +91,7 @@ reverse_request(FunctionCallInfo fcinfo, ReverseRequest *request)
 static bool
 is_addition(const LedgerRecord *entry)
 {
-	for (int i = 0; credit_types[i] != NULL; i++)
-		if (strcmp(entry->type, credit_types[i]) == 0)
-			return entry->amount > 0;
-	return false;
+	return type_is_credit(entry->type) && entry->amount > 0;
 }
 
 /*
@@ -107,7 +104,8 @@ reverse_wanted(const ReverseRequest *request, const LedgerRecord *credit, Money 
 
 	*wanted = request->everything ? left : request->amount;
 	if (!is_addition(credit))
-		return rejection_because(NOT_REFUNDABLE, "The transaction is of the type \"%s\", and no addition of credit.", credit->type);
+		return rejection_because(NOT_REFUNDABLE, "The transaction is of the type \"%s\", and no addition of credit.",
+								 entry_types[credit->type]);
 	if (left <= 0)
 		return rejection_because(ALREADY_REFUNDED, "Nothing is left to reverse of the transaction.");
 	if (request->amount > left)
@@ -206,7 +204,7 @@ reverse_book(Account *acc, const ReverseRequest *request, const LedgerRecord *cr
 	entry->reference = request->transaction;
 	entry->metadata = request->metadata;
 	reverse_burn(acc, credit, source, plan, &entry->burned);
-	if (strcmp(credit->type, TYPE_PURCHASE) == 0)
+	if (credit->type == TYPE_PURCHASE)
 		acc->lifetime_purchased = spend_add(acc->lifetime_purchased, entry->amount, "lifetime_purchased");
 	entry->is_credit = true;
 	entry->lifetime_purchased = acc->lifetime_purchased;

@@ -289,7 +289,7 @@ line_known(int n, const KnownKey *known, void *state)
 	LinesRequest *request = state;
 	Line	   *line = &request->lines[n];
 
-	if (known->closed || (known->type != NULL && strcmp(known->type, TYPE_USAGE) != 0) ||
+	if (known->closed || (known->type != TYPE_NONE && known->type != TYPE_USAGE) ||
 		(setting_key_conflicts() && line_differs(line, known)))
 		request->conflict = line->row.key;
 	line->known = true;

@@ -99,16 +99,16 @@ static KeptQuery merged_query = {
 };
 
 /* The types that the SDKs do not know: to them such entries are adjustments. */
-static const char *const unknown_types[] = {TYPE_EXPIRY, TYPE_REVERSAL, TYPE_TRANSFER_OUT, TYPE_TRANSFER_IN};
+static const EntryType unknown_types[] = {TYPE_EXPIRY, TYPE_REVERSAL, TYPE_TRANSFER_OUT, TYPE_TRANSFER_IN};
 
 /*
  * Tell whether the SDKs do not know a type.
  */
 static bool
-is_unknown(const char *type)
+is_unknown(int type)
 {
 	for (int i = 0; i < lengthof(unknown_types); i++)
-		if (strcmp(type, unknown_types[i]) == 0)
+		if (type == (int) unknown_types[i])
 			return true;
 	return false;
 }
@@ -137,7 +137,7 @@ put_members(JsonOut *out, Jsonb *object)
  * the ledger knows beside.
  */
 static Datum
-entry_metadata(TupleTableSlot *slot, const char *type)
+entry_metadata(TupleTableSlot *slot, EntryType type)
 {
 	const Datum *values = slot->tts_values;
 	const bool *nulls = slot->tts_isnull;
@@ -149,17 +149,17 @@ entry_metadata(TupleTableSlot *slot, const char *type)
 		put_text(&out, "model", TextDatumGetCString(values[7]));
 	if (!nulls[8])
 		put_text(&out, "idempotency_key", TextDatumGetCString(values[8]));
-	if (strcmp(type, TYPE_USAGE) == 0 || strcmp(type, TYPE_REFUND) == 0)
+	if (type == TYPE_USAGE || type == TYPE_REFUND)
 		put_figure(&out, "allowance_consumed", values[9]);
 	if (!nulls[12])
 		put_uuid(&out, "team_id", DatumGetUUIDP(values[12]));
 	put_figure(&out, "balance_after", values[10]);
 	if (!nulls[11])
 		put_time(&out, "expires_at", DatumGetTimestampTz(values[11]));
-	if (strcmp(type, TYPE_EXPIRY) == 0)
+	if (type == TYPE_EXPIRY)
 		put_text(&out, "reason", "credit_expired");
 	else if (is_unknown(type))
-		put_text(&out, "ledger_type", type);
+		put_text(&out, "ledger_type", entry_types[type]);
 	return JsonbPGetDatum(jsonout_end(&out));
 }
 
@@ -184,18 +184,18 @@ list_entry(TupleTableSlot *slot, void *state)
 	Datum		values[LIST_COLUMNS];
 	bool		nulls[LIST_COLUMNS] = {false};
 	Jsonb	   *metadata;
-	char	   *type;
+	EntryType	type;
 	char	   *reference_type;
 
 	slot_getallattrs(slot);
-	type = TextDatumGetCString(slot->tts_values[2]);
+	type = (EntryType) word_find(entry_types, TextDatumGetCString(slot->tts_values[2]));
 	metadata = DatumGetJsonbP(slot->tts_values[5]);
 	reference_type = sdk_member(metadata, "reference_type");
 	values[0] = slot->tts_values[0];
 	values[1] = UUIDPGetDatum(page->user);
 	values[2] = slot->tts_values[1];
 	values[3] = CStringGetTextDatum(!slot->tts_isnull[12] ? TYPE_TEAM_USAGE :
-									is_unknown(type) ? TYPE_ADJUSTMENT : type);
+									entry_types[is_unknown(type) ? TYPE_ADJUSTMENT : type]);
 	if (reference_type == NULL && !slot->tts_isnull[3])
 		values[4] = slot->tts_values[3];
 	else
@@ -228,15 +228,16 @@ page_types(SdkPage *page, ArrayType *types)
 	page->teams = false;
 	for (int i = 0; i < n; i++)
 	{
-		char	   *type = nulls[i] ? "" : TextDatumGetCString(given[i]);
+		char	   *word = nulls[i] ? "" : TextDatumGetCString(given[i]);
+		int			type = word_find(entry_types, word);
 
-		if (strcmp(type, TYPE_TEAM_USAGE) == 0)
+		if (strcmp(word, TYPE_TEAM_USAGE) == 0)
 			page->teams = true;
 		else if (!is_unknown(type))
-			wanted[nwanted++] = CStringGetTextDatum(type);
-		page->usage |= strcmp(type, TYPE_USAGE) == 0;
-		for (int j = 0; strcmp(type, TYPE_ADJUSTMENT) == 0 && j < lengthof(unknown_types); j++)
-			wanted[nwanted++] = CStringGetTextDatum(unknown_types[j]);
+			wanted[nwanted++] = CStringGetTextDatum(word);
+		page->usage |= type == TYPE_USAGE;
+		for (int j = 0; type == TYPE_ADJUSTMENT && j < lengthof(unknown_types); j++)
+			wanted[nwanted++] = CStringGetTextDatum(entry_types[unknown_types[j]]);
 	}
 	page->own = nwanted > 0;
 	page->types = construct_array(wanted, nwanted, TEXTOID, -1, false, TYPALIGN_INT);
@@ -414,7 +415,7 @@ ducto_sdk_list_user_transactions(PG_FUNCTION_ARGS)
 Datum
 ducto_sdk_list_usage_events(PG_FUNCTION_ARGS)
 {
-	Datum		types[] = {CStringGetTextDatum(TYPE_USAGE), CStringGetTextDatum(TYPE_TEAM_USAGE)};
+	Datum		types[] = {CStringGetTextDatum(entry_types[TYPE_USAGE]), CStringGetTextDatum(TYPE_TEAM_USAGE)};
 
 	return list(fcinfo, construct_array(types, lengthof(types), TEXTOID, -1, false, TYPALIGN_INT), 1);
 }

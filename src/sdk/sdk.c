@@ -106,8 +106,8 @@ ducto_sdk_credits_add(PG_FUNCTION_ARGS)
 	Datum		answer;
 
 	request.account = arg_uuid(fcinfo, 0, "p_user_id");
-	request.type = arg_word(fcinfo, 2, "p_type", credit_types);
-	if (!sdk_amount(fcinfo, 1, strcmp(request.type, TYPE_ADJUSTMENT) == 0 ? SDK_ANY : SDK_POSITIVE,
+	request.type = arg_credit_type(fcinfo, 2, "p_type", TYPE_ADJUSTMENT);
+	if (!sdk_amount(fcinfo, 1, request.type == TYPE_ADJUSTMENT ? SDK_ANY : SDK_POSITIVE,
 					&request.amount, &answer))
 		PG_RETURN_DATUM(answer);
 	request.metadata = arg_metadata(fcinfo, 3, "p_metadata");
