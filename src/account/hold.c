@@ -10,22 +10,59 @@
 #include "base/query.h"
 #include "base/there.h"
 #include "base/uuid.h"
+#include "base/value.h"
 
 static const char *const hold_states[] = {
 	[HOLD_OPEN] = "open",
 	[HOLD_SETTLED] = "settled",
 	[HOLD_RELEASED] = "released",
 	[HOLD_EXPIRED] = "expired",
+	NULL
 };
 
+/*
+ * What is kept of a hold, as value.h has it; MAYBE is a column that may be NULL, and
+ * which member tells whether it is there. First what changes, and then what stays
+ * as it was admitted.
+ */
+#define HOLD_MOVING_FIELDS(FIELD, MAYBE) \
+	FIELD(3, remaining, money, remaining) \
+	FIELD(4, expires_at, time, expires_at) \
+	FIELD(5, cap_held, money, cap_held) \
+	FIELD(6, closing_key, text, closing_key) \
+	MAYBE(7, closing_balance, money, closing_balance, closed_by_zero) \
+	MAYBE(8, ceiling, money, ceiling, has_ceiling)
+#define HOLD_LASTING_FIELDS(FIELD) \
+	FIELD(9, amount, money, amount) \
+	FIELD(10, operation_type, text, operation_type) \
+	FIELD(11, model, text, model) \
+	FIELD(12, billing_mode, mode, billing_mode) \
+	FIELD(13, floor, money, floor) \
+	FIELD(14, idempotency_key, text, idempotency_key) \
+	FIELD(15, balance_after, money, balance_after) \
+	FIELD(16, reserved_after, money, reserved_after) \
+	FIELD(17, first_expires_at, time, first_expires_at) \
+	FIELD(18, created_at, time, created_at) \
+	FIELD(19, skip_allowance, bool, skip_allowance)
+#define HOLD_FIELDS(FIELD, MAYBE)	HOLD_MOVING_FIELDS(FIELD, MAYBE) HOLD_LASTING_FIELDS(FIELD)
+
+#define SQL_mode	"text"
+#define OID_mode	TEXTOID
+
+/* As they are read: the first two, and what comes after the list. */
+enum
+{
+	STATE_COLUMN = 1, ID_COLUMN = 2, ACTOR_COLUMN = 20
+};
+
+#define HOLD_COLUMNS	"state, id" HOLD_FIELDS(COLUMN_NAME, COLUMN_NAME) ", actor"
+
 #define HOLD_INSERT_SQL \
-	"INSERT INTO ducto.reservations (account_id, id, amount, remaining, operation_type, model, billing_mode," \
-	" floor, state, idempotency_key, balance_after, reserved_after, first_expires_at, metadata, created_at, expires_at," \
-	" skip_allowance, cap_held, pricing_version, actor, plan_id, ceiling)" \
-	" VALUES ($1, $2, $3, $3, $4, $5, $6, $7, 'open', $8, $9, $10, $11, $12, $13, $11, $14, $15, $16, $17, $18, $19)"
+	"INSERT INTO ducto.reservations (account_id, id" HOLD_FIELDS(COLUMN_NAME, COLUMN_NAME) \
+	", actor, metadata, pricing_version, plan_id, state)" \
+	" VALUES ($1, $2" HOLD_FIELDS(COLUMN_PARAM, COLUMN_PARAM) ", $20, $21, $22, $23, 'open')"
 #define HOLD_INSERT_TYPES \
-	{UUIDOID, UUIDOID, NUMERICOID, TEXTOID, TEXTOID, TEXTOID, NUMERICOID, TEXTOID, NUMERICOID, NUMERICOID, \
-		TIMESTAMPTZOID, JSONBOID, TIMESTAMPTZOID, BOOLOID, NUMERICOID, INT4OID, UUIDOID, TEXTOID, NUMERICOID}
+	{UUIDOID, UUIDOID, HOLD_FIELDS(COLUMN_TYPE, COLUMN_TYPE) UUIDOID, JSONBOID, INT4OID, TEXTOID}
 
 static KeptQuery hold_insert_query = {.sql = HOLD_INSERT_SQL, .types = HOLD_INSERT_TYPES};
 
@@ -34,11 +71,6 @@ static KeptQuery hold_insert_once_query = {
 	.sql = HOLD_INSERT_SQL " ON CONFLICT (account_id, idempotency_key) WHERE idempotency_key IS NOT NULL DO NOTHING",
 	.types = HOLD_INSERT_TYPES
 };
-
-#define HOLD_COLUMNS \
-	"id, amount, remaining, operation_type, model, billing_mode, floor, state, idempotency_key," \
-	" balance_after, reserved_after, first_expires_at, closing_key, closing_balance, created_at, expires_at," \
-	" skip_allowance, cap_held, actor, ceiling"
 
 /* Exact under the account's lock, as all that follow. */
 static KeptQuery hold_find_query = {
@@ -84,11 +116,9 @@ static KeptQuery hold_closed_at_query = {
 };
 
 static KeptQuery hold_update_query = {
-	.sql = "UPDATE ducto.reservations SET remaining = $3, state = $4, expires_at = $5, closing_key = $6,"
-	" closing_balance = $7, closed_at = coalesce(closed_at, $8), cap_held = $9, ceiling = $10"
-	" WHERE account_id = $1 AND id = $2",
-	.types = {UUIDOID, UUIDOID, NUMERICOID, TEXTOID, TIMESTAMPTZOID, TEXTOID, NUMERICOID, TIMESTAMPTZOID,
-	NUMERICOID, NUMERICOID}
+	.sql = "UPDATE ducto.reservations SET state = $9, closed_at = coalesce(closed_at, $10)"
+	HOLD_MOVING_FIELDS(COLUMN_SET, COLUMN_SET) " WHERE account_id = $1 AND id = $2",
+	.types = {UUIDOID, UUIDOID, HOLD_MOVING_FIELDS(COLUMN_TYPE, COLUMN_TYPE) TEXTOID, TIMESTAMPTZOID}
 };
 
 /* As many as matter are counted. */
@@ -131,16 +161,34 @@ static KeptQuery hold_reopen_query = {
 };
 
 /*
- * Append the ceiling of a hold.
+ * Read a billing mode.
+ */
+static BillingMode
+row_mode(uint64 row, int column)
+{
+	return (BillingMode) row_word(row, column, billing_modes);
+}
+
+/*
+ * Append a billing mode.
  */
 static void
-args_ceiling(QueryArgs *args, const Hold *hold)
+args_mode(QueryArgs *args, BillingMode value)
 {
-	if (hold->has_ceiling)
-		args_money(args, hold->ceiling);
-	else
-		args_null(args);
+	args_text(args, billing_modes[value]);
 }
+
+#define FIELD_READ(n, column, kind, member)	hold->member = row_##kind(0, n);
+#define FIELD_APPEND(n, column, kind, member)	args_##kind(&args, hold->member);
+#define MAYBE_READ(n, column, kind, member, given) \
+	hold->given = !row_is_null(0, n); \
+	if (hold->given) \
+		hold->member = row_##kind(0, n);
+#define MAYBE_APPEND(n, column, kind, member, given) \
+	if (hold->given) \
+		args_##kind(&args, hold->member); \
+	else \
+		args_null(&args);
 
 /*
  * hold_insert adds an open reservation to a locked account. False: its key is
@@ -151,28 +199,17 @@ hold_insert(const pg_uuid_t *account, const Hold *hold)
 {
 	QueryArgs	args = {0};
 
+	Assert(hold->state == HOLD_OPEN);
 	args_uuid(&args, account);
 	args_uuid(&args, &hold->id);
-	args_money(&args, hold->amount);
-	args_text(&args, hold->operation_type);
-	args_text(&args, hold->model);
-	args_text(&args, billing_modes[hold->billing_mode]);
-	args_money(&args, hold->floor);
-	args_text(&args, hold->idempotency_key);
-	args_money(&args, hold->balance_after);
-	args_money(&args, hold->reserved_after);
-	args_time(&args, hold->expires_at);
+	HOLD_FIELDS(FIELD_APPEND, MAYBE_APPEND)
+	args_uuid(&args, hold->has_actor ? &hold->actor : NULL);
 	args_metadata(&args, hold->metadata);
-	args_time(&args, hold->created_at);
-	args_bool(&args, hold->skip_allowance);
-	args_money(&args, hold->cap_held);
 	if (hold->pricing_version != 0)
 		args_int4(&args, hold->pricing_version);
 	else
 		args_null(&args);
-	args_uuid(&args, hold->has_actor ? &hold->actor : NULL);
 	args_text(&args, hold->plan_id);
-	args_ceiling(&args, hold);
 	return query_run(hold->idempotency_key == NULL ? &hold_insert_query : &hold_insert_once_query,
 					 &args, SPI_OK_INSERT) == 1;
 }
@@ -217,18 +254,6 @@ hold_owner(const pg_uuid_t *user, const pg_uuid_t *team, const pg_uuid_t *id, pg
 }
 
 /*
- * Return the state that a word names.
- */
-static HoldState
-hold_state_from_text(const char *word)
-{
-	for (int i = 0; i < lengthof(hold_states); i++)
-		if (strcmp(word, hold_states[i]) == 0)
-			return (HoldState) i;
-	elog(ERROR, "unknown reservation state \"%s\"", word);
-}
-
-/*
  * Find a reservation of a locked account by a query.
  */
 static bool
@@ -237,30 +262,12 @@ hold_find_by(KeptQuery *query, QueryArgs *args, Hold *hold)
 	memset(hold, 0, sizeof(Hold));
 	if (query_run(query, args, SPI_OK_SELECT) == 0)
 		return false;
-	hold->id = row_uuid(0, 1);
-	hold->amount = row_money(0, 2);
-	hold->remaining = row_money(0, 3);
-	hold->operation_type = row_text(0, 4);
-	hold->model = row_text(0, 5);
-	hold->billing_mode = (BillingMode) row_word(0, 6, billing_modes);
-	hold->floor = row_money(0, 7);
-	hold->state = hold_state_from_text(row_text(0, 8));
-	hold->idempotency_key = row_text(0, 9);
-	hold->balance_after = row_money(0, 10);
-	hold->reserved_after = row_money(0, 11);
-	hold->first_expires_at = row_time(0, 12);
-	hold->closing_key = row_text(0, 13);
-	hold->closed_by_zero = !row_is_null(0, 14);
-	hold->closing_balance = row_money(0, 14);
-	hold->created_at = row_time(0, 15);
-	hold->expires_at = row_time(0, 16);
-	hold->skip_allowance = row_bool(0, 17);
-	hold->cap_held = row_money(0, 18);
-	hold->has_actor = !row_is_null(0, 19);
+	hold->id = row_uuid(0, ID_COLUMN);
+	hold->state = (HoldState) row_word(0, STATE_COLUMN, hold_states);
+	HOLD_FIELDS(FIELD_READ, MAYBE_READ)
+	hold->has_actor = !row_is_null(0, ACTOR_COLUMN);
 	if (hold->has_actor)
-		hold->actor = row_uuid(0, 19);
-	hold->has_ceiling = !row_is_null(0, 20);
-	hold->ceiling = row_money(0, 20);
+		hold->actor = row_uuid(0, ACTOR_COLUMN);
 	return true;
 }
 
@@ -362,25 +369,17 @@ hold_update(const pg_uuid_t *account, const Hold *hold, TimestampTz now)
 {
 	QueryArgs	args = {0};
 
-	args_uuid(&args, account);
 	Assert(hold->remaining >= 0);
 	Assert(hold->cap_held >= 0 && hold->cap_held <= hold->remaining);
 	Assert(hold->state == HOLD_OPEN || hold->remaining == 0);
+	args_uuid(&args, account);
 	args_uuid(&args, &hold->id);
-	args_money(&args, hold->remaining);
+	HOLD_MOVING_FIELDS(FIELD_APPEND, MAYBE_APPEND)
 	args_text(&args, hold_states[hold->state]);
-	args_time(&args, hold->expires_at);
-	args_text(&args, hold->closing_key);
-	if (hold->closed_by_zero)
-		args_money(&args, hold->closing_balance);
-	else
-		args_null(&args);
 	if (hold->state != HOLD_OPEN)
 		args_time(&args, now);
 	else
 		args_null(&args);
-	args_money(&args, hold->cap_held);
-	args_ceiling(&args, hold);
 	if (query_run(&hold_update_query, &args, SPI_OK_UPDATE) != 1)
 		row_missing("reservations");
 }

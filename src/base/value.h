@@ -36,4 +36,15 @@
 #define WRITE_AFTER(value)	"nullif(" value ", 'infinity')"
 #define WRITE_BELOW(value)	"coalesce(" value ", '-Infinity')"
 
+/*
+ * What the columns of a list are in statements. A list gives each as FIELD(n,
+ * column, kind, member): its number, as it is read and as a parameter, its name,
+ * its kind of value, and where C has it.
+ */
+#define COLUMN_NAME(n, column, ...)	", " #column
+#define COLUMN_PARAM(n, ...)	", $" #n
+#define COLUMN_SET(n, column, ...)	", " #column " = $" #n
+#define COLUMN_TYPE(n, column, kind, ...)	OID_##kind,
+#define COLUMN_OF_ROW(n, column, kind, ...)	", " #column " " SQL_##kind
+
 #endif

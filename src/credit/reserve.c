@@ -175,6 +175,7 @@ reserve_book(const ReserveRequest *request, const ReserveTerms *terms, const Acc
 {
 	Hold		hold = {
 		.amount = request->amount,
+		.remaining = request->amount,
 		.operation_type = request->operation_type,
 		.model = request->model,
 		.billing_mode = terms->billing_mode,
@@ -190,6 +191,7 @@ reserve_book(const ReserveRequest *request, const ReserveTerms *terms, const Acc
 		.plan_id = terms->plan_id,
 		.metadata = request->metadata,
 		.created_at = acc->now,
+		.first_expires_at = acc->now + request->ttl_seconds * USECS_PER_SEC,
 		.expires_at = acc->now + request->ttl_seconds * USECS_PER_SEC,
 	};
 
