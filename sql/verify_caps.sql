@@ -110,15 +110,17 @@ BEGIN
 	SELECT w.account_id, 'window of cap ' || w.name, w.proper::text, ARRAY[w.window_from, w.window_until]::text
 	FROM windows w WHERE ARRAY[w.window_from, w.window_until] IS DISTINCT FROM w.proper;
 
-	-- Nothing was spent after the window that a counter is of, or it would let all be spent again. While an account was ahead
-	-- of the clock, sessions are none; one that there never was is of a cap that was set when nothing was spent in its length.
+	-- Nothing was spent after the window that a counter is of, or it would let all be spent again. Lines that the allowance
+	-- paid are not spent. While an account was ahead of the clock, sessions are none; one that there never was is of a cap that
+	-- was set when nothing was spent in its length.
 	RETURN QUERY
 	SELECT c.account_id, 'last window of cap ' || c.cap_type || ' ' || c.model, 'not before ' || max(l.effective_at),
 		c.window_until::text
 	FROM ducto.spend_caps c
 	JOIN ducto.accounts a ON a.id = c.account_id
 	JOIN ducto.ledger l ON l.account_id = c.account_id AND l.type || '' = 'usage' AND l.amount <> 0
-		AND (c.model = '' OR l.model = c.model OR l.models @> ARRAY[c.model])
+		AND (c.model = '' OR l.models IS NULL AND l.model = c.model
+			OR EXISTS (SELECT FROM unnest(l.models, l.model_spend) AS m (model, spend) WHERE m.model = c.model AND m.spend > 0))
 		AND l.effective_at >= c.window_until AND l.effective_at <= a.updated_at
 	WHERE c.account_id BETWEEN lowest AND highest AND (c.cap_type <> 'session' OR a.ahead_until IS NULL AND (isfinite(c.window_until)
 		OR l.effective_at > a.updated_at - extract(epoch FROM c.window_length) * interval '1 second'))

@@ -155,5 +155,42 @@ SELECT * FROM caps(:'team');
 SELECT error FROM ducto_deduct_team(:'team', :bob, 30);
 SELECT * FROM found();
 
+-- Lines of a model that the allowance pays are not spent: neither a session nor a day begins with them in that model's caps.
+\set dan '\'ca920000-0000-4000-8000-000000000004\''
+SELECT error FROM ducto_set_active_pricing('{"models": {"_default": "1"}, "min_balance": 0, "plans": {"lines": {"name": "Lines", "free_allowance": 5}}}');
+SELECT new_balance FROM ducto_add_credits(:dan, 100);
+SELECT plan_id FROM ducto_set_user_plan(:dan, 'lines');
+SELECT cap_limit FROM ducto_set_spend_cap(:dan, 'session', 10, model => 'b', window_length => '5 hours');
+SELECT cap_limit FROM ducto_set_spend_cap(:dan, 'daily', 10, model => 'b');
+SELECT ducto_advance_clock('1 day') IS NOT NULL AS later;
+SELECT reservation_id AS r FROM ducto_reserve(:dan, 30) \gset
+SELECT booked, amount, allowance_consumed FROM ducto_settle(:dan, :'r', '[{"key": "1", "model": "b", "amount": 4}, {"key": "2", "model": "a", "amount": 7}]');
+SELECT models, model_spend FROM ducto.ledger WHERE account_id = :dan AND type = 'usage';
+SELECT cap, model, counted, resets_in IS NULL AS not_open FROM caps(:dan);
+SELECT * FROM found();
+SELECT amount FROM ducto_settle(:dan, :'r', '[{"key": "3", "model": "a", "amount": 1}, {"key": "4", "model": "b", "amount": 2}]');
+SELECT cap, model, counted, resets_in IS NULL AS not_open FROM caps(:dan);
+SELECT * FROM found();
+-- What was spent by such lines is missed where a window does not know of it.
+BEGIN;
+UPDATE ducto.spend_caps SET window_from = '-infinity', window_until = '-infinity', spent = 0 WHERE account_id = :dan AND cap_type = 'session';
+SELECT check_name, left(expected, 10) AS expected, actual FROM found();
+ROLLBACK;
+
+-- A session that was none when its cap was made is none by a longer length, nor by a plan that comes or goes: it opens with the next spend.
+\set eve '\'ca920000-0000-4000-8000-000000000005\''
+SELECT new_balance FROM ducto_add_credits(:eve, 100);
+SELECT amount FROM ducto_charge(:eve, 7);
+SELECT ducto_advance_clock('3 hours') IS NOT NULL AS later;
+SELECT current_spend, resets_at FROM ducto_set_spend_cap(:eve, 'session', 10, window_length => '1 hour');
+SELECT current_spend, resets_at FROM ducto_set_spend_cap(:eve, 'session', 10, window_length => '5 hours');
+SELECT * FROM found();
+SELECT plan_id FROM ducto_set_user_plan(:eve, 'lines');
+SELECT plan_id FROM ducto_set_user_plan(:eve, NULL);
+SELECT * FROM caps(:eve);
+SELECT amount, error FROM ducto_charge(:eve, 10);
+SELECT * FROM caps(:eve);
+SELECT * FROM found();
+
 \c :main
 DROP DATABASE regress_ducto_caps;
