@@ -1,6 +1,7 @@
 -- What the SDKs' functions replace: the same work in PL/pgSQL, with the same answers, on tables of the shape of the SDKs'.
 -- They know less: what expires goes with a sweep, caps and leases are summed up by each call. Needs bench/setup.sql.
 CREATE SCHEMA theirs;
+CREATE TYPE theirs.credit_tx_type AS ENUM ('purchase', 'subscription', 'signup_bonus', 'usage', 'refund', 'adjustment', 'team_usage');
 
 -- Each asks who calls, as the SDKs' do.
 CREATE FUNCTION theirs.role() RETURNS text LANGUAGE sql STABLE AS $$
@@ -13,7 +14,7 @@ CREATE TABLE theirs.credit_plans (id uuid PRIMARY KEY, plan_key text UNIQUE, nam
 CREATE TABLE theirs.user_credits (user_id uuid PRIMARY KEY, balance numeric(18,4) NOT NULL DEFAULT 0, lifetime_purchased numeric(18,4) NOT NULL DEFAULT 0,
 	plan_id uuid REFERENCES theirs.credit_plans, created_at timestamptz NOT NULL DEFAULT now(), updated_at timestamptz NOT NULL DEFAULT now());
 CREATE TABLE theirs.credit_transactions (id uuid PRIMARY KEY DEFAULT gen_random_uuid(), user_id uuid NOT NULL REFERENCES theirs.user_credits,
-	amount numeric(18,4) NOT NULL, type text NOT NULL, reference_type text, reference_id uuid, metadata jsonb DEFAULT '{}',
+	amount numeric(18,4) NOT NULL, type theirs.credit_tx_type NOT NULL, reference_type text, reference_id uuid, metadata jsonb DEFAULT '{}',
 	created_at timestamptz NOT NULL DEFAULT now());
 CREATE INDEX ON theirs.credit_transactions (user_id, created_at DESC);
 CREATE UNIQUE INDEX ON theirs.credit_transactions (user_id, (metadata ->> 'idempotency_key')) WHERE metadata ->> 'idempotency_key' IS NOT NULL;
@@ -31,6 +32,15 @@ CREATE TABLE theirs.credit_team_members (team_id uuid, user_id uuid, role text, 
 	joined_at timestamptz NOT NULL DEFAULT now(), PRIMARY KEY (team_id, user_id));
 CREATE TABLE theirs.credit_spend_caps (user_id uuid, cap_type text, model text, cap_limit numeric(18,4), action text);
 CREATE UNIQUE INDEX ON theirs.credit_spend_caps (user_id, cap_type, coalesce(model, ''));
+
+-- A trigger tells when a user's row was written; policies are for others than the owner.
+CREATE FUNCTION theirs.handle_updated_at() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+	NEW.updated_at = now();
+	RETURN NEW;
+END $$;
+CREATE TRIGGER set_user_credits_updated_at BEFORE UPDATE ON theirs.user_credits FOR EACH ROW EXECUTE FUNCTION theirs.handle_updated_at();
+SELECT format('ALTER TABLE theirs.%I ENABLE ROW LEVEL SECURITY', tablename) FROM pg_tables WHERE schemaname = 'theirs' \gexec
 
 CREATE FUNCTION theirs.get_credits_balance(p_user_id uuid) RETURNS jsonb LANGUAGE plpgsql SECURITY DEFINER SET search_path = '' AS $$
 DECLARE
@@ -74,10 +84,11 @@ BEGIN
 	END IF;
 	INSERT INTO theirs.user_credits AS u (user_id, balance, lifetime_purchased)
 	VALUES (p_user_id, p_amount, CASE p_type WHEN 'purchase' THEN p_amount ELSE 0 END)
-	ON CONFLICT (user_id) DO UPDATE SET balance = u.balance + p_amount, updated_at = now(),
+	ON CONFLICT (user_id) DO UPDATE SET balance = u.balance + p_amount,
 		lifetime_purchased = u.lifetime_purchased + CASE p_type WHEN 'purchase' THEN p_amount ELSE 0 END
 	RETURNING balance, lifetime_purchased INTO v_balance, v_purchased;
-	INSERT INTO theirs.credit_transactions (user_id, amount, type, metadata) VALUES (p_user_id, p_amount, p_type, p_metadata) RETURNING id INTO v_id;
+	INSERT INTO theirs.credit_transactions (user_id, amount, type, metadata) VALUES (p_user_id, p_amount, p_type::theirs.credit_tx_type, p_metadata)
+	RETURNING id INTO v_id;
 	RETURN jsonb_build_object('id', v_id, 'user_id', p_user_id, 'amount', p_amount::text, 'new_balance', v_balance::text,
 		'lifetime_purchased', v_purchased::text);
 END $$;
@@ -157,7 +168,7 @@ BEGIN
 		INSERT INTO theirs.credit_usage_window AS w VALUES (p_user_id, v_plan, date_trunc('month', now() AT TIME ZONE 'UTC')::date, v_taken)
 		ON CONFLICT (user_id, plan_id, billing_period) DO UPDATE SET usage = w.usage + v_taken;
 	END IF;
-	UPDATE theirs.user_credits SET balance = balance - v_amount, updated_at = now() WHERE user_id = p_user_id RETURNING balance INTO v_balance;
+	UPDATE theirs.user_credits SET balance = balance - v_amount WHERE user_id = p_user_id RETURNING balance INTO v_balance;
 	INSERT INTO theirs.credit_transactions (user_id, amount, type, reference_type, metadata)
 	VALUES (p_user_id, -v_amount, 'usage', p_metadata ->> 'reference_type', coalesce(p_metadata, '{}')
 		|| jsonb_strip_nulls(jsonb_build_object('idempotency_key', p_idempotency_key, 'model', p_model)) || jsonb_build_object('allowance_consumed', v_taken))
@@ -256,7 +267,7 @@ BEGIN
 			v_warning := v_cap.action;
 		END IF;
 	END LOOP;
-	UPDATE theirs.user_credits SET balance = balance - p_amount, updated_at = now() WHERE user_id = p_user_id RETURNING balance INTO v_balance;
+	UPDATE theirs.user_credits SET balance = balance - p_amount WHERE user_id = p_user_id RETURNING balance INTO v_balance;
 	INSERT INTO theirs.credit_transactions (user_id, amount, type, reference_type, metadata)
 	VALUES (p_user_id, -p_amount, 'usage', p_metadata ->> 'reference_type', coalesce(p_metadata, '{}')
 		|| jsonb_strip_nulls(jsonb_build_object('idempotency_key', p_idempotency_key, 'model', p_model)) || jsonb_build_object('allowance_consumed', 0))
@@ -446,7 +457,7 @@ BEGIN
 		RETURN jsonb_build_object('error', 'plan_not_found');
 	END IF;
 	INSERT INTO theirs.user_credits (user_id, plan_id) VALUES (p_user_id, v_id)
-	ON CONFLICT (user_id) DO UPDATE SET plan_id = v_id, updated_at = now();
+	ON CONFLICT (user_id) DO UPDATE SET plan_id = v_id;
 	RETURN jsonb_build_object('user_id', p_user_id, 'plan_id', v_id);
 END $$;
 
@@ -529,7 +540,7 @@ BEGIN
 	IF v_amount <= 0 OR v_refunded + v_amount > -v_debit.amount THEN
 		RETURN jsonb_build_object('error', 'over_refund', 'user_id', v_debit.user_id, 'new_balance', v_balance::text);
 	END IF;
-	UPDATE theirs.user_credits SET balance = balance + v_amount, updated_at = now() WHERE user_id = v_debit.user_id RETURNING balance INTO v_balance;
+	UPDATE theirs.user_credits SET balance = balance + v_amount WHERE user_id = v_debit.user_id RETURNING balance INTO v_balance;
 	INSERT INTO theirs.credit_transactions (user_id, amount, type, reference_type, reference_id, metadata)
 	VALUES (v_debit.user_id, v_amount, 'refund', 'refund', p_transaction_id, coalesce(p_metadata, '{}') || jsonb_strip_nulls(jsonb_build_object('reason', p_reason)))
 	RETURNING id INTO v_id;
@@ -588,9 +599,9 @@ CREATE FUNCTION theirs.list_user_transactions(p_user_id uuid, p_types text[] DEF
 RETURNS TABLE (id uuid, user_id uuid, amount numeric, type text, reference_type text, reference_id uuid, metadata jsonb, created_at timestamptz, total_count bigint)
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = '' AS $$
 BEGIN
-	RETURN QUERY SELECT t.id, t.user_id, t.amount, t.type, t.reference_type, t.reference_id, t.metadata, t.created_at, count(*) OVER ()
+	RETURN QUERY SELECT t.id, t.user_id, t.amount, t.type::text, t.reference_type, t.reference_id, t.metadata, t.created_at, count(*) OVER ()
 	FROM theirs.credit_transactions t
-	WHERE t.user_id = p_user_id AND (p_types IS NULL OR t.type = ANY (p_types)) AND (p_from_date IS NULL OR t.created_at >= p_from_date)
+	WHERE t.user_id = p_user_id AND (p_types IS NULL OR t.type::text = ANY (p_types)) AND (p_from_date IS NULL OR t.created_at >= p_from_date)
 	AND (p_to_date IS NULL OR t.created_at <= p_to_date)
 	ORDER BY t.created_at DESC LIMIT p_limit OFFSET p_offset;
 END $$;
@@ -600,7 +611,7 @@ CREATE FUNCTION theirs.list_usage_events(p_user_id uuid, p_from_date timestamptz
 RETURNS TABLE (id uuid, user_id uuid, amount numeric, type text, reference_type text, reference_id uuid, metadata jsonb, created_at timestamptz, total_count bigint)
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = '' AS $$
 BEGIN
-	RETURN QUERY SELECT t.id, t.user_id, t.amount, t.type, t.reference_type, t.reference_id, t.metadata, t.created_at, count(*) OVER ()
+	RETURN QUERY SELECT t.id, t.user_id, t.amount, t.type::text, t.reference_type, t.reference_id, t.metadata, t.created_at, count(*) OVER ()
 	FROM theirs.credit_transactions t
 	WHERE t.user_id = p_user_id AND t.type IN ('usage', 'team_usage') AND (p_from_date IS NULL OR t.created_at >= p_from_date)
 	AND (p_to_date IS NULL OR t.created_at <= p_to_date)

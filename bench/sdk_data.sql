@@ -21,7 +21,7 @@ SELECT ducto.sdk_plan_uuid(id), id, name, free_allowance, features, max_concurre
 INSERT INTO theirs.user_credits
 SELECT id, balance, lifetime_purchased, ducto.sdk_plan_uuid(plan_id), created_at, updated_at FROM ducto.accounts WHERE kind = 'user';
 INSERT INTO theirs.credit_transactions (id, user_id, amount, type, reference_type, metadata, created_at)
-SELECT l.id, l.account_id, l.amount, l.type, l.operation_type, l.metadata || jsonb_build_object('model', l.model,
+SELECT l.id, l.account_id, l.amount, l.type::theirs.credit_tx_type, l.operation_type, l.metadata || jsonb_build_object('model', l.model,
 	'allowance_consumed', l.allowance_consumed::text, 'balance_after', l.balance_after::text), l.created_at
   FROM ducto.ledger l JOIN theirs.user_credits u ON u.user_id = l.account_id;
 INSERT INTO theirs.credit_pricing_config SELECT id, config, active, version, label, created_at FROM ducto.pricing;
