@@ -4,6 +4,8 @@
  */
 #include "postgres.h"
 
+#include "utils/numeric.h"
+
 #include "account/account.h"
 #include "account/ahead.h"
 #include "account/alert.h"
@@ -12,6 +14,7 @@
 #include "account/funds.h"
 #include "base/args.h"
 #include "base/clock.h"
+#include "base/cluster.h"
 #include "base/period.h"
 #include "base/query.h"
 #include "base/records.h"
@@ -56,7 +59,8 @@
 #define SQL_line	"numeric"
 #define OID_line	NUMERICOID
 
-#define FIELD_SELECT(n, column, kind, member, null)	", " READ_##null("a." #column)
+#define FIELD_SELECT(n, column, kind, member, null)	", a." #column
+#define FIELD_NAME(n, column, kind, member, null)	#column,
 #define FIELD_SET(n, column, kind, member, null)	", " #column " = " WRITE_##null("$" #n)
 #define FIELD_SET_OF_ROW(n, column, kind, member, null)	", " #column " = " WRITE_##null("v." #column)
 #define FIELD_OF_ROW(n, column, kind, member, null)	", " #column " " SQL_##kind
@@ -73,18 +77,28 @@ enum
 };
 
 #define ACCOUNT_COLUMNS	"a.kind" ACCOUNT_FIELDS(FIELD_SELECT) ", a.chain_head"
-#define ACCOUNT_SELECT	"SELECT " ACCOUNT_COLUMNS " FROM ducto.accounts a WHERE a.id = $1"
+#define ACCOUNT_FROM	" FROM ducto.accounts a WHERE a.id = $1"
+
+#define ACCOUNT_QUERIES(columns) \
+	{ \
+		[ACCOUNT_READ] = {.sql = "SELECT " columns ACCOUNT_FROM, .types = {UUIDOID}}, \
+		[ACCOUNT_WAIT] = {.sql = "SELECT " columns ACCOUNT_FROM " FOR NO KEY UPDATE", .types = {UUIDOID}}, \
+		[ACCOUNT_SKIP_LOCKED] = { \
+			.sql = "SELECT " columns ACCOUNT_FROM " FOR NO KEY UPDATE SKIP LOCKED", .types = {UUIDOID} \
+		} \
+	}
 
 /*
  * Those with a lock wait for the holder of the row, or skip it, and then read
  * what that one committed. The plan is read after that: a join with it costs
  * more than the two apart, and reaches on a cluster for a table of every node.
+ * There the type of a record is that of a shard's rows, and each column is asked
+ * for.
  */
-static KeptQuery account_queries[] = {
-	[ACCOUNT_READ] = {.sql = ACCOUNT_SELECT, .types = {UUIDOID}},
-	[ACCOUNT_WAIT] = {.sql = ACCOUNT_SELECT " FOR NO KEY UPDATE", .types = {UUIDOID}},
-	[ACCOUNT_SKIP_LOCKED] = {.sql = ACCOUNT_SELECT " FOR NO KEY UPDATE SKIP LOCKED", .types = {UUIDOID}}
-};
+static KeptQuery account_queries[2][3] = {ACCOUNT_QUERIES("a"), ACCOUNT_QUERIES(ACCOUNT_COLUMNS)};
+
+static const char *const account_columns[] = {"kind", ACCOUNT_FIELDS(FIELD_NAME) "chain_head", NULL};
+static RecordColumns account_record = {.names = account_columns};
 
 /* Waits for another that makes the same account, and makes it when that one aborts. */
 static KeptQuery account_create_query = {
@@ -193,12 +207,14 @@ account_clear(Account *acc, const pg_uuid_t *id)
 }
 
 /*
- * Read the balance below which something is to be told, NULL for none.
+ * Read the balance below which something is to be told, -Infinity for none.
  */
 static Money
 row_line(uint64 row, int column)
 {
-	return row_is_null(row, column) ? NO_ALERTS : row_money(row, column);
+	Datum		value = row_datum(row, column);
+
+	return numeric_is_inf(DatumGetNumeric(value)) ? NO_ALERTS : money_from_datum(value);
 }
 
 /*
@@ -213,7 +229,7 @@ args_line(QueryArgs *args, Money value)
 		args_money(args, value);
 }
 
-#define FIELD_READ(n, column, kind, member, null)	acc->member = row_##kind(row, n);
+#define FIELD_READ(n, column, kind, member, null)	acc->member = READ_##null(row_##kind, row, n);
 #define FIELD_APPEND(n, column, kind, member, null)	args_##kind(args, acc->member);
 #define FIELD_DIFFERS(n, column, kind, member, null)	|| acc->member != loaded->member
 
@@ -253,7 +269,8 @@ account_is_plain(const Account *acc)
 bool
 account_load(const pg_uuid_t *id, Account *acc, AccountLock lock)
 {
-	KeptQuery  *query = &account_queries[lock];
+	bool		apart = cluster_is_used();
+	KeptQuery  *query = &account_queries[apart][lock];
 	QueryArgs	args = {0};
 	uint64		found;
 
@@ -264,6 +281,8 @@ account_load(const pg_uuid_t *id, Account *acc, AccountLock lock)
 	if (found == 0)
 		return false;
 
+	if (!apart)
+		row_unpack(0, &account_record);
 	account_from_row(acc, 0);
 	if (lock != ACCOUNT_READ)
 	{
@@ -377,7 +396,7 @@ accounts_lock_each(Account *accs, int n, pg_uuid_t *locked)
 		QueryArgs	args = {0};
 
 		args_uuid(&args, &accs[i].id);
-		if (query_run(&account_queries[ACCOUNT_WAIT], &args, SPI_OK_SELECT) == 0)
+		if (query_run(&account_queries[true][ACCOUNT_WAIT], &args, SPI_OK_SELECT) == 0)
 			continue;
 		account_from_row(&accs[i], 0);
 		locked[found++] = accs[i].id;

@@ -13,6 +13,7 @@
 #include "base/words.h"
 
 #define QUERY_MAX_ARGS	32
+#define ROW_MAX_COLUMNS	64
 
 /*
  * A statement with parameters, planned once per backend and kept. The
@@ -76,8 +77,20 @@ extern void args_int4_array(QueryArgs *args, const int32 *values, int n);
 extern void args_int8_array(QueryArgs *args, const int64 *values, int n);
 extern void args_array(QueryArgs *args, Oid type, void *const *values, int n);
 
+/*
+ * Columns of a record by their names. A query of many columns is slow to start
+ * for each of them, one of the record of a row is not.
+ */
+typedef struct RecordColumns
+{
+	const char *const *names;	/* ended by NULL */
+	Oid			type;			/* of the record that numbers is of; InvalidOid for none yet */
+	int			numbers[ROW_MAX_COLUMNS];
+} RecordColumns;
+
 /* Columns of a row of the last result; the first column is 1. */
 extern void row_forget(void);
+extern void row_unpack(uint64 row, RecordColumns *columns);
 extern bool row_is_null(uint64 row, int column);
 extern Datum row_datum(uint64 row, int column);
 extern Money row_money(uint64 row, int column);

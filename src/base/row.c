@@ -9,13 +9,13 @@
 
 #include "access/htup_details.h"
 #include "utils/timestamp.h"
+#include "utils/typcache.h"
 
 #include "base/query.h"
 
-#define ROW_MAX_COLUMNS	64
-
 /* The row that was taken apart last; NULL for none. */
 static HeapTuple taken = NULL;
+static int	ncolumns;
 static Datum values[ROW_MAX_COLUMNS];
 static bool nulls[ROW_MAX_COLUMNS];
 
@@ -30,6 +30,34 @@ row_forget(void)
 }
 
 /*
+ * Take a row apart.
+ */
+static void
+row_take_apart(HeapTuple tuple, TupleDesc desc)
+{
+	if (desc->natts > ROW_MAX_COLUMNS)
+		elog(ERROR, "a row of %d columns, more than %d", desc->natts, ROW_MAX_COLUMNS);
+	heap_deform_tuple(tuple, desc, values, nulls);
+	ncolumns = desc->natts;
+}
+
+/*
+ * Find the columns of a record of a type, of which a number is never another's.
+ */
+static void
+columns_find(RecordColumns *columns, TupleDesc desc)
+{
+	columns->type = InvalidOid;
+	for (int i = 0; columns->names[i] != NULL; i++)
+	{
+		columns->numbers[i] = SPI_fnumber(desc, columns->names[i]);
+		if (columns->numbers[i] <= 0)
+			elog(ERROR, "column \"%s\" is gone", columns->names[i]);
+	}
+	columns->type = desc->tdtypeid;
+}
+
+/*
  * Read a column of the last result.
  */
 static Datum
@@ -37,14 +65,12 @@ row_get(uint64 row, int column, bool *isnull)
 {
 	HeapTuple	tuple = SPI_tuptable->vals[row];
 
-	Assert(column > 0 && column <= SPI_tuptable->tupdesc->natts);
 	if (tuple != taken)
 	{
-		if (SPI_tuptable->tupdesc->natts > ROW_MAX_COLUMNS)
-			elog(ERROR, "a row of %d columns, more than %d", SPI_tuptable->tupdesc->natts, ROW_MAX_COLUMNS);
-		heap_deform_tuple(tuple, SPI_tuptable->tupdesc, values, nulls);
+		row_take_apart(tuple, SPI_tuptable->tupdesc);
 		taken = tuple;
 	}
+	Assert(column > 0 && column <= ncolumns);
 	*isnull = nulls[column - 1];
 	return values[column - 1];
 }
@@ -73,6 +99,32 @@ row_datum(uint64 row, int column)
 	if (isnull)
 		elog(ERROR, "unexpected NULL in column %d", column);
 	return value;
+}
+
+/*
+ * row_unpack lets the columns of a row be those of the record that is its only
+ * column, in the order in which they are named.
+ */
+void
+row_unpack(uint64 row, RecordColumns *columns)
+{
+	HeapTupleHeader header = DatumGetHeapTupleHeader(row_datum(row, 1));
+	HeapTupleData record = {.t_data = header, .t_len = HeapTupleHeaderGetDatumLength(header)};
+	TupleDesc	desc = lookup_rowtype_tupdesc(HeapTupleHeaderGetTypeId(header), HeapTupleHeaderGetTypMod(header));
+	Datum		all[ROW_MAX_COLUMNS];
+	bool		all_nulls[ROW_MAX_COLUMNS];
+
+	if (columns->type != desc->tdtypeid)
+		columns_find(columns, desc);
+	row_take_apart(&record, desc);
+	ReleaseTupleDesc(desc);
+	memcpy(all, values, sizeof(Datum) * ncolumns);
+	memcpy(all_nulls, nulls, sizeof(bool) * ncolumns);
+	for (ncolumns = 0; columns->names[ncolumns] != NULL; ncolumns++)
+	{
+		values[ncolumns] = all[columns->numbers[ncolumns] - 1];
+		nulls[ncolumns] = all_nulls[columns->numbers[ncolumns] - 1];
+	}
 }
 
 /*

@@ -27,10 +27,10 @@
 #define OID_time	TIMESTAMPTZOID
 
 /* What stands in C for NULL in a column: nothing, a time before or after all others, a number below all others for none. */
-#define READ_AS_IS(column)	column
-#define READ_BEFORE(column)	"coalesce(" column ", '-infinity')"
-#define READ_AFTER(column)	"coalesce(" column ", 'infinity')"
-#define READ_BELOW(column)	"nullif(" column ", '-Infinity')"
+#define READ_AS_IS(read, row, n)	read(row, n)
+#define READ_BEFORE(read, row, n)	(row_is_null(row, n) ? DT_NOBEGIN : read(row, n))
+#define READ_AFTER(read, row, n)	(row_is_null(row, n) ? DT_NOEND : read(row, n))
+#define READ_BELOW(read, row, n)	read(row, n)
 #define WRITE_AS_IS(value)	value
 #define WRITE_BEFORE(value)	"nullif(" value ", '-infinity')"
 #define WRITE_AFTER(value)	"nullif(" value ", 'infinity')"

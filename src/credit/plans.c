@@ -79,7 +79,8 @@ plan_assign(const pg_uuid_t *user, char *plan_id, const CycleChoice *choice)
 	account_lock_or_create(user, &acc);
 	plan_tell(&acc, plan_id);
 	same = plan_goes_on(&acc, plan_id, choice);
-	acc.plan_id = plan_id;
+	if (!text_is(acc.plan_id, plan_id))
+		acc.plan_id = plan_id;
 	if (choice != NULL)
 	{
 		acc.anchor = choice->anchor;
