@@ -10,7 +10,8 @@ usage: hammer.py [OPTION…] SECONDS CLIENTS ACCOUNTS
                 the run
 
 Works in the database of libpq's environment, which must have ducto and no
-accounts. The last line tells how many differences were found; ends with 1 when
+accounts, as a superuser: it turns the test clock of the database on, which goes
+on by hours between the calls, so that cycles of plans begin. The last line tells how many differences were found; ends with 1 when
 there are any.
 """
 
@@ -26,12 +27,7 @@ import time
 import psycopg
 
 from audit import Audit
-from client import FUNDS, Client, stopped, user
-
-PRICING = """{"models": {"_default": "1", "cheap": "input_tokens * 0.000048", "third": "input_tokens / 3"}, "min_balance": 0,
-    "plans": {"free": {"name": "Free", "free_allowance": 20},
-    "pro": {"name": "Pro", "free_allowance": 500, "features": {"chat": true}}}}"""
-
+from client import FUNDS, PRICING, Client, keeps_plan, stopped, user
 
 def read_options():
     parser = argparse.ArgumentParser(usage=__doc__, add_help=False)
@@ -63,6 +59,9 @@ def set_up(options):
     if connection.execute("SELECT count(*) FROM ducto.accounts").fetchone()[0] > 0:
         sys.exit("hammer: there are accounts in this database")
 
+    connection.execute(f'ALTER DATABASE "{connection.info.dbname}" SET ducto.test_clock = on')
+    connection.execute("SET ducto.test_clock = on")
+
     def make(function, **args):
         what = client.intend(function, **args)
         client.done(what, client.call(what))
@@ -70,6 +69,8 @@ def set_up(options):
     connection.execute("SELECT ducto_set_active_pricing(%s)", [PRICING])
     for n in range(options.accounts):
         make("ducto_add_credits", user_id=str(user(n)), amount=str(FUNDS), type="purchase")
+        if keeps_plan(str(user(n))):
+            make("ducto_set_user_plan", user_id=str(user(n)), plan_id="steady")
     teams = [str(connection.execute("SELECT team_id FROM ducto_create_team(%s)", [f"Team {n}"]).fetchone()[0]) for n in range(2)]
     for team in teams:
         make("ducto_add_team_credits", team_id=team, amount=str(FUNDS * 4))
@@ -112,16 +113,22 @@ class Clients:
         else:
             self.cancels += len(found)
 
+    def advance(self, connection):
+        """Lets the clock go on: mostly by minutes, then by hours, seldom by days."""
+        if self.random.random() < 0.3:
+            hours = self.random.choice([0.1, 0.1, 1, 5, 5, 30, 80]) * self.random.random()
+            connection.execute("SELECT ducto_advance_clock(make_interval(secs => %s))", [3600 * hours])
+
     def wait(self, until):
         """Disturbs the clients until the time is over, then waits for them."""
         connection = None
         while time.time() < until and not stopped(self.options.directory):
             time.sleep(self.random.uniform(0.01, 0.1))
-            if self.options.calm:
-                continue
             try:
                 connection = connection or connect()
-                self.disturb(connection)
+                self.advance(connection)
+                if not self.options.calm:
+                    self.disturb(connection)
             except psycopg.OperationalError:
                 connection = None
         return [number for number, process in self.processes.items() if process.wait() != 0]
@@ -159,6 +166,8 @@ def report(options, audit, clients, seconds, cpu):
           f" {counts['deadlocks']} deadlocks")
     if cpu is not None:
         print(f"{cpu / max(counts['calls'], 1) * 1e6:.0f} us of the server's CPU per call")
+    print(f"{counts['gifts']} grants of {counts['cycles']} cycles, {counts['lines']} lines in {counts['settled']} entries,"
+          f" {counts['elements']} elements of batches, over {counts['days']} days")
     print(f"{counts['usages']} usages, whose exact prices are what was taken for them and what is carried over")
     for difference in audit.differences[:20]:
         print(f"difference: {difference}")

@@ -2,7 +2,8 @@
 # at random moments, by a timeout and from outside, whose connections end, and
 # that are killed themselves. Then the whole server is killed in the midst of it,
 # twice, and started again: the clients make the calls again whose outcome they
-# do not know. At the end the money is counted again from their notes.
+# do not know. Meanwhile the test clock goes on by days, and cycles of plans begin.
+# At the end the money is counted again from their notes.
 
 use strict;
 use warnings FATAL => 'all';
@@ -49,6 +50,8 @@ sub finish
 	my ($calls, $done) = $run->{out} =~ /^(\d+) calls, .* (\d+) done/m;
 	cmp_ok($done // 0, '>', 100, "$name: the clients got something done");
 	like($run->{out}, qr/^[1-9]\d* usages/m, "$name: usages were priced");
+	like($run->{out}, qr/^[1-9]\d* grants of [1-9]\d* cycles, [1-9]\d* lines in [1-9]\d* entries, [1-9]\d* elements/m,
+		"$name: cycles gave, lines and batches were booked");
 	return $run->{out};
 }
 
@@ -78,7 +81,7 @@ foreach my $round (1, 2)
 ok(work('crashes', $entries + 30), 'the clients go on');
 PostgreSQL::Test::Utils::append_to_file("$notes/stop", '');
 $out = finish($run, 'crashes');
-is($node->safe_psql('crashes', 'SELECT * FROM ducto_verify()'), '', 'nothing to find for the auditor');
+is($node->safe_psql('crashes', "SELECT * FROM ducto_verify() WHERE check_name <> 'test clock'"), '', 'nothing to find for the auditor');
 
 $node->stop;
 done_testing();
