@@ -322,29 +322,11 @@ typedef struct ChainColumn
 	ImageWriter write;
 } ChainColumn;
 
-static const ChainColumn columns[CHAIN_COLUMNS] = {
-	{"account_id", image_uuid},
-	{"amount", image_numeric},
-	{"type", image_text},
-	{"operation_type", image_text},
-	{"model", image_text},
-	{"idempotency_key", image_text},
-	{"reference", image_uuid},
-	{"shortfall", image_numeric},
-	{"burned_grants", image_uuids},
-	{"burned_amounts", image_numerics},
-	{"lifetime_purchased", image_numeric},
-	{"expires_at", image_time},
-	{"priority", image_int4},
-	{"metadata", image_jsonb},
-	{"allowance_consumed", image_numeric},
-	{"cap_warning", image_text},
-	{"pricing", image_jsonb},
-	{"actor", image_uuid},
-	{"exact_price", image_numeric},
-	{"models", image_texts},
-	{"model_spend", image_numerics},
-	{"model_lines", image_integers},
+#define OWN_COLUMN(n, column, kind)	[OWN_##column] = {#column, image_##kind},
+
+static const ChainColumn columns[OWN_COLUMNS] = {
+	[OWN_account_id] = {"account_id", image_uuid},
+	LEDGER_OWN_FIELDS(OWN_COLUMN)
 };
 
 /*
@@ -379,17 +361,17 @@ digest_of(const StringInfoData *bytes, uint8 *digest)
 }
 
 /*
- * chain_own makes an entry's own digest of its columns, in the order of this
- * file, of which the last may be left out; a null is an n, as SPI has it.
+ * chain_own makes an entry's own digest of its columns; a null is an n, as SPI
+ * has it.
  */
 void
-chain_own(const Datum *values, const char *nulls, int n, ChainLink *link)
+chain_own(const Datum *values, const char *nulls, ChainLink *link)
 {
 	StringInfoData out;
 
 	initStringInfo(&out);
 	appendStringInfoCharMacro(&out, IMAGE_VERSION);
-	for (int i = 0; i < n; i++)
+	for (int i = 0; i < OWN_COLUMNS; i++)
 		if (nulls[i] != 'n')
 			image_column(&out, &columns[i], values[i]);
 	SET_VARSIZE(link, sizeof(ChainLink));
@@ -433,7 +415,7 @@ chain_digest(uint8 *head, const ChainLink *link, const ChainPlace *place)
 typedef struct ChainRow
 {
 	TupleDesc	desc;
-	int			places[CHAIN_COLUMNS];
+	int			places[OWN_COLUMNS];
 } ChainRow;
 
 /*
@@ -450,7 +432,7 @@ chain_row(FunctionCallInfo fcinfo, HeapTupleHeader tuple)
 	previous = MemoryContextSwitchTo(fcinfo->flinfo->fn_mcxt);
 	row = palloc0(sizeof(ChainRow));
 	row->desc = lookup_rowtype_tupdesc_copy(HeapTupleHeaderGetTypeId(tuple), HeapTupleHeaderGetTypMod(tuple));
-	for (int i = 0; i < CHAIN_COLUMNS; i++)
+	for (int i = 0; i < OWN_COLUMNS; i++)
 	{
 		row->places[i] = -1;
 		for (int place = 0; place < row->desc->natts; place++)
@@ -474,18 +456,18 @@ ducto_entry_digest(PG_FUNCTION_ARGS)
 	ChainRow   *row = chain_row(fcinfo, header);
 	Datum	   *values = palloc(sizeof(Datum) * row->desc->natts);
 	bool	   *isnull = palloc(sizeof(bool) * row->desc->natts);
-	Datum		ordered[CHAIN_COLUMNS];
-	char		nulls[CHAIN_COLUMNS];
+	Datum		ordered[OWN_COLUMNS];
+	char		nulls[OWN_COLUMNS];
 	ChainLink	link;
 	HeapTupleData tuple = {.t_len = HeapTupleHeaderGetDatumLength(header), .t_data = header};
 
 	ItemPointerSetInvalid(&tuple.t_self);
 	heap_deform_tuple(&tuple, row->desc, values, isnull);
-	for (int i = 0; i < CHAIN_COLUMNS; i++)
+	for (int i = 0; i < OWN_COLUMNS; i++)
 	{
 		ordered[i] = values[row->places[i]];
 		nulls[i] = isnull[row->places[i]] ? 'n' : ' ';
 	}
-	chain_own(ordered, nulls, CHAIN_COLUMNS, &link);
+	chain_own(ordered, nulls, &link);
 	PG_RETURN_DATUM(digest_to_datum(link.own));
 }

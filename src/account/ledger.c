@@ -16,60 +16,64 @@
 #include "base/setting.h"
 #include "base/uuid.h"
 #include "base/uuidv7.h"
+#include "base/value.h"
 #include "base/xact.h"
 
-#define LEDGER_OWN_COLUMNS \
-	"account_id, amount, type, operation_type, model, idempotency_key, reference, shortfall," \
-	" burned_grants, burned_amounts, lifetime_purchased, expires_at, priority, metadata, allowance_consumed, cap_warning," \
-	" pricing, actor, exact_price"
-#define LEDGER_PLACE_COLUMNS	"id, seq, balance_after, created_at, effective_at, xact, digest"
+/* The columns that the account's lock tells. */
+#define LEDGER_PLACE_FIELDS(FIELD) \
+	FIELD(23, id, uuid) \
+	FIELD(24, seq, int8) \
+	FIELD(25, balance_after, numeric) \
+	FIELD(26, created_at, time) \
+	FIELD(27, effective_at, time) \
+	FIELD(28, xact, int8) \
+	FIELD(29, digest, bytea)
+#define LEDGER_FIELDS(FIELD)	LEDGER_OWN_FIELDS(FIELD) LEDGER_PLACE_FIELDS(FIELD)
+
 #define LEDGER_INSERT_SQL \
-	"INSERT INTO ducto.ledger (" LEDGER_OWN_COLUMNS ", " LEDGER_PLACE_COLUMNS ")" \
-	" VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22, $23, $24," \
-	" $25, $26)"
-#define LEDGER_OWN_TYPES \
-	UUIDOID, NUMERICOID, TEXTOID, TEXTOID, TEXTOID, TEXTOID, UUIDOID, NUMERICOID, UUIDARRAYOID, NUMERICARRAYOID, \
-		NUMERICOID, TIMESTAMPTZOID, INT4OID, JSONBOID, NUMERICOID, TEXTOID, JSONBOID, UUIDOID, NUMERICOID
-#define LEDGER_PLACE_TYPES \
-	UUIDOID, INT8OID, NUMERICOID, TIMESTAMPTZOID, TIMESTAMPTZOID, INT8OID, BYTEAOID
-#define LEDGER_INSERT_TYPES	{LEDGER_OWN_TYPES, LEDGER_PLACE_TYPES}
+	"INSERT INTO ducto.ledger (account_id" LEDGER_FIELDS(COLUMN_NAME) ") VALUES ($1" LEDGER_FIELDS(COLUMN_PARAM) ")"
+#define LEDGER_TYPES	UUIDOID, LEDGER_FIELDS(COLUMN_TYPE)
 
 /* The account's lock orders the entries; seq comes from its row. */
-static KeptQuery ledger_insert_query = {.sql = LEDGER_INSERT_SQL, .types = LEDGER_INSERT_TYPES};
+static KeptQuery ledger_insert_query = {.sql = LEDGER_INSERT_SQL, .types = {LEDGER_TYPES}};
 
 /* The columns of queued entries. */
-static const Oid queue_types[] = {LEDGER_OWN_TYPES, LEDGER_PLACE_TYPES, TIMESTAMPTZOID, InvalidOid};
+static const Oid queue_types[] = {LEDGER_TYPES TIMESTAMPTZOID, InvalidOid};
 
 /* As this, of many entries, whose accounts are locked and whose keys are new. */
 static KeptQuery ledger_insert_many_query = {
-	.sql = "INSERT INTO ducto.ledger (" LEDGER_OWN_COLUMNS ", " LEDGER_PLACE_COLUMNS ", cycle_end)"
-	" SELECT * FROM unnest($1) AS e(c1 uuid, c2 numeric, c3 text, c4 text, c5 text, c6 text, c7 uuid,"
-	" c8 numeric, c9 uuid[], c10 numeric[], c11 numeric, c12 timestamptz, c13 integer, c14 jsonb, c15 numeric, c16 text,"
-	" c17 jsonb, c18 uuid, c19 numeric, c20 uuid, c21 bigint, c22 numeric, c23 timestamptz, c24 timestamptz, c25 bigint,"
-	" c26 bytea, c27 timestamptz)",
+	.sql = "INSERT INTO ducto.ledger (account_id" LEDGER_FIELDS(COLUMN_NAME) ", cycle_end)"
+	" SELECT * FROM unnest($1) AS e(account_id uuid" LEDGER_FIELDS(COLUMN_OF_ROW) ", cycle_end timestamptz)",
 	.types = {RECORDARRAYOID}
 };
 
 /* Does nothing when the key is known, which is exact under the account's lock. */
 static KeptQuery ledger_insert_once_query = {
 	.sql = LEDGER_INSERT_SQL " ON CONFLICT (account_id, idempotency_key) WHERE idempotency_key IS NOT NULL DO NOTHING",
-	.types = LEDGER_INSERT_TYPES
+	.types = {LEDGER_TYPES}
 };
 
-/* An entry with lines. It has no key: its lines have. */
-static KeptQuery ledger_insert_lines_query = {
-	.sql = "INSERT INTO ducto.ledger (" LEDGER_OWN_COLUMNS ", models, model_spend, model_lines, " LEDGER_PLACE_COLUMNS ")"
-	" VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22, $23, $24,"
-	" $25, $26, $27, $28, $29)",
-	.types = {LEDGER_OWN_TYPES, TEXTARRAYOID, NUMERICARRAYOID, INT4ARRAYOID, LEDGER_PLACE_TYPES}
-};
+/*
+ * What is read of an entry, as value.h has it, after its account and what it
+ * burned; MAYBE is a column that may be NULL, and which member tells whether it is
+ * there.
+ */
+#define RECORD_FIELDS(FIELD, MAYBE) \
+	FIELD(4, id, uuid, id) \
+	FIELD(5, type, type, type) \
+	FIELD(6, amount, money, amount) \
+	FIELD(7, balance_after, money, balance_after) \
+	FIELD(8, shortfall, money, shortfall) \
+	FIELD(9, lifetime_purchased, spend, lifetime_purchased) \
+	FIELD(10, model, text, model) \
+	FIELD(11, allowance_consumed, money, allowance_consumed) \
+	FIELD(12, cap_warning, action, cap_warning) \
+	FIELD(13, effective_at, time, effective_at) \
+	FIELD(14, expires_at, end, expires_at) \
+	MAYBE(15, reference, uuid, reference, has_reference) \
+	MAYBE(16, actor, uuid, actor, has_actor)
 
-/* Where args_own has the amount. */
-#define OWN_AMOUNT	1
-
-#define RECORD_COLUMNS \
-	"account_id, id, type, amount, balance_after, reference, shortfall, lifetime_purchased," \
-	" coalesce(expires_at, 'infinity'), burned_grants, burned_amounts, model, allowance_consumed, cap_warning, effective_at, actor"
+#define RECORD_COLUMNS	"account_id, burned_grants, burned_amounts" RECORD_FIELDS(COLUMN_NAME, COLUMN_NAME)
 
 /* Exact under the account's lock: a key is only ever added under it. */
 static KeptQuery ledger_key_query = {
@@ -105,92 +109,83 @@ static KeptQuery ledger_settlement_query = {
 };
 
 /*
- * Append the columns of what an entry burned.
+ * Let the next value be that of a column.
+ */
+static QueryArgs *
+column(QueryArgs *args, int place)
+{
+	args->n = place;
+	return args;
+}
+
+/*
+ * Put the columns of what an entry burned.
  */
 static void
 args_burned(QueryArgs *args, const BurnList *burned)
 {
-	pg_uuid_t  *grants;
-	Money	   *amounts;
+	pg_uuid_t  *grants = palloc(sizeof(pg_uuid_t) * burned->n);
+	Money	   *amounts = palloc(sizeof(Money) * burned->n);
 
-	if (burned->n == 0)
-	{
-		args_null(args);
-		args_null(args);
-		return;
-	}
-	grants = palloc(sizeof(pg_uuid_t) * burned->n);
-	amounts = palloc(sizeof(Money) * burned->n);
 	for (int i = 0; i < burned->n; i++)
 	{
 		grants[i] = burned->burns[i].grant;
 		amounts[i] = burned->burns[i].amount;
 	}
-	args_uuid_array(args, grants, burned->n);
-	args_money_array(args, amounts, burned->n);
+	args_uuid_array(column(args, OWN_burned_grants), grants, burned->n);
+	args_money_array(column(args, OWN_burned_amounts), amounts, burned->n);
 }
 
 /*
- * Append the columns of what an entry's lines are for.
+ * Put the columns of what an entry's lines are for.
  */
 static void
 args_models(QueryArgs *args, const EntryModels *models)
 {
 	void	  **names = palloc(sizeof(void *) * models->n);
-	Datum	   *lines = palloc(sizeof(Datum) * models->n);
 
 	for (int i = 0; i < models->n; i++)
-	{
 		names[i] = models->models[i] != NULL ? cstring_to_text(models->models[i]) : NULL;
-		lines[i] = Int32GetDatum(models->lines[i]);
-	}
-	args_array(args, TEXTOID, names, models->n);
-	args_money_array(args, models->spend, models->n);
-	args_datum(args, PointerGetDatum(construct_array(lines, models->n, INT4OID, sizeof(int32), true, TYPALIGN_INT)));
+	args_array(column(args, OWN_models), TEXTOID, names, models->n);
+	args_money_array(column(args, OWN_model_spend), models->spend, models->n);
+	args_int4_array(column(args, OWN_model_lines), models->lines, models->n);
 }
 
 /*
- * Append the columns that an entry's own digest is made of.
+ * Append the columns that an entry's own digest is made of: those that it has,
+ * and NULL for the others.
  */
 static void
 args_own(QueryArgs *args, const pg_uuid_t *account, const LedgerEntry *entry)
 {
-	args_uuid(args, account);
-	args_money(args, entry->amount);
-	args_text(args, entry_types[entry->type]);
-	args_text(args, entry->operation_type);
-	args_text(args, entry->model);
-	args_text(args, entry->idempotency_key);
-	args_uuid(args, entry->reference);
+	memset(args->nulls, 'n', OWN_COLUMNS);
+	args_uuid(column(args, OWN_account_id), account);
+	args_money(column(args, OWN_amount), entry->amount);
+	args_text(column(args, OWN_type), entry_types[entry->type]);
+	args_text(column(args, OWN_operation_type), entry->operation_type);
+	args_text(column(args, OWN_model), entry->model);
+	args_text(column(args, OWN_idempotency_key), entry->idempotency_key);
+	args_uuid(column(args, OWN_reference), entry->reference);
 	if (entry->shortfall != 0)
-		args_money(args, entry->shortfall);
-	else
-		args_null(args);
-	args_burned(args, &entry->burned);
+		args_money(column(args, OWN_shortfall), entry->shortfall);
+	if (entry->burned.n > 0)
+		args_burned(args, &entry->burned);
 	if (entry->is_credit)
-		args_spend(args, entry->lifetime_purchased);
-	else
-		args_null(args);
+		args_spend(column(args, OWN_lifetime_purchased), entry->lifetime_purchased);
 	if (entry->makes_grant && !TIMESTAMP_NOT_FINITE(entry->expires_at))
-		args_time(args, entry->expires_at);
-	else
-		args_null(args);
+		args_time(column(args, OWN_expires_at), entry->expires_at);
 	if (entry->makes_grant)
-		args_int4(args, entry->priority);
-	else
-		args_null(args);
-	args_metadata(args, entry->metadata);
-	args_money(args, entry->allowance_consumed);
-	args_text(args, cap_actions[entry->cap_warning]);
-	args_jsonb(args, entry->pricing);
-	args_uuid(args, entry->actor);
+		args_int4(column(args, OWN_priority), entry->priority);
+	args_metadata(column(args, OWN_metadata), entry->metadata);
+	args_money(column(args, OWN_allowance_consumed), entry->allowance_consumed);
+	args_text(column(args, OWN_cap_warning), cap_actions[entry->cap_warning]);
+	args_jsonb(column(args, OWN_pricing), entry->pricing);
+	args_uuid(column(args, OWN_actor), entry->actor);
 	if (entry->exact_price != NULL)
-		args_datum(args, NumericGetDatum(entry->exact_price));
-	else
-		args_null(args);
-	Assert(args->n == CHAIN_COLUMNS - CHAIN_LINE_COLUMNS);
+		args_datum(column(args, OWN_exact_price), NumericGetDatum(entry->exact_price));
 	if (entry->models != NULL)
 		args_models(args, entry->models);
+	args->n = OWN_COLUMNS;
 }
 
 /*
@@ -202,8 +197,8 @@ ledger_link_of(LedgerEntry *entry, Money amount)
 	ChainLink  *link = palloc(sizeof(ChainLink));
 
 	link->id = entry->id;
-	entry->own->values[OWN_AMOUNT] = money_to_datum(amount);
-	chain_own(entry->own->values, entry->own->nulls, entry->own->n, link);
+	entry->own->values[OWN_amount] = money_to_datum(amount);
+	chain_own(entry->own->values, entry->own->nulls, link);
 	return link;
 }
 
@@ -234,7 +229,7 @@ ledger_chain(Account *acc, const LedgerEntry *entry, TimestampTz effective_at, c
 		.cycle_end = entry->is_gift ? entry->cycle_end : DT_NOBEGIN};
 
 	link.id = entry->id;
-	chain_own(own->values, own->nulls, own->n, &link);
+	chain_own(own->values, own->nulls, &link);
 	chain_digest(acc->chain_head, &link, &place);
 	acc->chained = true;
 }
@@ -250,12 +245,13 @@ ledger_time(const Account *acc)
 }
 
 /*
- * Append an entry's place: what its account's lock tells. own are the columns of
+ * Append an entry's place, in the order of LEDGER_PLACE_FIELDS, to the columns of
  * its own digest.
  */
 static void
 args_place(QueryArgs *args, Account *acc, const LedgerEntry *entry, TimestampTz effective_at)
 {
+	Assert(args->n == OWN_COLUMNS);
 	if (setting_chain() && !acc->linked)
 		ledger_chain(acc, entry, effective_at, args);
 	args_uuid(args, &entry->id);
@@ -312,7 +308,7 @@ ledger_insert(Account *acc, LedgerEntry *entry)
 	if (acc->linked && entry->own != NULL)
 	{
 		args = *entry->own;
-		args.values[OWN_AMOUNT] = money_to_datum(entry->amount);
+		args.values[OWN_amount] = money_to_datum(entry->amount);
 	}
 	else
 		args_own(&args, &acc->id, entry);
@@ -323,8 +319,7 @@ ledger_insert(Account *acc, LedgerEntry *entry)
 		queue_add(acc->queue, entry, &args);
 		return true;
 	}
-	return query_run(entry->models != NULL ? &ledger_insert_lines_query :
-					 entry->idempotency_key == NULL ? &ledger_insert_query : &ledger_insert_once_query,
+	return query_run(entry->idempotency_key == NULL ? &ledger_insert_query : &ledger_insert_once_query,
 					 &args, SPI_OK_INSERT) == 1;
 }
 
@@ -456,6 +451,39 @@ burned_from_row(BurnList *burned, int grants_column, int amounts_column)
 }
 
 /*
+ * Read the type of an entry.
+ */
+static EntryType
+row_type(uint64 row, int column)
+{
+	return (EntryType) row_word(row, column, entry_types);
+}
+
+/*
+ * Read the action of a cap, NULL for none.
+ */
+static CapAction
+row_action(uint64 row, int column)
+{
+	return (CapAction) row_word(row, column, cap_actions);
+}
+
+/*
+ * Read when credit expires, NULL for never.
+ */
+static TimestampTz
+row_end(uint64 row, int column)
+{
+	return row_is_null(row, column) ? DT_NOEND : row_time(row, column);
+}
+
+#define FIELD_READ(n, column, kind, member)	record->member = row_##kind(0, n);
+#define MAYBE_READ(n, column, kind, member, given) \
+	record->given = !row_is_null(0, n); \
+	if (record->given) \
+		record->member = row_##kind(0, n);
+
+/*
  * Read the entry that a query found; false when it found none.
  */
 static bool
@@ -464,24 +492,8 @@ record_from_row(LedgerRecord *record, uint64 found)
 	if (found == 0)
 		return false;
 	record->account_id = row_uuid(0, 1);
-	record->id = row_uuid(0, 2);
-	record->type = (EntryType) row_word(0, 3, entry_types);
-	record->amount = row_money(0, 4);
-	record->balance_after = row_money(0, 5);
-	record->has_reference = !row_is_null(0, 6);
-	if (record->has_reference)
-		record->reference = row_uuid(0, 6);
-	record->shortfall = row_money(0, 7);
-	record->lifetime_purchased = row_spend(0, 8);
-	record->expires_at = row_time(0, 9);
-	burned_from_row(&record->burned, 10, 11);
-	record->model = row_text(0, 12);
-	record->allowance_consumed = row_money(0, 13);
-	record->cap_warning = (CapAction) row_word(0, 14, cap_actions);
-	record->effective_at = row_time(0, 15);
-	record->has_actor = !row_is_null(0, 16);
-	if (record->has_actor)
-		record->actor = row_uuid(0, 16);
+	burned_from_row(&record->burned, 2, 3);
+	RECORD_FIELDS(FIELD_READ, MAYBE_READ)
 	return true;
 }
 

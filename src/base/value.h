@@ -16,6 +16,14 @@
 #define SQL_spend	"numeric"
 #define SQL_text	"text"
 #define SQL_time	"timestamptz"
+#define SQL_uuid	"uuid"
+#define SQL_numeric	"numeric"
+#define SQL_jsonb	"jsonb"
+#define SQL_bytea	"bytea"
+#define SQL_uuids	"uuid[]"
+#define SQL_numerics	"numeric[]"
+#define SQL_texts	"text[]"
+#define SQL_integers	"integer[]"
 
 #define OID_bool	BOOLOID
 #define OID_int4	INT4OID
@@ -25,6 +33,14 @@
 #define OID_spend	NUMERICOID
 #define OID_text	TEXTOID
 #define OID_time	TIMESTAMPTZOID
+#define OID_uuid	UUIDOID
+#define OID_numeric	NUMERICOID
+#define OID_jsonb	JSONBOID
+#define OID_bytea	BYTEAOID
+#define OID_uuids	UUIDARRAYOID
+#define OID_numerics	NUMERICARRAYOID
+#define OID_texts	TEXTARRAYOID
+#define OID_integers	INT4ARRAYOID
 
 /* What stands in C for NULL in a column: nothing, a time before or after all others, a number below all others for none. */
 #define READ_AS_IS(read, row, n)	read(row, n)
