@@ -46,11 +46,15 @@ static KeptQuery grant_left_query = {
 	.types = {UUIDOID, UUIDOID}
 };
 
-/* The first grant in burn order, when it covers the amount and none is past its time. */
+/*
+ * The first grant in burn order, when it covers the amount and none is past its
+ * time. It is found once, by its place: no other session moves it, as the caller
+ * has the account's lock.
+ */
 static KeptQuery grant_burn_query = {
 	.sql = "UPDATE ducto.grants SET remaining = remaining - $2, live = remaining > $2"
-	" WHERE account_id = $1 AND remaining >= $2 AND id ="
-	" (SELECT g.id FROM ducto.grants g WHERE g.account_id = $1 AND g.live"
+	" WHERE account_id = $1 AND remaining >= $2 AND ctid ="
+	" (SELECT g.ctid FROM ducto.grants g WHERE g.account_id = $1 AND g.live"
 	"  ORDER BY g.priority, g.expires_at, g.seq, g.id LIMIT 1)"
 	" RETURNING id",
 	.types = {UUIDOID, NUMERICOID}
