@@ -9,6 +9,7 @@
 
 #include "account/cap.h"
 #include "account/capmake.h"
+#include "account/caproom.h"
 #include "account/claim.h"
 #include "account/member.h"
 #include "base/keep.h"
@@ -18,6 +19,10 @@
 /* The caps of a model, which is empty for none. */
 #define CONCERNS(cap, model_param)	"(" cap "model = '' OR " cap "model = " model_param ")"
 
+#define CAPS_MOVE_SQL(held) \
+	"UPDATE ducto.spend_caps SET spent = spent + $3" held " WHERE account_id = $1 AND " CONCERNS("", "$2")
+#define CAPS_MOVED	" RETURNING action, window_until, cap_limit - spent - held"
+
 /*
  * Counts in all caps of a model at once, where all windows are the clock's, $5,
  * and nothing is denied. In every other case it does nothing, and what is to be
@@ -25,10 +30,8 @@
  * account's lock only.
  */
 #define CAPS_COUNT_SQL(denied) \
-	"UPDATE ducto.spend_caps SET spent = spent + $3, held = held + $4" \
-	" WHERE account_id = $1 AND " CONCERNS("", "$2") " AND NOT EXISTS (SELECT FROM ducto.spend_caps c" \
-	"  WHERE c.account_id = $1 AND " CONCERNS("c.", "$2") " AND (c.window_until <= $5" denied "))" \
-	" RETURNING action, spent + held > cap_limit"
+	CAPS_MOVE_SQL(", held = held + $4") " AND NOT EXISTS (SELECT FROM ducto.spend_caps c" \
+	"  WHERE c.account_id = $1 AND " CONCERNS("c.", "$2") " AND (c.window_until <= $5" denied "))" CAPS_MOVED
 #define CAPS_COUNT_TYPES	UUIDOID, TEXTOID, NUMERICOID, NUMERICOID, TIMESTAMPTZOID
 
 static KeptQuery caps_count_query = {.sql = CAPS_COUNT_SQL(""), .types = {CAPS_COUNT_TYPES}};
@@ -36,6 +39,13 @@ static KeptQuery caps_count_query = {.sql = CAPS_COUNT_SQL(""), .types = {CAPS_C
 static KeptQuery caps_admit_query = {
 	.sql = CAPS_COUNT_SQL(" OR c.action = 'deny' AND c.spent + c.held + $6 > c.cap_limit"),
 	.types = {CAPS_COUNT_TYPES, NUMERICOID}
+};
+
+/* Count in them unseen, where that is likely to be right: the caller looks at what it told, and takes back what was not. */
+static KeptQuery caps_spend_query = {.sql = CAPS_MOVE_SQL("") CAPS_MOVED, .types = {UUIDOID, TEXTOID, NUMERICOID}};
+static KeptQuery caps_move_query = {
+	.sql = CAPS_MOVE_SQL(", held = held + $4") CAPS_MOVED,
+	.types = {UUIDOID, TEXTOID, NUMERICOID, NUMERICOID}
 };
 
 #define CAP_COLUMNS \
@@ -547,6 +557,53 @@ cap_remove(Account *acc, CapKind kind, const char *model)
 }
 
 /*
+ * Count a change in the caps of a model by the statement that does so at once,
+ * or by one that does not look before where that is likely to be right, or back;
+ * returns how many they are.
+ */
+static uint64
+caps_move(const Account *acc, const char *model, const CapChange *change, bool deny, bool unseen)
+{
+	QueryArgs	args = {0};
+
+	args_uuid(&args, &acc->id);
+	args_text(&args, model);
+	args_money(&args, change->spent);
+	if (unseen && change->held == 0)
+		return query_run(&caps_spend_query, &args, SPI_OK_UPDATE_RETURNING);
+	args_money(&args, change->held);
+	if (unseen)
+		return query_run(&caps_move_query, &args, SPI_OK_UPDATE_RETURNING);
+	args_time(&args, acc->now);
+	if (deny)
+		args_money(&args, change->spent + change->held);
+	return query_run(deny ? &caps_admit_query : &caps_count_query, &args, SPI_OK_UPDATE_RETURNING);
+}
+
+/*
+ * Return what the caps that a change was counted in, n of them, have left, and
+ * tell which action is exceeded with it.
+ */
+static CapRoom
+caps_moved(uint64 n, CapVerdict *verdict)
+{
+	CapRoom		room = {.least = PG_INT64_MAX, .until = DT_NOEND};
+
+	for (uint64 i = 0; i < n; i++)
+	{
+		CapAction	action = (CapAction) row_word(i, 1, cap_actions);
+		Spend		left = row_spend(i, 3);
+
+		room.until = Min(room.until, row_time(i, 2));
+		if (action == CAP_DENY)
+			room.least = Min(room.least, left);
+		if (left < 0)
+			verdict_warn(verdict, action);
+	}
+	return room;
+}
+
+/*
  * caps_try counts a change of one model in the caps of a locked account by one
  * statement, unless a deny cap would be exceeded, where that matters, and tells
  * which action is exceeded with it. False: it counted nothing, and what is to be
@@ -556,24 +613,31 @@ bool
 caps_try(const Account *acc, const CapChange *change, bool deny, CapVerdict *verdict)
 {
 	const char *model = change->spent != 0 ? change->model : change->held_model;
-	QueryArgs	args = {0};
+	CapVerdict	exceeded = {0};
+	CapRoom		room;
+	bool		unseen;
 	uint64		n;
 
 	if (acc->kept_caps != NULL)
 		return false;
-	args_uuid(&args, &acc->id);
-	args_text(&args, model != NULL ? model : "");
-	args_money(&args, change->spent);
-	args_money(&args, change->held);
-	args_time(&args, acc->now);
-	if (deny)
-		args_money(&args, change->spent + change->held);
-	n = query_run(deny ? &caps_admit_query : &caps_count_query, &args, SPI_OK_UPDATE_RETURNING);
-	if (change->spent > 0 || change->held > 0)
-		for (uint64 i = 0; i < n; i++)
-			if (row_bool(i, 2))
-				verdict_warn(verdict, (CapAction) row_word(i, 1, cap_actions));
-	return n > 0;
+	if (model == NULL)
+		model = "";
+	unseen = caps_are_likely(&acc->id, model, deny ? change->spent + change->held : PG_INT64_MIN, acc->now);
+	n = caps_move(acc, model, change, deny, unseen);
+	if (n == 0)
+		return false;
+	room = caps_moved(n, &exceeded);
+	caps_note_room(&acc->id, model, &room);
+	if (unseen && (room.until <= acc->now || (deny && room.least < 0)))
+	{
+		CapChange	back = {.spent = -change->spent, .held = -change->held};
+
+		caps_move(acc, model, &back, false, true);
+		return false;
+	}
+	if (exceeded.warning != CAP_NO_ACTION && (change->spent > 0 || change->held > 0))
+		verdict_warn(verdict, exceeded.warning);
+	return true;
 }
 
 /*
