@@ -104,7 +104,7 @@ CREATE TYPE @extschema@.ducto_distribute_step AS (
 	object text,
 	action text
 );
-COMMENT ON TYPE @extschema@.ducto_distribute_step IS 'A step of ducto_distribute.';
+COMMENT ON TYPE @extschema@.ducto_distribute_step IS 'A step of ducto_distribute and ducto_undistribute.';
 COMMENT ON COLUMN @extschema@.ducto_distribute_step.object IS 'What it is about.';
 COMMENT ON COLUMN @extschema@.ducto_distribute_step.action IS 'What was done, or was there already.';
 
@@ -118,7 +118,20 @@ COMMENT ON FUNCTION @extschema@.ducto_distribute(integer) IS
 and small tables whole on every node. To be called by the extension''s owner, on the coordinator. Never granted. Where
 it was done before it changes nothing.
 shard_count: into how many shards, 1 to 64000; NULL = 32.
-Locks the tables against writing until it ends.
+Locks the tables against reading and writing until it ends.
 Returns what was done, step by step.
 Errors: 0A000 (Citus is not in this database, or older than 13), 55000 (this is a worker, or there is none, or
   the test clock is on), 22023.';
+
+CREATE FUNCTION @extschema@.ducto_undistribute()
+RETURNS SETOF @extschema@.ducto_distribute_step
+LANGUAGE c VOLATILE SUPPORT ducto.call_once SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS 'MODULE_PATHNAME', 'ducto_undistribute';
+REVOKE ALL ON FUNCTION @extschema@.ducto_undistribute() FROM PUBLIC;
+COMMENT ON FUNCTION @extschema@.ducto_undistribute() IS
+'Brings the tables of a Citus cluster back to its coordinator, as they were before ducto_distribute, with all their rows.
+To be called by the extension''s owner, on the coordinator. Never granted. Where it was done before it changes nothing.
+Locks the tables against reading and writing, on all nodes, until it ends.
+Returns what was done, step by step.
+Errors: 0A000 (Citus is not in this database, or older than 13), 55000 (this is a worker, or a transaction is left
+  prepared on a node).';

@@ -35,7 +35,8 @@ PG_FUNCTION_INFO_V1(ducto_revoke_default_privileges);
 #define FUNCTION_CLASS \
 	"CASE WHEN p.pronamespace <> m.schema OR p.proname ~ '^sdk_' THEN 'helper'" \
 	" WHEN p.proname IN ('ducto_setup', 'ducto_sdk_setup', 'ducto_repair') THEN 'setup'" \
-	" WHEN p.proname IN ('ducto_grant_access', 'ducto_revoke_access', 'ducto_distribute') OR p.proname ~ '^ducto_sdk_' THEN 'owner'" \
+	" WHEN p.proname IN ('ducto_grant_access', 'ducto_revoke_access', 'ducto_distribute', 'ducto_undistribute')" \
+	"  OR p.proname ~ '^ducto_sdk_' THEN 'owner'" \
 	" WHEN p.proname ~ '^ducto_my_' THEN 'my'" \
 	" WHEN p.provolatile = 'i' OR p.proname IN ('ducto_price', 'ducto_get_active_pricing', 'ducto_get_pricing_config'," \
 	"  'ducto_get_pricing_history', 'ducto_validate_pricing', 'get_active_pricing_config', 'get_pricing_config'," \

@@ -10,9 +10,11 @@
 
 #include "utils/tuplestore.h"
 
+#include "access/distribute.h"
 #include "analytics/rollup.h"
 #include "base/args.h"
 #include "base/cluster.h"
+#include "base/keep.h"
 #include "base/query.h"
 #include "base/setting.h"
 
@@ -20,16 +22,19 @@ PG_FUNCTION_INFO_V1(ducto_distribute);
 
 /* What Citus allows. */
 #define SHARDS_MAX		64000
-#define SHARDS_DEFAULT	32
 
 /* The first version of Citus that this was tried with. */
 #define CITUS_MAJOR		13
 
 /* Where Citus stands: its major version, and whether this is the coordinator. */
 static KeptQuery citus_query = {
-	.sql = "SELECT e.extversion, split_part(e.extversion, '.', 1)::integer, pg_catalog.citus_is_coordinator(),"
-	" (SELECT count(*) FROM pg_catalog.pg_dist_node n WHERE n.isactive AND n.shouldhaveshards)"
+	.sql = "SELECT e.extversion, split_part(e.extversion, '.', 1)::integer, pg_catalog.citus_is_coordinator()"
 	" FROM pg_extension e WHERE e.extname = 'citus'"
+};
+
+/* On how many nodes shards may be. */
+static KeptQuery nodes_query = {
+	.sql = "SELECT count(*) FROM pg_catalog.pg_dist_node n WHERE n.isactive AND n.shouldhaveshards"
 };
 
 /*
@@ -42,6 +47,7 @@ static KeptQuery citus_query = {
 static KeptQuery settings_query = {
 	.sql = "SELECT set_config('citus.shard_count', $1::text, true), set_config('citus.enable_unsafe_triggers', 'on', true),"
 	" set_config('citus.multi_shard_modify_mode', 'sequential', true),"
+	" set_config('citus.max_adaptive_executor_pool_size', '1', true),"
 	" set_config('client_min_messages', CASE WHEN current_setting('client_min_messages') IN ('error', 'fatal', 'panic')"
 	"  THEN current_setting('client_min_messages') ELSE 'warning' END, true)",
 	.types = {INT4OID}
@@ -74,6 +80,12 @@ static KeptQuery reference_query = {
 	.types = {TEXTOID}
 };
 
+/* The rows of the coordinator's own part were copied to where they belong. */
+static KeptQuery empty_query = {
+	.sql = "SELECT pg_catalog.truncate_local_data_after_distributing_table($1::regclass)",
+	.types = {TEXTOID}
+};
+
 /* The functions that are called where an account is, and whether Citus knows that already. */
 static KeptQuery functions_query = {
 	.sql = "SELECT p.oid::regprocedure::text, p.proname::text, EXISTS (SELECT FROM pg_catalog.pg_dist_object o"
@@ -87,18 +99,33 @@ static KeptQuery delegate_query = {
 	.types = {TEXTOID}
 };
 
-/* A table, and what is to be done with it. */
-typedef struct DistributedTable
+/*
+ * require_coordinator checks that this is the coordinator of a version of Citus
+ * that is known, before the tables are distributed or undistributed, as doing
+ * says, by a function.
+ */
+void
+require_coordinator(const char *doing, const char *function)
 {
-	char	   *name;			/* with its schema */
-	char	   *key;			/* NULL for none */
-	bool		local;
-	bool		done;			/* before */
-} DistributedTable;
+	QueryArgs	none = {0};
+
+	if (query_run(&citus_query, &none, SPI_OK_SELECT) != 1)
+		elog(ERROR, "extension citus is gone");
+	if (row_int4(0, 2) < CITUS_MAJOR)
+		ereport(ERROR,
+				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+				 errmsg("cannot %s: Citus is of version %s", doing, row_text(0, 1)),
+				 errhint("Update it to %d or later.", CITUS_MAJOR)));
+	if (!row_bool(0, 3))
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("cannot %s: this node is a worker", doing),
+				 errhint("Call %s on the coordinator.", function)));
+}
 
 /*
- * Check that Citus is there, that it is one that is known, and that this is
- * the coordinator. Returns on how many nodes shards may be.
+ * Check that Citus is there, and that this is the coordinator. Returns on how
+ * many nodes shards may be.
  */
 static int64
 require_citus(void)
@@ -113,24 +140,14 @@ require_citus(void)
 				 errhint("Install Citus and ducto on this server and on each worker, put \"citus\" first into shared_preload_libraries"
 						 " and restart them, CREATE EXTENSION citus on all of them, name the workers with citus_add_node,"
 						 " then call ducto_distribute here.")));
-	if (query_run(&citus_query, &none, SPI_OK_SELECT) != 1)
-		elog(ERROR, "extension citus is gone");
-	if (row_int4(0, 2) < CITUS_MAJOR)
-		ereport(ERROR,
-				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
-				 errmsg("cannot distribute: Citus is of version %s", row_text(0, 1)),
-				 errhint("Update it to %d or later.", CITUS_MAJOR)));
-	if (!row_bool(0, 3))
-		ereport(ERROR,
-				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-				 errmsg("cannot distribute: this node is a worker"),
-				 errhint("Call ducto_distribute on the coordinator.")));
-	if (row_int8(0, 4) == 0)
+	require_coordinator("distribute", "ducto_distribute");
+	query_run(&nodes_query, &none, SPI_OK_SELECT);
+	if (row_int8(0, 1) == 0)
 		ereport(ERROR,
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 				 errmsg("cannot distribute: there is no node that shards could be on"),
 				 errhint("Name the workers with citus_add_node.")));
-	return row_int8(0, 4);
+	return row_int8(0, 1);
 }
 
 /*
@@ -149,9 +166,10 @@ require_clock(void)
 }
 
 /*
- * Return the tables.
+ * distributed_tables returns the tables, in the order in which they are
+ * distributed.
  */
-static DistributedTable *
+DistributedTable *
 distributed_tables(int *n)
 {
 	QueryArgs	none = {0};
@@ -170,6 +188,19 @@ distributed_tables(int *n)
 }
 
 /*
+ * distributed_table_empty removes what a table that is distributed has left on
+ * the coordinator, where no call can see it.
+ */
+void
+distributed_table_empty(const DistributedTable *table)
+{
+	QueryArgs	args = {0};
+
+	args_text(&args, table->name);
+	query_empty(&empty_query, &args);
+}
+
+/*
  * Distribute a table by its key, with accounts, or copy it to every node.
  */
 static void
@@ -185,6 +216,7 @@ table_distribute(const DistributedTable *table)
 		args_text(&args, first ? "none" : "ducto.accounts");
 	}
 	query_run(table->key != NULL ? &distribute_query : &reference_query, &args, SPI_OK_SELECT);
+	distributed_table_empty(table);
 }
 
 /*
@@ -203,9 +235,9 @@ table_step(const DistributedTable *table)
 }
 
 /*
- * Put a step into the result.
+ * result_step puts a step into the result.
  */
-static void
+void
 result_step(FunctionCallInfo fcinfo, const char *object, const char *action)
 {
 	ReturnSetInfo *result = (ReturnSetInfo *) fcinfo->resultinfo;
@@ -213,6 +245,19 @@ result_step(FunctionCallInfo fcinfo, const char *object, const char *action)
 	bool		nulls[2] = {false};
 
 	tuplestore_putvalues(result->setResult, result->setDesc, values, nulls);
+}
+
+/*
+ * distribute_settings makes the settings of Citus, for this transaction, those
+ * by which tables are moved.
+ */
+void
+distribute_settings(int shards)
+{
+	QueryArgs	args = {0};
+
+	args_int4(&args, shards);
+	query_run(&settings_query, &args, SPI_OK_SELECT);
 }
 
 /*
@@ -252,7 +297,6 @@ Datum
 ducto_distribute(PG_FUNCTION_ARGS)
 {
 	int			shards = arg_int_between(fcinfo, 0, "shard_count", 1, SHARDS_MAX, SHARDS_DEFAULT);
-	QueryArgs	args = {0};
 	DistributedTable *tables;
 	int64		nodes;
 	int			n;
@@ -261,8 +305,7 @@ ducto_distribute(PG_FUNCTION_ARGS)
 	nodes = require_citus();
 	require_clock();
 	query_utility(LOCK_SQL);
-	args_int4(&args, shards);
-	query_run(&settings_query, &args, SPI_OK_SELECT);
+	distribute_settings(shards);
 	result_set_begin(fcinfo);
 	result_step(fcinfo, "cluster", psprintf("has " INT64_FORMAT " nodes for shards", nodes));
 	rollup_discard();

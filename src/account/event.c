@@ -121,6 +121,11 @@ static KeptQuery events_origins_query = {
 	" FROM pg_catalog.run_command_on_all_nodes('SELECT ducto.event_origin()') n WHERE n.success",
 	.types = {INT8OID}
 };
+static KeptQuery events_adopt_query = {
+	.sql = "UPDATE ducto.events SET origin = $1 WHERE acked_at IS NULL AND origin IN (SELECT n.result::bigint"
+	" FROM pg_catalog.run_command_on_all_nodes('SELECT ducto.event_origin()') n WHERE n.success)",
+	.types = {INT8OID}
+};
 static KeptQuery events_due_query = {
 	.sql = "SELECT account_id, number FROM ducto.events"
 	" WHERE origin = ANY ($1) AND acked_at IS NULL AND visible_at <= $2 AND ($4 IS NULL OR kind = ANY ($4))"
@@ -553,6 +558,19 @@ events_take(TimestampTz now, TimestampTz until, int max_rows, Datum kinds, Tuple
 		take_one_by_one(now, until, max_rows, kinds, taken);
 	else
 		take_together(now, until, max_rows, kinds, taken);
+}
+
+/*
+ * events_adopt lets the events that wait on the nodes of a cluster be this
+ * database's, to which their rows have been brought.
+ */
+void
+events_adopt(void)
+{
+	QueryArgs	args = {0};
+
+	args_int8(&args, event_origin());
+	query_run(&events_adopt_query, &args, SPI_OK_UPDATE);
 }
 
 /*

@@ -57,19 +57,15 @@ cluster_is_there(void)
 }
 
 /*
- * cluster_has_any tells whether one of some tables is distributed. It looks into
- * Citus's catalog, and is asked when a statement is prepared: the tables'
- * definitions change when they are distributed, so that its plan is not valid
- * any more. The caller has connected to SPI.
+ * Tell whether one of some tables is distributed, by Citus's catalog. The
+ * caller has connected to SPI.
  */
-bool
-cluster_has_any(List *tables)
+static bool
+has_any(List *tables)
 {
 	Oid			types[] = {OIDOID};
 	ListCell   *table;
 
-	if (tables == NIL || !cluster_is_there())
-		return false;
 	foreach(table, tables)
 	{
 		Datum		value = ObjectIdGetDatum(lfirst_oid(table));
@@ -80,6 +76,47 @@ cluster_has_any(List *tables)
 		if (SPI_processed > 0)
 			return true;
 	}
+	return false;
+}
+
+/*
+ * Check that a worker's own tables are not asked for accounts that are on the
+ * coordinator: there tables are not distributed, or not any more.
+ */
+static void
+require_accounts_here(List *tables)
+{
+	Oid			schema = get_namespace_oid("ducto", true);
+	ListCell   *table;
+	bool		ours = false;
+
+	foreach(table, tables)
+		ours = ours || get_rel_namespace(lfirst_oid(table)) == schema;
+	if (!ours || has_any(list_make1_oid(get_relname_relid("accounts", schema))))
+		return;
+	if (SPI_execute("SELECT FROM pg_catalog.pg_dist_local_group WHERE groupid OPERATOR(pg_catalog.<>) 0", true, 1) != SPI_OK_SELECT)
+		elog(ERROR, "SPI_execute failed");
+	if (SPI_processed > 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("this node is a worker, and the accounts are on the coordinator alone"),
+				 errhint("Call the coordinator, or distribute the tables there with ducto_distribute.")));
+}
+
+/*
+ * cluster_has_any tells whether one of some tables is distributed. It looks into
+ * Citus's catalog, and is asked when a statement is prepared: the tables'
+ * definitions change when they are distributed, so that its plan is not valid
+ * any more. The caller has connected to SPI.
+ */
+bool
+cluster_has_any(List *tables)
+{
+	if (tables == NIL || !cluster_is_there())
+		return false;
+	if (has_any(tables))
+		return true;
+	require_accounts_here(tables);
 	return false;
 }
 
@@ -110,7 +147,7 @@ shards_read(void)
 	shards.table = get_relname_relid("accounts", get_namespace_oid("ducto", false));
 	shards.known = true;
 	shards.n = 0;
-	shards.distributed = cluster_has_any(list_make1_oid(shards.table));
+	shards.distributed = cluster_is_there() && has_any(list_make1_oid(shards.table));
 	if (shards.distributed)
 	{
 		shards.n = (int) query_read(&shards_here_query, &none);

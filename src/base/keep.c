@@ -13,8 +13,9 @@
 
 PG_FUNCTION_INFO_V1(ducto_refuse_removal);
 
-/* Whether query_remove is deleting rows. */
+/* Whether query_remove is deleting rows, or query_empty all of a table. */
 static bool removing = false;
+static bool emptying = false;
 
 /*
  * query_remove executes a DELETE of our own and returns the number of rows
@@ -36,6 +37,35 @@ query_remove(KeptQuery *query, QueryArgs *args)
 	}
 	PG_END_TRY();
 	return removed;
+}
+
+/*
+ * query_empty executes a SELECT by which this node's part of a table is
+ * truncated, whose rows are elsewhere.
+ */
+void
+query_empty(KeptQuery *query, QueryArgs *args)
+{
+	emptying = true;
+	PG_TRY();
+	{
+		query_run(query, args, SPI_OK_SELECT);
+	}
+	PG_FINALLY();
+	{
+		emptying = false;
+	}
+	PG_END_TRY();
+}
+
+/*
+ * keep_is_emptying tells whether query_empty is at work, so that a truncation
+ * loses nothing.
+ */
+bool
+keep_is_emptying(void)
+{
+	return emptying;
 }
 
 /* What to do instead of removing rows of a table by hand. */
@@ -100,7 +130,7 @@ ducto_refuse_removal(PG_FUNCTION_ARGS)
 	if (!CALLED_AS_TRIGGER(fcinfo))
 		elog(ERROR, "not called by trigger manager");
 	table = RelationGetRelationName(trigger->tg_relation);
-	if (!removing && !is_ours_from_elsewhere(table))
+	if (!removing && !emptying && !is_ours_from_elsewhere(table))
 		ereport(ERROR,
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 				 errmsg("rows of ducto.%s are not removed", table),

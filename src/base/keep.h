@@ -11,5 +11,7 @@
 #define REMOVED_BY_DUCTO(column)	" AND " column " IS DISTINCT FROM " REMOVAL_MARK
 
 extern uint64 query_remove(KeptQuery *query, QueryArgs *args);
+extern void query_empty(KeptQuery *query, QueryArgs *args);
+extern bool keep_is_emptying(void);
 
 #endif

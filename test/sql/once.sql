@@ -21,7 +21,7 @@ FROM pg_proc p JOIN pg_depend d ON d.classid = 'pg_proc'::regclass AND d.objid =
 JOIN pg_type t ON t.oid = p.prorettype WHERE p.provolatile = 'v' AND t.typtype = 'c';
 SELECT count(*) > 10 AS there_are_some FROM writers;
 SELECT name, state FROM writers, pg_temp.state_of('SELECT (' || call || ').*') AS state WHERE state <> '0A000' ORDER BY 1;
--- ducto_distribute alone has nothing that must be given, and says so where Citus is missing.
+-- ducto_distribute and ducto_undistribute have nothing that must be given, and say so where Citus is missing.
 SELECT name, state FROM writers, pg_temp.state_of('SELECT * FROM ' || call) AS state WHERE state = '0A000' ORDER BY 1;
 
 -- It does not matter where the call stands.

@@ -49,7 +49,7 @@ CREATE TEMP VIEW wrong AS SELECT proname AS function, problem FROM functions, LA
 	(has_function_privilege('regress_ducto_stranger', oid, 'EXECUTE'), 'a stranger can call it'),
 	(has_function_privilege('anon', oid, 'EXECUTE'), 'anon can call it'),
 	(has_function_privilege('authenticated', oid, 'EXECUTE') <> (is_api AND proname IN ('ducto_my_balance', 'ducto_my_grants', 'ducto_my_transactions', 'ducto_my_plan', 'ducto_my_events')), 'authenticated'),
-	(has_function_privilege('service_role', oid, 'EXECUTE') <> (is_api AND proname NOT IN ('ducto_setup', 'ducto_grant_access', 'ducto_revoke_access', 'ducto_repair', 'ducto_distribute')), 'service_role'),
+	(has_function_privilege('service_role', oid, 'EXECUTE') <> (is_api AND proname NOT IN ('ducto_setup', 'ducto_grant_access', 'ducto_revoke_access', 'ducto_repair', 'ducto_distribute', 'ducto_undistribute')), 'service_role'),
 	(obj_description(oid, 'pg_proc') IS NULL, 'has no comment'),
 	(prokind NOT IN ('p', 'a') AND prorettype <> 'internal'::regtype AND (NOT prosecdef OR proconfig[1] IS DISTINCT FROM 'search_path=pg_catalog, pg_temp'), 'has no pinned search_path'),
 	(prorettype = 'record'::regtype OR proallargtypes IS NOT NULL, 'has a result without a name')

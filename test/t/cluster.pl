@@ -53,6 +53,18 @@ $node->safe_psql('lonely', 'ALTER DATABASE lonely SET ducto.test_clock = on');
 $node->safe_psql('lonely', 'SELECT citus_set_node_property(nodename, nodeport, \'shouldhaveshards\', true) FROM pg_dist_node');
 like(error_of($node, 'lonely', 'SELECT ducto_distribute()'), qr/the test clock is on/, 'nor with a clock of its own');
 is($node->safe_psql('lonely', "SELECT new_balance FROM ducto_add_credits($users[0], 5)"), '5.0000', 'all works as before there');
+like(error_of($node, 'plain', 'SELECT ducto_undistribute()'), qr/Citus is not in this database/, 'nor is there a way back');
+unlike($node->safe_psql('lonely', 'SELECT * FROM ducto_undistribute()'), qr/brought back/, 'nothing comes back where nothing was sent');
+
+# --- there and back on one server -------------------------------------------
+
+$node->safe_psql('lonely', 'ALTER DATABASE lonely RESET ducto.test_clock');
+like($node->safe_psql('lonely', 'SELECT * FROM ducto_distribute(2)'), qr/accounts\|distributed by id/, 'the coordinator alone has shards');
+is($node->safe_psql('lonely', "SELECT balance_after FROM ducto_charge($users[0], 1)"), '4.0000', 'which are charged');
+$node->safe_psql('lonely', 'SELECT ducto_undistribute()');
+$node->safe_psql('lonely', 'DROP EXTENSION citus');
+is($node->safe_psql('lonely', "SELECT balance_after FROM ducto_charge($users[0], 1)"), '3.0000', 'when they are back Citus can go');
+is($node->safe_psql('lonely', 'SELECT count(*) FROM ducto_verify()'), '0', 'nothing to find for the auditor');
 
 # --- a filled database -----------------------------------------------------
 
@@ -86,15 +98,81 @@ like(error_of($first, 'shop', 'SELECT ducto_distribute()'), qr/this node is a wo
 
 # --- the way back -----------------------------------------------------------
 
+# What hangs on the tables of a database: all of it, by definition.
+sub hangs_on
 {
-	my $dump = $node->basedir . '/shop.dump';
+	my ($dbname) = @_;
 
+	return $node->safe_psql($dbname, q(
+		SELECT c.relname, c.relkind, c.relowner, c.relacl, c.reloptions, c.relrowsecurity, pg_get_indexdef(c.oid) FROM pg_class c
+		WHERE relnamespace = 'ducto'::regnamespace ORDER BY 1;
+		SELECT conrelid::regclass, conname, pg_get_constraintdef(oid) FROM pg_constraint WHERE connamespace = 'ducto'::regnamespace ORDER BY 1, 2;
+		SELECT tgrelid::regclass, tgenabled, pg_get_triggerdef(t.oid) FROM pg_trigger t JOIN pg_class c ON c.oid = tgrelid
+		WHERE relnamespace = 'ducto'::regnamespace ORDER BY 1, 3;
+		SELECT d.deptype, pg_describe_object(d.classid, d.objid, d.objsubid), pg_describe_object(d.refclassid, d.refobjid, d.refobjsubid)
+		FROM pg_depend d JOIN pg_class c ON d.classid = 'pg_class'::regclass AND c.oid = d.objid WHERE relnamespace = 'ducto'::regnamespace ORDER BY 2, 3;
+		SELECT unnest(extconfig)::regclass FROM pg_extension WHERE extname = 'ducto'));
+}
+
+# The database dumped and restored into another one, which has no Citus.
+sub restored
+{
+	my ($dbname) = @_;
+	my $dump = $node->basedir . "/$dbname.dump";
+
+	$node->safe_psql('postgres', "CREATE DATABASE $dbname");
 	$node->command_ok([ 'pg_dump', '-Fc', '--extension=ducto', '-f', $dump, '-d', $node->connstr('shop') ], 'the coordinator is dumped');
-	$node->safe_psql('postgres', 'CREATE DATABASE back');
-	$node->command_ok([ 'pg_restore', '-d', $node->connstr('back'), $dump ], 'and restored into a database without Citus');
-	is($node->safe_psql('back', "SELECT string_agg(extname, ', ') FROM pg_extension WHERE extname <> 'plpgsql'"), 'ducto', 'which it stays');
-	is(content($node, 'back'), $content, 'with every row');
-	goes_on($node, 'back', 'public');
+	$node->command_ok([ 'pg_restore', '-d', $node->connstr($dbname), $dump ], 'and restored into a database without Citus');
+	is($node->safe_psql($dbname, "SELECT string_agg(extname, ', ') FROM pg_extension WHERE extname <> 'plpgsql'"), 'ducto', 'which it stays');
+	is(content($node, $dbname), content($node, 'shop'), 'with every row');
+	goes_on($node, $dbname, 'public');
+	return;
+}
+
+restored('back');
+{
+	my $there = Session->new($first, dbname => 'shop');
+	my $local = 'SET citus.enable_ddl_propagation = off';
+
+	is($there->value("SELECT balance FROM ducto_get_balance($users[0])"), '100.0000', 'a worker is asked');
+	$first->safe_psql('shop', "CREATE TABLE cut (); BEGIN; INSERT INTO cut DEFAULT VALUES; PREPARE TRANSACTION 'cut'");
+	like(error_of($node, 'shop', 'SELECT ducto_undistribute()'), qr/a transaction is prepared on /, 'what is prepared has to end first');
+	$first->safe_psql('shop', q(ROLLBACK PREPARED 'cut'; DROP TABLE cut));
+	like(error_of($first, 'shop', 'SELECT ducto_undistribute()'), qr/this node is a worker/, 'the way back begins on the coordinator');
+
+	$first->safe_psql('shop', "SELECT ducto_set_alerts($_, '{80}'); SELECT ducto_charge($_, 30)") foreach @users[14 .. 18];
+	is(value('SELECT count(DISTINCT origin) FROM ducto.events'), '2', 'events wait on two nodes');
+	$content = content($node, 'shop');
+	value("$local; CREATE FUNCTION halt() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RAISE ''halt''; END';"
+		  . 'CREATE TRIGGER halt BEFORE INSERT ON ducto.plans EXECUTE FUNCTION halt()');
+	like(error_of($node, 'shop', 'SELECT ducto_undistribute()'), qr/halt/, 'it fails when most is done');
+	is(content($node, 'shop'), $content, 'and nothing was');
+	is(value('SELECT ducto.is_distributed()'), 't', 'the tables are where they were');
+	is($there->value("SELECT balance FROM ducto_get_balance($users[0])"), '100.0000', 'on the workers too');
+	value("$local; DROP FUNCTION halt() CASCADE");
+
+	like(value('SELECT * FROM ducto_undistribute()'), qr/^table ducto\.ledger\|brought back to this node$/m, 'all comes back');
+	is(value('SELECT ducto.is_distributed()'), 'f', 'not distributed any more');
+	is(content($node, 'shop'), $content, 'every row is as it was');
+	is(hangs_on('shop'), hangs_on('plain'), 'and all that hangs on the tables');
+	is($first->safe_psql('shop', q(SELECT count(*) FROM pg_class WHERE relname ~ '^(ledger|accounts|plans)_\d+$')), '0', 'no shard is left');
+	unlike(value('SELECT * FROM ducto_undistribute()'), qr/brought back/, 'a second call changes nothing');
+	is($session->value("SELECT balance_after FROM ducto_charge($users[0], 1)"), '99.0000', 'a session goes on');
+	is($session->value("SELECT amount FROM ducto_refund((SELECT id FROM ducto.ledger WHERE account_id = $users[0] ORDER BY seq DESC LIMIT 1))"), '1.0000',
+		'with all that one server can');
+	is(value('SELECT count(*) FROM ducto_verify()'), '0', 'nothing to find for the auditor');
+	$there->run("SELECT ducto_add_credits($users[0], 1)");
+	is($there->sqlstate, '55000', 'no worker takes credits that nobody would find there');
+	like(error_of($second, 'shop', "SELECT ducto_get_balance($users[0])"), qr/the accounts are on the coordinator alone/, 'and it says where they are');
+	cmp_ok(value('SELECT ducto_rollup()'), '>', 24, 'all entries are rolled up');
+	is(value("SELECT sum(total_spend) FROM ducto_spend_by_user($where)"), value("SELECT sum(-amount) FROM ducto.ledger WHERE type = 'usage'"),
+		'and summed from that');
+	is(value('SELECT ducto_ack_events(array_agg(id)) FROM ducto_take_events()'), '5', 'events of both nodes are taken');
+	restored('home');
+	value('SELECT ducto_distribute(8)');
+	is($there->value("SELECT balance FROM ducto_get_balance($users[0])"), '100.0000', 'what was distributed again is found on a worker');
+	is($node->safe_psql('shop', q(SELECT pg_relation_size('ducto.ledger'))), '0', 'and the coordinator keeps no rows of it');
+	$there->quit;
 }
 
 # --- a session that was there before ---------------------------------------

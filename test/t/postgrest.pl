@@ -41,7 +41,7 @@ sub after_setup
 	my ($dbname) = @_;
 	my $functions = $node->safe_psql($dbname, q{
 		SELECT count(*) FROM pg_depend JOIN pg_proc p ON classid = 'pg_proc'::regclass AND p.oid = objid
-		WHERE deptype = 'e' AND proname LIKE 'ducto\_%' AND proname NOT LIKE 'ducto\_my\_%' AND proname NOT IN ('ducto_setup', 'ducto_grant_access', 'ducto_revoke_access', 'ducto_repair', 'ducto_distribute')});
+		WHERE deptype = 'e' AND proname LIKE 'ducto\_%' AND proname NOT LIKE 'ducto\_my\_%' AND proname NOT IN ('ducto_setup', 'ducto_grant_access', 'ducto_revoke_access', 'ducto_repair', 'ducto_distribute', 'ducto_undistribute')});
 	return "authenticated my 5\nservice_role function $functions\nservice_role my 5";
 }
 

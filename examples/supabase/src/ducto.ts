@@ -1106,6 +1106,10 @@ export type Functions = {
 		};
 		Returns: Results['ducto_transfer_result'];
 	};
+	ducto_undistribute: {
+		Args: Record<PropertyKey, never>;
+		Returns: Results['ducto_distribute_step'][];
+	};
 	ducto_usage_from: {
 		Args: {
 			provider: string;
