@@ -192,5 +192,25 @@ SELECT amount, error FROM ducto_charge(:eve, 10);
 SELECT * FROM caps(:eve);
 SELECT * FROM found();
 
+-- Days of 23 and of 25 hours: a day's cap lasts as long as its day, and an hour's through the hour that is there twice.
+\set fay '\'ca920000-0000-4000-8000-000000000006\''
+CREATE FUNCTION charged(at timestamptz) RETURNS TABLE (amount numeric, error text, day_ends_in interval, hour_ends_in interval) LANGUAGE sql AS $$
+	SELECT FROM ducto_advance_clock(at - ducto.clock());
+	SELECT c.amount, c.error, date_trunc('minute', d.resets_at - at), date_trunc('minute', h.resets_at - at)
+	FROM ducto_charge('ca920000-0000-4000-8000-000000000006', 10) c, LATERAL (SELECT c.amount) after,
+		LATERAL (SELECT resets_at FROM ducto_list_spend_caps('ca920000-0000-4000-8000-000000000006') WHERE cap_type = 'daily' AND after.amount > 0) d,
+		LATERAL (SELECT resets_at FROM ducto_list_spend_caps('ca920000-0000-4000-8000-000000000006') WHERE cap_type = 'hourly' AND after.amount > 0) h
+$$;
+SELECT new_balance FROM ducto_add_credits(:fay, 1000);
+SELECT plan_id FROM ducto_set_user_plan(:fay, NULL, timezone => 'Europe/Berlin');
+SELECT cap_limit FROM ducto_set_spend_cap(:fay, 'daily', 19);
+SELECT cap_limit FROM ducto_set_spend_cap(:fay, 'hourly', 10);
+SELECT c.* FROM unnest(ARRAY['2061-03-26 23:00Z', '2061-03-27 21:59Z', '2061-03-27 22:00Z', '2061-03-28 21:59Z', '2061-03-28 22:00Z']) at, charged(at::timestamptz) c;
+SELECT c.* FROM unnest(ARRAY['2061-10-29 22:00Z', '2061-10-29 22:59Z', '2061-10-30 22:59Z', '2061-10-30 23:00Z']) at, charged(at::timestamptz) c;
+-- The hour from two to three is there twice, each with its own cap.
+SELECT cap_limit FROM ducto_set_spend_cap(:fay, 'daily', 1000);
+SELECT c.* FROM unnest(ARRAY['2062-10-29 00:30Z', '2062-10-29 00:59Z', '2062-10-29 01:00Z', '2062-10-29 01:59Z', '2062-10-29 02:00Z']) at, charged(at::timestamptz) c;
+SELECT * FROM found();
+
 \c :main
 DROP DATABASE regress_ducto_caps;
