@@ -255,3 +255,4 @@ SELECT (SELECT count(*) FROM ducto_spend_by_user()) = (SELECT count(*) FROM duct
 	(SELECT active_users FROM ducto_aggregate_stats(from_time => now() - interval '1 day')) = (SELECT active_users FROM ducto_aggregate_stats(now() - interval '1 day', now())) AS active;
 
 SELECT * FROM ducto_verify();
+SELECT error FROM ducto_set_active_pricing('{"models": {"_default": "1"}}');

@@ -54,3 +54,4 @@ SELECT call, r.result FROM unnest(ARRAY['ducto_set_user_plan(%L, ''x'')', 'ducto
 WHERE r.result NOT LIKE '22023 %"user\_id"%';
 SELECT function, result LIKE '22023 %"user\_id"%' AS refused FROM arguments, pg_temp.call(oid, 'reservation_id', quote_literal(:'pool_hold')) AS call, pg_temp.try(replace(call, quote_literal(:ada), quote_literal(:'team'))) AS result WHERE name = 'reservation_id' AND NOT has_default ORDER BY 1;
 SELECT * FROM ducto_verify();
+SELECT error FROM ducto_set_active_pricing('{"models": {"_default": "1"}}');

@@ -8,6 +8,7 @@
 SET TimeZone = 'UTC';
 SET DateStyle = 'ISO, YMD';
 CREATE ROLE regress_ducto_badinput;
+SELECT error FROM ducto_set_active_pricing('{"models": {"_default": "input_tokens"}}');
 SELECT transaction_id AS credit, new_balance FROM ducto_add_credits(:ada, 1000, 'purchase') \gset
 SELECT transaction_id AS tx FROM ducto_charge(:ada, 100, 'remembered') \gset
 SELECT reservation_id AS hold FROM ducto_reserve(:ada, 100) \gset
@@ -203,3 +204,4 @@ SELECT state FROM pg_temp.try(format('SELECT ducto_charge(%L, 1, metadata => ''{
 \pset tuples_only off
 DROP ROLE regress_ducto_badinput;
 SELECT * FROM ducto_verify();
+SELECT error FROM ducto_set_active_pricing('{"models": {"_default": "1"}}');

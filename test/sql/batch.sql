@@ -161,3 +161,4 @@ SELECT * FROM ducto_verify(:bob);
 SELECT * FROM ducto_verify(:dan);
 SELECT * FROM ducto_verify(:eve);
 SELECT * FROM ducto_verify(:'team');
+SELECT error FROM ducto_set_active_pricing('{"models": {"_default": "1"}}');

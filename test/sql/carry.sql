@@ -145,3 +145,4 @@ SELECT check_name, mended FROM ducto_repair(:ada, dry_run => false) WHERE check_
 SELECT carry >= -0.00005 AND carry < 0.00005 AS is_sound FROM ducto.accounts WHERE id = :ada;
 ROLLBACK;
 SELECT * FROM ducto_verify();
+SELECT error FROM ducto_set_active_pricing('{"models": {"_default": "1"}}');

@@ -199,3 +199,4 @@ SELECT * FROM ducto_verify();
 
 DROP OWNED BY regress_ducto_chain;
 DROP ROLE regress_ducto_chain;
+SELECT error FROM ducto_set_active_pricing('{"models": {"_default": "1"}}');

@@ -62,3 +62,4 @@ SELECT pg_sleep(1.1) \g /dev/null
 SELECT expired_count, expired_amount FROM ducto_sweep_expired(dry_run => true);
 SELECT expired_count, expired_amount FROM ducto_sweep_expired();
 SELECT * FROM ducto_verify();
+SELECT error FROM ducto_set_active_pricing('{"models": {"_default": "1"}}');

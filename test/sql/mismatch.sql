@@ -87,3 +87,4 @@ SELECT ducto.setting_problem('ducto.key_mismatch', 'conflict'), ducto.setting_pr
 RESET ducto.key_mismatch;
 SELECT idempotent, error FROM ducto_charge(:ada, 6, 'charge');
 SELECT * FROM ducto_verify();
+SELECT error FROM ducto_set_active_pricing('{"models": {"_default": "1"}}');

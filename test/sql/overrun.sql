@@ -129,3 +129,4 @@ SELECT amount, error FROM ducto_deduct(:ada, :'r', 11, overrun => 'full');
 SELECT amount, error FROM ducto_deduct(:ada, :'r', 10);
 
 SELECT * FROM ducto_verify();
+SELECT error FROM ducto_set_active_pricing('{"models": {"_default": "1"}}');

@@ -271,3 +271,4 @@ SELECT * FROM ducto_validate_pricing((SELECT jsonb_build_object('models', '{"_de
 RESET statement_timeout;
 
 SELECT * FROM ducto_verify();
+SELECT error FROM ducto_set_active_pricing('{"models": {"_default": "1"}}');

@@ -161,3 +161,4 @@ UPDATE ducto.ledger SET amount = -110 WHERE account_id = :fay AND type = 'revers
 SELECT regexp_replace(check_name, '[0-9a-f]{8}-[0-9a-f-]{27}', 'ID') AS check_name, expected, actual FROM ducto_verify(:fay);
 ROLLBACK;
 SELECT * FROM ducto_verify();
+SELECT error FROM ducto_set_active_pricing('{"models": {"_default": "1"}}');

@@ -46,3 +46,4 @@ LATERAL ducto_validate_pricing(('{"models": {"_default": "1"}, "plans": {"p": {"
 SELECT v.* FROM ducto_validate_pricing(jsonb_build_object('models', jsonb_build_object('_default', '1'), 'plans', jsonb_build_object('p', jsonb_build_object('name', 'P',
 	'grants', (SELECT jsonb_agg('{"amount": 1}'::jsonb) FROM generate_series(1, 17)),
 	'caps', (SELECT jsonb_agg(jsonb_build_object('cap_type', 'daily', 'cap_limit', 1, 'model', 'm' || n)) FROM generate_series(1, 101) n))))) v;
+SELECT error FROM ducto_set_active_pricing('{"models": {"_default": "1"}}');

@@ -89,3 +89,4 @@ SELECT ducto.expr_value('1', '{}', '{NULL}');
 SELECT ducto.expr_value('1', '{}', (SELECT array_agg('unit_' || n) FROM generate_series(1, 65) AS n));
 
 SELECT * FROM ducto_verify();
+SELECT error FROM ducto_set_active_pricing('{"models": {"_default": "1"}}');
