@@ -100,6 +100,60 @@ REVOKE ALL ON FUNCTION ducto.add_credits_there(uuid, numeric, text, jsonb, times
 COMMENT ON FUNCTION ducto.add_credits_there(uuid, numeric, text, jsonb, timestamptz, text, integer, integer[]) IS
 'For ducto_add_credits on a cluster: the same on the node of the account, under the settings of the session that called it.';
 
+CREATE FUNCTION ducto.charge_usage_there(
+	user_id uuid,
+	usage jsonb,
+	reservation_id uuid,
+	idempotency_key text,
+	metadata jsonb,
+	overrun text,
+	settings integer[]
+) RETURNS @extschema@.ducto_deduction_result
+LANGUAGE c VOLATILE SUPPORT ducto.call_sent SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS 'MODULE_PATHNAME', 'ducto_charge_usage_there';
+REVOKE ALL ON FUNCTION ducto.charge_usage_there(uuid, jsonb, uuid, text, jsonb, text, integer[]) FROM PUBLIC;
+COMMENT ON FUNCTION ducto.charge_usage_there(uuid, jsonb, uuid, text, jsonb, text, integer[]) IS
+'For ducto_charge_usage on a cluster: the same on the node of the account, under the settings of the session that called it.';
+
+CREATE FUNCTION ducto.renew_there(
+	user_id uuid,
+	reservation_id uuid,
+	ttl_seconds integer,
+	team_id uuid,
+	settings integer[]
+) RETURNS @extschema@.ducto_reserve_result
+LANGUAGE c VOLATILE SUPPORT ducto.call_sent SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS 'MODULE_PATHNAME', 'ducto_renew_there';
+REVOKE ALL ON FUNCTION ducto.renew_there(uuid, uuid, integer, uuid, integer[]) FROM PUBLIC;
+COMMENT ON FUNCTION ducto.renew_there(uuid, uuid, integer, uuid, integer[]) IS
+'For ducto_renew on a cluster: the same on the node of the account, under the settings of the session that called it.';
+
+CREATE FUNCTION ducto.release_there(
+	user_id uuid,
+	reservation_id uuid,
+	team_id uuid,
+	settings integer[]
+) RETURNS @extschema@.ducto_release_result
+LANGUAGE c VOLATILE SUPPORT ducto.call_sent SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS 'MODULE_PATHNAME', 'ducto_release_there';
+REVOKE ALL ON FUNCTION ducto.release_there(uuid, uuid, uuid, integer[]) FROM PUBLIC;
+COMMENT ON FUNCTION ducto.release_there(uuid, uuid, uuid, integer[]) IS
+'For ducto_release on a cluster: the same on the node of the account, under the settings of the session that called it.';
+
+CREATE FUNCTION ducto.settle_there(
+	user_id uuid,
+	reservation_id uuid,
+	lines jsonb,
+	final boolean,
+	overrun text,
+	settings integer[]
+) RETURNS @extschema@.ducto_settle_result
+LANGUAGE c VOLATILE SUPPORT ducto.call_sent SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS 'MODULE_PATHNAME', 'ducto_settle_there';
+REVOKE ALL ON FUNCTION ducto.settle_there(uuid, uuid, jsonb, boolean, text, integer[]) FROM PUBLIC;
+COMMENT ON FUNCTION ducto.settle_there(uuid, uuid, jsonb, boolean, text, integer[]) IS
+'For ducto_settle on a cluster: the same on the node of the account, under the settings of the session that called it.';
+
 CREATE TYPE @extschema@.ducto_distribute_step AS (
 	object text,
 	action text

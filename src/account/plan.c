@@ -44,7 +44,7 @@ static KeptQuery plan_on_offer_query = {
  * What a plan says already is not written: who is given it need not wait, and
  * no constraint is looked at. The lock on the pricing keeps other publishers
  * out; where they are newer than the snapshot, the update of the active version
- * has failed before.
+ * has failed before. Citus sends the operator *= of records without their casts.
  */
 static KeptQuery sync_plans_query = {
 	.sql = "INSERT INTO ducto.plans (id, " SYNCED("") ") SELECT v.* FROM"
@@ -56,7 +56,7 @@ static KeptQuery sync_plans_query = {
 	"  coalesce(value ->> 'cycle', 'month') AS cycle, coalesce(value -> 'grants', '[]') AS grants,"
 	"  coalesce(value -> 'caps', '[]') AS caps, value -> 'alerts' AS alerts FROM jsonb_each($1)) v"
 	" WHERE NOT EXISTS (SELECT FROM ducto.plans o WHERE o.id = v.id AND NOT o.retired AND NOT o.imported"
-	"  AND ROW(" SYNCED("o.") ")::record *= ROW(" SYNCED("v.") ")::record) ORDER BY v.id"
+	"  AND record_image_eq(ROW(" SYNCED("o.") "), ROW(" SYNCED("v.") "))) ORDER BY v.id"
 	" ON CONFLICT (id) DO UPDATE SET name = excluded.name, free_allowance = excluded.free_allowance,"
 	"  features = excluded.features,"
 	"  default_billing_mode = excluded.default_billing_mode, per_operation = excluded.per_operation,"

@@ -63,31 +63,39 @@ static Datum
 row_of_there(FunctionCallInfo fcinfo)
 {
 	ResultRow	row;
-	int			error = SPI_tuptable->tupdesc->natts;
 
 	result_begin(&row, fcinfo);
-	for (int column = 1; column < error; column++)
+	for (int column = 1; column <= SPI_tuptable->tupdesc->natts; column++)
 	{
 		if (row_is_null(0, column))
 			result_null(&row);
 		else
 			result_datum(&row, row_datum(0, column));
 	}
-	return result_end_with_error(&row, ACCEPTED);
+	return result_end(&row);
 }
 
 /*
- * call_there makes a call of a function whose first argument is the account
- * where that is, by a query that has all the function's arguments and those of
- * args_carried. False: it is to be made here, as on one server. So it is for a
- * rejection, which booked nothing: it is told here, as the settings say. An
- * operation inside another one is made where that one is.
+ * Tell whether a row is the answer: its last column, the error, is NULL, or the
+ * reason is another than the one that is looked into here.
  */
-bool
-call_there(FunctionCallInfo fcinfo, KeptQuery *query, Datum *result)
+static bool
+row_is_answer(const char *again)
+{
+	const char *last = row_text(0, SPI_tuptable->tupdesc->natts);
+
+	return again == NULL ? last == NULL : strcmp(last, again) != 0;
+}
+
+/*
+ * Make a call where the account is. again is the reason for which it is to be
+ * made here, NULL for each error.
+ */
+static bool
+call_send(FunctionCallInfo fcinfo, KeptQuery *query, const char *again, Datum *result)
 {
 	QueryArgs	args = {0};
-	bool		accepted;
+	bool		answered;
 
 	if (PG_ARGISNULL(0) || !cluster_is_elsewhere(PG_GETARG_UUID_P(0)) || query_depth() > 0)
 		return false;
@@ -102,11 +110,37 @@ call_there(FunctionCallInfo fcinfo, KeptQuery *query, Datum *result)
 	args_carried(&args);
 	if (query_run(query, &args, SPI_OK_SELECT) != 1)
 		elog(ERROR, "no answer to: %s", query->sql);
-	accepted = row_is_null(0, SPI_tuptable->tupdesc->natts);
-	if (accepted)
+	answered = row_is_answer(again);
+	if (answered)
 		*result = row_of_there(fcinfo);
 	query_end();
-	return accepted;
+	return answered;
+}
+
+/*
+ * call_there makes a call of a function whose first argument is the account
+ * where that is, by a query that has all the function's arguments and those of
+ * args_carried. False: it is to be made here, as on one server. So it is for a
+ * rejection, which booked nothing: it is told here, as the settings say. An
+ * operation inside another one is made where that one is.
+ */
+bool
+call_there(FunctionCallInfo fcinfo, KeptQuery *query, Datum *result)
+{
+	if (!call_send(fcinfo, query, NULL, result))
+		return false;
+	rejection_over();
+	return true;
+}
+
+/*
+ * call_there_unless does the same with a function whose last column tells a
+ * reason: one is to be looked into here.
+ */
+bool
+call_there_unless(FunctionCallInfo fcinfo, KeptQuery *query, const char *again, Datum *result)
+{
+	return call_send(fcinfo, query, again, result);
 }
 
 /*

@@ -10,6 +10,7 @@
 #define THERE_TYPES(...)	{__VA_ARGS__, INT4ARRAYOID}
 
 extern bool call_there(FunctionCallInfo fcinfo, KeptQuery *query, Datum *result);
+extern bool call_there_unless(FunctionCallInfo fcinfo, KeptQuery *query, const char *again, Datum *result);
 extern Datum call_here(FunctionCallInfo fcinfo, PGFunction function);
 extern bool call_is_from_elsewhere(void);
 

@@ -9,6 +9,7 @@
 #include "account/key.h"
 #include "base/args.h"
 #include "base/query.h"
+#include "base/there.h"
 #include "credit/debit.h"
 #include "credit/there.h"
 #include "pricing/pricing.h"
@@ -117,13 +118,14 @@ charge_of_usage(Debit *debit)
 
 /*
  * Charge the price of a usage: by the version that was active when this
- * backend last looked, if it still is.
+ * backend last looked, if it still is. A call that was sent to the account
+ * looks first, as Citus lets it ask no other table in the account's update.
  */
 static Rejection
 charge_usage(Debit *debit, Deduction *deduction)
 {
 	PricedUsage *priced = debit->priced;
-	Pricing    *assumed = pricing_assume_active();
+	Pricing    *assumed = call_is_from_elsewhere() ? pricing_get_active(false) : pricing_assume_active();
 	Pricing    *active;
 
 	debit->operation_type = "usage";
@@ -155,6 +157,8 @@ ducto_charge_usage(PG_FUNCTION_ARGS)
 	Rejection	rejection;
 	Datum		result;
 
+	if (charge_usage_there(fcinfo, &result))
+		PG_RETURN_DATUM(result);
 	debit.user = arg_uuid(fcinfo, 0, "user_id");
 	arg_usage(fcinfo, 1, "usage", &priced.usage);
 	debit.reservation = arg_uuid_or_null(fcinfo, 2);

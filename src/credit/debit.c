@@ -15,6 +15,7 @@
 #include "base/clock.h"
 #include "base/result.h"
 #include "base/setting.h"
+#include "base/there.h"
 #include "credit/debit.h"
 #include "credit/reserve.h"
 
@@ -171,28 +172,34 @@ deduction_result(FunctionCallInfo fcinfo, const Deduction *deduction, Rejection 
 
 /*
  * Tell whether the row of an account may decide a debit alone: nothing that is
- * in other tables matters to it.
+ * in other tables matters to it. What is carried over does so only while the
+ * price is that of the active pricing, which a call that was sent cannot ask.
  */
 static bool
 debit_is_plain(const Debit *debit)
 {
 	if (!debit_books(debit) || debit->floor < 0 || debit->required_feature != NULL)
 		return false;
-	return debit->reservation == NULL || (!debit->skip_allowance && debit->team == NULL);
+	if (debit->reservation != NULL)
+		return !debit->skip_allowance && debit->team == NULL;
+	return debit->priced == NULL || debit->priced->price.rest == 0 || !call_is_from_elsewhere();
 }
 
 /*
  * Take a charge from an account, and what it has beside its row, by guarded
- * updates; from a hold, which is told of then. False: they did nothing.
+ * updates; from a hold, which is told of then. A call that was sent has read
+ * the active pricing just before. False: they did nothing.
  */
 static bool
 debit_take(const Debit *debit, const Charge *charge, Account *after, AccountChange *change, Hold *hold)
 {
+	bool		check_price = debit->priced != NULL && !call_is_from_elsewhere();
+
 	if (debit->reservation != NULL)
 		return hold_try_settle(debit->user, debit->reservation, charge, debit->final, after, change, hold);
 	if (debit->team == NULL)
 		return account_try_charge(debit->user, charge, debit->floor,
-								  debit->priced != NULL ? pricing_id(debit->priced->pricing) : NULL, after, change);
+								  check_price ? pricing_id(debit->priced->pricing) : NULL, after, change);
 	if (!account_try_charge_team(debit->team, debit->user, charge,
 								 member_is_likely(debit->team, debit->user, charge->amount, clock_now()), after, change))
 		return false;

@@ -552,13 +552,18 @@ renew_make(pg_uuid_t *user, pg_uuid_t *team, pg_uuid_t *reservation, int ttl_sec
 Datum
 ducto_renew(PG_FUNCTION_ARGS)
 {
-	pg_uuid_t  *user = arg_uuid(fcinfo, 0, "user_id");
-	pg_uuid_t  *reservation = arg_uuid(fcinfo, 1, "reservation_id");
-	int			ttl_seconds = arg_ttl(fcinfo, 2);
+	pg_uuid_t  *user;
+	pg_uuid_t  *reservation;
+	int			ttl_seconds;
 	Reserved	reserved;
 	Rejection	rejection;
 	Datum		result;
 
+	if (renew_there(fcinfo, &result))
+		PG_RETURN_DATUM(result);
+	user = arg_uuid(fcinfo, 0, "user_id");
+	reservation = arg_uuid(fcinfo, 1, "reservation_id");
+	ttl_seconds = arg_ttl(fcinfo, 2);
 	query_begin();
 	rejection = renew_make(user, arg_uuid_or_null(fcinfo, 3), reservation, ttl_seconds, &reserved);
 	result = reserve_result(fcinfo, &reserved, rejection);
@@ -622,12 +627,16 @@ release_make(pg_uuid_t *user, pg_uuid_t *team, pg_uuid_t *reservation)
 Datum
 ducto_release(PG_FUNCTION_ARGS)
 {
-	pg_uuid_t  *user = arg_uuid(fcinfo, 0, "user_id");
-	pg_uuid_t  *reservation = arg_uuid(fcinfo, 1, "reservation_id");
+	pg_uuid_t  *user;
+	pg_uuid_t  *reservation;
 	Release		release;
 	ResultRow	row;
 	Datum		result;
 
+	if (release_there(fcinfo, &result))
+		PG_RETURN_DATUM(result);
+	user = arg_uuid(fcinfo, 0, "user_id");
+	reservation = arg_uuid(fcinfo, 1, "reservation_id");
 	query_begin();
 	release = release_make(user, arg_uuid_or_null(fcinfo, 2), reservation);
 	result_begin(&row, fcinfo);

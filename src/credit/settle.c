@@ -22,8 +22,10 @@
 #include "base/query.h"
 #include "base/result.h"
 #include "base/setting.h"
+#include "base/there.h"
 #include "credit/debit.h"
 #include "credit/reserve.h"
+#include "credit/there.h"
 
 PG_FUNCTION_INFO_V1(ducto_settle);
 
@@ -630,7 +632,8 @@ lines_charge(LinesRequest *request, Account *acc, Hold *hold, Settled *settled)
 /*
  * Settle a reservation by lines. Where all are known, and nothing is to be
  * closed, they were booked before, and that is a success whatever became of the
- * reservation.
+ * reservation: but for one that may be a team's elsewhere, whose lines are
+ * others.
  */
 static Rejection
 lines_make(LinesRequest *request, Settled *settled)
@@ -650,7 +653,7 @@ lines_make(LinesRequest *request, Settled *settled)
 		settled->amount = lines_asked(request);
 		return key_conflict(request->conflict);
 	}
-	if (request->known == request->n && request->n > 0 && !found)
+	if (request->known == request->n && request->n > 0 && !found && !call_is_from_elsewhere())
 		return ACCEPTED;
 	if (!found)
 	{
@@ -675,6 +678,8 @@ ducto_settle(PG_FUNCTION_ARGS)
 	ResultRow	row;
 	Datum		result;
 
+	if (settle_there(fcinfo, &result))
+		PG_RETURN_DATUM(result);
 	lines_request(fcinfo, &request);
 	query_begin();
 	rejection = lines_make(&request, &settled);

@@ -6,21 +6,32 @@
 #include "postgres.h"
 
 #include "base/there.h"
+#include "credit/reserve.h"
 #include "credit/there.h"
 
 PG_FUNCTION_INFO_V1(ducto_charge_there);
 PG_FUNCTION_INFO_V1(ducto_reserve_there);
 PG_FUNCTION_INFO_V1(ducto_deduct_there);
 PG_FUNCTION_INFO_V1(ducto_add_credits_there);
+PG_FUNCTION_INFO_V1(ducto_charge_usage_there);
+PG_FUNCTION_INFO_V1(ducto_renew_there);
+PG_FUNCTION_INFO_V1(ducto_release_there);
+PG_FUNCTION_INFO_V1(ducto_settle_there);
 
 extern PGDLLEXPORT Datum ducto_charge(PG_FUNCTION_ARGS);
 extern PGDLLEXPORT Datum ducto_reserve(PG_FUNCTION_ARGS);
 extern PGDLLEXPORT Datum ducto_deduct(PG_FUNCTION_ARGS);
 extern PGDLLEXPORT Datum ducto_add_credits(PG_FUNCTION_ARGS);
+extern PGDLLEXPORT Datum ducto_charge_usage(PG_FUNCTION_ARGS);
+extern PGDLLEXPORT Datum ducto_renew(PG_FUNCTION_ARGS);
+extern PGDLLEXPORT Datum ducto_release(PG_FUNCTION_ARGS);
+extern PGDLLEXPORT Datum ducto_settle(PG_FUNCTION_ARGS);
 
 /* Where team_id is among the arguments. */
 #define RESERVE_TEAM	12
 #define DEDUCT_TEAM		10
+#define RENEW_TEAM		3
+#define RELEASE_TEAM	2
 
 /* Each is planned with its values, as Citus sees from them where to send it. */
 static KeptQuery charge_query = {
@@ -42,6 +53,26 @@ static KeptQuery deduct_query = {
 static KeptQuery add_credits_query = {
 	.sql = "SELECT t.* FROM ducto.add_credits_there($1, $2, $3, $4, $5, $6, $7, $8) t",
 	.types = THERE_TYPES(UUIDOID, NUMERICOID, TEXTOID, JSONBOID, TIMESTAMPTZOID, TEXTOID, INT4OID),
+	.anew = true
+};
+static KeptQuery charge_usage_query = {
+	.sql = "SELECT t.* FROM ducto.charge_usage_there($1, $2, $3, $4, $5, $6, $7) t",
+	.types = THERE_TYPES(UUIDOID, JSONBOID, UUIDOID, TEXTOID, JSONBOID, TEXTOID),
+	.anew = true
+};
+static KeptQuery renew_query = {
+	.sql = "SELECT t.* FROM ducto.renew_there($1, $2, $3, $4, $5) t",
+	.types = THERE_TYPES(UUIDOID, UUIDOID, INT4OID, UUIDOID),
+	.anew = true
+};
+static KeptQuery release_query = {
+	.sql = "SELECT t.* FROM ducto.release_there($1, $2, $3, $4) t",
+	.types = THERE_TYPES(UUIDOID, UUIDOID, UUIDOID),
+	.anew = true
+};
+static KeptQuery settle_query = {
+	.sql = "SELECT t.* FROM ducto.settle_there($1, $2, $3, $4, $5, $6) t",
+	.types = THERE_TYPES(UUIDOID, UUIDOID, JSONBOID, BOOLOID, TEXTOID),
 	.anew = true
 };
 
@@ -84,6 +115,44 @@ add_credits_there(FunctionCallInfo fcinfo, Datum *result)
 }
 
 /*
+ * charge_usage_there makes a call of ducto_charge_usage where the account is.
+ */
+bool
+charge_usage_there(FunctionCallInfo fcinfo, Datum *result)
+{
+	return call_there(fcinfo, &charge_usage_query, result);
+}
+
+/*
+ * renew_there makes a call of ducto_renew where the account is.
+ */
+bool
+renew_there(FunctionCallInfo fcinfo, Datum *result)
+{
+	return PG_ARGISNULL(RENEW_TEAM) && call_there(fcinfo, &renew_query, result);
+}
+
+/*
+ * release_there makes a call of ducto_release where the account is. What is
+ * not found there may be a team's.
+ */
+bool
+release_there(FunctionCallInfo fcinfo, Datum *result)
+{
+	return PG_ARGISNULL(RELEASE_TEAM) &&
+		call_there_unless(fcinfo, &release_query, release_reasons[RELEASE_NOT_FOUND], result);
+}
+
+/*
+ * settle_there makes a call of ducto_settle where the account is.
+ */
+bool
+settle_there(FunctionCallInfo fcinfo, Datum *result)
+{
+	return call_there(fcinfo, &settle_query, result);
+}
+
+/*
  * ducto.charge_there is ducto_charge on the node of the account.
  */
 Datum
@@ -117,4 +186,40 @@ Datum
 ducto_add_credits_there(PG_FUNCTION_ARGS)
 {
 	PG_RETURN_DATUM(call_here(fcinfo, ducto_add_credits));
+}
+
+/*
+ * ducto.charge_usage_there is ducto_charge_usage on the node of the account.
+ */
+Datum
+ducto_charge_usage_there(PG_FUNCTION_ARGS)
+{
+	PG_RETURN_DATUM(call_here(fcinfo, ducto_charge_usage));
+}
+
+/*
+ * ducto.renew_there is ducto_renew on the node of the account.
+ */
+Datum
+ducto_renew_there(PG_FUNCTION_ARGS)
+{
+	PG_RETURN_DATUM(call_here(fcinfo, ducto_renew));
+}
+
+/*
+ * ducto.release_there is ducto_release on the node of the account.
+ */
+Datum
+ducto_release_there(PG_FUNCTION_ARGS)
+{
+	PG_RETURN_DATUM(call_here(fcinfo, ducto_release));
+}
+
+/*
+ * ducto.settle_there is ducto_settle on the node of the account.
+ */
+Datum
+ducto_settle_there(PG_FUNCTION_ARGS)
+{
+	PG_RETURN_DATUM(call_here(fcinfo, ducto_settle));
 }

@@ -10,6 +10,7 @@
 
 #include "account/plan.h"
 #include "base/query.h"
+#include "base/there.h"
 #include "pricing/pricing.h"
 
 #define KEPT_VERSIONS	16
@@ -59,6 +60,12 @@ static KeptQuery active_with_plan_query = {
 static KeptQuery reserved_query = {
 	.sql = "SELECT " VERSION_COLUMNS ", r.plan_id FROM ducto.reservations r JOIN ducto.pricing p ON p.version = r.pricing_version"
 	" WHERE r.account_id = $1 AND r.id = $2",
+	.types = {UUIDOID, UUIDOID}
+};
+
+/* As this in two steps: on a cluster a call that was sent to the account reads no other table beside the account's. */
+static KeptQuery reserved_version_query = {
+	.sql = "SELECT pricing_version, plan_id FROM ducto.reservations WHERE account_id = $1 AND id = $2 AND pricing_version IS NOT NULL",
 	.types = {UUIDOID, UUIDOID}
 };
 
@@ -252,6 +259,22 @@ pricing_with_plan(const char *plan_id, UserPlan *plan)
 }
 
 /*
+ * Return the version and the plan of a user's own reservation on a cluster;
+ * NULL for none.
+ */
+static Pricing *
+pricing_reserved_there(QueryArgs *args, char **plan_id)
+{
+	QueryArgs	version = {0};
+
+	if (query_run(&reserved_version_query, args, SPI_OK_SELECT) == 0)
+		return NULL;
+	*plan_id = row_text(0, 2);
+	args_int4(&version, row_int4(0, 1));
+	return query_run(&version_query, &version, SPI_OK_SELECT) > 0 ? pricing_from_row() : NULL;
+}
+
+/*
  * pricing_reserved returns the version and the plan, NULL for none, that a
  * reservation was made under; NULL when no version was active then or there is
  * no such reservation.
@@ -264,6 +287,8 @@ pricing_reserved(const pg_uuid_t *user, const pg_uuid_t *reservation, char **pla
 	*plan_id = NULL;
 	args_uuid(&args, user);
 	args_uuid(&args, reservation);
+	if (call_is_from_elsewhere())
+		return pricing_reserved_there(&args, plan_id);
 	if (query_run(&reserved_query, &args, SPI_OK_SELECT) == 0 &&
 		query_run(&team_reserved_query, &args, SPI_OK_SELECT) == 0)
 		return NULL;

@@ -241,8 +241,16 @@ foreach my $at ($node, $first, $second)
 	ok($sent->($node, "SELECT $_"), "one statement for $_") foreach "ducto_add_credits($one, 10)", "ducto_charge($one, 5)", "ducto_reserve($one, 3)";
 	$hold = $here->value("SELECT reservation_id FROM ducto_reserve($one, 5)");
 	ok($sent->($node, "SELECT ducto_deduct($one, '$hold', 5)"), 'and for a deduct');
+	$hold = $here->value("SELECT reservation_id FROM ducto_reserve($one, 5)");
+	ok($sent->($node, "SELECT $_"), "for $_")
+	  foreach qq(ducto_charge_usage($one, '{"model": "m", "input_tokens": 100}')), "ducto_renew($one, '$hold', 300)",
+	  qq(ducto_settle($one, '$hold', '[{"key": "s1", "amount": 1}]')), "ducto_release($one, '$hold')";
+	is($here->value("SELECT reason FROM ducto_release($one, '$hold')"), 'already_released', 'which did what they should');
+	is($here->value("SELECT reason FROM ducto_release($one, '00000000-0000-4000-9000-000000000077')"), 'not_found', 'and find what there is');
+	is($here->value("SELECT error FROM ducto_renew($one, '$hold')"), 'reservation_closed', 'and no more');
 	@home = grep { !$sent->($first, "SELECT ducto_charge($_, 0)") } @users;
 	ok(@home > 0 && @home < @users, 'but none on the node of the account');
+	$before = $here->value($sum);
 
 	$here->run("BEGIN; SELECT ducto_charge($one, 1); SAVEPOINT s; SELECT ducto_charge($two, 1); ROLLBACK TO s; SELECT ducto_charge($two, 2); COMMIT");
 	is($here->value($sum), sprintf('%.4f', $before - 3), 'what a transaction does on two nodes it does on both');
@@ -282,6 +290,14 @@ foreach my $at ($node, $first, $second)
 	$hold = $here->value("SELECT reservation_id FROM ducto_reserve($member, 2, team_id => '$team')");
 	is($here->value("SELECT amount FROM ducto_deduct($member, '$hold', 2)"), '2.0000', "a team's hold is found by the member's call");
 	is($here->value("SELECT error FROM ducto_deduct($member, '$hold', 2)"), 'reservation_closed', 'and closed');
+	$hold = $here->value("SELECT reservation_id FROM ducto_reserve($member, 2)");
+	$here->run(qq(SELECT ducto_settle($member, '$hold', '[{"key": "s1", "amount": 1}]', final => true)));
+	$hold = $here->value("SELECT reservation_id FROM ducto_reserve($member, 2, team_id => '$team')");
+	is($here->value(qq(SELECT booked FROM ducto_settle($member, '$hold', '[{"key": "s1", "amount": 1}]'))), '1', "lines of a team's hold are not those of the member");
+	like($here->value("SELECT expires_at FROM ducto_renew($member, '$hold', 100)"), qr/^20/, 'which is renewed');
+	is($here->value("SELECT reason FROM ducto_release($member, '$hold')"), 'released', 'and released');
+	$hold = $here->value("SELECT reservation_id FROM ducto_reserve($member, 2, team_id => '$team')");
+	is($here->value(qq(SELECT amount FROM ducto_charge_usage($member, '{"model": "m", "input_tokens": 100}', '$hold'))), '1.0000', 'a usage of it is charged');
 	is(value('SELECT count(*) FROM ducto_verify()'), '0', 'nothing to find for the auditor');
 	$_->quit foreach $here, $there;
 }
