@@ -158,7 +158,7 @@ BEGIN
 			UNION ALL
 			SELECT u.id, e.key::uuid, -e.value::numeric FROM unbooked u, jsonb_each_text(u.what -> 'expired') e) t
 		GROUP BY 1, 2
-	), lots AS MATERIALIZED (
+	), granted_credit AS MATERIALIZED (
 		SELECT g.account_id, g.type, g.remaining + coalesce(t.amount, 0) AS amount
 		FROM ducto.grants g LEFT JOIN taken t ON t.account_id = g.account_id AND t.grant_id = g.id
 		WHERE (at IS NULL OR g.created_at <= at) AND (g.live OR t.amount IS NOT NULL)
@@ -167,7 +167,7 @@ BEGIN
 	), pools AS (
 		-- The rest never expires, and is spent in the order in which it was added.
 		SELECT b.id AS account_id, b.balance - coalesce(l.amount, 0) AS amount
-		FROM balances b LEFT JOIN (SELECT account_id, sum(amount) AS amount FROM lots GROUP BY 1) l ON l.account_id = b.id
+		FROM balances b LEFT JOIN (SELECT account_id, sum(amount) AS amount FROM granted_credit GROUP BY 1) l ON l.account_id = b.id
 		WHERE b.balance - coalesce(l.amount, 0) > 0
 	), reversed AS (
 		SELECT account_id, reference, -sum(amount + coalesce((SELECT sum(b) FROM unnest(burned_amounts) b), 0)) AS amount
@@ -190,7 +190,7 @@ BEGIN
 	), parts AS (
 		SELECT coalesce(sum(amount) FILTER (WHERE type = 'purchase'), 0.0000) AS paid,
 			coalesce(sum(amount) FILTER (WHERE type IN ('subscription', 'signup_bonus', 'promo')), 0.0000) AS granted
-		FROM (SELECT type, amount FROM lots UNION ALL SELECT type, amount FROM shares) p
+		FROM (SELECT type, amount FROM granted_credit UNION ALL SELECT type, amount FROM shares) p
 	)
 	SELECT p.paid, p.granted, coalesce(-sum(b.balance) FILTER (WHERE b.balance < 0), 0.0000) AS in_debt,
 		coalesce(sum(b.held), 0.0000) AS held, count(b.id) AS accounts,

@@ -1,4 +1,4 @@
--- grant: credit lots, those that expire and those that have a place in the order.
+-- grant: credit that expires, or has a place in the order in which it is spent.
 
 CREATE TABLE ducto.grants (
 	account_id uuid NOT NULL,

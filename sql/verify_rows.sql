@@ -190,7 +190,7 @@ BEGIN
 	-- A grant says what the entry says that made it, but for what was moved of it. One without a priority was imported.
 	RETURN QUERY
 	WITH odd AS MATERIALIZED (
-		SELECT * FROM (SELECT g.account_id, g.id, to_jsonb(g) AS lot, to_jsonb(l) AS entry, concat_ws(' ',
+		SELECT * FROM (SELECT g.account_id, g.id, to_jsonb(g) AS kept, to_jsonb(l) AS entry, concat_ws(' ',
 			CASE WHEN g.seq <> l.seq THEN 'seq' END, CASE WHEN g.type <> l.type THEN 'type' END,
 			CASE WHEN g.amount <> l.amount AND (m.moved IS NULL OR g.amount > l.amount) THEN 'amount' END,
 			CASE WHEN l.id IS NOT NULL AND g.priority <> coalesce(l.priority, 50) THEN 'priority' END,
@@ -214,7 +214,7 @@ BEGIN
 		WHEN n.name = 'rolls_to' THEN 'none, or a time from when its cycle ends'
 		WHEN n.name = 'rollover' THEN 'an amount, where it lives on'
 		WHEN n.name = 'created_at' AND o.entry ->> 'cycle_end' IS NOT NULL THEN o.entry ->> 'effective_at'
-		ELSE o.entry ->> n.name END, o.lot ->> n.name
+		ELSE o.entry ->> n.name END, o.kept ->> n.name
 	FROM odd o
 	JOIN (VALUES ('seq'), ('type'), ('amount'), ('priority'), ('expires_at'), ('rolls_to'), ('rollover'), ('created_at')) n(name)
 		ON n.name = ANY (string_to_array(o.names, ' '));
@@ -227,7 +227,7 @@ BEGIN
 			WHERE type = 'transfer_in' AND account_id BETWEEN lowest AND highest) t
 		GROUP BY account_id, grant_id
 	), odd AS MATERIALIZED (
-		SELECT * FROM (SELECT g.account_id, g.id, c.seq, c.created_at, to_jsonb(g) AS lot, to_jsonb(l) AS entry, concat_ws(' ',
+		SELECT * FROM (SELECT g.account_id, g.id, c.seq, c.created_at, to_jsonb(g) AS kept, to_jsonb(l) AS entry, concat_ws(' ',
 			CASE WHEN g.seq <> c.seq THEN 'seq' END, CASE WHEN g.type <> l.type THEN 'type' END,
 			CASE WHEN g.amount > l.amount THEN 'amount' END, CASE WHEN g.priority <> coalesce(l.priority, 50) THEN 'priority' END,
 			CASE WHEN g.expires_at <> coalesce(l.expires_at, 'infinity')
@@ -239,7 +239,7 @@ BEGIN
 		WHERE names <> ''
 	)
 	SELECT o.account_id, n.name || ' of grant ' || o.id, CASE WHEN n.name = 'seq' THEN o.seq::text
-		WHEN n.name = 'created_at' THEN to_jsonb(o.created_at) #>> '{}' ELSE o.entry ->> n.name END, o.lot ->> n.name
+		WHEN n.name = 'created_at' THEN to_jsonb(o.created_at) #>> '{}' ELSE o.entry ->> n.name END, o.kept ->> n.name
 	FROM odd o
 	JOIN (VALUES ('seq'), ('type'), ('amount'), ('priority'), ('expires_at'), ('created_at')) n(name)
 		ON n.name = ANY (string_to_array(o.names, ' '));

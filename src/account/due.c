@@ -12,6 +12,12 @@
 
 #define DUE_COLUMNS	"remaining, expires_at, skip_allowance, cap_held"
 
+/* Where a row has them; DUE_ACCOUNT is which of several accounts it is of, from 1. */
+enum
+{
+	DUE_REMAINING, DUE_EXPIRES_AT, DUE_SKIP_ALLOWANCE, DUE_CAP_HELD, DUE_ACCOUNT
+};
+
 /* The caller has the account's lock, as in all that follow. */
 static KeptQuery holds_due_query = {
 	.sql = "SELECT " DUE_COLUMNS " FROM ducto.reservations"
@@ -72,10 +78,10 @@ static void
 due_from_slot(TupleTableSlot *slot, DueHold *hold)
 {
 	slot_getallattrs(slot);
-	hold->remaining = money_from_datum(slot->tts_values[0]);
-	hold->expires_at = DatumGetTimestampTz(slot->tts_values[1]);
-	hold->skip_allowance = DatumGetBool(slot->tts_values[2]);
-	hold->cap_held = money_from_datum(slot->tts_values[3]);
+	hold->remaining = money_from_datum(slot->tts_values[DUE_REMAINING]);
+	hold->expires_at = DatumGetTimestampTz(slot->tts_values[DUE_EXPIRES_AT]);
+	hold->skip_allowance = DatumGetBool(slot->tts_values[DUE_SKIP_ALLOWANCE]);
+	hold->cap_held = money_from_datum(slot->tts_values[DUE_CAP_HELD]);
 	Assert(hold->remaining >= 0);
 	Assert(hold->cap_held >= 0 && hold->cap_held <= hold->remaining);
 }
@@ -128,7 +134,7 @@ place_due_hold(TupleTableSlot *slot, void *state)
 	int			n;
 
 	slot_getallattrs(slot);
-	n = (int) DatumGetInt64(slot->tts_values[4]) - 1;
+	n = (int) DatumGetInt64(slot->tts_values[DUE_ACCOUNT]) - 1;
 	due_from_slot(slot, &of->holds[n * of->max + of->counts[n]++]);
 	return true;
 }

@@ -15,6 +15,12 @@
 	GRANT_COLUMNS ", CASE WHEN rolls_to > expires_at THEN rolls_to ELSE '-infinity' END AS rolls_to," \
 	" coalesce(rollover, 0.0000) AS rollover"
 
+/* Where a row has them; GRANT_ACCOUNT is which of several accounts it is of, from 1. */
+enum
+{
+	GRANT_ID, GRANT_SEQ, GRANT_REMAINING, GRANT_EXPIRES_AT, GRANT_ROLLS_TO, GRANT_ROLLOVER, GRANT_ACCOUNT
+};
+
 /* Grants past their time with something left. */
 static KeptQuery grants_due_query = {
 	.sql = "SELECT " DUE_COLUMNS " FROM ducto.grants"
@@ -141,7 +147,7 @@ static KeptQuery grant_arrive_query = {
 	.types = {UUIDOID, UUIDOID, INT8OID, TEXTOID, NUMERICOID, INT4OID, TIMESTAMPTZOID, TIMESTAMPTZOID}
 };
 
-/* Lots that are being read. */
+/* Grants that are being read. */
 typedef struct GrantArray
 {
 	int			n;
@@ -165,10 +171,10 @@ grant_from_slot(TupleTableSlot *slot, Grant *grant)
 {
 	slot_getallattrs(slot);
 	memset(grant, 0, sizeof(Grant));
-	grant->id = *DatumGetUUIDP(slot->tts_values[0]);
-	grant->seq = DatumGetInt64(slot->tts_values[1]);
-	grant->remaining = money_from_datum(slot->tts_values[2]);
-	grant->expires_at = DatumGetTimestampTz(slot->tts_values[3]);
+	grant->id = *DatumGetUUIDP(slot->tts_values[GRANT_ID]);
+	grant->seq = DatumGetInt64(slot->tts_values[GRANT_SEQ]);
+	grant->remaining = money_from_datum(slot->tts_values[GRANT_REMAINING]);
+	grant->expires_at = DatumGetTimestampTz(slot->tts_values[GRANT_EXPIRES_AT]);
 	grant->before = grant->remaining;
 	Assert(grant->remaining >= 0);
 }
@@ -180,8 +186,8 @@ static void
 due_from_slot(TupleTableSlot *slot, Grant *grant)
 {
 	grant_from_slot(slot, grant);
-	grant->rolls_to = DatumGetTimestampTz(slot->tts_values[4]);
-	grant->rollover = money_from_datum(slot->tts_values[5]);
+	grant->rolls_to = DatumGetTimestampTz(slot->tts_values[GRANT_ROLLS_TO]);
+	grant->rollover = money_from_datum(slot->tts_values[GRANT_ROLLOVER]);
 }
 
 /*
@@ -229,7 +235,7 @@ place_grant(TupleTableSlot *slot, void *state)
 	int			n;
 
 	slot_getallattrs(slot);
-	n = (int) DatumGetInt64(slot->tts_values[6]) - 1;
+	n = (int) DatumGetInt64(slot->tts_values[GRANT_ACCOUNT]) - 1;
 	due_from_slot(slot, &of->grants[n * of->max + of->counts[n]++]);
 	return true;
 }

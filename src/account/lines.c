@@ -33,6 +33,12 @@ static KeptQuery keys_query = {
 	.types = {UUIDOID, TEXTARRAYOID}
 };
 
+/* Where its rows have what is known of a key, the first of which is 1. */
+enum
+{
+	KEY_NUMBER, KEY_LINE_AMOUNT, KEY_LINE_USAGE, KEY_ENTRY_TYPE, KEY_CLOSED
+};
+
 static KeptQuery key_query = {
 	.sql = "SELECT entry, line FROM ducto.usage_lines WHERE account_id = $1 AND key = $2",
 	.types = {UUIDOID, TEXTOID}
@@ -75,15 +81,15 @@ read_key(TupleTableSlot *slot, void *state)
 	KnownKey	known = {0};
 
 	slot_getallattrs(slot);
-	known.line = !slot->tts_isnull[1];
+	known.line = !slot->tts_isnull[KEY_LINE_AMOUNT];
 	if (known.line)
-		known.amount = DatumGetNumeric(slot->tts_values[1]);
-	if (!slot->tts_isnull[2])
-		known.usage = DatumGetJsonbP(slot->tts_values[2]);
-	if (!slot->tts_isnull[3])
-		known.type = (EntryType) word_find(entry_types, TextDatumGetCString(slot->tts_values[3]));
-	known.closed = !slot->tts_isnull[4];
-	target->reader((int) DatumGetInt64(slot->tts_values[0]) - 1, &known, target->state);
+		known.amount = DatumGetNumeric(slot->tts_values[KEY_LINE_AMOUNT]);
+	if (!slot->tts_isnull[KEY_LINE_USAGE])
+		known.usage = DatumGetJsonbP(slot->tts_values[KEY_LINE_USAGE]);
+	if (!slot->tts_isnull[KEY_ENTRY_TYPE])
+		known.type = (EntryType) word_find(entry_types, TextDatumGetCString(slot->tts_values[KEY_ENTRY_TYPE]));
+	known.closed = !slot->tts_isnull[KEY_CLOSED];
+	target->reader((int) DatumGetInt64(slot->tts_values[KEY_NUMBER]) - 1, &known, target->state);
 	return true;
 }
 

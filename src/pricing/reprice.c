@@ -31,6 +31,12 @@ static KeptQuery usage_query = {
 	.whole = true
 };
 
+/* Where its rows have the model, what was charged, the usage, and the entry. */
+enum
+{
+	USED_MODEL, USED_CHARGED, USED_PRICING, USED_ENTRY
+};
+
 /* What the entries are summed by; all zeros where there is nothing. */
 typedef struct ModelKey
 {
@@ -145,11 +151,11 @@ entry_receive(TupleTableSlot *slot, void *state)
 
 	CHECK_FOR_INTERRUPTS();
 	slot_getallattrs(slot);
-	if (!slot->tts_isnull[2])
-		repriced = entry_reprice(reprice, DatumGetJsonbP(slot->tts_values[2]), DatumGetUUIDP(slot->tts_values[3]));
-	group = group_get(reprice, TextDatumGetCString(slot->tts_values[0]), repriced != NULL);
+	if (!slot->tts_isnull[USED_PRICING])
+		repriced = entry_reprice(reprice, DatumGetJsonbP(slot->tts_values[USED_PRICING]), DatumGetUUIDP(slot->tts_values[USED_ENTRY]));
+	group = group_get(reprice, TextDatumGetCString(slot->tts_values[USED_MODEL]), repriced != NULL);
 	group->entries++;
-	sum_grow(reprice->context, &group->charged, DatumGetNumeric(slot->tts_values[1]));
+	sum_grow(reprice->context, &group->charged, DatumGetNumeric(slot->tts_values[USED_CHARGED]));
 	if (repriced != NULL)
 		sum_grow(reprice->context, &group->repriced, repriced);
 	return true;
