@@ -1,4 +1,13 @@
 -- The chain of digests: an entry's digest covers it and all entries before it.
+-- In a database of its own, which has a test clock.
+SET client_min_messages = warning;
+DROP DATABASE IF EXISTS regress_ducto_chain;
+CREATE DATABASE regress_ducto_chain TEMPLATE template0;
+ALTER DATABASE regress_ducto_chain SET ducto.test_clock = on;
+\set regression :DBNAME
+\c regress_ducto_chain
+CREATE EXTENSION ducto;
+CREATE FUNCTION found() RETURNS SETOF ducto_discrepancy LANGUAGE sql AS $$ SELECT * FROM ducto_verify() WHERE check_name <> 'test clock' $$;
 \pset null -
 \set ada '\'c4a10000-0000-4000-8000-000000000001\''
 \set bob '\'c4a10000-0000-4000-8000-000000000002\''
@@ -35,11 +44,11 @@ SELECT reservation_id AS r FROM ducto_reserve(:ada, 1, min_balance => 0) \gset
 SELECT amount, error FROM ducto_deduct(:ada, :'r', 0.5, final => false);
 SELECT amount, error FROM ducto_deduct(:ada, :'r', 0.25, idempotency_key => 'a');
 SELECT amount, error FROM ducto_deduct(:ada, :'r', 0.25, idempotency_key => 'c');
-SELECT amount, error FROM ducto_add_credits(:ada, 10, 'promo', expires_at => clock_timestamp() + interval '3 s', priority => 7);
-SELECT amount, error FROM ducto_add_credits(:ada, 10, 'promo', expires_at => clock_timestamp() + interval '3.2 s');
+SELECT amount, error FROM ducto_add_credits(:ada, 10, 'promo', expires_at => ducto.clock() + interval '300 s', priority => 7);
+SELECT amount, error FROM ducto_add_credits(:ada, 10, 'promo', expires_at => ducto.clock() + interval '320 s');
 SELECT transaction_id AS t FROM ducto_charge(:ada, 12) \gset
 SELECT amount, error FROM ducto_refund(:'t', 11);
-SELECT pg_sleep(3.3);
+SELECT ducto_advance_clock('330 s') \g /dev/null
 SELECT expired_count > 0 AS expired FROM ducto_sweep_expired();
 SELECT plan_id FROM ducto_set_user_plan(:ada, 'chain');
 SELECT amount, allowance_consumed, error FROM ducto_charge(:ada, 4);
@@ -51,7 +60,7 @@ SELECT amount, idempotent FROM ducto_deduct_team(:'t', :ada, 3, idempotency_key 
 SELECT reservation_id AS block FROM ducto_reserve(:ada, 3, team_id => :'t', min_balance => 0) \gset
 SELECT booked, amount FROM ducto_settle(:ada, :'block', '[{"key": "l1", "amount": 1, "model": "ä"}, {"key": "l2", "amount": 0.5}, {"key": "l3", "amount": 0.25, "model": "ä"}]', true);
 SELECT type, count(*), count(digest) AS digests FROM ducto.ledger WHERE account_id IN (:ada, :'t') GROUP BY type ORDER BY type;
-SELECT * FROM ducto_verify();
+SELECT * FROM found();
 
 -- How a digest is made, in SQL alone: columns that are not NULL, each a name and a value with their lengths before them.
 CREATE FUNCTION pg_temp.part(name text, value bytea) RETURNS bytea LANGUAGE sql IMMUTABLE
@@ -120,7 +129,7 @@ BEGIN
 	BEGIN
 		ALTER TABLE ducto.ledger DISABLE TRIGGER ledger_append_only;
 		EXECUTE replace(change, 'ADA', quote_literal('c4a10000-0000-4000-8000-000000000001'));
-		found := ARRAY(SELECT v.check_name || CASE WHEN v.account_id IS NULL THEN ', of all' ELSE '' END FROM ducto_verify() v
+		found := ARRAY(SELECT v.check_name || CASE WHEN v.account_id IS NULL THEN ', of all' ELSE '' END FROM found() v
 			UNION SELECT v.check_name FROM ducto_verify('c4a10000-0000-4000-8000-000000000001') v);
 		RAISE SQLSTATE 'ZZZZZ';
 	EXCEPTION WHEN SQLSTATE 'ZZZZZ' THEN
@@ -170,18 +179,18 @@ ALTER DATABASE :"DBNAME" RESET ducto.ledger_chain;
 \c -
 SELECT amount FROM ducto_add_credits(:ada, 100);
 SELECT amount FROM ducto_charge(:ada, 1, skip_allowance => true);
-SELECT * FROM ducto_verify();
+SELECT * FROM found();
 SET ducto.ledger_chain = on;
 -- It tells how many have a digest, of those from the first that has one.
-SELECT check_name, expected::int - actual::int AS missing FROM ducto_verify();
+SELECT check_name, expected::int - actual::int AS missing FROM found();
 SELECT amount FROM ducto_charge(:ada, 1, skip_allowance => true);
 SELECT plan_id FROM ducto_set_user_plan(:ada, NULL);
 SELECT amount FROM ducto_charge(:ada, 1, idempotency_key => 'd');
 SELECT amount, idempotent FROM ducto_charge(:ada, 1, idempotency_key => 'd');
 SELECT amount FROM ducto_charge(:ada, 1);
-SELECT check_name, expected::int - actual::int AS missing FROM ducto_verify();
+SELECT check_name, expected::int - actual::int AS missing FROM found();
 RESET ducto.ledger_chain;
-SELECT * FROM ducto_verify();
+SELECT * FROM found();
 
 -- A retry whose charge is undone by the key leaves the head as it was: with an entry that has no digest before it, and without.
 SET ducto.ledger_chain = on;
@@ -195,8 +204,10 @@ SELECT amount, error FROM ducto_charge(:dan, 1);
 SELECT amount, idempotent FROM ducto_charge(:dan, 1, 'k');
 SELECT l.digest = a.chain_head AS head FROM ducto.accounts a JOIN ducto.ledger l ON l.account_id = a.id AND l.seq = a.last_seq WHERE a.id = :dan;
 RESET ducto.ledger_chain;
-SELECT * FROM ducto_verify();
+SELECT * FROM found();
 
 DROP OWNED BY regress_ducto_chain;
 DROP ROLE regress_ducto_chain;
-SELECT error FROM ducto_set_active_pricing('{"models": {"_default": "1"}}');
+
+\c :regression
+DROP DATABASE regress_ducto_chain;

@@ -1,4 +1,13 @@
 -- grant: credit that expires, the order in which it is spent, and its end
+-- In a database of its own, which has a test clock.
+SET client_min_messages = warning;
+DROP DATABASE IF EXISTS regress_ducto_grant;
+CREATE DATABASE regress_ducto_grant TEMPLATE template0;
+ALTER DATABASE regress_ducto_grant SET ducto.test_clock = on;
+\set regression :DBNAME
+\c regress_ducto_grant
+CREATE EXTENSION ducto;
+CREATE FUNCTION found() RETURNS SETOF ducto_discrepancy LANGUAGE sql AS $$ SELECT * FROM ducto_verify() WHERE check_name <> 'test clock' $$;
 
 \set ada '\'64a70000-0000-4000-8000-000000000001\''
 \set bob '\'64a70000-0000-4000-8000-000000000002\''
@@ -117,38 +126,38 @@ SELECT balance, expiring FROM ducto.accounts WHERE id = :eve;
 -- Now to the end of credit. At its time it is gone, with nobody having swept: from the balance, the list and every decision.
 -- Fay's expires, Gus's is needed by holds, Hal's by a hold that expires, Ida's to Kim's are for the sweeps, Lee's is spent in part, Mia's and Quinn's are needed by holds too.
 SELECT new_balance FROM ducto_add_credits(:fay, 10, 'purchase');
-SELECT expires_at AS fe FROM ducto_add_credits(:fay, 5, 'promo', expires_at => clock_timestamp() + interval '1 s') \gset
+SELECT expires_at AS fe FROM ducto_add_credits(:fay, 5, 'promo', expires_at => ducto.clock() + interval '100 s') \gset
 SELECT new_balance FROM ducto_add_credits(:fay, 3, 'promo', expires_at => '2222-01-01');
 SELECT new_balance FROM ducto_add_credits(:fay, 2, 'promo', expires_at => :'fe', priority => 99);
 SELECT balance, available, next_expiry = :'fe' AS the_first FROM ducto_get_balance(:fay);
 SELECT remaining FROM ducto_list_grants(:fay);
 SELECT balance_after FROM ducto_charge(:fay, 1);
 SELECT new_balance FROM ducto_add_credits(:gus, 6, 'purchase');
-SELECT expires_at AS ge FROM ducto_add_credits(:gus, 10, 'promo', expires_at => clock_timestamp() + interval '1 s') \gset
+SELECT expires_at AS ge FROM ducto_add_credits(:gus, 10, 'promo', expires_at => ducto.clock() + interval '100 s') \gset
 SELECT reservation_id AS g1 FROM ducto_reserve(:gus, 9, min_balance => 0) \gset
 SELECT reservation_id AS g2 FROM ducto_reserve(:gus, 4, min_balance => 0) \gset
-SELECT expires_at AS he FROM ducto_add_credits(:hal, 10, 'promo', expires_at => clock_timestamp() + interval '0.9 s') \gset
-SELECT expires_at AS hre, reservation_id AS hr FROM ducto_reserve(:hal, 4, min_balance => 0, ttl_seconds => 1) \gset
+SELECT expires_at AS he FROM ducto_add_credits(:hal, 10, 'promo', expires_at => ducto.clock() + interval '90 s') \gset
+SELECT expires_at AS hre, reservation_id AS hr FROM ducto_reserve(:hal, 4, min_balance => 0, ttl_seconds => 100) \gset
 SELECT ducto_expire_reservations() >= 0 AS cleaned, expired_count >= 0 AS swept FROM ducto_sweep_expired();
-SELECT new_balance FROM ducto_add_credits(:ida, 7, 'promo', expires_at => clock_timestamp() + interval '1 s');
-SELECT new_balance FROM ducto_add_credits(:ida, 2, 'promo', expires_at => clock_timestamp() + interval '1 s');
-SELECT new_balance FROM ducto_add_credits(:jon, 5, 'promo', expires_at => clock_timestamp() + interval '1 s');
+SELECT new_balance FROM ducto_add_credits(:ida, 7, 'promo', expires_at => ducto.clock() + interval '100 s');
+SELECT new_balance FROM ducto_add_credits(:ida, 2, 'promo', expires_at => ducto.clock() + interval '100 s');
+SELECT new_balance FROM ducto_add_credits(:jon, 5, 'promo', expires_at => ducto.clock() + interval '100 s');
 SELECT reservation_id AS jr FROM ducto_reserve(:jon, 5, min_balance => 0) \gset
-SELECT new_balance FROM ducto_add_credits(:kim, 11, 'promo', expires_at => clock_timestamp() + interval '1 s');
+SELECT new_balance FROM ducto_add_credits(:kim, 11, 'promo', expires_at => ducto.clock() + interval '100 s');
 SELECT new_balance FROM ducto_add_credits(:kim, 1, 'purchase');
-SELECT new_balance FROM ducto_add_credits(:lee, 10, 'promo', expires_at => clock_timestamp() + interval '1 s');
+SELECT new_balance FROM ducto_add_credits(:lee, 10, 'promo', expires_at => ducto.clock() + interval '100 s');
 SELECT reservation_id AS lr FROM ducto_reserve(:lee, 1, min_balance => 0) \gset
 SELECT balance_after FROM ducto_deduct(:lee, :'lr', 4, overrun => 'full');
-SELECT new_balance FROM ducto_add_credits(:mia, 10, 'promo', expires_at => clock_timestamp() + interval '1 s');
+SELECT new_balance FROM ducto_add_credits(:mia, 10, 'promo', expires_at => ducto.clock() + interval '100 s');
 SELECT reservation_id AS mr FROM ducto_reserve(:mia, 6, min_balance => 0) \gset
-SELECT new_balance FROM ducto_add_credits(:qui, 5, 'promo', expires_at => clock_timestamp() + interval '1 s', priority => 100);
+SELECT new_balance FROM ducto_add_credits(:qui, 5, 'promo', expires_at => ducto.clock() + interval '100 s', priority => 100);
 SELECT new_balance FROM ducto_add_credits(:qui, 5, 'promo', expires_at => '2222-01-01', priority => 0);
 SELECT reservation_id AS qr FROM ducto_reserve(:qui, 8, min_balance => 0) \gset
 
 -- In one transaction, too: the clock is read at each call, so a long transaction does not spend what expires under it.
 BEGIN;
 SELECT balance FROM ducto_get_balance(:kim);
-SELECT pg_sleep(1.1) \g /dev/null
+SELECT ducto_advance_clock('110 s') \g /dev/null
 SELECT balance FROM ducto_get_balance(:kim);
 SELECT balance_after, error FROM ducto_charge(:kim, 2);
 COMMIT;
@@ -226,11 +235,11 @@ SELECT * FROM ducto_sweep_expired();
 SET client_min_messages = warning;
 CALL ducto_sweep();
 RESET client_min_messages;
-SELECT new_balance FROM ducto_add_credits(:ned, 3, 'promo', expires_at => clock_timestamp() + interval '0.1 s');
-SELECT new_balance FROM ducto_add_credits(:oli, 3, 'promo', expires_at => clock_timestamp() + interval '0.1 s');
+SELECT new_balance FROM ducto_add_credits(:ned, 3, 'promo', expires_at => ducto.clock() + interval '10 s');
+SELECT new_balance FROM ducto_add_credits(:oli, 3, 'promo', expires_at => ducto.clock() + interval '10 s');
 SELECT new_balance FROM ducto_add_credits(:pia, 20, 'purchase');
-SELECT amount, reserved FROM ducto_reserve(:pia, 4, ttl_seconds => 1);
-SELECT pg_sleep(1.1) \g /dev/null
+SELECT amount, reserved FROM ducto_reserve(:pia, 4, ttl_seconds => 100);
+SELECT ducto_advance_clock('110 s') \g /dev/null
 BEGIN;
 CALL ducto_sweep();
 ROLLBACK;
@@ -244,9 +253,9 @@ SELECT state, remaining FROM ducto.reservations WHERE account_id = :pia;
 SET TimeZone = 'Pacific/Kiritimati';
 SELECT new_balance FROM ducto_add_credits(:ned, 4, 'promo', expires_at => '2222-01-01 14:00');
 SELECT next_expiry = '2222-01-01 00:00+00' AS midnight_utc FROM ducto_get_balance(:ned);
-SELECT expires_at AS ne FROM ducto_add_credits(:ned, 2, 'promo', expires_at => clock_timestamp() + interval '0.5 s') \gset
+SELECT expires_at AS ne FROM ducto_add_credits(:ned, 2, 'promo', expires_at => ducto.clock() + interval '50 s') \gset
 SELECT balance, next_expiry = :'ne' AS soon FROM ducto_get_balance(:ned);
-SELECT pg_sleep(0.6) \g /dev/null
+SELECT ducto_advance_clock('60 s') \g /dev/null
 SELECT balance, next_expiry = '2222-01-01 00:00+00' AS midnight_utc FROM ducto_get_balance(:ned);
 SELECT balance_after, error FROM ducto_charge(:ned, 5);
 SELECT balance_after, error FROM ducto_charge(:ned, 4);
@@ -268,4 +277,7 @@ SELECT balance, expiring FROM ducto.accounts WHERE id = :oli;
 SELECT count(*) FROM ducto.grants WHERE account_id = :pia;
 SELECT expiring, next_boundary FROM ducto.accounts WHERE id = :pia;
 
-SELECT * FROM ducto_verify();
+SELECT * FROM found();
+
+\c :regression
+DROP DATABASE regress_ducto_grant;

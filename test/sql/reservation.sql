@@ -1,4 +1,13 @@
 -- reservation: holding credits for operations that are under way, and charging what they cost
+-- In a database of its own, which has a test clock.
+SET client_min_messages = warning;
+DROP DATABASE IF EXISTS regress_ducto_reservation;
+CREATE DATABASE regress_ducto_reservation TEMPLATE template0;
+ALTER DATABASE regress_ducto_reservation SET ducto.test_clock = on;
+\set regression :DBNAME
+\c regress_ducto_reservation
+CREATE EXTENSION ducto;
+CREATE FUNCTION found() RETURNS SETOF ducto_discrepancy LANGUAGE sql AS $$ SELECT * FROM ducto_verify() WHERE check_name <> 'test clock' $$;
 
 \set ada '\'4e5e0000-0000-4000-8000-000000000001\''
 \set bob '\'4e5e0000-0000-4000-8000-000000000002\''
@@ -18,7 +27,7 @@
 -- The main job: hold before expensive work, charge what it really cost, and what was held beyond it is free again.
 SELECT new_balance FROM ducto_add_credits(:ada, 100, 'purchase');
 SELECT reservation_id IS NOT NULL AS made, user_id, amount, balance, reserved, available, billing_mode,
-	expires_at > clock_timestamp() + interval '9 minutes' AND expires_at <= clock_timestamp() + interval '10 minutes' AS in_ten_minutes, idempotent, error
+	expires_at > ducto.clock() + interval '9 minutes' AND expires_at <= ducto.clock() + interval '10 minutes' AS in_ten_minutes, idempotent, error
 FROM ducto_reserve(:ada, 40, 'chat', '{"q": 1}', model => 'model-a');
 SELECT id AS r FROM ducto.reservations WHERE account_id = :ada \gset
 SELECT amount, remaining, operation_type, model, billing_mode, floor, state, idempotency_key, metadata, closed_at FROM ducto.reservations WHERE id = :'r';
@@ -174,18 +183,18 @@ SELECT remaining, state FROM ducto.reservations WHERE id = :'r';
 
 -- Renewing moves the end to now + ttl, also nearer, and costs nothing.
 SELECT reservation_id = :'r' AS the_reservation, user_id, amount, balance, reserved, available, billing_mode,
-	expires_at > clock_timestamp() + interval '59 minutes' AND expires_at <= clock_timestamp() + interval '1 hour' AS in_an_hour, idempotent, error
+	expires_at > ducto.clock() + interval '59 minutes' AND expires_at <= ducto.clock() + interval '1 hour' AS in_an_hour, idempotent, error
 FROM ducto_renew(:fay, :'r', 3600);
-SELECT expires_at <= clock_timestamp() + interval '1 minute' AS in_a_minute FROM ducto_renew(:fay, :'r', 60);
-SELECT expires_at > clock_timestamp() + interval '9 minutes' AND expires_at <= clock_timestamp() + interval '10 minutes' AS by_default FROM ducto_renew(:fay, :'r');
+SELECT expires_at <= ducto.clock() + interval '1 minute' AS in_a_minute FROM ducto_renew(:fay, :'r', 60);
+SELECT expires_at > ducto.clock() + interval '9 minutes' AND expires_at <= ducto.clock() + interval '10 minutes' AS by_default FROM ducto_renew(:fay, :'r');
 SELECT balance, reserved FROM ducto_get_balance(:fay);
 
 -- ducto.reservation_ttl is the time that nobody said, and takes units.
 SET ducto.reservation_ttl = '2h';
 SHOW ducto.reservation_ttl;
-SELECT expires_at > clock_timestamp() + interval '119 minutes' AS in_two_hours FROM ducto_renew(:fay, :'r');
-SELECT expires_at > clock_timestamp() + interval '119 minutes' AS in_two_hours FROM ducto_reserve(:fay, 1);
-SELECT expires_at <= clock_timestamp() + interval '1 minute' AS in_a_minute FROM ducto_reserve(:fay, 1, ttl_seconds => 60);
+SELECT expires_at > ducto.clock() + interval '119 minutes' AS in_two_hours FROM ducto_renew(:fay, :'r');
+SELECT expires_at > ducto.clock() + interval '119 minutes' AS in_two_hours FROM ducto_reserve(:fay, 1);
+SELECT expires_at <= ducto.clock() + interval '1 minute' AS in_a_minute FROM ducto_reserve(:fay, 1, ttl_seconds => 60);
 \set VERBOSITY sqlstate
 SET ducto.reservation_ttl = 0;
 SET ducto.reservation_ttl = '31d';
@@ -196,23 +205,23 @@ SHOW ducto.reservation_ttl;
 
 -- A hold ends at its time, whether anything swept it or not: three reservations expire unseen, one is renewed in time.
 SELECT new_balance FROM ducto_add_credits(:gus, 100);
-SELECT reservation_id AS r1 FROM ducto_reserve(:gus, 10, ttl_seconds => 1) \gset
-SELECT reservation_id AS r2 FROM ducto_reserve(:gus, 20, ttl_seconds => 1) \gset
-SELECT reservation_id AS r3 FROM ducto_reserve(:gus, 30, ttl_seconds => 1) \gset
-SELECT reservation_id AS r4 FROM ducto_reserve(:gus, 15, ttl_seconds => 1) \gset
+SELECT reservation_id AS r1 FROM ducto_reserve(:gus, 10, ttl_seconds => 100) \gset
+SELECT reservation_id AS r2 FROM ducto_reserve(:gus, 20, ttl_seconds => 100) \gset
+SELECT reservation_id AS r3 FROM ducto_reserve(:gus, 30, ttl_seconds => 100) \gset
+SELECT reservation_id AS r4 FROM ducto_reserve(:gus, 15, ttl_seconds => 100) \gset
 SELECT amount, balance_after FROM ducto_deduct(:gus, :'r3', 5, final => false);
-SELECT expires_at > clock_timestamp() + interval '5 seconds' AS renewed FROM ducto_renew(:gus, :'r4', 60);
+SELECT expires_at > ducto.clock() + interval '500 seconds' AS renewed FROM ducto_renew(:gus, :'r4', 600);
 SELECT balance, reserved, available FROM ducto_get_balance(:gus);
 SELECT affordable, available FROM ducto_can_afford(:gus, 40);
 -- Hal's and Ida's expire at the same time, for later; Ida has the lowest id of all users, so a sweep starts with her.
 SELECT new_balance FROM ducto_add_credits(:hal, 10);
-SELECT reservation_id AS hr FROM ducto_reserve(:hal, 8, ttl_seconds => 1, min_balance => 1) \gset
+SELECT reservation_id AS hr FROM ducto_reserve(:hal, 8, ttl_seconds => 100, min_balance => 1) \gset
 SELECT ducto_expire_reservations() >= 0 AS others_are_swept;
 SELECT new_balance FROM ducto_add_credits(:ida, 10);
-SELECT reservation_id AS ir1 FROM ducto_reserve(:ida, 1, ttl_seconds => 1) \gset
-SELECT reservation_id AS ir2 FROM ducto_reserve(:ida, 1, ttl_seconds => 1) \gset
-SELECT reservation_id AS ir3 FROM ducto_reserve(:ida, 1, ttl_seconds => 1) \gset
-SELECT pg_sleep(1.1) \g /dev/null
+SELECT reservation_id AS ir1 FROM ducto_reserve(:ida, 1, ttl_seconds => 100) \gset
+SELECT reservation_id AS ir2 FROM ducto_reserve(:ida, 1, ttl_seconds => 100) \gset
+SELECT reservation_id AS ir3 FROM ducto_reserve(:ida, 1, ttl_seconds => 100) \gset
+SELECT ducto_advance_clock('110 s') \g /dev/null
 SELECT balance, reserved, available FROM ducto_get_balance(:gus);
 SELECT affordable, available FROM ducto_can_afford(:gus, 75);
 SELECT state, count(*) FROM ducto.reservations WHERE account_id = :gus GROUP BY state;
@@ -277,7 +286,7 @@ SELECT amount, available, billing_mode, error FROM ducto_reserve(:jon, 1, billin
 -- max_concurrent counts open reservations of that operation type only: those of another, closed or expired, do not count.
 SELECT new_balance FROM ducto_add_credits(:kim, 100);
 SELECT reservation_id AS r1 FROM ducto_reserve(:kim, 1, 'image', max_concurrent => 2) \gset
-SELECT reservation_id AS r2 FROM ducto_reserve(:kim, 1, 'image', max_concurrent => 2, ttl_seconds => 1) \gset
+SELECT reservation_id AS r2 FROM ducto_reserve(:kim, 1, 'image', max_concurrent => 2, ttl_seconds => 100) \gset
 SELECT * FROM ducto_reserve(:kim, 1, 'image', max_concurrent => 2);
 SELECT operation, r.error
 FROM (VALUES (1, 'image', 1), (2, 'image', 3), (3, 'chat', 1), (4, 'chat', 1), (5, 'usage', NULL)) t (n, operation, most),
@@ -287,7 +296,7 @@ SELECT released FROM ducto_release(:kim, :'r1');
 SELECT error FROM ducto_reserve(:kim, 1, 'image', max_concurrent => 2);
 SELECT amount, error FROM ducto_deduct(:kim, :'r2', 0.5, final => false);
 SELECT error FROM ducto_reserve(:kim, 1, 'image', max_concurrent => 2);
-SELECT pg_sleep(1.1) \g /dev/null
+SELECT ducto_advance_clock('110 s') \g /dev/null
 SELECT error FROM ducto_reserve(:kim, 1, 'image', max_concurrent => 2);
 
 -- The limit is told before the lack of funds.
@@ -344,4 +353,7 @@ SELECT amount, error FROM ducto_charge(:ada, 1, NULL, NULL, NULL, NULL, NULL);
 SELECT affordable, reason FROM ducto_can_afford(:ada, 1, NULL, NULL);
 SELECT operation_type, model, metadata FROM ducto_list_usage_events(:ada, max_rows => 2);
 
-SELECT * FROM ducto_verify();
+SELECT * FROM found();
+
+\c :regression
+DROP DATABASE regress_ducto_reservation;

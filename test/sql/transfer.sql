@@ -1,4 +1,13 @@
 -- transfer: credits go from one account to another
+-- In a database of its own, which has a test clock.
+SET client_min_messages = warning;
+DROP DATABASE IF EXISTS regress_ducto_transfer;
+CREATE DATABASE regress_ducto_transfer TEMPLATE template0;
+ALTER DATABASE regress_ducto_transfer SET ducto.test_clock = on;
+\set regression :DBNAME
+\c regress_ducto_transfer
+CREATE EXTENSION ducto;
+CREATE FUNCTION found() RETURNS SETOF ducto_discrepancy LANGUAGE sql AS $$ SELECT * FROM ducto_verify() WHERE check_name <> 'test clock' $$;
 
 \set ada '\'74a40000-0000-4000-8000-000000000001\''
 \set bob '\'74a40000-0000-4000-8000-000000000002\''
@@ -33,7 +42,7 @@ SELECT balance, lifetime_purchased FROM ducto_get_balance(:bob);
 SELECT count(*) FROM ducto_list_usage_events(:ada);
 SELECT count(*) FROM ducto_list_transactions(:ada, '{transfer_out}');
 SELECT count(*) FROM ducto_list_transactions(:bob, '{transfer_in,transfer_out}');
-SELECT ducto_balance_at(:ada, clock_timestamp()), ducto_balance_at(:bob, clock_timestamp());
+SELECT ducto_balance_at(:ada, ducto.clock()), ducto_balance_at(:bob, ducto.clock());
 
 -- No more than is available, and that to the last; what open reservations hold is not.
 SELECT reservation_id AS r FROM ducto_reserve(:ada, 20, min_balance => 0) \gset
@@ -80,13 +89,13 @@ SELECT balance_after FROM ducto_charge(:fay, 12.5);
 SELECT array_agg(f.remaining ORDER BY e.seq) FROM ducto.grants f JOIN ducto.grants e ON e.id = f.id AND e.account_id = :eve WHERE f.account_id = :fay;
 
 -- What has expired at that moment stays where it was, and what comes expires in time.
-SELECT new_balance FROM ducto_add_credits(:gus, 10, 'promo', expires_at => clock_timestamp() + interval '0.3 s');
-SELECT new_balance FROM ducto_add_credits(:gus, 10, 'promo', expires_at => clock_timestamp() + interval '1 s');
+SELECT new_balance FROM ducto_add_credits(:gus, 10, 'promo', expires_at => ducto.clock() + interval '30 s');
+SELECT new_balance FROM ducto_add_credits(:gus, 10, 'promo', expires_at => ducto.clock() + interval '100 s');
 SELECT new_balance FROM ducto_add_credits(:gus, 10, 'purchase');
-SELECT pg_sleep(0.4) \g /dev/null
+SELECT ducto_advance_clock('40 s') \g /dev/null
 SELECT amount, from_balance, to_balance, error FROM ducto_transfer(:gus, :hal, 20.0001);
 SELECT amount, from_balance, to_balance, error FROM ducto_transfer(:gus, :hal, 15);
-SELECT pg_sleep(0.8) \g /dev/null
+SELECT ducto_advance_clock('80 s') \g /dev/null
 SELECT balance FROM ducto_get_balance(:hal);
 SELECT amount, from_balance FROM ducto_transfer(:hal, :gus);
 SELECT account_id = :gus AS gus, type, amount FROM ducto.ledger WHERE account_id IN (:gus, :hal) ORDER BY account_id, seq;
@@ -123,9 +132,9 @@ SELECT amount, from_balance, to_balance, error FROM ducto_transfer(:max, :lou);
 SELECT amount, from_balance, to_balance, error FROM ducto_transfer(:max, :lou, 1);
 
 -- What comes lets due credit that only holds had kept expire.
-SELECT new_balance FROM ducto_add_credits(:ned, 10, 'promo', expires_at => clock_timestamp() + interval '0.3 s');
+SELECT new_balance FROM ducto_add_credits(:ned, 10, 'promo', expires_at => ducto.clock() + interval '30 s');
 SELECT reservation_id AS r FROM ducto_reserve(:ned, 8, min_balance => 0) \gset
-SELECT pg_sleep(0.4) \g /dev/null
+SELECT ducto_advance_clock('40 s') \g /dev/null
 SELECT balance, reserved, available FROM ducto_get_balance(:ned);
 SELECT amount, from_balance, error FROM ducto_transfer(:ned, :lou);
 SELECT amount, to_balance FROM ducto_transfer(:lou, :ned, 6);
@@ -182,7 +191,7 @@ DROP TRIGGER onward ON ducto.ledger;
 DROP FUNCTION public.onward();
 
 -- The auditor sees a transfer of which one side is another amount, or another's.
-SELECT * FROM ducto_verify();
+SELECT * FROM found();
 BEGIN;
 ALTER TABLE ducto.ledger DISABLE TRIGGER ledger_append_only;
 UPDATE ducto.ledger SET amount = amount - 1 WHERE id = :'out';
@@ -192,7 +201,7 @@ ROLLBACK;
 BEGIN;
 ALTER TABLE ducto.ledger DISABLE TRIGGER ledger_append_only;
 UPDATE ducto.ledger SET reference = NULL WHERE id = :'in';
-SELECT regexp_replace(check_name, '[0-9a-f]{8}-[0-9a-f-]{27}', 'ID') AS check_name, expected, actual FROM ducto_verify() ORDER BY 1;
+SELECT regexp_replace(check_name, '[0-9a-f]{8}-[0-9a-f-]{27}', 'ID') AS check_name, expected, actual FROM found() ORDER BY 1;
 ROLLBACK;
 BEGIN;
 ALTER TABLE ducto.ledger DISABLE TRIGGER ledger_append_only;
@@ -207,4 +216,7 @@ SELECT * FROM ducto_verify(:kim);
 UPDATE ducto.grants SET amount = 1000 WHERE account_id = :ida AND type = 'promo';
 SELECT regexp_replace(check_name, '[0-9a-f]{8}-[0-9a-f-]{27}', 'ID') AS check_name FROM ducto_verify(:ida) ORDER BY 1;
 ROLLBACK;
-SELECT * FROM ducto_verify();
+SELECT * FROM found();
+
+\c :regression
+DROP DATABASE regress_ducto_transfer;
