@@ -26,7 +26,7 @@
  * What an operation reads and writes of a row: the number of the column as it is
  * read and of the parameter as it is written, its name, the kind of value,
  * where Account has it, and what stands for NULL. First what spending and
- * holding move, and then what they leave as it is.
+ * holding move, then what credit moves beside, and then what both leave as it is.
  */
 #define ACCOUNT_MOVING_FIELDS(FIELD) \
 	FIELD(2, balance, money, balance, AS_IS) \
@@ -40,8 +40,9 @@
 	FIELD(10, promised, money, promised, AS_IS) \
 	FIELD(11, carry, rest, carry, AS_IS) \
 	FIELD(12, alert_below, line, alert_below, BELOW)
+#define ACCOUNT_CREDITED_FIELDS(FIELD) \
+	FIELD(13, lifetime_purchased, spend, lifetime_purchased, AS_IS)
 #define ACCOUNT_STANDING_FIELDS(FIELD) \
-	FIELD(13, lifetime_purchased, spend, lifetime_purchased, AS_IS) \
 	FIELD(14, closing_keys, bool, closing_keys, AS_IS) \
 	FIELD(15, plan_id, text, plan_id, AS_IS) \
 	FIELD(16, cycle_start, time, cycle.start, BEFORE) \
@@ -54,7 +55,7 @@
 	FIELD(23, anchor, time, anchor, BEFORE) \
 	FIELD(24, zone, text, zone_name, AS_IS) \
 	FIELD(25, alert_mark, int8, alert_mark, AS_IS)
-#define ACCOUNT_FIELDS(FIELD)	ACCOUNT_MOVING_FIELDS(FIELD) ACCOUNT_STANDING_FIELDS(FIELD)
+#define ACCOUNT_FIELDS(FIELD)	ACCOUNT_MOVING_FIELDS(FIELD) ACCOUNT_CREDITED_FIELDS(FIELD) ACCOUNT_STANDING_FIELDS(FIELD)
 
 #define SQL_line	"numeric"
 #define OID_line	NUMERICOID
@@ -117,6 +118,12 @@ static KeptQuery account_write_query = {
 static KeptQuery account_move_query = {
 	.sql = "UPDATE ducto.accounts SET plain = $13" ACCOUNT_MOVING_FIELDS(FIELD_SET) " WHERE id = $1",
 	.types = {UUIDOID, ACCOUNT_MOVING_FIELDS(FIELD_TYPE) BOOLOID, InvalidOid}
+};
+
+static KeptQuery account_credit_query = {
+	.sql = "UPDATE ducto.accounts SET plain = $14" ACCOUNT_MOVING_FIELDS(FIELD_SET) ACCOUNT_CREDITED_FIELDS(FIELD_SET)
+	" WHERE id = $1",
+	.types = {UUIDOID, ACCOUNT_MOVING_FIELDS(FIELD_TYPE) ACCOUNT_CREDITED_FIELDS(FIELD_TYPE) BOOLOID, InvalidOid}
 };
 
 /* The caller has the rows' locks. */
@@ -555,20 +562,25 @@ args_account(QueryArgs *args, const Account *acc)
 }
 
 /*
- * Append what is written of it where the rest has not changed.
+ * Append what is written of it where the rest has not changed, and with it what
+ * credit moves.
  */
 static void
-args_moving(QueryArgs *args, const Account *acc)
+args_moving(QueryArgs *args, const Account *acc, bool credited)
 {
 	account_assert(acc);
 	args_uuid(args, &acc->id);
 	ACCOUNT_MOVING_FIELDS(FIELD_APPEND)
+	if (credited)
+	{
+		ACCOUNT_CREDITED_FIELDS(FIELD_APPEND)
+	}
 	args_bool(args, account_is_plain(acc));
 }
 
 /*
- * Tell whether an operation may have changed more of a row than what spending
- * and holding move.
+ * Tell whether an operation may have changed more of a row than what spending,
+ * holding and credit move.
  */
 static bool
 account_has_changed(const Account *acc)
@@ -579,19 +591,32 @@ account_has_changed(const Account *acc)
 }
 
 /*
+ * Tell whether an operation has changed what credit moves of a row.
+ */
+static bool
+account_is_credited(const Account *acc)
+{
+	const Account *loaded = acc->loaded;
+
+	return false ACCOUNT_CREDITED_FIELDS(FIELD_DIFFERS);
+}
+
+/*
  * Write one row.
  */
 static void
 account_write_row(const Account *acc)
 {
 	bool		all = account_has_changed(acc);
+	bool		credited = !all && account_is_credited(acc);
 	QueryArgs	args = {0};
 
 	if (all)
 		args_account(&args, acc);
 	else
-		args_moving(&args, acc);
-	if (query_run(all ? &account_write_query : &account_move_query, &args, SPI_OK_UPDATE) != 1)
+		args_moving(&args, acc, credited);
+	if (query_run(all ? &account_write_query : credited ? &account_credit_query : &account_move_query,
+				  &args, SPI_OK_UPDATE) != 1)
 		row_missing("accounts");
 }
 
