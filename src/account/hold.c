@@ -78,13 +78,7 @@ static KeptQuery hold_find_query = {
 	.types = {UUIDOID, UUIDOID}
 };
 
-static KeptQuery hold_owner_query = {
-	.sql = "SELECT account_id FROM ducto.reservations WHERE account_id = $1 AND id = $2 AND actor IS NULL"
-	" UNION ALL SELECT account_id FROM ducto.reservations WHERE id = $2 AND actor = $1",
-	.types = {UUIDOID, UUIDOID}
-};
-
-/* On a cluster the first one asks one node, and the other all. */
+/* Most reservations are the user's own. On a cluster the first one asks one node, and the other all. */
 static KeptQuery hold_own_query = {
 	.sql = "SELECT account_id FROM ducto.reservations WHERE account_id = $1 AND id = $2 AND actor IS NULL",
 	.types = {UUIDOID, UUIDOID}
@@ -119,6 +113,11 @@ static KeptQuery hold_update_query = {
 	.sql = "UPDATE ducto.reservations SET state = $9, closed_at = coalesce(closed_at, $10)"
 	HOLD_MOVING_FIELDS(COLUMN_SET, COLUMN_SET) " WHERE account_id = $1 AND id = $2",
 	.types = {UUIDOID, UUIDOID, HOLD_MOVING_FIELDS(COLUMN_TYPE, COLUMN_TYPE) TEXTOID, TIMESTAMPTZOID}
+};
+
+static KeptQuery hold_renew_query = {
+	.sql = "UPDATE ducto.reservations SET expires_at = $3 WHERE account_id = $1 AND id = $2",
+	.types = {UUIDOID, UUIDOID, TIMESTAMPTZOID}
 };
 
 /* As many as matter are counted. */
@@ -215,8 +214,7 @@ hold_insert(const pg_uuid_t *account, const Hold *hold)
 }
 
 /*
- * Find the account of a reservation, on a cluster by one node where that is
- * enough.
+ * Find the account of a reservation: the user's first.
  */
 static uint64
 hold_find_owner(const pg_uuid_t *team, QueryArgs *args)
@@ -225,8 +223,6 @@ hold_find_owner(const pg_uuid_t *team, QueryArgs *args)
 
 	if (team != NULL)
 		return query_run(&hold_of_team_query, args, SPI_OK_SELECT);
-	if (!query_distributed(&hold_owner_query))
-		return query_run(&hold_owner_query, args, SPI_OK_SELECT);
 	found = query_run(&hold_own_query, args, SPI_OK_SELECT);
 	if (found > 0 || call_is_from_elsewhere())
 		return found;
@@ -381,6 +377,21 @@ hold_update(const pg_uuid_t *account, const Hold *hold, TimestampTz now)
 	else
 		args_null(&args);
 	if (query_run(&hold_update_query, &args, SPI_OK_UPDATE) != 1)
+		row_missing("reservations");
+}
+
+/*
+ * hold_renew writes when an open reservation of a locked account expires.
+ */
+void
+hold_renew(const pg_uuid_t *account, const Hold *hold)
+{
+	QueryArgs	args = {0};
+
+	args_uuid(&args, account);
+	args_uuid(&args, &hold->id);
+	args_time(&args, hold->expires_at);
+	if (query_run(&hold_renew_query, &args, SPI_OK_UPDATE) != 1)
 		row_missing("reservations");
 }
 

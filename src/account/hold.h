@@ -76,6 +76,7 @@ extern bool hold_find_key(const pg_uuid_t *account, const char *key, Hold *hold)
 extern TimestampTz hold_closed_at(const pg_uuid_t *account, const pg_uuid_t *id);
 extern bool hold_find_closing_key(const pg_uuid_t *account, const char *key, Hold *hold);
 extern void hold_update(const pg_uuid_t *account, const Hold *hold, TimestampTz now);
+extern void hold_renew(const pg_uuid_t *account, const Hold *hold);
 extern int64 holds_count_open(const Account *acc, const char *operation_type, int64 limit, bool read_only);
 extern void hold_expire(Account *acc, Hold *hold);
 extern void holds_due(const Account *acc, TimestampTz until, bool read_only, DueHoldReader reader, void *state);

@@ -529,7 +529,7 @@ renew_make(pg_uuid_t *user, pg_uuid_t *team, pg_uuid_t *reservation, int ttl_sec
 	{
 		hold.expires_at = acc.now + ttl_seconds * USECS_PER_SEC;
 		account_expect(&acc, hold.expires_at);
-		hold_update(&acc.id, &hold, acc.now);
+		hold_renew(&acc.id, &hold);
 		account_store(&acc);
 	}
 	memset(reserved, 0, sizeof(Reserved));
