@@ -6,6 +6,7 @@
 
 #include "account/plan.h"
 #include "base/clock.h"
+#include "base/cluster.h"
 #include "base/query.h"
 
 const char *const billing_modes[] = {
@@ -16,13 +17,19 @@ const char *const billing_modes[] = {
 };
 
 static KeptQuery plan_query = {
-	.sql = "SELECT " PLAN_COLUMNS " FROM ducto.plans p WHERE p.id = $1",
+	.sql = "SELECT p FROM ducto.plans p WHERE p.id = $1",
 	.types = {TEXTOID}
 };
 
 /* Locks the plan, so that it is neither retired nor changed while it is given. */
 static KeptQuery plan_assignable_query = {
-	.sql = "SELECT " PLAN_COLUMNS " FROM ducto.plans p WHERE p.id = $1 AND NOT p.retired FOR SHARE",
+	.sql = "SELECT p FROM ducto.plans p WHERE p.id = $1 AND NOT p.retired FOR SHARE",
+	.types = {TEXTOID}
+};
+
+/* On a cluster a record is of another type on each node. */
+static KeptQuery plan_apart_query = {
+	.sql = "SELECT " PLAN_COLUMNS " FROM ducto.plans p WHERE p.id = $1",
 	.types = {TEXTOID}
 };
 
@@ -93,6 +100,13 @@ static KeptQuery record_allowances_query = {
 	.whole = true
 };
 
+/* PLAN_COLUMNS. */
+static const char *const plan_columns[] = {
+	"id", "name", "free_allowance", "features", "default_billing_mode", "per_operation", "max_concurrent", "overdraft_floor",
+	"caps_version", "alerts", "cycle", NULL
+};
+static RecordColumns plan_record = {.names = plan_columns};
+
 /*
  * Return the unit of a plan's cycles.
  */
@@ -138,12 +152,16 @@ plan_from_row(UserPlan *plan, int first_column)
 bool
 plan_find(const char *id, UserPlan *plan, bool read_only)
 {
+	bool		apart = cluster_is_used();
+	KeptQuery  *query = apart ? &plan_apart_query : &plan_query;
 	QueryArgs	args = {0};
 
 	args_text(&args, id);
 	memset(plan, 0, sizeof(UserPlan));
-	if ((read_only ? query_read(&plan_query, &args) : query_run(&plan_query, &args, SPI_OK_SELECT)) == 0)
+	if ((read_only ? query_read(query, &args) : query_run(query, &args, SPI_OK_SELECT)) == 0)
 		return false;
+	if (!apart)
+		row_unpack(0, &plan_record);
 	plan_from_row(plan, 1);
 	return true;
 }
@@ -291,12 +309,14 @@ record_allowances(TimestampTz since)
 bool
 plan_lock(const char *id, UserPlan *plan)
 {
+	bool		apart = cluster_is_used();
 	QueryArgs	args = {0};
 
 	args_text(&args, id);
-	if (query_run(query_distributed(&plan_assignable_query) ? &plan_on_offer_query : &plan_assignable_query,
-				  &args, SPI_OK_SELECT) == 0)
+	if (query_run(apart ? &plan_on_offer_query : &plan_assignable_query, &args, SPI_OK_SELECT) == 0)
 		return false;
+	if (!apart)
+		row_unpack(0, &plan_record);
 	plan_from_row(plan, 1);
 	return true;
 }

@@ -61,8 +61,8 @@ plan_goes_on(const Account *acc, const char *plan_id, const CycleChoice *choice)
 
 /*
  * plan_assign gives a user a plan or, for NULL, takes it away. Cycles are as
- * chosen, or go on as they do for NULL. It locks the account. The caller has
- * connected to SPI.
+ * chosen, or go on as they do for NULL. It locks the account, and writes nothing
+ * where the user has the plan already. The caller has connected to SPI.
  */
 Rejection
 plan_assign(const pg_uuid_t *user, char *plan_id, const CycleChoice *choice)
@@ -88,6 +88,8 @@ plan_assign(const pg_uuid_t *user, char *plan_id, const CycleChoice *choice)
 		acc.zone = zone_find(acc.zone_name);
 	}
 	acc.plan = plan;
+	if (same && acc.caps == 0 && !caps_are_stale(&acc))
+		return ACCEPTED;
 	if (!same)
 		account_begin_cycle(&acc);
 	if (acc.caps > 0)
@@ -242,12 +244,14 @@ window_book(Account *acc, Money amount)
 Rejection
 usage_increment(const pg_uuid_t *user, const char *plan_id, Money amount, Account *acc, UserPlan *plan)
 {
-	if (!plan_find(plan_id, plan, false))
-	{
-		account_read_user(user, acc);
+	bool		exists = account_lock(user, acc);
+
+	if (text_is(acc->plan.id, plan_id))
+		*plan = acc->plan;
+	else if (!plan_find(plan_id, plan, false))
 		return plan_missing(plan_id);
-	}
-	account_lock_or_create(user, acc);
+	if (!exists)
+		account_lock_or_create(user, acc);
 	window_book(acc, amount);
 	return ACCEPTED;
 }
