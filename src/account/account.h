@@ -126,6 +126,7 @@ struct Hold;
 extern const char *const account_kinds[];
 
 extern bool account_glance(const pg_uuid_t *id, Account *acc);
+extern bool account_says_it_all(const pg_uuid_t *id, TimestampTz now);
 extern void account_head_from_row(Account *acc, uint64 row, int column);
 extern bool account_load(const pg_uuid_t *id, Account *acc, AccountLock lock);
 extern void accounts_begin(Account *accs, const pg_uuid_t *ids, int n, struct LedgerQueue *queue);

@@ -14,6 +14,11 @@ static KeptQuery account_glance_query = {
 	.types = {UUIDOID, TIMESTAMPTZOID}
 };
 
+static KeptQuery account_settled_query = {
+	.sql = "SELECT FROM ducto.accounts a WHERE a.id = $1 AND " SAYS_IT_ALL("a", "$2"),
+	.types = {UUIDOID, TIMESTAMPTZOID}
+};
+
 static KeptQuery account_kind_query = {
 	.sql = "SELECT kind FROM ducto.accounts WHERE id = $1",
 	.types = {UUIDOID}
@@ -50,6 +55,20 @@ account_glance(const pg_uuid_t *id, Account *acc)
 	acc->expiring = row_money(0, 4);
 	acc->lifetime_purchased = row_spend(0, 5);
 	return true;
+}
+
+/*
+ * account_says_it_all tells whether there is an account whose row says, in the
+ * snapshot of the calling statement, what it has at a time.
+ */
+bool
+account_says_it_all(const pg_uuid_t *id, TimestampTz now)
+{
+	QueryArgs	args = {0};
+
+	args_uuid(&args, id);
+	args_time(&args, now);
+	return query_read(&account_settled_query, &args) > 0;
 }
 
 /*

@@ -423,17 +423,15 @@ ducto_remove_team_member(PG_FUNCTION_ARGS)
 static KeptQuery *
 members_listed(const pg_uuid_t *team, QueryArgs *args)
 {
+	TimestampTz now = clock_now();
+	DateADT		month = period_month(now);
 	Account		pool;
-	DateADT		month;
-	bool		plain = account_glance(team, &pool);
 
-	if (!plain)
-		account_load(team, &pool, ACCOUNT_READ);
-	month = period_month(pool.now);
 	args_uuid(args, team);
 	args_datum(args, DateADTGetDatum(month));
-	if (plain)
+	if (account_says_it_all(team, now))
 		return &members_plain_query;
+	account_load(team, &pool, ACCOUNT_READ);
 	args_time(args, period_start(month));
 	args_time(args, period_start(period_next_month(month)));
 	args_moved(args, &pool, true);
