@@ -12,13 +12,11 @@
 #include "account/claim.h"
 #include "account/event.h"
 #include "account/funds.h"
-#include "base/args.h"
 #include "base/clock.h"
 #include "base/cluster.h"
 #include "base/period.h"
 #include "base/query.h"
 #include "base/records.h"
-#include "base/uuid.h"
 #include "base/value.h"
 #include "base/zone.h"
 
@@ -489,28 +487,6 @@ bool
 accounts_are_apart(void)
 {
 	return query_distributed(&accounts_try_lock_query);
-}
-
-/*
- * account_require_user rejects a team's id where a user's is wanted.
- */
-void
-account_require_user(const Account *acc)
-{
-	if (acc->team)
-		arg_reject_because("user_id", uuid_to_cstring(&acc->id), "It is the id of a team.",
-						   "\"user_id\" must be the id of a user.");
-}
-
-/*
- * account_read_user reads the row of a user's account in the snapshot of the
- * calling statement. A team's id is an error.
- */
-void
-account_read_user(const pg_uuid_t *user, Account *acc)
-{
-	account_load(user, acc, ACCOUNT_READ);
-	account_require_user(acc);
 }
 
 /*

@@ -5,8 +5,10 @@
 #include "postgres.h"
 
 #include "account/account.h"
+#include "base/args.h"
 #include "base/clock.h"
 #include "base/query.h"
+#include "base/uuid.h"
 
 static KeptQuery account_glance_query = {
 	.sql = "SELECT a.kind, a.balance, a.held, a.expiring, a.lifetime_purchased FROM ducto.accounts a"
@@ -29,6 +31,28 @@ static KeptQuery account_plan_query = {
 	" WHERE a.id = $1",
 	.types = {UUIDOID}
 };
+
+/*
+ * account_require_user rejects a team's id where a user's is wanted.
+ */
+void
+account_require_user(const Account *acc)
+{
+	if (acc->team)
+		arg_reject_because("user_id", uuid_to_cstring(&acc->id), "It is the id of a team.",
+						   "\"user_id\" must be the id of a user.");
+}
+
+/*
+ * account_read_user reads the row of a user's account in the snapshot of the
+ * calling statement. A team's id is an error.
+ */
+void
+account_read_user(const pg_uuid_t *user, Account *acc)
+{
+	account_load(user, acc, ACCOUNT_READ);
+	account_require_user(acc);
+}
 
 /*
  * account_glance reads the credits of an account in the snapshot of the calling
