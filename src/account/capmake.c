@@ -110,8 +110,8 @@ holds_end_until(const Account *acc)
 /*
  * Let the window of a session cap be that of the clock: one that opened with
  * the first spend or hold in the length of it, after the last one that is known.
- * Where there is none, what was spent until now opens none later, whatever
- * length the cap is given.
+ * Where there is none, the last one is over by now: what was spent opens none
+ * later, whatever length the cap is given.
  */
 static void
 session_make(const Account *acc, Cap *cap, bool read_only)
@@ -131,14 +131,10 @@ session_make(const Account *acc, Cap *cap, bool read_only)
 	args_time(&args, holds_end_until(acc));
 	make_query(&session_query, &args, read_only);
 	cap->from = row_time(0, 1);
-	if (!TIMESTAMP_IS_NOBEGIN(cap->from))
-		cap->until = cap->from + cap_length(cap);
+	if (TIMESTAMP_IS_NOBEGIN(cap->from))
+		cap->from = cap->until = acc->now;
 	else
-	{
-		if (TIMESTAMP_IS_NOBEGIN(cap->until))
-			cap->until = acc->now;
-		cap->from = cap->until;
-	}
+		cap->until = cap->from + cap_length(cap);
 }
 
 /*

@@ -192,6 +192,20 @@ SELECT amount, error FROM ducto_charge(:eve, 10);
 SELECT * FROM caps(:eve);
 SELECT * FROM found();
 
+-- One that is over by a shorter length, when more has been spent since than that length knows of, is over now.
+SELECT current_spend FROM ducto_set_spend_cap(:eve, 'session', 100, window_length => '7 days');
+SELECT ducto_advance_clock('1 hour') IS NOT NULL AS later;
+SELECT amount FROM ducto_charge(:eve, 1);
+SELECT ducto_advance_clock('1 hour') IS NOT NULL AS later;
+SELECT cap, counted FROM caps(:eve);
+SELECT current_spend, resets_at FROM ducto_set_spend_cap(:eve, 'session', 100, window_length => '10 minutes');
+SELECT * FROM found();
+SELECT plan_id FROM ducto_set_user_plan(:eve, 'lines');
+SELECT current_spend, resets_at FROM ducto_set_spend_cap(:eve, 'session', 100, window_length => '7 days');
+SELECT * FROM found();
+SELECT amount FROM ducto_charge(:eve, 7);
+SELECT cap, counted FROM caps(:eve);
+
 -- Days of 23 and of 25 hours: a day's cap lasts as long as its day, and an hour's through the hour that is there twice.
 \set fay '\'ca920000-0000-4000-8000-000000000006\''
 CREATE FUNCTION charged(at timestamptz) RETURNS TABLE (amount numeric, error text, day_ends_in interval, hour_ends_in interval) LANGUAGE sql AS $$
