@@ -55,21 +55,35 @@ sub finish
 	return $run->{out};
 }
 
-# work waits until the clients have booked so many entries.
+# work waits until the clients have booked so many entries, and something of each kind.
 sub work
 {
 	my ($database, $entries) = @_;
 
-	return $node->poll_query_until($database, "SELECT count(*) > $entries FROM ducto.ledger");
+	return $node->poll_query_until($database, "SELECT count(*) > $entries AND count(DISTINCT cycle_end) > 2 AND count(pricing) > 5
+		AND count(models) > 2 AND count(*) FILTER (WHERE idempotency_key LIKE '%/_') > 5 FROM ducto.ledger");
 }
 
-my $out = finish(start('cancels', '--seed', '1', 8, 6, 5), 'cancels and kills');
-unlike($out, qr/ 0 cancelled$/m, 'calls were cancelled');
-unlike($out, qr/^0 clients killed, 0 connections ended/m, 'clients and connections were killed');
+# stop lets the clients end.
+sub stop
+{
+	my ($notes) = @_;
+
+	PostgreSQL::Test::Utils::append_to_file("$notes/stop", '');
+	return;
+}
 
 # The clients work until they are told to stop: a slow machine takes its time.
 my $notes = PostgreSQL::Test::Utils::tempdir();
-my $run = start('crashes', '--seed', '2', '--patience', '120', '--notes', $notes, 100, 6, 5);
+my $run = start('cancels', '--seed', '1', '--patience', '120', '--notes', $notes, 100, 6, 5);
+ok(work('cancels', 250), 'the clients work');
+stop($notes);
+my $out = finish($run, 'cancels and kills');
+unlike($out, qr/ 0 cancelled$/m, 'calls were cancelled');
+unlike($out, qr/^0 clients killed, 0 connections ended/m, 'clients and connections were killed');
+
+$notes = PostgreSQL::Test::Utils::tempdir();
+$run = start('crashes', '--seed', '2', '--patience', '120', '--notes', $notes, 100, 6, 5);
 my $entries = 20;
 foreach my $round (1, 2)
 {
@@ -79,7 +93,7 @@ foreach my $round (1, 2)
 	$entries = $node->safe_psql('crashes', 'SELECT count(*) FROM ducto.ledger');
 }
 ok(work('crashes', $entries + 30), 'the clients go on');
-PostgreSQL::Test::Utils::append_to_file("$notes/stop", '');
+stop($notes);
 $out = finish($run, 'crashes');
 is($node->safe_psql('crashes', "SELECT * FROM ducto_verify() WHERE check_name <> 'test clock'"), '', 'nothing to find for the auditor');
 
