@@ -47,6 +47,18 @@ static KeptQuery plan_on_offer_query = {
 	row "name, " row "free_allowance, " row "features, " row "default_billing_mode, " row "per_operation, " row "max_concurrent, " \
 	row "overdraft_floor, " row "cycle, " row "grants, " row "caps, " row "alerts"
 
+/* What the plans $1 say. */
+#define PLANS_GIVEN \
+	"(SELECT key AS id, value ->> 'name' AS name, coalesce((value ->> 'free_allowance')::numeric, 0.0000) AS free_allowance," \
+	"  coalesce(value -> 'features', '{}') AS features," \
+	"  coalesce(value ->> 'default_billing_mode', 'strict') AS default_billing_mode," \
+	"  coalesce(value -> 'per_operation', '{}') AS per_operation," \
+	"  (value ->> 'max_concurrent')::integer AS max_concurrent, (value ->> 'overdraft_floor')::numeric AS overdraft_floor," \
+	"  coalesce(value ->> 'cycle', 'month') AS cycle, coalesce(value -> 'grants', '[]') AS grants," \
+	"  coalesce(value -> 'caps', '[]') AS caps, value -> 'alerts' AS alerts FROM jsonb_each($1)) v" \
+	" WHERE NOT EXISTS (SELECT FROM ducto.plans o WHERE o.id = v.id AND NOT o.retired AND NOT o.imported" \
+	"  AND record_image_eq(ROW(" SYNCED("o.") "), ROW(" SYNCED("v.") ")))"
+
 /*
  * What a plan says already is not written: who is given it need not wait, and
  * no constraint is looked at. The lock on the pricing keeps other publishers
@@ -54,16 +66,7 @@ static KeptQuery plan_on_offer_query = {
  * has failed before. Citus sends the operator *= of records without their casts.
  */
 static KeptQuery sync_plans_query = {
-	.sql = "INSERT INTO ducto.plans (id, " SYNCED("") ") SELECT v.* FROM"
-	" (SELECT key AS id, value ->> 'name' AS name, coalesce((value ->> 'free_allowance')::numeric, 0.0000) AS free_allowance,"
-	"  coalesce(value -> 'features', '{}') AS features,"
-	"  coalesce(value ->> 'default_billing_mode', 'strict') AS default_billing_mode,"
-	"  coalesce(value -> 'per_operation', '{}') AS per_operation,"
-	"  (value ->> 'max_concurrent')::integer AS max_concurrent, (value ->> 'overdraft_floor')::numeric AS overdraft_floor,"
-	"  coalesce(value ->> 'cycle', 'month') AS cycle, coalesce(value -> 'grants', '[]') AS grants,"
-	"  coalesce(value -> 'caps', '[]') AS caps, value -> 'alerts' AS alerts FROM jsonb_each($1)) v"
-	" WHERE NOT EXISTS (SELECT FROM ducto.plans o WHERE o.id = v.id AND NOT o.retired AND NOT o.imported"
-	"  AND record_image_eq(ROW(" SYNCED("o.") "), ROW(" SYNCED("v.") "))) ORDER BY v.id"
+	.sql = "INSERT INTO ducto.plans (id, " SYNCED("") ") SELECT v.* FROM " PLANS_GIVEN " ORDER BY v.id"
 	" ON CONFLICT (id) DO UPDATE SET name = excluded.name, free_allowance = excluded.free_allowance,"
 	"  features = excluded.features,"
 	"  default_billing_mode = excluded.default_billing_mode, per_operation = excluded.per_operation,"
@@ -72,8 +75,10 @@ static KeptQuery sync_plans_query = {
 	.types = {JSONBOID}
 };
 
+#define PLANS_TO_RETIRE	" NOT retired AND NOT $1 ? id"
+
 static KeptQuery retire_plans_query = {
-	.sql = "UPDATE ducto.plans SET retired = true WHERE NOT retired AND NOT $1 ? id",
+	.sql = "UPDATE ducto.plans SET retired = true WHERE" PLANS_TO_RETIRE,
 	.types = {JSONBOID},
 	.whole = true
 };
@@ -91,12 +96,23 @@ static KeptQuery terms_query = {
 };
 
 /* Plans whose allowance or cycles are others than their history says. */
+#define PLANS_TO_RECORD \
+	" FROM ducto.plans p" \
+	" LEFT JOIN (SELECT DISTINCT ON (plan_id) * FROM ducto.plan_allowances ORDER BY plan_id, number DESC) l ON l.plan_id = p.id" \
+	" WHERE (l.free_allowance, l.cycle, l.grants) IS DISTINCT FROM (p.free_allowance, p.cycle, p.grants)"
+
 static KeptQuery record_allowances_query = {
 	.sql = "INSERT INTO ducto.plan_allowances (plan_id, number, since, free_allowance, cycle, grants)"
-	" SELECT p.id, coalesce(l.number, 0) + 1, $1, p.free_allowance, p.cycle, p.grants FROM ducto.plans p"
-	" LEFT JOIN (SELECT DISTINCT ON (plan_id) * FROM ducto.plan_allowances ORDER BY plan_id, number DESC) l ON l.plan_id = p.id"
-	" WHERE (l.free_allowance, l.cycle, l.grants) IS DISTINCT FROM (p.free_allowance, p.cycle, p.grants)",
+	" SELECT p.id, coalesce(l.number, 0) + 1, $1, p.free_allowance, p.cycle, p.grants" PLANS_TO_RECORD,
 	.types = {TIMESTAMPTZOID},
+	.whole = true
+};
+
+/* Whether there is nothing of that to write: most versions change prices, and to begin to write costs more than to look. */
+static KeptQuery plans_stand_query = {
+	.sql = "SELECT NOT EXISTS (SELECT FROM " PLANS_GIVEN ") AND NOT EXISTS (SELECT FROM ducto.plans WHERE" PLANS_TO_RETIRE ")"
+	" AND NOT EXISTS (SELECT" PLANS_TO_RECORD ")",
+	.types = {JSONBOID},
 	.whole = true
 };
 
@@ -403,6 +419,16 @@ plan_policy(const UserPlan *plan, const char *operation_type, Policy *policy)
 }
 
 /*
+ * Tell whether the plans that can be assigned are given ones already, and their
+ * history says so.
+ */
+static bool
+plans_stand(QueryArgs *args)
+{
+	return query_run(&plans_stand_query, args, SPI_OK_SELECT) == 1 && row_bool(0, 1);
+}
+
+/*
  * plans_sync makes given plans, an object that pricing has checked, those that
  * can be assigned. What has an allowance that was never recorded always had it.
  */
@@ -412,8 +438,10 @@ plans_sync(Jsonb *plans)
 	QueryArgs	args = {0};
 	uint64		written;
 
-	record_allowances(DT_NOBEGIN);
 	args_datum(&args, JsonbPGetDatum(plans));
+	if (!cluster_is_used() && plans_stand(&args))
+		return;
+	record_allowances(DT_NOBEGIN);
 	written = query_run(&sync_plans_query, &args, SPI_OK_INSERT);
 	query_run(&retire_plans_query, &args, SPI_OK_UPDATE);
 	if (written > 0)

@@ -81,8 +81,8 @@ extern void inspect_grants(struct Inspection *in, const char *path, const JsonbV
 extern void inspect_caps(struct Inspection *in, const char *path, const JsonbValue *value);
 extern void inspect_alert_lines(struct Inspection *in, const char *path, const JsonbValue *value);
 
-extern int	pricing_publish(Jsonb *config, char *label);
-extern bool pricing_activate(int version);
+extern int	pricing_publish(Jsonb *config, char *label, pg_uuid_t *id);
+extern bool pricing_activate(int version, pg_uuid_t *id);
 extern Jsonb *pricing_normal(Jsonb *config, Money *min_balance);
 extern Pricing *pricing_draft(Jsonb *config);
 extern Pricing *pricing_get(int version);

@@ -174,23 +174,22 @@ arg_config(FunctionCallInfo fcinfo, int n)
 
 /*
  * pricing_publish publishes a configuration, activates it and returns its
- * version. It locks the pricing against other publishers. The caller has
+ * version and id. It locks the pricing against other publishers. The caller has
  * connected to SPI.
  */
 int
-pricing_publish(Jsonb *config, char *label)
+pricing_publish(Jsonb *config, char *label, pg_uuid_t *id)
 {
 	TimestampTz now = clock_now();
 	Money		min_balance;
 	Jsonb	   *normal = pricing_normal(config, &min_balance);
 	Jsonb	   *before;
-	pg_uuid_t	id;
 	int			version;
 	QueryArgs	args = {0};
 
 	before = pricing_lock();
-	uuidv7_make(&id, now);
-	args_uuid(&args, &id);
+	uuidv7_make(id, now);
+	args_uuid(&args, id);
 	args_text(&args, label);
 	args_datum(&args, JsonbPGetDatum(normal));
 	args_money(&args, min_balance);
@@ -206,12 +205,12 @@ pricing_publish(Jsonb *config, char *label)
 }
 
 /*
- * pricing_activate activates a published version. It locks the pricing against
- * other publishers. False: there is no such version. The caller has connected
- * to SPI.
+ * pricing_activate activates a published version and tells its id. It locks the
+ * pricing against other publishers. False: there is no such version. The caller
+ * has connected to SPI.
  */
 bool
-pricing_activate(int version)
+pricing_activate(int version, pg_uuid_t *id)
 {
 	QueryArgs	args = {0};
 	Jsonb	   *before;
@@ -220,6 +219,7 @@ pricing_activate(int version)
 	args_int4(&args, version);
 	if (query_run(&read_query, &args, SPI_OK_SELECT) == 0)
 		return false;
+	*id = row_uuid(0, 1);
 	before = pricing_lock();
 	if (query_run(&activate_query, &args, SPI_OK_UPDATE_RETURNING) != 1)
 		elog(ERROR, "pricing version %d is gone", version);
@@ -239,10 +239,11 @@ ducto_set_active_pricing(PG_FUNCTION_ARGS)
 {
 	Jsonb	   *config = arg_config(fcinfo, 0);
 	char	   *label = arg_text(fcinfo, 1, "label");
+	pg_uuid_t	id;
 	Datum		result;
 
 	query_begin();
-	result = pricing_result_of(fcinfo, pricing_publish(config, label));
+	result = pricing_result_of(fcinfo, pricing_publish(config, label, &id));
 	query_end();
 	PG_RETURN_DATUM(result);
 }
@@ -255,12 +256,13 @@ Datum
 ducto_activate_pricing(PG_FUNCTION_ARGS)
 {
 	int			version;
+	pg_uuid_t	id;
 	Datum		result;
 
 	arg_require(fcinfo, 0, "version");
 	version = PG_GETARG_INT32(0);
 	query_begin();
-	(void) pricing_activate(version);
+	(void) pricing_activate(version, &id);
 	result = pricing_result_of(fcinfo, version);
 	query_end();
 	PG_RETURN_DATUM(result);

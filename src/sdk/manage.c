@@ -49,11 +49,6 @@ static KeptQuery plans_query = {
 	.whole = true
 };
 
-static KeptQuery version_id_query = {
-	.sql = "SELECT id FROM ducto.pricing WHERE version = $1",
-	.types = {INT4OID}
-};
-
 /*
  * sdk_plan_id makes the id by which the SDKs know a plan: that of its key (RFC
  * 9562, version 5).
@@ -196,18 +191,12 @@ ducto_sdk_increment_usage_window(PG_FUNCTION_ARGS)
  * Answer with a version that has become the active one.
  */
 static Datum
-version_answer(int version)
+version_answer(int version, const pg_uuid_t *id)
 {
-	QueryArgs	args = {0};
 	JsonOut		out = {0};
-	pg_uuid_t	id;
 
-	args_int4(&args, version);
-	if (query_run(&version_id_query, &args, SPI_OK_SELECT) != 1)
-		elog(ERROR, "pricing version %d is gone", version);
-	id = row_uuid(0, 1);
 	sdk_begin(&out, ACCEPTED);
-	put_uuid(&out, "id", &id);
+	put_uuid(&out, "id", id);
 	put_int(&out, "version", version);
 	put_bool(&out, "active", true);
 	return sdk_answer(&out);
@@ -220,11 +209,14 @@ Datum
 ducto_sdk_set_active_pricing_config(PG_FUNCTION_ARGS)
 {
 	char	   *label = arg_text(fcinfo, 1, "p_label");
+	pg_uuid_t	id;
+	int			version;
 	Datum		answer;
 
 	arg_require(fcinfo, 0, "p_config");
 	query_begin();
-	answer = version_answer(pricing_publish(PG_GETARG_JSONB_P(0), label));
+	version = pricing_publish(PG_GETARG_JSONB_P(0), label, &id);
+	answer = version_answer(version, &id);
 	query_end();
 	PG_RETURN_DATUM(answer);
 }
@@ -236,12 +228,13 @@ Datum
 ducto_sdk_activate_pricing_config(PG_FUNCTION_ARGS)
 {
 	JsonOut		out = {0};
+	pg_uuid_t	id;
 	Datum		answer;
 
 	arg_require(fcinfo, 0, "p_version");
 	query_begin();
-	if (pricing_activate(PG_GETARG_INT32(0)))
-		answer = version_answer(PG_GETARG_INT32(0));
+	if (pricing_activate(PG_GETARG_INT32(0), &id))
+		answer = version_answer(PG_GETARG_INT32(0), &id);
 	else
 	{
 		jsonout_push(&out, WJB_BEGIN_OBJECT, NULL);
