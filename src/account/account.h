@@ -64,6 +64,8 @@ typedef struct Account
 	struct RollSet *set;		/* that rolls it forward with others; NULL for none. Then too */
 	bool		unwritten;		/* its row is to be written at the end */
 	struct CapList *kept_caps;	/* its caps, whose counters are written at the end; NULL where they are not kept */
+	struct GrantList *kept_grants;	/* the same of its grants, */
+	struct MemberList *kept_members;	/* and of a team's members */
 	Money		alert_below;	/* a balance below it is to be told; NO_LINE, or NO_ALERTS where none are its own */
 	int64		alert_mark;		/* of the lines, of plan or pricing, that it is from */
 	bool		lines_changed;	/* since alert_below was found */

@@ -275,25 +275,23 @@ grants_next_expiry(const pg_uuid_t *account, TimestampTz now)
  * grant_insert adds a grant.
  */
 void
-grant_insert(const pg_uuid_t *account, const pg_uuid_t *id, int64 seq, EntryType type,
-			 Money amount, Money remaining, int priority, TimestampTz expires_at,
-			 TimestampTz created_at)
+grant_insert(const pg_uuid_t *account, const Gift *grant)
 {
 	QueryArgs	args = {0};
 
 	args_uuid(&args, account);
-	args_uuid(&args, id);
-	args_int8(&args, seq);
-	args_text(&args, entry_types[type]);
-	args_money(&args, amount);
-	args_money(&args, remaining);
-	args_int4(&args, priority);
-	args_time(&args, expires_at);
-	args_time(&args, created_at);
-	Assert(amount > 0);
-	Assert(remaining >= 0 && remaining <= amount);
-	Assert(priority >= 0 && priority <= 100);
-	args_bool(&args, remaining > 0);
+	args_uuid(&args, &grant->id);
+	args_int8(&args, grant->seq);
+	args_text(&args, entry_types[grant->type]);
+	args_money(&args, grant->amount);
+	args_money(&args, grant->remaining);
+	args_int4(&args, grant->priority);
+	args_time(&args, grant->expires_at);
+	args_time(&args, grant->given_at);
+	Assert(grant->amount > 0);
+	Assert(grant->remaining >= 0 && grant->remaining <= grant->amount);
+	Assert(grant->priority >= 0 && grant->priority <= 100);
+	args_bool(&args, grant->remaining > 0);
 	if (query_run(&grant_insert_query, &args, SPI_OK_INSERT) != 1)
 		row_missing("grants");
 }
@@ -370,6 +368,19 @@ burn_grant(TupleTableSlot *slot, void *state)
 }
 
 /*
+ * grants_do_not_sum raises the error for an account that has more to burn than
+ * its grants.
+ */
+void
+grants_do_not_sum(void)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_DATA_CORRUPTED),
+			 errmsg("the grants of an account do not sum to its expiring credit"),
+			 errhint("Run ducto_verify.")));
+}
+
+/*
  * grants_burn takes an amount from the grants of an account in burn order and
  * tells what it took from which; those past their time, which holds keep, come
  * first. The account knows that they have as much.
@@ -398,10 +409,7 @@ grants_burn(const pg_uuid_t *account, Money amount, TimestampTz now, bool late, 
 	if (burning.left > 0)
 		query_each(&grants_in_order_query, &args, false, burn_grant, &burning);
 	if (burning.left > 0)
-		ereport(ERROR,
-				(errcode(ERRCODE_DATA_CORRUPTED),
-				 errmsg("the grants of an account do not sum to its expiring credit"),
-				 errhint("Run ducto_verify.")));
+		grants_do_not_sum();
 	Assert(burning.left == 0 && burned->n > 0);
 	grants_take(account, burned);
 }
@@ -485,7 +493,7 @@ grants_queue_begin(GrantQueue *queue)
 }
 
 /*
- * grants_queue_gift queues the grant of what a cycle gave.
+ * grants_queue_gift queues a grant that is new.
  */
 void
 grants_queue_gift(GrantQueue *queue, const pg_uuid_t *account, const Gift *gift)

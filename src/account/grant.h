@@ -6,6 +6,7 @@
 #include "utils/uuid.h"
 
 #include "account/entrytype.h"
+#include "base/args.h"
 #include "base/money.h"
 #include "base/records.h"
 
@@ -18,15 +19,16 @@ typedef struct Grant
 	pg_uuid_t	id;
 	int64		seq;
 	Money		remaining;
+	int			priority;		/* in the order that they are burned, where that matters */
 	TimestampTz expires_at;
 	TimestampTz rolls_to;		/* what is left lives on until then; -infinity for none, or when it does already */
 	Money		rollover;		/* at most so much of it */
 	Money		before;			/* remaining, as the table has it */
 	bool		rolled;			/* it lives on, which the table does not say yet */
-	struct Gift *gift;			/* a cycle gives it, which is not booked yet; NULL for none */
+	struct Gift *gift;			/* it is new, and not in the table yet; NULL for one that is */
 } Grant;
 
-/* Credit that a cycle gives. */
+/* A grant that is new: what a cycle gives, or what was added. */
 typedef struct Gift
 {
 	pg_uuid_t	id;
@@ -73,11 +75,10 @@ typedef struct GrantQueue
 extern int	grants_due(const pg_uuid_t *account, TimestampTz now, bool read_only, Grant **grants);
 extern void grants_due_of(const pg_uuid_t *accounts, int n, TimestampTz now, int max, Grant *grants, int *counts);
 extern TimestampTz grants_next_expiry(const pg_uuid_t *account, TimestampTz now);
-extern void grant_insert(const pg_uuid_t *account, const pg_uuid_t *id, int64 seq, EntryType type,
-						 Money amount, Money remaining, int priority, TimestampTz expires_at,
-						 TimestampTz created_at);
+extern void grant_insert(const pg_uuid_t *account, const Gift *grant);
 extern void grants_burn(const pg_uuid_t *account, Money amount, TimestampTz now, bool late,
 						BurnList *burned);
+pg_noreturn extern void grants_do_not_sum(void);
 extern Money grant_left(const pg_uuid_t *account, const pg_uuid_t *id, bool *exists);
 extern void grants_take(const pg_uuid_t *account, const BurnList *list);
 extern void grants_give(const pg_uuid_t *account, const BurnList *list);

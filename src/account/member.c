@@ -13,6 +13,7 @@
 #include "account/member.h"
 #include "base/period.h"
 #include "base/query.h"
+#include "base/records.h"
 #include "base/uuid.h"
 
 /* What a member has spent in the month that is parameter 3. */
@@ -38,6 +39,23 @@ static KeptQuery member_apply_query = {
 	" RETURNING coalesce(spent + held > spend_cap, false)",
 	.types = {UUIDOID, UUIDOID, DATEOID, NUMERICOID, NUMERICOID}
 };
+
+/* Those that a batch is by, whose pools' locks the caller has. OFFSET 0: each is looked up by the key. */
+static KeptQuery members_select_query = {
+	.sql = "SELECT w.n, m.spend_cap, m.month, m.spent, m.held FROM unnest($1, $2) WITH ORDINALITY AS w(team_id, user_id, n), LATERAL"
+	" (SELECT spend_cap, month, spent, held FROM ducto.team_members"
+	"  WHERE team_id = w.team_id AND user_id = w.user_id AND left_at IS NULL OFFSET 0) m",
+	.types = {UUIDARRAYOID, UUIDARRAYOID}
+};
+
+/* The caller has the pools' locks. */
+static KeptQuery members_spend_query = {
+	.sql = "UPDATE ducto.team_members m SET spent = v.c4, month = v.c3 FROM unnest($1) AS v(c1 uuid, c2 uuid, c3 date, c4 numeric)"
+	" WHERE m.team_id = v.c1 AND m.user_id = v.c2 AND m.left_at IS NULL",
+	.types = {RECORDARRAYOID},
+	.anew = true
+};
+static const Oid spend_types[] = {UUIDOID, UUIDOID, DATEOID, NUMERICOID, InvalidOid};
 
 static KeptQuery member_refund_query = {
 	.sql = "UPDATE ducto.team_members SET spent = spent - $4 WHERE team_id = $1 AND user_id = $2 AND month = $3",
@@ -96,6 +114,25 @@ args_member(QueryArgs *args, const Account *pool, const pg_uuid_t *user, Timesta
 	args_datum(args, DateADTGetDatum(period_month(at)));
 }
 
+/* A member that a batch keeps, as the table has the row and as it is to be. */
+typedef struct Member
+{
+	const pg_uuid_t *user;
+	bool		there;
+	bool		capped;
+	Money		cap;
+	Spend		spent;			/* in the pool's month */
+	Spend		held;
+	bool		unwritten;
+} Member;
+
+/* Those of a pool, in the order of their ids. */
+typedef struct MemberList
+{
+	int			n;
+	Member	   *members;
+} MemberList;
+
 /* What a member's cap has left for a month, as this backend saw it last. */
 typedef struct MemberRoom
 {
@@ -136,10 +173,10 @@ member_is_likely(const pg_uuid_t *team, const pg_uuid_t *user, Money amount, Tim
 }
 
 /*
- * Take in what a row of member_try_query says, or that there is none.
+ * Take in what a member's cap has left, or that there is no member.
  */
 static void
-room_note(const Account *pool, const pg_uuid_t *user, bool found)
+room_note(const Account *pool, const pg_uuid_t *user, bool found, bool capped, Spend left)
 {
 	MemberRoom *room = room_place(&pool->id, user);
 
@@ -147,8 +184,53 @@ room_note(const Account *pool, const pg_uuid_t *user, bool found)
 	room->user = *user;
 	room->month = period_month(pool->now);
 	room->known = found;
-	room->capped = found && !row_is_null(0, 1);
-	room->room = room->capped ? row_spend(0, 1) : 0;
+	room->capped = capped;
+	room->room = left;
+}
+
+/*
+ * Return a member that a batch keeps, NULL where it keeps none of the pool's.
+ */
+static Member *
+member_kept(const Account *pool, const pg_uuid_t *user)
+{
+	MemberList *list = pool->kept_members;
+	int			low = 0;
+	int			high = list != NULL ? list->n - 1 : -1;
+
+	while (low <= high)
+	{
+		int			middle = (low + high) / 2;
+		int			order = memcmp(user->data, list->members[middle].user->data, UUID_LEN);
+
+		if (order == 0)
+			return &list->members[middle];
+		if (order < 0)
+			high = middle - 1;
+		else
+			low = middle + 1;
+	}
+	Assert(list == NULL);
+	return NULL;
+}
+
+/*
+ * Tell whether a member's cap has no room for an amount.
+ */
+static bool
+member_is_capped(const Member *member, Money amount)
+{
+	return member->capped && member->spent + member->held + amount > member->cap;
+}
+
+/*
+ * Keep the reason where a member's cap is in the way of an amount.
+ */
+static void
+member_exceeded(const Account *pool, Money amount, Money cap, Spend counted)
+{
+	cap_exceeded(amount, "monthly cap of the member", cap, counted,
+				 period_start(period_next_month(period_month(pool->now))));
 }
 
 /*
@@ -169,9 +251,17 @@ member_missing(const pg_uuid_t *team, const pg_uuid_t *user)
 MemberState
 member_state(const Account *pool, const pg_uuid_t *user, Money amount, bool read_only)
 {
+	const Member *kept = member_kept(pool, user);
 	QueryArgs	args = {0};
 	uint64		found;
 
+	if (kept != NULL && (!kept->there || !member_is_capped(kept, amount)))
+		return kept->there ? MEMBER_FREE : MEMBER_ABSENT;
+	if (kept != NULL)
+	{
+		member_exceeded(pool, amount, kept->cap, kept->spent + kept->held);
+		return MEMBER_CAPPED;
+	}
 	args_member(&args, pool, user, pool->now);
 	args_money(&args, amount);
 	found = read_only ? query_read(&member_state_query, &args) :
@@ -180,9 +270,22 @@ member_state(const Account *pool, const pg_uuid_t *user, Money amount, bool read
 		return MEMBER_ABSENT;
 	if (!row_bool(0, 1))
 		return MEMBER_FREE;
-	cap_exceeded(amount, "monthly cap of the member", row_money(0, 2), row_spend(0, 3),
-				 period_start(period_next_month(period_month(pool->now))));
+	member_exceeded(pool, amount, row_money(0, 2), row_spend(0, 3));
 	return MEMBER_CAPPED;
+}
+
+/*
+ * Move the counter of a member that a batch keeps, as member_try_apply does.
+ */
+static bool
+member_try_kept(Member *member, Money spent, Money held)
+{
+	Assert(held == 0);
+	if (!member->there || member_is_capped(member, spent))
+		return false;
+	member->spent = spend_add(member->spent, spent, "what the member spent");
+	member->unwritten = true;
+	return true;
 }
 
 /*
@@ -193,14 +296,19 @@ member_state(const Account *pool, const pg_uuid_t *user, Money amount, bool read
 bool
 member_try_apply(const Account *pool, const pg_uuid_t *user, Money spent, Money held)
 {
+	Member	   *kept = member_kept(pool, user);
 	QueryArgs	args = {0};
 	bool		found;
+	bool		capped;
 
+	if (kept != NULL)
+		return member_try_kept(kept, spent, held);
 	args_member(&args, pool, user, pool->now);
 	args_money(&args, spent);
 	args_money(&args, held);
 	found = query_run(&member_try_query, &args, SPI_OK_UPDATE_RETURNING) > 0;
-	room_note(pool, user, found);
+	capped = found && !row_is_null(0, 1);
+	room_note(pool, user, found, capped, capped ? row_spend(0, 1) : 0);
 	return found;
 }
 
@@ -226,6 +334,7 @@ member_apply(const Account *pool, const pg_uuid_t *user, Money spent, Money held
 {
 	QueryArgs	args = {0};
 
+	Assert(pool->kept_members == NULL);
 	args_member(&args, pool, user, pool->now);
 	args_money(&args, spent);
 	args_money(&args, held);
@@ -281,6 +390,125 @@ members_end_holds(Account *pool, TimestampTz until)
 	args_time(&args, pool->ended_until);
 	args_time(&args, until);
 	query_each(&members_due_query, &args, false, member_free, pool);
+}
+
+/*
+ * members_can_be_kept tells whether a batch can keep members: on a cluster they
+ * are written one by one.
+ */
+bool
+members_can_be_kept(void)
+{
+	return !query_distributed(&members_select_query);
+}
+
+/*
+ * Read a row of members_select_query.
+ */
+static bool
+read_member(TupleTableSlot *slot, void *state)
+{
+	const PoolMember *of;
+	Member	   *member;
+
+	slot_getallattrs(slot);
+	of = (const PoolMember *) state + DatumGetInt64(slot->tts_values[0]) - 1;
+	member = member_kept(of->pool, of->user);
+	member->there = true;
+	member->capped = !slot->tts_isnull[1];
+	if (member->capped)
+		member->cap = money_from_datum(slot->tts_values[1]);
+	if (DatumGetDateADT(slot->tts_values[2]) == period_month(of->pool->now))
+		member->spent = spend_from_datum(slot->tts_values[3]);
+	member->held = spend_from_datum(slot->tts_values[4]);
+	return true;
+}
+
+/*
+ * Let the pools of members have lists of them.
+ */
+static void
+members_list(const PoolMember *of, int n)
+{
+	Member	   *members = palloc0(sizeof(Member) * n);
+
+	for (int i = 0; i < n; i++)
+	{
+		Account    *pool = of[i].pool;
+
+		if (i == 0 || of[i - 1].pool != pool)
+		{
+			pool->kept_members = palloc(sizeof(MemberList));
+			*pool->kept_members = (MemberList) {.n = 0, .members = &members[i]};
+		}
+		pool->kept_members->n++;
+		members[i].user = of[i].user;
+	}
+}
+
+/*
+ * members_keep reads members of a batch's pools, locked and rolled forward, by
+ * one statement: in the order of pools and members, each once, and of a pool all
+ * that the batch is by. From then on what they spend counts in memory, until
+ * members_write.
+ */
+void
+members_keep(const PoolMember *of, int n)
+{
+	pg_uuid_t  *pools = palloc(sizeof(pg_uuid_t) * n);
+	pg_uuid_t  *users = palloc(sizeof(pg_uuid_t) * n);
+	QueryArgs	args = {0};
+
+	members_list(of, n);
+	for (int i = 0; i < n; i++)
+	{
+		pools[i] = of[i].pool->id;
+		users[i] = *of[i].user;
+	}
+	args_uuid_array(&args, pools, n);
+	args_uuid_array(&args, users, n);
+	query_each(&members_select_query, &args, false, read_member, unconstify(PoolMember *, of));
+}
+
+/*
+ * Add what a member of a pool has spent to rows.
+ */
+static void
+records_add_member(Records *rows, const Account *pool, const Member *member)
+{
+	QueryArgs	args = {0};
+
+	args_member(&args, pool, member->user, pool->now);
+	args_spend(&args, member->spent);
+	records_add(rows, &args);
+	room_note(pool, member->user, true, member->capped, member->capped ? member->cap - member->spent - member->held : 0);
+}
+
+/*
+ * members_write writes what the members have spent that a batch keeps, by one
+ * statement, and keeps them no longer.
+ */
+void
+members_write(Account *accs, int n)
+{
+	Records		rows;
+	QueryArgs	args = {0};
+
+	records_begin(&rows, spend_types);
+	for (int i = 0; i < n; i++)
+	{
+		const MemberList *list = accs[i].kept_members;
+
+		for (int j = 0; list != NULL && j < list->n; j++)
+			if (list->members[j].unwritten)
+				records_add_member(&rows, &accs[i], &list->members[j]);
+		accs[i].kept_members = NULL;
+	}
+	if (rows.n == 0)
+		return;
+	args_records(&args, &rows);
+	if (query_run(&members_spend_query, &args, SPI_OK_UPDATE) != rows.n)
+		row_missing("team_members");
 }
 
 /*

@@ -12,6 +12,13 @@ typedef enum MemberState
 	MEMBER_ABSENT
 } MemberState;
 
+/* A member of a pool that operations of a batch are by. */
+typedef struct PoolMember
+{
+	Account    *pool;
+	const pg_uuid_t *user;
+} PoolMember;
+
 /* What a member is to be, and is then. */
 typedef struct MemberTerms
 {
@@ -41,6 +48,9 @@ extern bool member_try_apply(const Account *pool, const pg_uuid_t *user, Money s
 extern bool member_admit(const Account *pool, const pg_uuid_t *user, Money spent, Money held);
 extern bool member_apply(const Account *pool, const pg_uuid_t *user, Money spent, Money held);
 extern void member_refund(const Account *pool, const pg_uuid_t *user, Money amount, TimestampTz debited_at);
+extern bool members_can_be_kept(void);
+extern void members_keep(const PoolMember *of, int n);
+extern void members_write(Account *accs, int n);
 extern void members_make(const Account *pool);
 extern void members_end_holds(Account *pool, TimestampTz until);
 extern int32 members_count(const pg_uuid_t *team);

@@ -8,6 +8,7 @@
 #include "account/funds.h"
 #include "account/grant.h"
 #include "account/hold.h"
+#include "account/keptgrant.h"
 #include "account/key.h"
 #include "account/ledger.h"
 #include "account/roll.h"
@@ -115,6 +116,27 @@ credit_expire(Account *acc, const LedgerEntry *entry)
 }
 
 /*
+ * Add the grant of an entry.
+ */
+static void
+credit_add_grant(Account *acc, const LedgerEntry *entry, Money remaining)
+{
+	Gift		grant = {
+		.id = entry->id,
+		.seq = entry->seq,
+		.type = entry->type,
+		.amount = entry->amount,
+		.remaining = remaining,
+		.priority = entry->priority,
+		.given_at = entry->created_at,
+		.expires_at = entry->expires_at,
+		.rolls_to = DT_NOBEGIN,
+	};
+
+	account_add_grant(acc, &grant);
+}
+
+/*
  * Book an amount on a locked account.
  */
 static void
@@ -130,7 +152,7 @@ credit_book(Account *acc, const CreditRequest *request, LedgerEntry *entry)
 	entry->type = request->type;
 	entry->idempotency_key = request->key;
 	entry->metadata = request->metadata;
-	grants_burn(&acc->id, burn, acc->now, acc->late, &entry->burned);
+	account_burn(acc, burn, &entry->burned);
 	acc->expiring += remaining - burn;
 	if (request->type == TYPE_PURCHASE)
 		acc->lifetime_purchased = spend_add(acc->lifetime_purchased, request->amount, "lifetime_purchased");
@@ -143,8 +165,7 @@ credit_book(Account *acc, const CreditRequest *request, LedgerEntry *entry)
 
 	if (makes_grant)
 	{
-		grant_insert(&acc->id, &entry->id, entry->seq, request->type, request->amount, remaining,
-					 request->priority, request->expires_at, entry->created_at);
+		credit_add_grant(acc, entry, remaining);
 		if (remaining > 0)
 			acc->next_boundary = Min(acc->next_boundary, request->expires_at);
 		if (gone)

@@ -74,6 +74,7 @@ many_request(FunctionCallInfo fcinfo, ManyCredits *many, int *n)
 		elements[i].place = i;
 		elements[i].account = request->account;
 		elements[i].key = request->key;
+		elements[i].burns = request->amount < 0;
 	}
 	*n = credits.n;
 	return elements;

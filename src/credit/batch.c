@@ -5,14 +5,17 @@
  *
  *		Each account is locked once. The operations then decide one after the
  *		other by the functions of the single calls, which leave entries and the
- *		accounts' rows to the batch: it writes all of each by one statement. What
- *		a decision finds in other tables it reads and writes there as ever.
+ *		accounts' rows to the batch, and caps, grants and members, which it keeps:
+ *		it reads and writes all of each by one statement. What a decision finds in
+ *		other tables it reads and writes there as ever.
  */
 #include "postgres.h"
 
 #include "account/cap.h"
+#include "account/keptgrant.h"
 #include "account/key.h"
 #include "account/ledger.h"
+#include "account/member.h"
 #include "account/roll.h"
 #include "base/args.h"
 #include "base/query.h"
@@ -21,8 +24,10 @@
 /* Rows whose values are freed together. */
 #define ROWS_AT_ONCE	1000
 
-/* Caps that are kept at once, a kilobyte each, and fewer operations for which they are not. */
+/* Caps that are kept at once, a kilobyte each. */
 #define KEPT_CAPS		4000
+
+/* Operations from which on what they need is kept: fewer do better by themselves. */
 #define KEEP_TOGETHER	8
 
 /* A batch that is under way. */
@@ -34,7 +39,7 @@ typedef struct Batch
 	BatchElement *elements;		/* in the order of their accounts */
 	int			naccounts;
 	Account    *accounts;
-	MemoryContext kept;			/* of the caps that are kept now */
+	MemoryContext kept;			/* of what is kept now */
 	int		   *firsts;			/* where the elements of each begin, and where the last end */
 	LedgerQueue queue;
 } Batch;
@@ -211,28 +216,94 @@ batch_decide(Batch *batch, int account)
 }
 
 /*
- * Let a batch keep the caps of the accounts from one on, as many as there may be
- * at once, and return where they end. Few operations do better by themselves.
+ * Return where the accounts from one on end whose caps may be kept at once, and
+ * how many operations are on accounts with caps.
  */
 static int
-batch_keep(Batch *batch, int from)
+batch_part(const Batch *batch, int from, int *capped)
 {
 	int			end = from;
 	int			caps = 0;
-	int			operations = 0;
-	MemoryContext previous = MemoryContextSwitchTo(batch->kept);
 
+	*capped = 0;
 	while (end < batch->naccounts && caps + batch->accounts[end].caps <= KEPT_CAPS)
 	{
 		caps += batch->accounts[end].caps;
 		if (batch->accounts[end].caps > 0)
-			operations += batch->firsts[end + 1] - batch->firsts[end];
+			*capped += batch->firsts[end + 1] - batch->firsts[end];
 		end++;
 	}
-	if (operations >= KEEP_TOGETHER && caps_can_be_kept())
-		caps_keep(batch->accounts + from, end - from);
-	MemoryContextSwitchTo(previous);
 	return Max(end, from + 1);
+}
+
+/*
+ * Let accounts keep the grants that their operations may burn, and add.
+ */
+static void
+batch_keep_grants(Batch *batch, int from, int end)
+{
+	bool	   *burns = palloc0(sizeof(bool) * (end - from));
+
+	if (batch->firsts[end] - batch->firsts[from] < KEEP_TOGETHER || !grants_can_be_kept())
+		return;
+	for (int account = from; account < end; account++)
+		for (int i = batch->firsts[account]; i < batch->firsts[account + 1]; i++)
+			burns[account - from] |= batch->elements[i].burns;
+	grants_keep(batch->accounts + from, burns, end - from);
+}
+
+/*
+ * Order members of pools by these, then by their ids.
+ */
+static int
+member_compare(const void *a, const void *b)
+{
+	const PoolMember *x = a;
+	const PoolMember *y = b;
+
+	return x->pool != y->pool ? (x->pool < y->pool ? -1 : 1) : memcmp(x->user, y->user, UUID_LEN);
+}
+
+/*
+ * Let pools keep the members who spend from them.
+ */
+static void
+batch_keep_members(Batch *batch, int from, int end)
+{
+	PoolMember *members = palloc(sizeof(PoolMember) * (batch->firsts[end] - batch->firsts[from]));
+	int			n = 0;
+	int			different = 0;
+
+	for (int account = from; account < end; account++)
+		for (int i = batch->firsts[account]; i < batch->firsts[account + 1] && batch->accounts[account].team; i++)
+			if (batch->elements[i].member != NULL)
+				members[n++] = (PoolMember) {.pool = &batch->accounts[account], .user = batch->elements[i].member};
+	if (n < KEEP_TOGETHER || !members_can_be_kept())
+		return;
+	qsort(members, n, sizeof(PoolMember), member_compare);
+	for (int i = 0; i < n; i++)
+		if (different == 0 || member_compare(&members[different - 1], &members[i]) != 0)
+			members[different++] = members[i];
+	members_keep(members, different);
+}
+
+/*
+ * Let a batch keep what operations on the accounts from one on need, as many as
+ * there may be at once, and return where they end.
+ */
+static int
+batch_keep(Batch *batch, int from)
+{
+	MemoryContext previous = MemoryContextSwitchTo(batch->kept);
+	int			capped;
+	int			end = batch_part(batch, from, &capped);
+
+	if (capped >= KEEP_TOGETHER && caps_can_be_kept())
+		caps_keep(batch->accounts + from, end - from);
+	batch_keep_grants(batch, from, end);
+	batch_keep_members(batch, from, end);
+	MemoryContextSwitchTo(previous);
+	return end;
 }
 
 /*
@@ -244,6 +315,8 @@ batch_write_kept(Batch *batch, int from, int end)
 	MemoryContext previous = MemoryContextSwitchTo(batch->kept);
 
 	caps_write(batch->accounts + from, end - from);
+	grants_write_kept(batch->accounts + from, end - from);
+	members_write(batch->accounts + from, end - from);
 	MemoryContextSwitchTo(previous);
 	MemoryContextReset(batch->kept);
 }

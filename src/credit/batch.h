@@ -14,6 +14,8 @@ typedef struct BatchElement
 	int			place;			/* in the array, from 0 */
 	const pg_uuid_t *account;
 	const char *key;			/* NULL for none */
+	bool		burns;			/* it may take credit that expires */
+	const pg_uuid_t *member;	/* who spends from a pool by it; NULL for none */
 	bool		key_is_new;		/* neither the ledger nor an element before has it */
 } BatchElement;
 

@@ -117,6 +117,8 @@ many_request(FunctionCallInfo fcinfo, ManyCharges *many, int *n)
 		elements[i].place = i;
 		elements[i].account = request->team != NULL ? request->team : request->user;
 		elements[i].key = request->key;
+		elements[i].burns = true;
+		elements[i].member = request->team != NULL ? request->user : NULL;
 	}
 	*n = charges.n;
 	return elements;

@@ -8,6 +8,7 @@
 #include "account/cap.h"
 #include "account/funds.h"
 #include "account/grant.h"
+#include "account/keptgrant.h"
 #include "account/key.h"
 #include "account/member.h"
 #include "account/roll.h"
@@ -98,7 +99,7 @@ account_debit(Account *acc, LedgerEntry *entry, Money amount)
 	Assert(amount >= 0);
 	Assert(acc->expiring >= 0);
 	entry->amount = -amount;
-	grants_burn(&acc->id, burn, acc->now, acc->late, &entry->burned);
+	account_burn(acc, burn, &entry->burned);
 	acc->expiring -= burn;
 	ledger_append(acc, entry);
 }
