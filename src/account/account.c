@@ -23,17 +23,20 @@
 /*
  * What an operation reads and writes of a row: the number of the column as it is
  * read and of the parameter as it is written, its name, the kind of value,
- * where Account has it, and what stands for NULL. First what spending and
- * holding move, then what credit moves beside, and then what both leave as it is.
+ * where Account has it, and what stands for NULL. First what spending moves, then
+ * what holding does besides, then credit, and last what all of these leave as it
+ * is.
  */
-#define ACCOUNT_MOVING_FIELDS(FIELD) \
-	FIELD(2, balance, money, balance, AS_IS) \
-	FIELD(3, held, money, held, AS_IS) \
-	FIELD(4, expiring, money, expiring, AS_IS) \
-	FIELD(5, next_boundary, time, next_boundary, AS_IS) \
-	FIELD(6, last_seq, int8, last_seq, AS_IS) \
-	FIELD(7, updated_at, time, updated_at, AS_IS) \
-	FIELD(8, allowance_used, spend, allowance_used, AS_IS) \
+#define ACCOUNT_BALANCE_FIELD(FIELD) \
+	FIELD(2, balance, money, balance, AS_IS)
+#define ACCOUNT_SPENDING_FIELDS(FIELD) \
+	FIELD(3, expiring, money, expiring, AS_IS) \
+	FIELD(4, last_seq, int8, last_seq, AS_IS) \
+	FIELD(5, updated_at, time, updated_at, AS_IS) \
+	FIELD(6, allowance_used, spend, allowance_used, AS_IS)
+#define ACCOUNT_HOLDING_FIELDS(FIELD) \
+	FIELD(7, held, money, held, AS_IS) \
+	FIELD(8, next_boundary, time, next_boundary, AS_IS) \
 	FIELD(9, held_from_credits, money, held_from_credits, AS_IS) \
 	FIELD(10, promised, money, promised, AS_IS) \
 	FIELD(11, carry, rest, carry, AS_IS) \
@@ -53,6 +56,8 @@
 	FIELD(23, anchor, time, anchor, BEFORE) \
 	FIELD(24, zone, text, zone_name, AS_IS) \
 	FIELD(25, alert_mark, int8, alert_mark, AS_IS)
+#define ACCOUNT_SPENT_FIELDS(FIELD)	ACCOUNT_BALANCE_FIELD(FIELD) ACCOUNT_SPENDING_FIELDS(FIELD)
+#define ACCOUNT_MOVING_FIELDS(FIELD)	ACCOUNT_SPENT_FIELDS(FIELD) ACCOUNT_HOLDING_FIELDS(FIELD)
 #define ACCOUNT_FIELDS(FIELD)	ACCOUNT_MOVING_FIELDS(FIELD) ACCOUNT_CREDITED_FIELDS(FIELD) ACCOUNT_STANDING_FIELDS(FIELD)
 
 #define SQL_line	"numeric"
@@ -116,6 +121,11 @@ static KeptQuery account_write_query = {
 static KeptQuery account_move_query = {
 	.sql = "UPDATE ducto.accounts SET plain = $13" ACCOUNT_MOVING_FIELDS(FIELD_SET) " WHERE id = $1",
 	.types = {UUIDOID, ACCOUNT_MOVING_FIELDS(FIELD_TYPE) BOOLOID, InvalidOid}
+};
+
+static KeptQuery account_spend_query = {
+	.sql = "UPDATE ducto.accounts SET balance = $2" ACCOUNT_SPENDING_FIELDS(FIELD_SET) " WHERE id = $1",
+	.types = {UUIDOID, ACCOUNT_SPENT_FIELDS(FIELD_TYPE) InvalidOid}
 };
 
 static KeptQuery account_credit_query = {
@@ -538,43 +548,34 @@ args_account(QueryArgs *args, const Account *acc)
 }
 
 /*
- * Append what is written of it where the rest has not changed, and with it what
- * credit moves.
+ * Append what is to be written of a row by as much as an operation may have
+ * changed since it was read or written last, and return the statement for that.
  */
-static void
-args_moving(QueryArgs *args, const Account *acc, bool credited)
+static KeptQuery *
+args_changed(QueryArgs *args, const Account *acc)
 {
+	const Account *loaded = acc->loaded;
+	bool		plain = account_is_plain(acc);
+	bool		credited;
+
+	if (loaded == NULL || acc->chained ACCOUNT_STANDING_FIELDS(FIELD_DIFFERS))
+	{
+		args_account(args, acc);
+		return &account_write_query;
+	}
 	account_assert(acc);
 	args_uuid(args, &acc->id);
-	ACCOUNT_MOVING_FIELDS(FIELD_APPEND)
+	ACCOUNT_SPENT_FIELDS(FIELD_APPEND)
+	credited = false ACCOUNT_CREDITED_FIELDS(FIELD_DIFFERS);
+	if (!credited && plain == account_is_plain(loaded) && !(false ACCOUNT_HOLDING_FIELDS(FIELD_DIFFERS)))
+		return &account_spend_query;
+	ACCOUNT_HOLDING_FIELDS(FIELD_APPEND)
 	if (credited)
 	{
 		ACCOUNT_CREDITED_FIELDS(FIELD_APPEND)
 	}
-	args_bool(args, account_is_plain(acc));
-}
-
-/*
- * Tell whether an operation may have changed more of a row than what spending,
- * holding and credit move.
- */
-static bool
-account_has_changed(const Account *acc)
-{
-	const Account *loaded = acc->loaded;
-
-	return loaded == NULL || acc->chained ACCOUNT_STANDING_FIELDS(FIELD_DIFFERS);
-}
-
-/*
- * Tell whether an operation has changed what credit moves of a row.
- */
-static bool
-account_is_credited(const Account *acc)
-{
-	const Account *loaded = acc->loaded;
-
-	return false ACCOUNT_CREDITED_FIELDS(FIELD_DIFFERS);
+	args_bool(args, plain);
+	return credited ? &account_credit_query : &account_move_query;
 }
 
 /*
@@ -583,17 +584,13 @@ account_is_credited(const Account *acc)
 static void
 account_write_row(const Account *acc)
 {
-	bool		all = account_has_changed(acc);
-	bool		credited = !all && account_is_credited(acc);
 	QueryArgs	args = {0};
+	KeptQuery  *query = args_changed(&args, acc);
 
-	if (all)
-		args_account(&args, acc);
-	else
-		args_moving(&args, acc, credited);
-	if (query_run(all ? &account_write_query : credited ? &account_credit_query : &account_move_query,
-				  &args, SPI_OK_UPDATE) != 1)
+	if (query_run(query, &args, SPI_OK_UPDATE) != 1)
 		row_missing("accounts");
+	if (acc->loaded != NULL)
+		*acc->loaded = *acc;
 }
 
 /*
