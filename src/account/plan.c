@@ -4,10 +4,36 @@
  */
 #include "postgres.h"
 
+#include "access/xact.h"
+#include "catalog/namespace.h"
+#include "commands/trigger.h"
+#include "utils/inval.h"
+#include "utils/lsyscache.h"
+#include "utils/memutils.h"
+#include "utils/rel.h"
+
 #include "account/plan.h"
 #include "base/clock.h"
 #include "base/cluster.h"
 #include "base/query.h"
+
+PG_FUNCTION_INFO_V1(ducto_plan_changed);
+
+#define KEPT_PLANS	16
+
+/*
+ * Plans as they were when the table had changed so many times, as far as this
+ * backend has heard. Whatever changes a row of it lets all backends know.
+ */
+static struct
+{
+	uint64		changes;
+	MemoryContext context;		/* NULL for none */
+	UserPlan	plan;
+}			kept[KEPT_PLANS];
+static int	next_kept = 0;
+static uint64 plans_changes = 0;
+static Oid	plans_table = InvalidOid;
 
 const char *const billing_modes[] = {
 	[BILLING_BY_PLAN] = NULL,
@@ -162,11 +188,10 @@ plan_from_row(UserPlan *plan, int first_column)
 }
 
 /*
- * plan_find reads a plan, retired or not: as it is now, or in the snapshot of
- * the calling statement.
+ * Read a plan; false when there is none.
  */
-bool
-plan_find(const char *id, UserPlan *plan, bool read_only)
+static bool
+plan_read(const char *id, UserPlan *plan, bool read_only)
 {
 	bool		apart = cluster_is_used();
 	KeptQuery  *query = apart ? &plan_apart_query : &plan_query;
@@ -180,6 +205,125 @@ plan_find(const char *id, UserPlan *plan, bool read_only)
 		row_unpack(0, &plan_record);
 	plan_from_row(plan, 1);
 	return true;
+}
+
+/*
+ * ducto.plan_changed lets all backends know, when the transaction commits, that
+ * a plan is another one, and this one from its next statement on, or when it is
+ * undone.
+ */
+Datum
+ducto_plan_changed(PG_FUNCTION_ARGS)
+{
+	TriggerData *trigger = (TriggerData *) fcinfo->context;
+
+	if (!CALLED_AS_TRIGGER(fcinfo) || !TRIGGER_FIRED_AFTER(trigger->tg_event) || !TRIGGER_FIRED_FOR_ROW(trigger->tg_event))
+		ereport(ERROR,
+				(errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
+				 errmsg("ducto.plan_changed is a trigger function for changes of rows")));
+	CacheInvalidateRelcache(trigger->tg_relation);
+	return PointerGetDatum(NULL);
+}
+
+/*
+ * A table is another one now, or a plan has changed.
+ */
+static void
+plans_forget(Datum arg, Oid table)
+{
+	if (!OidIsValid(table) || table == plans_table)
+		plans_changes++;
+}
+
+/*
+ * Hear of changes of the table from now on.
+ */
+static void
+plans_listen(void)
+{
+	static bool registered = false;
+
+	if (!registered)
+		CacheRegisterRelcacheCallback(plans_forget, (Datum) 0);
+	registered = true;
+	plans_table = get_relname_relid("plans", get_namespace_oid("ducto", false));
+}
+
+/* Copies of a text and of JSON, NULL of NULL. */
+#define COPY_TEXT(text)	((text) != NULL ? pstrdup(text) : NULL)
+#define COPY_JSONB(jsonb)	((jsonb) != NULL ? memcpy(palloc(VARSIZE(jsonb)), (jsonb), VARSIZE(jsonb)) : NULL)
+
+/*
+ * Copy a plan into the current memory context.
+ */
+static void
+plan_copy(const UserPlan *from, UserPlan *plan)
+{
+	*plan = *from;
+	plan->id = COPY_TEXT(from->id);
+	plan->name = COPY_TEXT(from->name);
+	plan->features = COPY_JSONB(from->features);
+	plan->per_operation = COPY_JSONB(from->per_operation);
+	plan->alerts = COPY_JSONB(from->alerts);
+}
+
+/*
+ * Keep a plan as it is when the table has changed so many times.
+ */
+static void
+plan_keep(const UserPlan *plan, uint64 changes)
+{
+	MemoryContext context = AllocSetContextCreate(CurrentMemoryContext, "ducto plan", ALLOCSET_SMALL_SIZES);
+	MemoryContext previous = MemoryContextSwitchTo(context);
+	UserPlan	copy;
+
+	plan_copy(plan, &copy);
+	MemoryContextSwitchTo(previous);
+	MemoryContextSetParent(context, CacheMemoryContext);
+	if (kept[next_kept].context != NULL)
+		MemoryContextDelete(kept[next_kept].context);
+	kept[next_kept].changes = changes;
+	kept[next_kept].context = context;
+	kept[next_kept].plan = copy;
+	next_kept = (next_kept + 1) % KEPT_PLANS;
+}
+
+/*
+ * Find a plan as it is now, in what this backend keeps or in the table. What is
+ * heard of while it is read counts: the plan is not kept then.
+ */
+static bool
+plan_find_kept(const char *id, UserPlan *plan)
+{
+	uint64		changes;
+
+	AcceptInvalidationMessages();
+	for (int i = 0; i < KEPT_PLANS; i++)
+		if (kept[i].context != NULL && kept[i].changes == plans_changes && strcmp(kept[i].plan.id, id) == 0)
+		{
+			plan_copy(&kept[i].plan, plan);
+			return true;
+		}
+	plans_listen();
+	changes = plans_changes;
+	if (!plan_read(id, plan, false))
+		return false;
+	if (changes == plans_changes)
+		plan_keep(plan, changes);
+	return true;
+}
+
+/*
+ * plan_find reads a plan, retired or not: as it is now, or in the snapshot of
+ * the calling statement. Who keeps a snapshot for a transaction goes by that. On a
+ * cluster a change is not heard of on the other nodes.
+ */
+bool
+plan_find(const char *id, UserPlan *plan, bool read_only)
+{
+	if (read_only || IsolationUsesXactSnapshot() || cluster_is_used())
+		return plan_read(id, plan, read_only);
+	return plan_find_kept(id, plan);
 }
 
 /*
