@@ -8,6 +8,7 @@
 #include "account/claim.h"
 #include "account/grant.h"
 #include "base/query.h"
+#include "base/value.h"
 
 #define GRANT_COLUMNS "id, seq, remaining, expires_at"
 
@@ -41,11 +42,31 @@ static KeptQuery grants_next_query = {
 	.types = {UUIDOID, TIMESTAMPTZOID}
 };
 
-static KeptQuery grant_insert_query = {
-	.sql = "INSERT INTO ducto.grants (account_id, id, seq, type, amount, remaining, priority, expires_at, created_at, live)"
-	" VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)",
-	.types = {UUIDOID, UUIDOID, INT8OID, TEXTOID, NUMERICOID, NUMERICOID, INT4OID, TIMESTAMPTZOID, TIMESTAMPTZOID, BOOLOID}
-};
+/*
+ * What a grant that is new has, as value.h has it, after its account and its id;
+ * MAYBE is a column that is NULL where it does not live on after its cycle. Then
+ * comes live.
+ */
+#define GRANT_FIELDS(FIELD, MAYBE) \
+	FIELD(3, seq, int8, seq) \
+	FIELD(4, type, type, type) \
+	FIELD(5, amount, money, amount) \
+	FIELD(6, remaining, money, remaining) \
+	FIELD(7, priority, int4, priority) \
+	FIELD(8, expires_at, time, expires_at) \
+	FIELD(9, created_at, time, given_at) \
+	MAYBE(10, rolls_to, time, rolls_to) \
+	MAYBE(11, rollover, money, rollover)
+
+#define SQL_type	"text"
+#define OID_type	TEXTOID
+
+#define GRANT_INTO(grants) \
+	"INSERT INTO ducto.grants" grants " (account_id, id" GRANT_FIELDS(COLUMN_NAME, COLUMN_NAME) ", live)"
+#define GRANT_VALUES	" VALUES ($1, $2" GRANT_FIELDS(COLUMN_PARAM, COLUMN_PARAM) ", $12)"
+#define GRANT_TYPES	{UUIDOID, UUIDOID, GRANT_FIELDS(COLUMN_TYPE, COLUMN_TYPE) BOOLOID, InvalidOid}
+
+static KeptQuery grant_insert_query = {.sql = GRANT_INTO("") GRANT_VALUES, .types = GRANT_TYPES};
 
 static KeptQuery grant_left_query = {
 	.sql = "SELECT remaining FROM ducto.grants WHERE account_id = $1 AND id = $2",
@@ -106,13 +127,10 @@ static KeptQuery grant_roll_over_query = {
 
 /* The caller has the accounts' locks. */
 static KeptQuery gifts_insert_query = {
-	.sql = "INSERT INTO ducto.grants (account_id, id, seq, type, amount, remaining, priority, expires_at, created_at, live,"
-	" rolls_to, rollover) SELECT * FROM unnest($1) AS g(c1 uuid, c2 uuid, c3 bigint, c4 text, c5 numeric, c6 numeric,"
-	" c7 integer, c8 timestamptz, c9 timestamptz, c10 boolean, c11 timestamptz, c12 numeric)",
+	.sql = GRANT_INTO("") " SELECT * FROM unnest($1) AS g(account_id uuid, id uuid"
+	GRANT_FIELDS(COLUMN_OF_ROW, COLUMN_OF_ROW) ", live boolean)",
 	.types = {RECORDARRAYOID}
 };
-static const Oid gift_types[] = {UUIDOID, UUIDOID, INT8OID, TEXTOID, NUMERICOID, NUMERICOID, INT4OID, TIMESTAMPTZOID,
-TIMESTAMPTZOID, BOOLOID, TIMESTAMPTZOID, NUMERICOID, InvalidOid};
 
 /* The caller has the accounts' locks. What lives on has another end. */
 static KeptQuery grants_keep_query = {
@@ -140,11 +158,10 @@ static KeptQuery grant_leave_query = {
 
 /* The account may have a part of the grant, or have had one; what comes later may live on after its cycle. */
 static KeptQuery grant_arrive_query = {
-	.sql = "INSERT INTO ducto.grants AS g (account_id, id, seq, type, amount, remaining, priority, expires_at, created_at, live)"
-	" VALUES ($1, $2, $3, $4, $5, $5, $6, $7, $8, true) ON CONFLICT (account_id, id) DO UPDATE"
+	.sql = GRANT_INTO(" AS g") GRANT_VALUES " ON CONFLICT (account_id, id) DO UPDATE"
 	" SET amount = g.amount + excluded.amount, remaining = g.remaining + excluded.remaining, live = true,"
 	"  expires_at = greatest(g.expires_at, excluded.expires_at)",
-	.types = {UUIDOID, UUIDOID, INT8OID, TEXTOID, NUMERICOID, INT4OID, TIMESTAMPTZOID, TIMESTAMPTZOID}
+	.types = GRANT_TYPES
 };
 
 /* Grants that are being read. */
@@ -272,6 +289,40 @@ grants_next_expiry(const pg_uuid_t *account, TimestampTz now)
 }
 
 /*
+ * Append the type of a grant.
+ */
+static void
+args_type(QueryArgs *args, EntryType value)
+{
+	args_text(args, entry_types[value]);
+}
+
+#define FIELD_APPEND(n, column, kind, member)	args_##kind(args, grant->member);
+#define MAYBE_APPEND(n, column, kind, member) \
+	if (rolls) \
+		args_##kind(args, grant->member); \
+	else \
+		args_null(args);
+
+/*
+ * Append what a grant that is new has.
+ */
+static void
+args_grant(QueryArgs *args, const pg_uuid_t *account, const Gift *grant)
+{
+	bool		rolls = !TIMESTAMP_IS_NOBEGIN(grant->rolls_to);
+
+	Assert(grant->amount > 0);
+	Assert(grant->remaining >= 0 && grant->remaining <= grant->amount);
+	Assert(grant->priority >= 0 && grant->priority <= 100);
+	Assert(grant->seq > 0);
+	args_uuid(args, account);
+	args_uuid(args, &grant->id);
+	GRANT_FIELDS(FIELD_APPEND, MAYBE_APPEND)
+	args_bool(args, grant->remaining > 0);
+}
+
+/*
  * grant_insert adds a grant.
  */
 void
@@ -279,19 +330,7 @@ grant_insert(const pg_uuid_t *account, const Gift *grant)
 {
 	QueryArgs	args = {0};
 
-	args_uuid(&args, account);
-	args_uuid(&args, &grant->id);
-	args_int8(&args, grant->seq);
-	args_text(&args, entry_types[grant->type]);
-	args_money(&args, grant->amount);
-	args_money(&args, grant->remaining);
-	args_int4(&args, grant->priority);
-	args_time(&args, grant->expires_at);
-	args_time(&args, grant->given_at);
-	Assert(grant->amount > 0);
-	Assert(grant->remaining >= 0 && grant->remaining <= grant->amount);
-	Assert(grant->priority >= 0 && grant->priority <= 100);
-	args_bool(&args, grant->remaining > 0);
+	args_grant(&args, account, grant);
 	if (query_run(&grant_insert_query, &args, SPI_OK_INSERT) != 1)
 		row_missing("grants");
 }
@@ -488,7 +527,7 @@ grant_roll_over(const pg_uuid_t *account, const Grant *grant)
 void
 grants_queue_begin(GrantQueue *queue)
 {
-	records_begin(&queue->gifts, gift_types);
+	records_begin(&queue->gifts, grant_insert_query.types);
 	records_begin(&queue->kept, keep_types);
 }
 
@@ -499,28 +538,8 @@ void
 grants_queue_gift(GrantQueue *queue, const pg_uuid_t *account, const Gift *gift)
 {
 	QueryArgs	args = {0};
-	bool		rolls = !TIMESTAMP_IS_NOBEGIN(gift->rolls_to);
 
-	args_uuid(&args, account);
-	args_uuid(&args, &gift->id);
-	args_int8(&args, gift->seq);
-	args_text(&args, entry_types[gift->type]);
-	args_money(&args, gift->amount);
-	args_money(&args, gift->remaining);
-	args_int4(&args, gift->priority);
-	args_time(&args, gift->expires_at);
-	args_time(&args, gift->given_at);
-	args_bool(&args, gift->remaining > 0);
-	if (rolls)
-	{
-		args_time(&args, gift->rolls_to);
-		args_money(&args, gift->rollover);
-	}
-	else
-	{
-		args_null(&args);
-		args_null(&args);
-	}
+	args_grant(&args, account, gift);
 	records_add(&queue->gifts, &args);
 }
 
@@ -604,24 +623,23 @@ grants_room(const pg_uuid_t *account, const BurnList *list)
 static TimestampTz
 grant_arrive(const pg_uuid_t *account, const Burn *part, int64 seq, TimestampTz created_at)
 {
-	char	   *type = row_text(0, 1);
-	int			priority = row_int4(0, 2);
-	TimestampTz expires_at = row_time(0, 3);
+	Gift		grant = {
+		.id = part->grant,
+		.seq = seq,
+		.type = (EntryType) row_word(0, 1, entry_types),
+		.amount = part->amount,
+		.remaining = part->amount,
+		.priority = row_int4(0, 2),
+		.given_at = created_at,
+		.expires_at = row_time(0, 3),
+		.rolls_to = DT_NOBEGIN,
+	};
 	QueryArgs	args = {0};
 
-	Assert(part->amount > 0);
-	Assert(seq > 0);
-	args_uuid(&args, account);
-	args_uuid(&args, &part->grant);
-	args_int8(&args, seq);
-	args_text(&args, type);
-	args_money(&args, part->amount);
-	args_int4(&args, priority);
-	args_time(&args, expires_at);
-	args_time(&args, created_at);
+	args_grant(&args, account, &grant);
 	if (query_run(&grant_arrive_query, &args, SPI_OK_INSERT) != 1)
 		row_missing("grants");
-	return expires_at;
+	return grant.expires_at;
 }
 
 /*
