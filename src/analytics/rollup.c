@@ -346,14 +346,36 @@ ducto_rollup(PG_FUNCTION_ARGS)
 }
 
 /*
+ * Tell whether there are entries that are not rolled up, as far as this can be
+ * seen without a lock.
+ */
+static bool
+rollup_is_behind(void)
+{
+	RollupState state;
+	XactRange	rest[2];
+	int64		xact;
+
+	rollup_state_read(&state);
+	if (!state.exists)
+		return true;
+	for (int i = rollup_rest(&state, rest) - 1; i >= 0; i--)
+		if (nth_xact(&rest[i], 0, &xact))
+			return true;
+	return false;
+}
+
+/*
  * rollup_advance rolls up a part of the ledger, unless another session does.
+ * Where nothing is new it leaves periods that are over since to the next
+ * entries.
  */
 void
 rollup_advance(int64 max_rows)
 {
 	RollupState state;
 
-	if (!cluster_is_used() && rollup_state_try_lock(&state))
+	if (!cluster_is_used() && rollup_is_behind() && rollup_state_try_lock(&state))
 		(void) roll_up(&state, max_rows);
 }
 

@@ -56,11 +56,11 @@ static KeptQuery due_grants_query = {
 	.whole = true
 };
 
+/* Their index has the open ones alone, in this order. */
 static KeptQuery due_holds_query = {
 	.sql = "SELECT DISTINCT account_id FROM ducto.reservations WHERE state = 'open' AND expires_at <= $1"
 	" ORDER BY account_id",
-	.types = {TIMESTAMPTZOID},
-	.whole = true
+	.types = {TIMESTAMPTZOID}
 };
 
 static KeptQuery due_query = {
