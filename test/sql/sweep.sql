@@ -1,4 +1,11 @@
 -- sweep: it gets through whatever it meets, and does not do too much at once
+-- In a database of its own: on a slow machine holds of other tests end meanwhile.
+SET client_min_messages = warning;
+DROP DATABASE IF EXISTS regress_ducto_sweep;
+CREATE DATABASE regress_ducto_sweep TEMPLATE template0;
+\set regression :DBNAME
+\c regress_ducto_sweep
+CREATE EXTENSION ducto;
 \pset null -
 
 -- The lowest ids of all users, so that a limited sweep starts with these, in their order.
@@ -145,3 +152,6 @@ CALL ducto_sweep();
 SELECT state, count(*) FROM ducto.reservations WHERE account_id = :fay GROUP BY state;
 SELECT ducto.sweep_accounts(ARRAY[NULL]::uuid[]);
 SELECT * FROM ducto_verify();
+
+\c :regression
+DROP DATABASE regress_ducto_sweep;
