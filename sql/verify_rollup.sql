@@ -1,34 +1,80 @@
 -- verify_rollup: the rollup and the books are what the ledger says. For ducto_verify, as verify.sql.
 
-CREATE FUNCTION ducto.verify_rollup_cells(next_xact bigint, last_xact bigint) RETURNS SETOF @extschema@.ducto_discrepancy
+CREATE FUNCTION ducto.weigh_users(users uuid[], spend bigint[], entries integer[], seed bigint) RETURNS bigint[]
+LANGUAGE c IMMUTABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS 'MODULE_PATHNAME', 'ducto_weigh';
+REVOKE ALL ON FUNCTION ducto.weigh_users(uuid[], bigint[], integer[], bigint) FROM PUBLIC;
+COMMENT ON FUNCTION ducto.weigh_users(uuid[], bigint[], integer[], bigint) IS
+'For ducto.verify_rollup: what users spent, in 1/10000 credits, and their entries, each weighed by a hash of the user; NULL where the arrays do not belong together.';
+
+CREATE FUNCTION ducto.weigh_models(models text[], spend bigint[], entries integer[], seed bigint) RETURNS bigint[]
+LANGUAGE c IMMUTABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS 'MODULE_PATHNAME', 'ducto_weigh';
+REVOKE ALL ON FUNCTION ducto.weigh_models(text[], bigint[], integer[], bigint) FROM PUBLIC;
+COMMENT ON FUNCTION ducto.weigh_models(text[], bigint[], integer[], bigint) IS
+'For ducto.verify_rollup: what was spent on models, as ducto.weigh_users says it.';
+
+-- Called for each entry, as ducto.follow_next.
+CREATE FUNCTION ducto.weigh_next(
+	state internal,
+	user_id uuid,
+	model text,
+	amount numeric,
+	models text[],
+	model_spend numeric[],
+	model_lines integer[],
+	seed bigint
+) RETURNS internal
+LANGUAGE c IMMUTABLE
+AS 'MODULE_PATHNAME', 'ducto_weigh_next';
+REVOKE ALL ON FUNCTION ducto.weigh_next(internal, uuid, text, numeric, text[], numeric[], integer[], bigint) FROM PUBLIC;
+COMMENT ON FUNCTION ducto.weigh_next(internal, uuid, text, numeric, text[], numeric[], integer[], bigint) IS
+'For ducto.weigh_usage: adds an entry.';
+
+CREATE FUNCTION ducto.weigh_end(state internal) RETURNS bigint[]
+LANGUAGE c IMMUTABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS 'MODULE_PATHNAME', 'ducto_weigh_end';
+REVOKE ALL ON FUNCTION ducto.weigh_end(internal) FROM PUBLIC;
+COMMENT ON FUNCTION ducto.weigh_end(internal) IS 'For ducto.weigh_usage: returns the sums.';
+
+CREATE AGGREGATE ducto.weigh_usage(
+	user_id uuid,
+	model text,
+	amount numeric,
+	models text[],
+	model_spend numeric[],
+	model_lines integer[],
+	seed bigint
+) (
+	SFUNC = ducto.weigh_next, STYPE = internal, SSPACE = 32, FINALFUNC = ducto.weigh_end
+);
+REVOKE ALL ON FUNCTION ducto.weigh_usage(uuid, text, numeric, text[], numeric[], integer[], bigint) FROM PUBLIC;
+COMMENT ON AGGREGATE ducto.weigh_usage(uuid, text, numeric, text[], numeric[], integer[], bigint) IS
+'For ducto.verify_rollup: usage entries weighed as ducto.weigh_users and ducto.weigh_models do: what users spent, their entries, what was spent on models, their entries.';
+
+CREATE FUNCTION ducto.verify_rollup_cells(next_xact bigint, last_xact bigint, lengths integer[], starts timestamptz[])
+RETURNS SETOF @extschema@.ducto_discrepancy
 LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS $$
 #variable_conflict use_variable
 BEGIN
 	RETURN QUERY
-	WITH used AS (
-		SELECT user_id, coalesce(model, 'unknown') AS model, start, sum(spend) AS spend, sum(lines) AS entries
-		FROM (
-			SELECT coalesce(actor, account_id) AS user_id, date_bin('1 hour', created_at, '2000-01-01 00:00:00+00') AS start,
-				unnest(coalesce(models, ARRAY[model])) AS model, unnest(coalesce(ledger.model_spend, ARRAY[-amount])) AS spend,
-				unnest(coalesce(model_lines, ARRAY[1])) AS lines
-			FROM ducto.ledger
-			WHERE type = 'usage' AND CASE WHEN next_xact <= last_xact THEN xact NOT BETWEEN next_xact AND last_xact
-				ELSE xact > last_xact AND xact < next_xact END
-		) e
-		GROUP BY user_id, coalesce(model, 'unknown'), start
-	), cells AS MATERIALIZED (
-		SELECT unnest(users) AS user_id, NULL::text AS model, hours, start, unnest(user_spend) AS spend,
-			unnest(user_entries) AS entries
-		FROM ducto.usage_rollup WHERE hours > 0
-		UNION ALL
-		SELECT NULL, unnest(models), hours, start, unnest(model_spend), unnest(model_entries)
-		FROM ducto.usage_rollup WHERE hours > 0
+	WITH wrong AS MATERIALIZED (
+		SELECT hours, start FROM unnest(lengths, starts) w (hours, start)
+	), parts AS MATERIALIZED (
+		SELECT r.* FROM ducto.usage_rollup r JOIN wrong w ON w.hours = r.hours AND w.start = r.start
 	), longer AS MATERIALIZED (
-		SELECT h.start AS hour, p.hours, p.start
-		FROM (SELECT start, unnest(ARRAY[24, 96, 384, 1536]) AS hours FROM ducto.usage_rollup WHERE hours = 1 GROUP BY start) h
-		JOIN (SELECT DISTINCT hours, start FROM ducto.usage_rollup) p
-			ON p.hours = h.hours AND p.start = date_bin(make_interval(hours => h.hours), h.start, '2000-01-01 00:00:00+00')
+		SELECT r.*, w.hours AS in_hours, w.start AS in_start
+		FROM ducto.usage_rollup r JOIN wrong w ON w.start = date_bin(make_interval(hours => w.hours), r.start, '2000-01-01 00:00:00+00')
+		WHERE r.hours = 1 AND w.hours > 1
+	), used AS MATERIALIZED (
+		SELECT coalesce(actor, account_id) AS user_id, date_bin('1 hour', created_at, '2000-01-01 00:00:00+00') AS start,
+			unnest(coalesce(models, ARRAY[model])) AS model, unnest(coalesce(ledger.model_spend, ARRAY[-amount])) AS spend,
+			unnest(coalesce(model_lines, ARRAY[1])) AS entries
+		FROM ducto.ledger
+		WHERE type = 'usage' AND CASE WHEN next_xact <= last_xact THEN xact NOT BETWEEN next_xact AND last_xact
+			ELSE xact > last_xact AND xact < next_xact END
+			AND date_bin('1 hour', created_at, '2000-01-01 00:00:00+00') IN (SELECT w.start FROM wrong w WHERE w.hours = 1)
 	), sums AS (
 		SELECT c.user_id, c.model, c.hours, c.start, sum(c.said) AS said, sum(c.said_entries) AS said_entries,
 			sum(c.spend) / 10000.0 AS spend, sum(c.entries) AS entries
@@ -37,12 +83,15 @@ BEGIN
 				NULL::bigint AS spend, NULL::integer AS entries
 			FROM used u
 			UNION ALL
-			SELECT NULL, model, 1, start, spend, u.entries, NULL, NULL FROM used u
+			SELECT NULL, coalesce(model, 'unknown'), 1, start, spend, u.entries, NULL, NULL FROM used u
 			UNION ALL
-			SELECT h.user_id, h.model, l.hours, l.start, h.spend / 10000.0, h.entries, NULL, NULL
-			FROM cells h JOIN longer l ON l.hour = h.start WHERE h.hours = 1
+			SELECT unnest(users), NULL, in_hours, in_start, unnest(user_spend) / 10000.0, unnest(user_entries), NULL, NULL FROM longer
 			UNION ALL
-			SELECT user_id, model, hours, start, NULL, NULL, spend, entries FROM cells
+			SELECT NULL, unnest(models), in_hours, in_start, unnest(model_spend) / 10000.0, unnest(model_entries), NULL, NULL FROM longer
+			UNION ALL
+			SELECT unnest(users), NULL, hours, start, NULL, NULL, unnest(user_spend), unnest(user_entries) FROM parts
+			UNION ALL
+			SELECT NULL, unnest(models), hours, start, NULL, NULL, unnest(model_spend), unnest(model_entries) FROM parts
 		) c GROUP BY c.user_id, c.model, c.hours, c.start
 	)
 	SELECT user_id, 'rollup of ' || coalesce('model ' || model || ' of ', '') || hours || ' hours from ' || start,
@@ -50,9 +99,9 @@ BEGIN
 	FROM sums WHERE spend IS DISTINCT FROM said OR entries IS DISTINCT FROM said_entries;
 END
 $$;
-REVOKE ALL ON FUNCTION ducto.verify_rollup_cells(bigint, bigint) FROM PUBLIC;
-COMMENT ON FUNCTION ducto.verify_rollup_cells(bigint, bigint) IS
-'For ducto.verify_rollup: the users and models of which the rollup is wrong, where it ends with the transaction before next_xact, and this cluster''s numbers with last_xact.';
+REVOKE ALL ON FUNCTION ducto.verify_rollup_cells(bigint, bigint, integer[], timestamptz[]) FROM PUBLIC;
+COMMENT ON FUNCTION ducto.verify_rollup_cells(bigint, bigint, integer[], timestamptz[]) IS
+'For ducto.verify_rollup: the users and models of which the rollup is wrong in some periods, of these lengths in hours and these starts, where it ends with the transaction before next_xact, and this cluster''s numbers with last_xact.';
 
 CREATE FUNCTION ducto.verify_books(next_xact bigint, last_xact bigint) RETURNS SETOF @extschema@.ducto_discrepancy
 LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
@@ -108,7 +157,10 @@ AS $$
 DECLARE
 	last CONSTANT bigint := ducto.last_xact_here();
 	seed CONSTANT bigint := (random() * 1e15)::bigint;
+	modulus CONSTANT numeric := 18446744073709551616;
 	next bigint;
+	lengths integer[];
+	starts timestamptz[];
 BEGIN
 	-- Where another cluster wrote the rollup, it does not count, and is made anew.
 	SELECT next_xact INTO next FROM ducto.usage_rollup WHERE hours = 0 AND first_xact = ducto.first_xact_here();
@@ -118,59 +170,39 @@ BEGIN
 
 	PERFORM ducto.progress_step('the rollup');
 	-- The hours of the rollup are what the ledger says was used in them, as far as it is rolled up, and longer periods are
-	-- the sums of their hours: of each user, and of each model. It takes a number for each period to see that: users and
-	-- models count with a weight each, of their id or name and this call's seed. Halves of what was spent are weighed each by
-	-- itself, so that integers have room for it; an amount that is none for usage is told elsewhere, and counts as nothing.
-	PERFORM FROM (
-		WITH used AS (
-			SELECT start, sum(spend) AS spend, sum(lines) AS entries,
-				sum((spend >> 32) * of_user) * 4294967296 + sum((spend & 4294967295) * of_user) AS user_spend,
-				sum(of_user * lines) AS user_entries,
-				sum((spend >> 32) * of_model) * 4294967296 + sum((spend & 4294967295) * of_model) AS model_spend,
-				sum(of_model * lines) AS model_entries
-			FROM (SELECT start, lines, of_user, hashtextextended(coalesce(model, 'unknown'), seed) & 2147483647 AS of_model,
-					CASE WHEN spend < 100000000000000 AND spend >= 0 THEN (10000 * spend)::bigint END AS spend
-				FROM (SELECT date_bin('1 hour', created_at, '2000-01-01 00:00:00+00') AS start,
-						uuid_hash_extended(coalesce(actor, account_id), seed) & 2147483647 AS of_user,
-						unnest(coalesce(models, ARRAY[model])) AS model, unnest(coalesce(ledger.model_spend, ARRAY[-amount])) AS spend,
-						unnest(coalesce(model_lines, ARRAY[1])) AS lines
-					FROM ducto.ledger WHERE type = 'usage'
-						AND CASE WHEN next <= last THEN xact NOT BETWEEN next AND last ELSE xact > last AND xact < next END) u
-				OFFSET 0) e
-			GROUP BY start
-		), cells AS MATERIALIZED (
-			SELECT by_model, hours, start, sum(spend) AS spend, sum(c.entries) AS entries,
-				sum((spend >> 32) * weight) * 4294967296 + sum((spend & 4294967295) * weight) AS weighed_spend,
-				sum(c.entries * weight) AS weighed_entries
-			FROM (SELECT false AS by_model, hours, start, unnest(user_spend) AS spend, unnest(user_entries)::bigint AS entries,
-					uuid_hash_extended(unnest(users), seed) & 2147483647 AS weight
-				FROM ducto.usage_rollup WHERE hours > 0
-				UNION ALL
-				SELECT true, hours, start, unnest(model_spend), unnest(model_entries)::bigint,
-					hashtextextended(unnest(models), seed) & 2147483647
-				FROM ducto.usage_rollup WHERE hours > 0) c
-			GROUP BY by_model, hours, start
-		), longer AS (
-			SELECT by_model, hours, date_bin(make_interval(hours => hours), start, '2000-01-01 00:00:00+00') AS start,
-				sum(spend) AS spend, sum(h.entries) AS entries, sum(weighed_spend) AS weighed_spend,
-				sum(weighed_entries) AS weighed_entries
-			FROM (SELECT by_model, unnest(ARRAY[24, 96, 384, 1536]) AS hours, start, spend, c.entries, weighed_spend,
-					weighed_entries FROM cells c WHERE hours = 1) h
-			GROUP BY 1, 2, 3
-		), said AS (
-			SELECT false AS by_model, 1 AS hours, start, spend, u.entries, user_spend AS weighed_spend,
-				user_entries AS weighed_entries FROM used u
-			UNION ALL
-			SELECT true, 1, start, spend, u.entries, model_spend, model_entries FROM used u
-			UNION ALL
-			SELECT l.* FROM longer l JOIN (SELECT DISTINCT hours, start FROM cells) c USING (hours, start)
-		)
-		SELECT FROM said s FULL JOIN cells c USING (by_model, hours, start)
-		WHERE (s.spend, s.entries, s.weighed_spend, s.weighed_entries)
-			IS DISTINCT FROM (c.spend, c.entries, c.weighed_spend, c.weighed_entries)
-	) d;
-	IF FOUND THEN
-		RETURN QUERY SELECT * FROM ducto.verify_rollup_cells(next, last);
+	-- the sums of their hours: of each user, and of each model. It takes four numbers for each period to see that, as users and
+	-- models count with a weight each, by this call's seed; sums are the same where they are modulo 2^64.
+	WITH used AS (
+		SELECT date_bin('1 hour', created_at, '2000-01-01 00:00:00+00') AS start,
+			ducto.weigh_usage(coalesce(actor, account_id), model, amount, models, model_spend, model_lines, seed) AS usage
+		FROM ducto.ledger WHERE type = 'usage'
+			AND CASE WHEN next <= last THEN xact NOT BETWEEN next AND last ELSE xact > last AND xact < next END
+		GROUP BY 1
+	), cells AS MATERIALIZED (
+		SELECT hours, start, bool_and(users IS NOT NULL AND models IS NOT NULL) AS sound,
+			sum(users[1]) AS spent, sum(users[2]) AS entries, sum(models[1]) AS model_spent, sum(models[2]) AS model_entries
+		FROM (SELECT hours, start, ducto.weigh_users(r.users, user_spend, user_entries, seed) AS users,
+				ducto.weigh_models(r.models, r.model_spend, r.model_entries, seed) AS models
+			FROM ducto.usage_rollup r WHERE hours > 0 OFFSET 0) c
+		GROUP BY hours, start
+	), said AS (
+		SELECT 1 AS hours, start, usage[1] AS spent, usage[2] AS entries, usage[3] AS model_spent, usage[4] AS model_entries
+		FROM used
+		UNION ALL
+		SELECT l.hours, p.start, sum(spent), sum(h.entries), sum(model_spent), sum(h.model_entries)
+		FROM cells h, unnest(ARRAY[24, 96, 384, 1536]) l (hours),
+			date_bin(make_interval(hours => l.hours), h.start, '2000-01-01 00:00:00+00') p (start)
+		WHERE h.hours = 1
+		GROUP BY l.hours, p.start
+		HAVING (l.hours, p.start) IN (SELECT c.hours, c.start FROM cells c)
+	)
+	SELECT array_agg(hours), array_agg(start) INTO lengths, starts
+	FROM said s FULL JOIN cells c USING (hours, start)
+	WHERE sound IS NOT TRUE OR (coalesce(s.spent, 0) - c.spent) % modulus <> 0 OR (coalesce(s.entries, 0) - c.entries) % modulus <> 0
+		OR (coalesce(s.model_spent, 0) - c.model_spent) % modulus <> 0
+		OR (coalesce(s.model_entries, 0) - c.model_entries) % modulus <> 0;
+	IF lengths IS NOT NULL THEN
+		RETURN QUERY SELECT * FROM ducto.verify_rollup_cells(next, last, lengths, starts);
 	END IF;
 	PERFORM ducto.progress_step('the books');
 	RETURN QUERY SELECT * FROM ducto.verify_books(next, last);
