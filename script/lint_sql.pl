@@ -123,12 +123,14 @@ sub check_clock
 	report($file, $line, "another clock than ducto.clock(): $1") while $code =~ /($SQL_CLOCK)/g;
 }
 
-# check_case finds a CASE that compares a value with each WHEN.
+# check_case finds what Citus sends to other nodes wrong: a CASE that compares a
+# value with each WHEN, and records compared by their images.
 sub check_case
 {
 	my ($file, $line, $code) = @_;
 
 	report($file, $line, 'CASE x WHEN y instead of CASE WHEN x = y') if $code =~ /(?<!END )\bCASE\s+(?!WHEN\b)\S/i;
+	report($file, $line, 'records compared by their images') if $code =~ /\s\*(?:=|<>)\s/;
 }
 
 # check_body checks what a function of SQL or PL/pgSQL does.

@@ -23,9 +23,12 @@ DECLARE
 	none CONSTANT jsonb := '{}';
 	last_xact CONSTANT bigint := ducto.last_xact_here();
 	-- Pages of accounts and open holds that are read at most: where there are more, the rest is taken to be like them.
-	pages CONSTANT bigint := pg_relation_size('ducto.accounts') / current_setting('block_size')::integer;
-	percent CONSTANT real := least(100, 100.0 * 80 / greatest(pages, 1));
+	pages bigint := pg_relation_size('ducto.accounts') / current_setting('block_size')::integer;
+	percent real;
 	max_holds CONSTANT integer := 1000;
+	-- On a cluster there is no rollup, and this node has figures of its own part of the tables alone.
+	distributed CONSTANT boolean := ducto.is_distributed();
+	origins bigint[];
 	rollup record;
 	sample record;
 	holds record;
@@ -35,11 +38,16 @@ DECLARE
 	next_xact bigint;
 	oldest timestamptz;
 BEGIN
+	IF distributed THEN
+		pages := pg_catalog.citus_relation_size('ducto.accounts') / current_setting('block_size')::integer;
+		origins := ARRAY(SELECT n.result::bigint FROM pg_catalog.run_command_on_all_nodes('SELECT ducto.event_origin()') n WHERE n.success);
+	END IF;
+	percent := least(100, 100.0 * 80 / greatest(pages, 1));
 	SELECT count(*) AS n, sum(balance) AS balance, coalesce(-sum(balance) FILTER (WHERE balance < 0), 0) AS debt,
 		count(*) FILTER (WHERE balance < 0) AS debtors INTO sample
 	FROM ducto.accounts TABLESAMPLE SYSTEM (percent);
 	SELECT CASE WHEN percent = 100 THEN sample.n
-		WHEN c.reltuples > 0 AND c.relpages > 0 THEN round((c.reltuples / c.relpages * pages)::numeric)
+		WHEN c.reltuples > 0 AND c.relpages > 0 AND NOT distributed THEN round((c.reltuples / c.relpages * pages)::numeric)
 		ELSE round((sample.n * 100 / percent)::numeric) END INTO accounts
 	FROM pg_class c WHERE c.oid = 'ducto.accounts'::regclass;
 	SELECT r.next_xact, r.types, r.type_entries, r.type_amount INTO rollup
@@ -50,6 +58,9 @@ BEGIN
 	FROM (SELECT remaining, expires_at, created_at FROM ducto.reservations WHERE state = 'open' LIMIT max_holds) h;
 	SELECT CASE WHEN holds.n < max_holds THEN holds.n ELSE greatest(c.reltuples, holds.n) END INTO open_holds
 	FROM pg_class c WHERE c.oid = 'ducto.reservations_open'::regclass;
+	IF distributed AND holds.n = max_holds THEN
+		open_holds := (SELECT count(*) FROM ducto.reservations WHERE state = 'open');
+	END IF;
 
 	RETURN QUERY SELECT 'ducto_info', jsonb_build_object('version', e.extversion), 1::double precision, 'gauge',
 		'The version of ducto'
@@ -91,17 +102,30 @@ BEGIN
 		coalesce(extract(epoch FROM moment - least(due.expires_at, holds.due)), 0)::double precision, 'gauge',
 		'For how long something has been past its time that no sweep has booked';
 
-	-- The first entry that is not rolled up. Numbers of transactions are a circle that begins after this cluster's last.
-	next_xact := coalesce(rollup.next_xact,
-		CASE WHEN last_xact = 9223372036854775807 THEN -9223372036854775808 ELSE last_xact + 1 END);
-	oldest := (SELECT l.created_at FROM ducto.ledger l WHERE l.xact >= next_xact AND (next_xact > last_xact OR l.xact <= last_xact)
-		ORDER BY l.xact LIMIT 1);
-	IF oldest IS NULL AND next_xact > last_xact THEN
-		oldest := (SELECT l.created_at FROM ducto.ledger l WHERE l.xact <= last_xact ORDER BY l.xact LIMIT 1);
+	IF NOT distributed THEN
+		-- The first entry that is not rolled up. Numbers of transactions are a circle that begins after this cluster's last.
+		next_xact := coalesce(rollup.next_xact,
+			CASE WHEN last_xact = 9223372036854775807 THEN -9223372036854775808 ELSE last_xact + 1 END);
+		oldest := (SELECT l.created_at FROM ducto.ledger l WHERE l.xact >= next_xact AND (next_xact > last_xact OR l.xact <= last_xact)
+			ORDER BY l.xact LIMIT 1);
+		IF oldest IS NULL AND next_xact > last_xact THEN
+			oldest := (SELECT l.created_at FROM ducto.ledger l WHERE l.xact <= last_xact ORDER BY l.xact LIMIT 1);
+		END IF;
+		RETURN QUERY SELECT 'ducto_rollup_lag_seconds', none,
+			greatest(coalesce(extract(epoch FROM moment - oldest), 0), 0)::double precision, 'gauge',
+			'The age of the first ledger entry that is not rolled up';
 	END IF;
-	RETURN QUERY SELECT 'ducto_rollup_lag_seconds', none,
-		greatest(coalesce(extract(epoch FROM moment - oldest), 0), 0)::double precision, 'gauge',
-		'The age of the first ledger entry that is not rolled up';
+
+	IF distributed THEN
+		RETURN QUERY SELECT 'ducto_events_waiting', none, count(*)::double precision, 'gauge',
+			'Events of this database that nobody has acknowledged, 10000 at most'
+		FROM (SELECT e.number FROM ducto.events e WHERE e.origin = ANY (origins) AND e.acked_at IS NULL LIMIT 10000) e;
+
+		RETURN QUERY SELECT 'ducto_oldest_event_seconds', none, coalesce(extract(epoch FROM moment - (SELECT e.created_at FROM ducto.events e
+			WHERE e.origin = ANY (origins) AND e.acked_at IS NULL ORDER BY e.visible_at LIMIT 1)), 0)::double precision,
+			'gauge', 'The age of the event that is to be taken next';
+		RETURN;
+	END IF;
 
 	RETURN QUERY SELECT 'ducto_events_waiting', none, count(*)::double precision, 'gauge',
 		'Events of this database that nobody has acknowledged, 10000 at most'

@@ -78,6 +78,12 @@ static KeptQuery user_query = {
 	.types = {UUIDOID}
 };
 
+/* On a cluster that is asked of all nodes, and this of one. */
+static KeptQuery user_alone_query = {
+	.sql = "SELECT kind, last_seq FROM ducto.accounts WHERE id = $1",
+	.types = {UUIDOID}
+};
+
 /* A member of a team may have no account. */
 static KeptQuery member_query = {
 	.sql = "SELECT" OF_TEAMS " LIMIT 1",
@@ -317,17 +323,22 @@ page_begin(SdkPage *page)
 {
 	QueryArgs	args = {0};
 	Account		acc = {.id = *page->user};
+	bool		alone;
+	bool		known;
 
 	args_uuid(&args, page->user);
-	if (query_read(&user_query, &args) == 0)
+	alone = query_distributed(&user_query);
+	known = query_read(alone ? &user_alone_query : &user_query, &args) > 0;
+	if (known)
 	{
-		page->teams &= query_read(&member_query, &args) > 0;
-		return;
+		acc.team = row_word(0, 1, account_kinds) != 0;
+		account_require_user(&acc);
+		page->high = row_int8(0, 2);
 	}
-	acc.team = row_word(0, 1, account_kinds) != 0;
-	account_require_user(&acc);
-	page->high = row_int8(0, 2);
-	page->teams &= row_bool(0, 3);
+	if (known && !alone)
+		page->teams &= row_bool(0, 3);
+	else
+		page->teams = page->teams && query_read(&member_query, &args) > 0;
 }
 
 /*

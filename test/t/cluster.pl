@@ -392,6 +392,24 @@ is(value('SELECT paid + granted + other - in_debt FROM ducto_liability()'), valu
 	'what is owed is what there is');
 is(value('SELECT count(*) FROM ducto_list_accounts(max_rows => 100)'), value('SELECT count(*) FROM ducto.accounts'), 'all accounts are listed');
 
+{
+	my %figure = map { split /\|/ } split /\n/, $first->safe_psql('shop', 'SELECT name, value FROM ducto_metrics()');
+
+	is($figure{ducto_accounts}, value('SELECT count(*) FROM ducto.accounts'), 'a monitor on a worker sees all accounts');
+	cmp_ok(abs($figure{ducto_balance_credits} - value('SELECT sum(balance) FROM ducto.accounts')), '<', 1e-6, 'all credits');
+	is($figure{ducto_open_holds}, value("SELECT count(*) FROM ducto.reservations WHERE state = 'open' AND expires_at > now()"), 'all holds');
+	$first->safe_psql('shop', "SELECT ducto_set_alerts($_, '{30}'); SELECT ducto_charge($_, balance - 20) FROM ducto_get_balance($_)") foreach @users[19 .. 21];
+	%figure = map { split /\|/ } split /\n/, value('SELECT name, value FROM ducto_metrics()');
+	is($figure{ducto_events_waiting}, value('SELECT count(*) FROM ducto.events WHERE acked_at IS NULL'), 'and the events of all nodes');
+	cmp_ok($figure{ducto_events_waiting}, '>=', 3, 'of which there are some');
+	ok(!exists $figure{ducto_rollup_lag_seconds}, 'and no rollup that falls behind');
+	$node->safe_psql('shop', "SELECT ducto_create_team('team ' || n, n) FROM generate_series(1, 8) n");
+	is(value('SELECT sum(balance), sum(member_count) FROM ducto_list_teams(max_rows => 100)'),
+		value('SELECT sum(a.balance) FROM ducto.accounts a JOIN ducto.teams t ON t.id = a.id') . '|'
+		  . value('SELECT count(*) FROM ducto.team_members WHERE left_at IS NULL'),
+		'teams of all nodes are listed');
+}
+
 # --- sweeps ----------------------------------------------------------------
 
 value(join '; ', map { "SELECT ducto_add_credits($_, 1, 'promo', expires_at => clock_timestamp() + interval '1.5 s')" } @users);

@@ -126,6 +126,7 @@ my @broken_source = (
 	[ '"account_id = $1"', '"due < now()"', 'another clock than ducto.clock(): now(' ],
 	[ 'IS DISTINCT FROM $2', '< clock_timestamp()', 'another clock than ducto.clock(): clock_timestamp(' ],
 	[ 'IS DISTINCT FROM $2', '= CASE kind WHEN 1 THEN 2 END', 'CASE x WHEN y instead of CASE WHEN x = y' ],
+	[ 'IS DISTINCT FROM $2', '*<> $2', 'records compared by their images' ],
 	[ 'psprintf("GRANT', 'GetCurrentTimestamp(); psprintf("GRANT', 'another clock than clock_now(): GetCurrentTimestamp' ]);
 
 # lint gives what the lint prints for a script, or for a source of C.

@@ -67,7 +67,8 @@ SELECT shown(a) FROM refund_credits(:'tx', -1) a;
 SELECT a ->> 'transaction_id' AS tx2 FROM deduct_with_allowance('00000000-0000-4000-8000-000000000001', 3, NULL, 0, NULL, '{}', true) a \gset
 SELECT shown(a) FROM refund_credits(:'tx2', NULL, NULL) a;
 SELECT shown(a) FROM refund_credits(:'tx2') a;
-SELECT shown(a) FROM refund_credits((SELECT id FROM ducto.ledger WHERE type = 'purchase')) a;
+SELECT id AS purchase FROM ducto.ledger WHERE type = 'purchase' \gset
+SELECT shown(a) FROM refund_credits(:'purchase') a;
 SELECT shown(a) FROM refund_credits(NULL) a;
 -- what the allowance paid stays used
 SELECT shown(a) FROM check_plan_allowance('00000000-0000-4000-8000-000000000001') a;
