@@ -173,8 +173,8 @@ list_burn(GrantList *list, Money amount, BurnList *burned)
 	int			end = list->first;
 	Money		left = amount;
 
-	while (left > 0)
-		left -= Min(left, list->grants[end++].remaining);
+	for (; left > 0; end++)
+		left -= Min(left, list->grants[end].remaining);
 	burned->burns = palloc(sizeof(Burn) * (end - list->first));
 	burned->n = 0;
 	while (amount > 0)
