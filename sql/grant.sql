@@ -102,6 +102,22 @@ AS 'MODULE_PATHNAME', 'ducto_sweep_accounts';
 REVOKE ALL ON FUNCTION ducto.sweep_accounts(uuid[]) FROM PUBLIC;
 COMMENT ON FUNCTION ducto.sweep_accounts(uuid[]) IS 'For ducto_sweep: books what is past its time on these accounts and skips those that are locked, as many as one transaction should do. Returns with how many it is done.';
 
+CREATE FUNCTION ducto.sweep_shard(
+	found bigint,
+	shard bigint,
+	account_ids uuid[],
+	dry_run boolean,
+	max_accounts bigint,
+	max_entries bigint,
+	max_closed bigint,
+	settings integer[]
+) RETURNS numeric[]
+LANGUAGE c VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS 'MODULE_PATHNAME', 'ducto_sweep_shard';
+REVOKE ALL ON FUNCTION ducto.sweep_shard(bigint, bigint, uuid[], boolean, bigint, bigint, bigint, integer[]) FROM PUBLIC;
+COMMENT ON FUNCTION ducto.sweep_shard(bigint, bigint, uuid[], boolean, bigint, bigint, bigint, integer[]) IS
+'For sweeps on a cluster: books what is past its time on accounts of one shard, on its node. Returns with how many it is done, the accounts with credit that expired, the entries, the reservations that it closed, and the credits expired.';
+
 CREATE PROCEDURE @extschema@.ducto_sweep(batch_size integer DEFAULT 1000)
 LANGUAGE c
 AS 'MODULE_PATHNAME', 'ducto_sweep';

@@ -158,6 +158,7 @@ extern bool account_try_release(const pg_uuid_t *id, const pg_uuid_t *reservatio
 extern bool account_try_hold(const pg_uuid_t *id, Money amount, const Money *floor, int ttl_seconds,
 							 Account *after, AccountChange *change, PricingTerms *terms);
 extern void account_undo(const pg_uuid_t *id, const AccountChange *change);
+extern int64 account_hold_shard(const pg_uuid_t *id);
 
 /* Whether the clock is before the account's last operation, or was since its ledger is ahead of it. */
 static inline bool

@@ -28,6 +28,22 @@ element_context(void *arg)
 		errcontext("element %d of argument \"%s\"", scope->element, scope->argument);
 }
 
+/* Where the elements of an array are in the one that they were taken from; NULL: where they are. */
+static const int32 *numbers_now = NULL;
+
+/*
+ * element_numbers lets elements have other places in errors than they have,
+ * NULL for their own, and returns those of before.
+ */
+const int32 *
+element_numbers(const int32 *numbers)
+{
+	const int32 *before = numbers_now;
+
+	numbers_now = numbers;
+	return before;
+}
+
 /*
  * element_enter lets arguments be the fields of an element of an array until
  * element_leave: errors name its place.
@@ -36,7 +52,7 @@ void
 element_enter(ElementScope *scope, const char *argument, int element)
 {
 	scope->argument = argument;
-	scope->element = element;
+	scope->element = numbers_now != NULL ? numbers_now[element] : element;
 	scope->told = false;
 	scope->callback.callback = element_context;
 	scope->callback.arg = scope;

@@ -39,6 +39,7 @@ typedef struct ElementScope
 	bool		told;			/* an error has named it */
 } ElementScope;
 
+extern const int32 *element_numbers(const int32 *numbers);
 extern void element_enter(ElementScope *scope, const char *argument, int element);
 extern void element_leave(const ElementScope *scope);
 pg_noreturn extern void arg_reject(const char *name, const char *value, const char *hint);

@@ -15,34 +15,37 @@
 
 #include "base/cluster.h"
 #include "base/query.h"
+#include "base/shard.h"
 
 PG_FUNCTION_INFO_V1(ducto_is_distributed);
 
 /* Accounts whose ids have hashes between two. */
 typedef struct Shard
 {
+	int64		id;
 	int32		least;
 	int32		greatest;
+	bool		here;			/* on this node */
 } Shard;
 
 /*
  * What is known of the table accounts, until it changes: whether it is
- * distributed, and its shards on this node.
+ * distributed, and its shards in the order of the hashes.
  */
 static struct
 {
 	bool		known;
 	Oid			table;
 	bool		distributed;
-	Shard	   *here;
+	Shard	   *all;
 	int			n;
 }			shards;
 
 /* Citus tells of a shard that moves as of a change of the table. */
-static KeptQuery shards_here_query = {
-	.sql = "SELECT s.shardminvalue::integer, s.shardmaxvalue::integer FROM pg_catalog.pg_dist_shard s"
-	" JOIN pg_catalog.pg_dist_placement p USING (shardid) JOIN pg_catalog.pg_dist_local_group g USING (groupid)"
-	" WHERE s.logicalrelid = 'ducto.accounts'::regclass",
+static KeptQuery shards_query = {
+	.sql = "SELECT s.shardid, s.shardminvalue::integer, s.shardmaxvalue::integer, EXISTS (SELECT"
+	" FROM pg_catalog.pg_dist_placement p JOIN pg_catalog.pg_dist_local_group g USING (groupid) WHERE p.shardid = s.shardid)"
+	" FROM pg_catalog.pg_dist_shard s WHERE s.logicalrelid = 'ducto.accounts'::regclass ORDER BY s.shardminvalue::integer",
 	.types = {0},
 	.whole = true
 };
@@ -131,8 +134,7 @@ shards_forget(Datum arg, Oid relid)
 }
 
 /*
- * Find out whether the table accounts is distributed, and which of its shards
- * are here.
+ * Find out whether the table accounts is distributed, and what its shards are.
  */
 static void
 shards_read(void)
@@ -150,29 +152,69 @@ shards_read(void)
 	shards.distributed = cluster_is_there() && has_any(list_make1_oid(shards.table));
 	if (shards.distributed)
 	{
-		shards.n = (int) query_read(&shards_here_query, &none);
-		if (shards.here != NULL)
-			pfree(shards.here);
-		shards.here = MemoryContextAlloc(TopMemoryContext, sizeof(Shard) * Max(shards.n, 1));
+		shards.n = (int) query_run(&shards_query, &none, SPI_OK_SELECT);
+		if (shards.all != NULL)
+			pfree(shards.all);
+		shards.all = MemoryContextAlloc(TopMemoryContext, sizeof(Shard) * Max(shards.n, 1));
 		for (int i = 0; i < shards.n; i++)
 		{
-			shards.here[i].least = DatumGetInt32(row_datum(i, 1));
-			shards.here[i].greatest = DatumGetInt32(row_datum(i, 2));
+			shards.all[i].id = row_int8(i, 1);
+			shards.all[i].least = row_int4(i, 2);
+			shards.all[i].greatest = row_int4(i, 3);
+			shards.all[i].here = row_bool(i, 4);
 		}
 	}
 	query_end();
 }
 
 /*
- * cluster_is_used tells whether the tables are distributed. It takes no time
- * once it is known.
+ * cluster_is_used tells whether the tables are distributed: a shard's are not.
+ * It takes no time once it is known.
  */
 bool
 cluster_is_used(void)
 {
+	if (shard_entered() != 0)
+		return false;
 	if (!shards.known)
 		shards_read();
 	return shards.distributed;
+}
+
+/*
+ * Find the shard that an account is on, as far as is known.
+ */
+static const Shard *
+shard_of(const pg_uuid_t *account)
+{
+	int32		hash = (int32) DatumGetUInt32(hash_any(account->data, UUID_LEN));
+	int			from = 0;
+	int			to = shards.n - 1;
+
+	while (from < to)
+	{
+		int			middle = (from + to) / 2;
+
+		if (hash > shards.all[middle].greatest)
+			from = middle + 1;
+		else
+			to = middle;
+	}
+	if (from > to || hash < shards.all[from].least || hash > shards.all[from].greatest)
+		elog(ERROR, "no shard has the hash %d", hash);
+	return &shards.all[from];
+}
+
+/*
+ * cluster_shard returns the shard that an account is on, as far as is known.
+ * The tables are distributed.
+ */
+int64
+cluster_shard(const pg_uuid_t *account)
+{
+	if (!shards.known)
+		shards_read();
+	return shard_of(account)->id;
 }
 
 /*
@@ -182,15 +224,7 @@ cluster_is_used(void)
 bool
 cluster_is_elsewhere(const pg_uuid_t *account)
 {
-	int32		hash;
-
-	if (!cluster_is_used())
-		return false;
-	hash = (int32) DatumGetUInt32(hash_any(account->data, UUID_LEN));
-	for (int i = 0; i < shards.n; i++)
-		if (hash >= shards.here[i].least && hash <= shards.here[i].greatest)
-			return false;
-	return true;
+	return cluster_is_used() && !shard_of(account)->here;
 }
 
 /*

@@ -19,6 +19,7 @@
 
 #include "base/cluster.h"
 #include "base/query.h"
+#include "base/shard.h"
 
 /* How many operations are under way in this backend, one inside the other. */
 static int	depth = 0;
@@ -166,7 +167,7 @@ query_choose(KeptQuery *query)
 
 	if (query->plan == NULL)
 		query_make(query, options);
-	distributed = query_is_distributed(query);
+	distributed = !query->of_shard && query_is_distributed(query);
 	if (distributed != query->distributed)
 		query_make(query, distributed ? 0 : options);
 	query->distributed = distributed;
@@ -262,8 +263,10 @@ query_planned(KeptQuery *query, int level)
 bool
 query_distributed(KeptQuery *query)
 {
-	int			level = query_prepare(query);
+	int			level;
 
+	query = shard_query(query);
+	level = query_prepare(query);
 	if (level != NO_LEVEL)
 		AtEOXact_GUC(true, level);
 	return query->distributed;
@@ -275,12 +278,17 @@ query_distributed(KeptQuery *query)
 static uint64
 query_execute(KeptQuery *query, QueryArgs *args, bool read_only, int expected)
 {
-	int			level = query_prepare(query);
+	int64		shard;
+	int			level;
 	int			rc;
 
+	query = shard_query(query);
+	level = query_prepare(query);
 	if (args->n != SPI_getargcount(query->plan))
 		elog(ERROR, "%d parameters for: %s", args->n, query->sql);
+	shard = shard_suspend();
 	rc = SPI_execute_plan(query->plan, args->values, args->nulls, read_only, 0);
+	shard_leave(shard);
 	row_forget();
 	query_planned(query, level);
 	if (rc != expected)
@@ -366,11 +374,14 @@ tuplestore_context(FunctionCallInfo fcinfo)
 static uint64
 query_send(KeptQuery *query, QueryArgs *args, bool read_only, DestReceiver *receiver)
 {
+	int64		shard;
 	SPIExecuteOptions options = {0};
 	ParamListInfo params = args->n > 0 ? makeParamList(args->n) : NULL;
-	int			level = query_prepare(query);
+	int			level;
 	int			rc;
 
+	query = shard_query(query);
+	level = query_prepare(query);
 	if (args->n != SPI_getargcount(query->plan))
 		elog(ERROR, "%d parameters for: %s", args->n, query->sql);
 	for (int i = 0; i < args->n; i++)
@@ -383,7 +394,9 @@ query_send(KeptQuery *query, QueryArgs *args, bool read_only, DestReceiver *rece
 	options.params = params;
 	options.read_only = read_only;
 	options.dest = receiver;
+	shard = shard_suspend();
 	rc = SPI_execute_plan_extended(query->plan, &options);
+	shard_leave(shard);
 	query_planned(query, level);
 	if (rc != SPI_OK_SELECT)
 		elog(ERROR, "SPI_execute_plan_extended returned %s: %s", SPI_result_code_string(rc), query->sql);
@@ -412,6 +425,7 @@ typedef struct RowReceiver
 	DestReceiver receiver;
 	RowReader	reader;
 	void	   *state;
+	int64		shard;			/* that its own queries are on */
 	MemoryContext context;		/* of one row */
 } RowReceiver;
 
@@ -423,8 +437,11 @@ row_receive(TupleTableSlot *slot, DestReceiver *self)
 {
 	RowReceiver *receiver = (RowReceiver *) self;
 	MemoryContext previous = MemoryContextSwitchTo(receiver->context);
-	bool		more = receiver->reader(slot, receiver->state);
+	bool		more;
 
+	shard_leave(receiver->shard);
+	more = receiver->reader(slot, receiver->state);
+	(void) shard_suspend();
 	MemoryContextSwitchTo(previous);
 	MemoryContextReset(receiver->context);
 	return more;
@@ -465,6 +482,7 @@ query_each(KeptQuery *query, QueryArgs *args, bool read_only, RowReader reader, 
 		},
 		.reader = reader,
 		.state = state,
+		.shard = shard_entered(),
 		.context = AllocSetContextCreate(CurrentMemoryContext, "ducto row", ALLOCSET_SMALL_SIZES),
 	};
 	uint64		n = query_send(query, args, read_only, &receiver.receiver);

@@ -30,6 +30,7 @@ typedef struct KeptQuery
 	bool		anew;			/* it joins as many rows as its parameters have: planned for each execution */
 	SPIPlanPtr	plan;			/* NULL until it is used */
 	bool		distributed;	/* a table of it is, over the nodes of a cluster */
+	bool		of_shard;		/* it is on one shard of a cluster, as shard_query made it */
 	Oid			reader;			/* the role that is known to see all rows */
 } KeptQuery;
 

@@ -20,6 +20,7 @@
 #include "base/cluster.h"
 #include "base/result.h"
 #include "base/setting.h"
+#include "base/shard.h"
 #include "base/there.h"
 
 PG_FUNCTION_INFO_V1(ducto_call_sent);
@@ -41,9 +42,9 @@ enum
 static bool from_elsewhere = false;
 
 /*
- * Append the settings that decide what a call does.
+ * args_carried appends the settings that decide what a call does.
  */
-static void
+void
 args_carried(QueryArgs *args)
 {
 	int32		carried[CARRIED_COUNT];
@@ -206,6 +207,28 @@ call_here(FunctionCallInfo fcinfo, PGFunction function)
 	}
 	PG_END_TRY();
 	AtEOXact_GUC(true, level);
+	return result;
+}
+
+/*
+ * call_on_shard answers a call from elsewhere, as call_here does, by statements
+ * on a shard of this node.
+ */
+Datum
+call_on_shard(FunctionCallInfo fcinfo, int64 shard, PGFunction function)
+{
+	int64		before = shard_enter(shard);
+	Datum		result = (Datum) 0;
+
+	PG_TRY();
+	{
+		result = call_here(fcinfo, function);
+	}
+	PG_FINALLY();
+	{
+		shard_leave(before);
+	}
+	PG_END_TRY();
 	return result;
 }
 

@@ -9,9 +9,11 @@
 /* The types of a function's arguments, and of the settings that go with them. */
 #define THERE_TYPES(...)	{__VA_ARGS__, INT4ARRAYOID}
 
+extern void args_carried(QueryArgs *args);
 extern bool call_there(FunctionCallInfo fcinfo, KeptQuery *query, Datum *result);
 extern bool call_there_unless(FunctionCallInfo fcinfo, KeptQuery *query, const char *again, Datum *result);
 extern Datum call_here(FunctionCallInfo fcinfo, PGFunction function);
+extern Datum call_on_shard(FunctionCallInfo fcinfo, int64 shard, PGFunction function);
 extern bool call_is_from_elsewhere(void);
 
 #endif

@@ -7,10 +7,13 @@
 #include "base/args.h"
 #include "base/elements.h"
 #include "base/query.h"
+#include "base/shard.h"
 #include "credit/add.h"
 #include "credit/batch.h"
+#include "credit/spread.h"
 
 PG_FUNCTION_INFO_V1(ducto_add_credits_many);
+PG_FUNCTION_INFO_V1(ducto_add_credits_many_shard);
 
 #define CREDITS	"credits"
 
@@ -56,12 +59,12 @@ element_request(FunctionCallInfo element, CreditRequest *request)
  * Door of ducto_add_credits_many. Returns the additions as elements of a batch.
  */
 static BatchElement *
-many_request(FunctionCallInfo fcinfo, ManyCredits *many, int *n)
+many_request(FunctionCallInfo fcinfo, int array, ManyCredits *many, int *n)
 {
 	Elements	credits;
 	BatchElement *elements;
 
-	elements_begin(&credits, fcinfo, 0, CREDITS, credit_fields);
+	elements_begin(&credits, fcinfo, array, CREDITS, credit_fields);
 	elements = palloc0(sizeof(BatchElement) * Max(credits.n, 1));
 	many->requests = palloc0(sizeof(CreditRequest) * Max(credits.n, 1));
 	many->outcomes = palloc0(sizeof(CreditOutcome) * Max(credits.n, 1));
@@ -134,6 +137,18 @@ many_decide(void *items, int place, Account *acc)
 
 static const BatchKind kind = {CREDITS, many_may_make, many_makes, many_decide, many_row};
 
+static KeptQuery spread_query = SPREAD_QUERY("add_credits_many_shard");
+
+/*
+ * Do the operations of an array argument here.
+ */
+static void
+many_run(FunctionCallInfo fcinfo, ManyCredits *many, BatchElement *elements, int n)
+{
+	batch_run(&kind, many, elements, n);
+	batch_answer(fcinfo, &kind, many, n);
+}
+
 /*
  * ducto_add_credits_many does many additions as if each were called in turn. It
  * locks the accounts in the order of their ids. Arguments, rejections and errors:
@@ -147,9 +162,38 @@ ducto_add_credits_many(PG_FUNCTION_ARGS)
 	int			n;
 
 	query_begin();
-	elements = many_request(fcinfo, &many, &n);
-	batch_run(&kind, &many, elements, n);
-	batch_answer(fcinfo, &kind, &many, n);
+	elements = many_request(fcinfo, 0, &many, &n);
+	if (batch_is_spread(fcinfo))
+		batch_spread(fcinfo, &spread_query, elements, n);
+	else
+		many_run(fcinfo, &many, elements, n);
 	query_end();
 	return (Datum) 0;
+}
+
+/*
+ * Do the operations of a shard.
+ */
+static Datum
+many_on_shard(PG_FUNCTION_ARGS)
+{
+	ManyCredits many = {.fcinfo = fcinfo};
+	BatchElement *elements;
+	int			n;
+
+	query_begin();
+	elements = many_request(fcinfo, SPREAD_ITEMS, &many, &n);
+	many_run(fcinfo, &many, elements, n);
+	query_end();
+	return (Datum) 0;
+}
+
+/*
+ * ducto.add_credits_many_shard is ducto_add_credits_many for accounts of a shard of this
+ * node.
+ */
+Datum
+ducto_add_credits_many_shard(PG_FUNCTION_ARGS)
+{
+	PG_RETURN_DATUM(spread_answer(fcinfo, many_on_shard));
 }

@@ -7,11 +7,14 @@
 #include "base/args.h"
 #include "base/elements.h"
 #include "base/query.h"
+#include "base/shard.h"
 #include "credit/batch.h"
 #include "credit/debit.h"
+#include "credit/spread.h"
 #include "pricing/pricing.h"
 
 PG_FUNCTION_INFO_V1(ducto_charge_many);
+PG_FUNCTION_INFO_V1(ducto_charge_many_shard);
 
 #define CHARGES	"charges"
 
@@ -96,13 +99,13 @@ element_request(FunctionCallInfo element, Debit *request, PricedUsage *priced)
  * Door of ducto_charge_many. Returns the charges as elements of a batch.
  */
 static BatchElement *
-many_request(FunctionCallInfo fcinfo, ManyCharges *many, int *n)
+many_request(FunctionCallInfo fcinfo, int array, ManyCharges *many, int *n)
 {
 	Elements	charges;
 	BatchElement *elements;
 	PricedUsage *usages;
 
-	elements_begin(&charges, fcinfo, 0, CHARGES, charge_fields);
+	elements_begin(&charges, fcinfo, array, CHARGES, charge_fields);
 	elements = palloc0(sizeof(BatchElement) * Max(charges.n, 1));
 	many->requests = palloc0(sizeof(Debit) * Max(charges.n, 1));
 	many->deductions = palloc0(sizeof(Deduction) * Max(charges.n, 1));
@@ -220,6 +223,19 @@ many_decide(void *items, int place, Account *acc)
 
 static const BatchKind kind = {CHARGES, many_may_make, many_makes, many_decide, many_row};
 
+static KeptQuery spread_query = SPREAD_QUERY("charge_many_shard");
+
+/*
+ * Do the operations of an array argument here.
+ */
+static void
+many_run(FunctionCallInfo fcinfo, ManyCharges *many, BatchElement *elements, int n)
+{
+	many_price(many, n);
+	batch_run(&kind, many, elements, n);
+	batch_answer(fcinfo, &kind, many, n);
+}
+
 /*
  * ducto_charge_many does many charges as if each were called in turn. It locks
  * the accounts in the order of their ids. Arguments, rejections and errors: see
@@ -233,10 +249,38 @@ ducto_charge_many(PG_FUNCTION_ARGS)
 	int			n;
 
 	query_begin();
-	elements = many_request(fcinfo, &many, &n);
-	many_price(&many, n);
-	batch_run(&kind, &many, elements, n);
-	batch_answer(fcinfo, &kind, &many, n);
+	elements = many_request(fcinfo, 0, &many, &n);
+	if (batch_is_spread(fcinfo))
+		batch_spread(fcinfo, &spread_query, elements, n);
+	else
+		many_run(fcinfo, &many, elements, n);
 	query_end();
 	return (Datum) 0;
+}
+
+/*
+ * Do the operations of a shard.
+ */
+static Datum
+many_on_shard(PG_FUNCTION_ARGS)
+{
+	ManyCharges many = {.fcinfo = fcinfo};
+	BatchElement *elements;
+	int			n;
+
+	query_begin();
+	elements = many_request(fcinfo, SPREAD_ITEMS, &many, &n);
+	many_run(fcinfo, &many, elements, n);
+	query_end();
+	return (Datum) 0;
+}
+
+/*
+ * ducto.charge_many_shard is ducto_charge_many for accounts of a shard of this
+ * node.
+ */
+Datum
+ducto_charge_many_shard(PG_FUNCTION_ARGS)
+{
+	PG_RETURN_DATUM(spread_answer(fcinfo, many_on_shard));
 }

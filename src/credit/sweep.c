@@ -26,10 +26,9 @@
 #include "base/result.h"
 #include "base/uuid.h"
 #include "credit/sweep.h"
+#include "credit/swept.h"
 
 #define DEFAULT_PRUNED	10000	/* reservations */
-#define SWEEP_BATCH		1000	/* accounts of one subtransaction, at least */
-#define SWEEP_BATCHES	32		/* other sessions have it easy with less than 64 subtransactions */
 #define ROWS_AT_ONCE	10000	/* closed or expired in one transaction of ducto_sweep */
 
 PG_FUNCTION_INFO_V1(ducto_sweep_expired);
@@ -87,7 +86,7 @@ ids_keep(int64 n)
 }
 
 /*
- * Find the accounts with something due.
+ * Find the accounts with something due, in the order in which they are swept.
  */
 static int64
 due_accounts(KeptQuery *query, pg_uuid_t **ids)
@@ -98,232 +97,8 @@ due_accounts(KeptQuery *query, pg_uuid_t **ids)
 	args_time(&args, clock_now());
 	n = (int64) query_run(query, &args, SPI_OK_SELECT);
 	*ids = ids_keep(n);
+	sweep_order(*ids, n);
 	return n;
-}
-
-/* Accounts that are being swept, and what was booked on them. */
-typedef struct Sweep
-{
-	const pg_uuid_t *ids;
-	int64		next;			/* of the ids */
-	int64		set_end;		/* of the set that is being swept */
-	int64		alone_until;	/* ids before it are swept one by one */
-	bool		dry_run;		/* only compute it */
-	int64		max_accounts;	/* with credit that expired */
-	int64		max_entries;
-	int64		max_closed;
-	int64		accounts;
-	int64		entries;
-	int64		closed;
-	Spend		expired;
-} Sweep;
-
-/*
- * Tell whether a sweep has booked as much as it may.
- */
-static bool
-sweep_is_full(const Sweep *sweep)
-{
-	return sweep->accounts >= sweep->max_accounts || sweep->entries >= sweep->max_entries ||
-		sweep->closed >= sweep->max_closed;
-}
-
-/*
- * Return how much more a sweep may book.
- */
-static RollLimits
-sweep_limits(const Sweep *sweep)
-{
-	RollLimits	limits = {
-		.closed = sweep->max_closed - sweep->closed,
-		.entries = sweep->max_entries - sweep->entries,
-	};
-
-	return limits;
-}
-
-/*
- * Sweep the next account, in memory of its own. One that is only done in part
- * is the next again.
- */
-static void
-sweep_account(Sweep *sweep)
-{
-	const pg_uuid_t *id = &sweep->ids[sweep->next];
-	RollLimits	limits = sweep_limits(sweep);
-	RollTotals	totals;
-	Account		acc;
-
-	CHECK_FOR_INTERRUPTS();
-	query_begin();
-	if (sweep->dry_run)
-		account_project(id, &acc, DT_NOEND, &totals);
-	else
-		account_sweep(id, &limits, &totals);
-	query_end();
-	sweep->accounts += totals.expired > 0 ? 1 : 0;
-	sweep->entries += totals.entries;
-	sweep->closed += totals.closed;
-	sweep->expired = spend_add(sweep->expired, totals.expired, "expired_amount");
-	if (!totals.left || totals.entries + totals.closed == 0)
-		sweep->next++;
-}
-
-/*
- * Return how many accounts from the next on are swept together, up to the id
- * number end: as many as the limits let be done, where each has something due,
- * in the order of their ids. Too few are swept one by one; so is one that an
- * operation around this one works on.
- */
-static int64
-sweep_width(const Sweep *sweep, int64 end)
-{
-	const pg_uuid_t *ids = sweep->ids + sweep->next;
-	int64		most = Min(end - sweep->next, SET_MOST);
-	int64		n = 0;
-
-	if (sweep->next < sweep->alone_until)
-		return 0;
-	most = Min(most, sweep->max_accounts - sweep->accounts);
-	most = Min(most, sweep->max_closed - sweep->closed);
-	while (n < most && (n == 0 || memcmp(&ids[n - 1], &ids[n], UUID_LEN) < 0) && !account_is_claimed(&ids[n]))
-		n++;
-	return n < SET_LEAST ? 0 : n;
-}
-
-/*
- * Sweep the next accounts together, or the next one.
- */
-static void
-sweep_some(Sweep *sweep, int64 end)
-{
-	int64		n = sweep_width(sweep, end);
-	RollLimits	limits = sweep_limits(sweep);
-	SetTotals	totals;
-
-	sweep->set_end = sweep->next + n;
-	if (n == 0)
-	{
-		sweep_account(sweep);
-		return;
-	}
-	accounts_sweep(sweep->ids + sweep->next, (int) n, &limits, &totals);
-	sweep->next += totals.done;
-	sweep->accounts += totals.accounts;
-	sweep->entries += totals.entries;
-	sweep->closed += totals.closed;
-	sweep->expired = spend_add(sweep->expired, totals.expired, "expired_amount");
-}
-
-/*
- * Tell whether an error is more than that of one account: somebody ends the
- * statement, the server lacks something, the transaction cannot write or has to
- * be retried.
- */
-static bool
-ends_sweep(const ErrorData *error)
-{
-	int			class = ERRCODE_TO_CATEGORY(error->sqlerrcode);
-
-	return error->sqlerrcode == ERRCODE_T_R_SERIALIZATION_FAILURE ||
-		class == ERRCODE_TO_CATEGORY(ERRCODE_QUERY_CANCELED) ||
-		class == ERRCODE_TO_CATEGORY(ERRCODE_INSUFFICIENT_RESOURCES) ||
-		class == ERRCODE_TO_CATEGORY(ERRCODE_INVALID_TRANSACTION_STATE);
-}
-
-/*
- * Sweep accounts up to the id number end in a subtransaction. When one of them
- * fails nothing has been done, and it returns the error; the sweep is at that
- * account then, or at the first of its set.
- */
-static ErrorData *
-sweep_try(Sweep *sweep, int64 end)
-{
-	MemoryContext context = CurrentMemoryContext;
-	ResourceOwner owner = CurrentResourceOwner;
-	ErrorData  *volatile error = NULL;
-
-	BeginInternalSubTransaction(NULL);
-	MemoryContextSwitchTo(context);
-	PG_TRY();
-	{
-		while (sweep->next < end && !sweep_is_full(sweep))
-			sweep_some(sweep, end);
-		ReleaseCurrentSubTransaction();
-	}
-	PG_CATCH();
-	{
-		MemoryContextSwitchTo(context);
-		error = CopyErrorData();
-		FlushErrorState();
-		RollbackAndReleaseCurrentSubTransaction();
-		if (ends_sweep(error))
-			ReThrowError(error);
-	}
-	PG_END_TRY();
-	MemoryContextSwitchTo(context);
-	CurrentResourceOwner = owner;
-	return error;
-}
-
-/*
- * Warn of an account that was left out.
- */
-static void
-sweep_warn(const pg_uuid_t *id, ErrorData *error)
-{
-	ereport(WARNING,
-			(errcode(error->sqlerrcode),
-			 errmsg("account %s was not swept: %s", uuid_to_cstring(id), error->message),
-			 error->detail != NULL ? errdetail_internal("%s", error->detail) : 0,
-			 error->hint != NULL ? errhint("%s", error->hint) : 0));
-}
-
-/*
- * Sweep accounts up to the id number end. One that fails is left out, with a
- * warning: those before it are done over without it. Where it is one of a set,
- * these are swept one by one to find it.
- */
-static void
-sweep_through(Sweep *sweep, int64 end)
-{
-	int64		batch = Max(SWEEP_BATCH, end / SWEEP_BATCHES);
-
-	while (sweep->next < end && !sweep_is_full(sweep))
-	{
-		Sweep		before = *sweep;
-		ErrorData  *error = sweep_try(sweep, Min(end, sweep->next + batch));
-		int64		failed = sweep->next;
-		int64		set_end = sweep->set_end;
-
-		if (error == NULL)
-			continue;
-		*sweep = before;
-		sweep_through(sweep, failed);
-		if (sweep->next < failed)
-			return;
-		if (set_end > failed)
-			sweep->alone_until = set_end;
-		else
-		{
-			sweep_warn(&sweep->ids[failed], error);
-			sweep->next++;
-		}
-		FreeErrorData(error);
-	}
-}
-
-/*
- * Start a sweep of accounts without limits.
- */
-static void
-sweep_begin(Sweep *sweep, const pg_uuid_t *ids)
-{
-	memset(sweep, 0, sizeof(Sweep));
-	sweep->ids = ids;
-	sweep->max_accounts = sweep->max_entries = sweep->max_closed = PG_INT64_MAX;
-	if (accounts_are_apart())
-		sweep->alone_until = PG_INT64_MAX;
 }
 
 /*
@@ -370,9 +145,7 @@ sweep_expired(bool dry_run, int64 max_accounts, Spend *expired)
 	sweep_begin(&sweep, ids);
 	sweep.max_accounts = max_accounts;
 	sweep.dry_run = dry_run;
-	if (dry_run)
-		sweep.alone_until = n;
-	sweep_through(&sweep, n);
+	sweep_all(&sweep, n);
 	*expired = sweep.expired;
 	if (!dry_run)
 		expiring_tell_all();
@@ -392,7 +165,7 @@ sweep_reservations(int64 max_rows)
 
 	sweep_begin(&sweep, ids);
 	sweep.max_closed = max_rows;
-	sweep_through(&sweep, n);
+	sweep_all(&sweep, n);
 	return sweep.closed;
 }
 
@@ -495,7 +268,7 @@ ducto_sweep_accounts(PG_FUNCTION_ARGS)
 	query_begin();
 	sweep_begin(&sweep, (pg_uuid_t *) ARR_DATA_PTR(ids));
 	sweep.max_entries = sweep.max_closed = ROWS_AT_ONCE;
-	sweep_through(&sweep, ArrayGetNItems(ARR_NDIM(ids), ARR_DIMS(ids)));
+	sweep_all(&sweep, ArrayGetNItems(ARR_NDIM(ids), ARR_DIMS(ids)));
 	query_end();
 	PG_RETURN_INT32((int32) sweep.next);
 }

@@ -362,6 +362,49 @@ foreach my $at ($node, $first)
 	is(value('SELECT count(*) FROM ducto_verify()'), '0', 'nothing to find for the auditor');
 }
 
+# --- batches and sweeps, shard by shard -----------------------------------
+
+foreach my $at ($node, $first)
+{
+	my $name = $at->name;
+	my $here = Session->new($at, dbname => 'shop');
+	my @ids = map { tr/'//dr } @users;
+	my $sums = join ',', map { qq({"user_id": "$ids[$_ % 12]", "amount": $_, "idempotency_key": "$name-$_"}) } 1 .. 60;
+	my $odd = join ',', map { qq({"user_id": "$ids[$_]", "usage": {"model": "odd", "input_tokens": $_}}) } 1 .. 9;
+	my $more = join ',', map { qq({"user_id": "$ids[$_]", "amount": @{[ $_ % 2 ? 1 : 1000000 ]}}) } 0 .. 9;
+	my $pool = qq({"user_id": "$ids[1]", "team_id": "$team", "amount": 1}, {"user_id": "$ids[20]", "team_id": "$team", "amount": 1});
+	my $entries = 'SELECT count(*) FROM ducto.ledger';
+	my ($before, $after, $sent);
+
+	$here->run(q(SELECT ducto_set_active_pricing('{"models": {"_default": "input_tokens * 0.01", "odd": "1 / (input_tokens - 7)"}}')));
+	is($here->value("SELECT string_agg(position || ' ' || amount::int, ', ' ORDER BY position) FROM ducto_add_credits_many('[$sums]')"),
+		join(', ', map { "$_ $_" } 1 .. 60), "$name: each element has its row");
+	is($here->value("SELECT count(*) FROM ducto_add_credits_many('[$sums]') WHERE idempotent"), '60', "$name: and its key");
+	is($here->value("SELECT string_agg(CASE WHEN error IS NULL THEN '-' ELSE 'no' END, ' ') FROM ducto_charge_many('[$more]')"), join(' ', ('no', '-') x 5),
+		"$name: and its rejection");
+	is($here->value("SELECT string_agg(coalesce(error, '-'), ' ') FROM ducto_charge_many('[$pool]')"), '- user_not_in_team',
+		"$name: pools of teams are charged where they are");
+	$before = value($entries);
+	$here->run("SELECT ducto_charge_many('[$odd]')");
+	is($here->sqlstate, '22012', "$name: an error ends all of it");
+	like($at->psql('shop', "SELECT ducto_charge_many('[$odd]')") && error_of($at, 'shop', "SELECT ducto_charge_many('[$odd]')"),
+		qr/element 6 of argument/, "$name: it names its element");
+	is(value($entries), $before, "$name: and nothing was booked on any node");
+	$here->run("SET ducto.rejections = raise; SELECT ducto_charge_many('[$more]')");
+	is($here->sqlstate, 'UC001', "$name: a rejection is raised where it is to be");
+	$here->run('RESET ducto.rejections');
+	$here->run("BEGIN; SELECT ducto_charge_many('[$pool]'); SELECT ducto_add_credits_many('[" . $sums =~ s/"$name-/"$name again-/gr . "]')");
+	like(error_of($node, 'shop', "SET statement_timeout = '1s'; SELECT citus_move_shard_placement(shardid, p.nodename, p.nodeport, n.nodename, n.nodeport, 'block_writes')
+		FROM pg_dist_shard JOIN pg_dist_shard_placement p USING (shardid)
+		JOIN pg_dist_node n ON n.shouldhaveshards AND n.nodeport <> p.nodeport
+		WHERE shardid = get_shard_id_for_distribution_column('ducto.accounts', $users[1])") || 'moved', qr/timeout/,
+		"$name: a shard stays where it is until the batch ends");
+	$here->run('ROLLBACK');
+	is(value($entries), $before, "$name: which may be rolled back on all nodes");
+	$here->quit;
+}
+is(value('SELECT count(*) FROM ducto_verify()'), '0', 'nothing to find for the auditor');
+
 # --- plans given at once ---------------------------------------------------
 
 $node->pgbench('--no-vacuum --client=4 --transactions=40 shop', 0, [qr{processed: 160/160}], [qr{^\s*$}], 'plans change and are used without a deadlock',
@@ -415,7 +458,19 @@ is(value('SELECT count(*) FROM ducto_list_accounts(max_rows => 100)'), value('SE
 value(join '; ', map { "SELECT ducto_add_credits($_, 1, 'promo', expires_at => clock_timestamp() + interval '1.5 s')" } @users);
 value("SELECT ducto_reserve($_, 1, ttl_seconds => 1)") foreach @users[0 .. 3];
 value('SELECT pg_sleep(2)');
-cmp_ok(value('SELECT expired_count FROM ducto_sweep_expired()'), '>=', scalar @users, 'a sweep of all shards in one transaction');
+my $due = value('SELECT expired_count FROM ducto_sweep_expired(dry_run => true)');
+cmp_ok($due, '>=', scalar @users, 'what a sweep of all shards would do');
+is(value('BEGIN; SELECT expired_count FROM ducto_sweep_expired(); ROLLBACK'), $due, 'is done, in the transaction of the caller');
+is(value('SELECT expired_count FROM ducto_sweep_expired(max_accounts => 3)'), '3', 'or a part of it');
+{
+	my $locked = Session->new($second, dbname => 'shop');
+	my $swept = value("SELECT count(*) FROM ducto.grants WHERE account_id = $users[23] AND live AND expires_at < now()") ? 4 : 3;
+
+	$locked->run("BEGIN; SELECT FROM ducto.accounts WHERE id = $users[23] FOR UPDATE");
+	is($first->safe_psql('shop', 'SELECT expired_count FROM ducto_sweep_expired()'), $due - $swept, 'and from a worker, but for who is locked');
+	$locked->run('ROLLBACK');
+	$locked->quit;
+}
 value('CALL ducto_sweep(5)');
 is(value("SELECT count(*) FROM ducto.reservations WHERE state = 'open' AND expires_at < now()"), '0', 'and one that commits');
 cmp_ok(value("SELECT ducto_prune_reservations(now() + interval '1 minute')"), '>', 4, 'old reservations are pruned');
