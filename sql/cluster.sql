@@ -25,14 +25,14 @@ CREATE FUNCTION ducto.charge_there(
 	skip_allowance boolean,
 	required_feature text,
 	overrun text,
-	settings integer[]
+	settings text[]
 ) RETURNS @extschema@.ducto_deduction_result
 LANGUAGE c VOLATILE SUPPORT ducto.call_sent SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS 'MODULE_PATHNAME', 'ducto_charge_there';
 REVOKE ALL ON FUNCTION ducto.charge_there(
-	uuid, numeric, text, jsonb, text, numeric, text, boolean, text, text, integer[]) FROM PUBLIC;
+	uuid, numeric, text, jsonb, text, numeric, text, boolean, text, text, text[]) FROM PUBLIC;
 COMMENT ON FUNCTION ducto.charge_there(
-	uuid, numeric, text, jsonb, text, numeric, text, boolean, text, text, integer[]) IS
+	uuid, numeric, text, jsonb, text, numeric, text, boolean, text, text, text[]) IS
 'For ducto_charge on a cluster: the same on the node of the account, under the settings of the session that called it.';
 
 CREATE FUNCTION ducto.reserve_there(
@@ -51,15 +51,15 @@ CREATE FUNCTION ducto.reserve_there(
 	team_id uuid,
 	skip_allowance boolean,
 	ceiling boolean,
-	settings integer[]
+	settings text[]
 ) RETURNS @extschema@.ducto_reserve_result
 LANGUAGE c VOLATILE SUPPORT ducto.call_sent SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS 'MODULE_PATHNAME', 'ducto_reserve_there';
 REVOKE ALL ON FUNCTION ducto.reserve_there(
-	uuid, numeric, text, jsonb, numeric, integer, text, text, numeric, integer, text, text, uuid, boolean, boolean, integer[])
+	uuid, numeric, text, jsonb, numeric, integer, text, text, numeric, integer, text, text, uuid, boolean, boolean, text[])
 FROM PUBLIC;
 COMMENT ON FUNCTION ducto.reserve_there(
-	uuid, numeric, text, jsonb, numeric, integer, text, text, numeric, integer, text, text, uuid, boolean, boolean, integer[]) IS
+	uuid, numeric, text, jsonb, numeric, integer, text, text, numeric, integer, text, text, uuid, boolean, boolean, text[]) IS
 'For ducto_reserve on a cluster: the same on the node of the account, under the settings of the session that called it.';
 
 CREATE FUNCTION ducto.deduct_there(
@@ -74,14 +74,14 @@ CREATE FUNCTION ducto.deduct_there(
 	allow_late boolean,
 	skip_allowance boolean,
 	team_id uuid,
-	settings integer[]
+	settings text[]
 ) RETURNS @extschema@.ducto_deduction_result
 LANGUAGE c VOLATILE SUPPORT ducto.call_sent SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS 'MODULE_PATHNAME', 'ducto_deduct_there';
 REVOKE ALL ON FUNCTION ducto.deduct_there(
-	uuid, uuid, numeric, text, jsonb, text, text, boolean, boolean, boolean, uuid, integer[]) FROM PUBLIC;
+	uuid, uuid, numeric, text, jsonb, text, text, boolean, boolean, boolean, uuid, text[]) FROM PUBLIC;
 COMMENT ON FUNCTION ducto.deduct_there(
-	uuid, uuid, numeric, text, jsonb, text, text, boolean, boolean, boolean, uuid, integer[]) IS
+	uuid, uuid, numeric, text, jsonb, text, text, boolean, boolean, boolean, uuid, text[]) IS
 'For ducto_deduct on a cluster: the same on the node of the account, under the settings of the session that called it.';
 
 CREATE FUNCTION ducto.add_credits_there(
@@ -92,12 +92,12 @@ CREATE FUNCTION ducto.add_credits_there(
 	expires_at timestamptz,
 	idempotency_key text,
 	priority integer,
-	settings integer[]
+	settings text[]
 ) RETURNS @extschema@.ducto_add_credits_result
 LANGUAGE c VOLATILE SUPPORT ducto.call_sent SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS 'MODULE_PATHNAME', 'ducto_add_credits_there';
-REVOKE ALL ON FUNCTION ducto.add_credits_there(uuid, numeric, text, jsonb, timestamptz, text, integer, integer[]) FROM PUBLIC;
-COMMENT ON FUNCTION ducto.add_credits_there(uuid, numeric, text, jsonb, timestamptz, text, integer, integer[]) IS
+REVOKE ALL ON FUNCTION ducto.add_credits_there(uuid, numeric, text, jsonb, timestamptz, text, integer, text[]) FROM PUBLIC;
+COMMENT ON FUNCTION ducto.add_credits_there(uuid, numeric, text, jsonb, timestamptz, text, integer, text[]) IS
 'For ducto_add_credits on a cluster: the same on the node of the account, under the settings of the session that called it.';
 
 CREATE FUNCTION ducto.charge_usage_there(
@@ -107,12 +107,12 @@ CREATE FUNCTION ducto.charge_usage_there(
 	idempotency_key text,
 	metadata jsonb,
 	overrun text,
-	settings integer[]
+	settings text[]
 ) RETURNS @extschema@.ducto_deduction_result
 LANGUAGE c VOLATILE SUPPORT ducto.call_sent SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS 'MODULE_PATHNAME', 'ducto_charge_usage_there';
-REVOKE ALL ON FUNCTION ducto.charge_usage_there(uuid, jsonb, uuid, text, jsonb, text, integer[]) FROM PUBLIC;
-COMMENT ON FUNCTION ducto.charge_usage_there(uuid, jsonb, uuid, text, jsonb, text, integer[]) IS
+REVOKE ALL ON FUNCTION ducto.charge_usage_there(uuid, jsonb, uuid, text, jsonb, text, text[]) FROM PUBLIC;
+COMMENT ON FUNCTION ducto.charge_usage_there(uuid, jsonb, uuid, text, jsonb, text, text[]) IS
 'For ducto_charge_usage on a cluster: the same on the node of the account, under the settings of the session that called it.';
 
 CREATE FUNCTION ducto.renew_there(
@@ -120,24 +120,24 @@ CREATE FUNCTION ducto.renew_there(
 	reservation_id uuid,
 	ttl_seconds integer,
 	team_id uuid,
-	settings integer[]
+	settings text[]
 ) RETURNS @extschema@.ducto_reserve_result
 LANGUAGE c VOLATILE SUPPORT ducto.call_sent SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS 'MODULE_PATHNAME', 'ducto_renew_there';
-REVOKE ALL ON FUNCTION ducto.renew_there(uuid, uuid, integer, uuid, integer[]) FROM PUBLIC;
-COMMENT ON FUNCTION ducto.renew_there(uuid, uuid, integer, uuid, integer[]) IS
+REVOKE ALL ON FUNCTION ducto.renew_there(uuid, uuid, integer, uuid, text[]) FROM PUBLIC;
+COMMENT ON FUNCTION ducto.renew_there(uuid, uuid, integer, uuid, text[]) IS
 'For ducto_renew on a cluster: the same on the node of the account, under the settings of the session that called it.';
 
 CREATE FUNCTION ducto.release_there(
 	user_id uuid,
 	reservation_id uuid,
 	team_id uuid,
-	settings integer[]
+	settings text[]
 ) RETURNS @extschema@.ducto_release_result
 LANGUAGE c VOLATILE SUPPORT ducto.call_sent SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS 'MODULE_PATHNAME', 'ducto_release_there';
-REVOKE ALL ON FUNCTION ducto.release_there(uuid, uuid, uuid, integer[]) FROM PUBLIC;
-COMMENT ON FUNCTION ducto.release_there(uuid, uuid, uuid, integer[]) IS
+REVOKE ALL ON FUNCTION ducto.release_there(uuid, uuid, uuid, text[]) FROM PUBLIC;
+COMMENT ON FUNCTION ducto.release_there(uuid, uuid, uuid, text[]) IS
 'For ducto_release on a cluster: the same on the node of the account, under the settings of the session that called it.';
 
 CREATE FUNCTION ducto.settle_there(
@@ -146,12 +146,12 @@ CREATE FUNCTION ducto.settle_there(
 	lines jsonb,
 	final boolean,
 	overrun text,
-	settings integer[]
+	settings text[]
 ) RETURNS @extschema@.ducto_settle_result
 LANGUAGE c VOLATILE SUPPORT ducto.call_sent SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS 'MODULE_PATHNAME', 'ducto_settle_there';
-REVOKE ALL ON FUNCTION ducto.settle_there(uuid, uuid, jsonb, boolean, text, integer[]) FROM PUBLIC;
-COMMENT ON FUNCTION ducto.settle_there(uuid, uuid, jsonb, boolean, text, integer[]) IS
+REVOKE ALL ON FUNCTION ducto.settle_there(uuid, uuid, jsonb, boolean, text, text[]) FROM PUBLIC;
+COMMENT ON FUNCTION ducto.settle_there(uuid, uuid, jsonb, boolean, text, text[]) IS
 'For ducto_settle on a cluster: the same on the node of the account, under the settings of the session that called it.';
 
 CREATE TYPE @extschema@.ducto_distribute_step AS (

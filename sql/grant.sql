@@ -110,12 +110,12 @@ CREATE FUNCTION ducto.sweep_shard(
 	max_accounts bigint,
 	max_entries bigint,
 	max_closed bigint,
-	settings integer[]
+	settings text[]
 ) RETURNS numeric[]
 LANGUAGE c VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS 'MODULE_PATHNAME', 'ducto_sweep_shard';
-REVOKE ALL ON FUNCTION ducto.sweep_shard(bigint, bigint, uuid[], boolean, bigint, bigint, bigint, integer[]) FROM PUBLIC;
-COMMENT ON FUNCTION ducto.sweep_shard(bigint, bigint, uuid[], boolean, bigint, bigint, bigint, integer[]) IS
+REVOKE ALL ON FUNCTION ducto.sweep_shard(bigint, bigint, uuid[], boolean, bigint, bigint, bigint, text[]) FROM PUBLIC;
+COMMENT ON FUNCTION ducto.sweep_shard(bigint, bigint, uuid[], boolean, bigint, bigint, bigint, text[]) IS
 'For sweeps on a cluster: books what is past its time on accounts of one shard, on its node. Returns with how many it is done, the accounts with credit that expired, the entries, the reservations that it closed, and the credits expired.';
 
 CREATE PROCEDURE @extschema@.ducto_sweep(batch_size integer DEFAULT 1000)

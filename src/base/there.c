@@ -11,10 +11,11 @@
  */
 #include "postgres.h"
 
+#include "catalog/pg_type.h"
 #include "nodes/primnodes.h"
 #include "nodes/supportnodes.h"
-#include "storage/proc.h"
 #include "utils/array.h"
+#include "utils/builtins.h"
 #include "utils/guc.h"
 
 #include "base/cluster.h"
@@ -27,15 +28,10 @@ PG_FUNCTION_INFO_V1(ducto_call_sent);
 
 extern PGDLLEXPORT Datum ducto_call_once(PG_FUNCTION_ARGS);
 
-/* What is carried of the settings, in this order. */
-enum
-{
-	CARRIED_REQUIRE_KEY,
-	CARRIED_KEY_CONFLICTS,
-	CARRIED_RESERVATION_TTL,
-	CARRIED_CHAIN,
-	CARRIED_LOCK_TIMEOUT,
-	CARRIED_COUNT
+/* The settings that decide what a call does: they are carried, in this order. */
+static const char *const carried[] = {
+	"ducto.require_idempotency_key", "ducto.key_mismatch", "ducto.reservation_ttl", "ducto.ledger_chain", "lock_timeout",
+	"TimeZone", "DateStyle", "IntervalStyle"
 };
 
 /* Whether the call that is answered came from elsewhere, or could have. */
@@ -47,14 +43,11 @@ static bool from_elsewhere = false;
 void
 args_carried(QueryArgs *args)
 {
-	int32		carried[CARRIED_COUNT];
+	const char *values[lengthof(carried)];
 
-	carried[CARRIED_REQUIRE_KEY] = setting_require_key();
-	carried[CARRIED_KEY_CONFLICTS] = setting_key_conflicts();
-	carried[CARRIED_RESERVATION_TTL] = setting_reservation_ttl();
-	carried[CARRIED_CHAIN] = setting_chain();
-	carried[CARRIED_LOCK_TIMEOUT] = LockTimeout;
-	args_int4_array(args, carried, CARRIED_COUNT);
+	for (int i = 0; i < lengthof(carried); i++)
+		values[i] = pstrdup(GetConfigOption(carried[i], false, false));
+	args_text_array(args, values, lengthof(carried));
 }
 
 /*
@@ -161,27 +154,26 @@ static void
 settings_carry(FunctionCallInfo fcinfo)
 {
 	int			last = fcinfo->nargs - 1;
-	ArrayType  *array = PG_ARGISNULL(last) ? construct_empty_array(INT4OID) : PG_GETARG_ARRAYTYPE_P(last);
-	int32	   *carried = (int32 *) ARR_DATA_PTR(array);
+	ArrayType  *array = PG_ARGISNULL(last) ? construct_empty_array(TEXTOID) : PG_GETARG_ARRAYTYPE_P(last);
+	Datum	   *values;
+	int			n;
 	bool		stands;
 
-	if (ARR_NDIM(array) != 1 || ARR_DIMS(array)[0] != CARRIED_COUNT || ARR_HASNULL(array))
+	deconstruct_array(array, TEXTOID, -1, false, TYPALIGN_INT, &values, NULL, &n);
+	if (n != lengthof(carried) || array_contains_nulls(array))
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("settings of another version of ducto"),
 				 errhint("Let all nodes of the cluster have the same version.")));
 	if (setting_rejections(&stands) != REJECTIONS_RETURN)
 		carry("ducto.rejections", "return");
-	if (setting_require_key() != carried[CARRIED_REQUIRE_KEY])
-		carry("ducto.require_idempotency_key", carried[CARRIED_REQUIRE_KEY] ? "on" : "off");
-	if (setting_key_conflicts() != carried[CARRIED_KEY_CONFLICTS])
-		carry("ducto.key_mismatch", carried[CARRIED_KEY_CONFLICTS] ? "conflict" : "replay");
-	if (setting_reservation_ttl() != carried[CARRIED_RESERVATION_TTL])
-		carry("ducto.reservation_ttl", psprintf("%d", carried[CARRIED_RESERVATION_TTL]));
-	if (setting_chain() != carried[CARRIED_CHAIN])
-		carry("ducto.ledger_chain", carried[CARRIED_CHAIN] ? "on" : "off");
-	if (LockTimeout != carried[CARRIED_LOCK_TIMEOUT])
-		carry("lock_timeout", psprintf("%d", carried[CARRIED_LOCK_TIMEOUT]));
+	for (int i = 0; i < n; i++)
+	{
+		const char *value = TextDatumGetCString(values[i]);
+
+		if (strcmp(GetConfigOption(carried[i], false, false), value) != 0)
+			carry(carried[i], value);
+	}
 }
 
 /*

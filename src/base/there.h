@@ -7,7 +7,7 @@
 #include "base/query.h"
 
 /* The types of a function's arguments, and of the settings that go with them. */
-#define THERE_TYPES(...)	{__VA_ARGS__, INT4ARRAYOID}
+#define THERE_TYPES(...)	{__VA_ARGS__, TEXTARRAYOID}
 
 extern void args_carried(QueryArgs *args);
 extern bool call_there(FunctionCallInfo fcinfo, KeptQuery *query, Datum *result);

@@ -11,7 +11,7 @@
 #define SPREAD_QUERY(name) \
 	{ \
 		.sql = "SELECT t.* FROM (" ON_SHARD_OF("$1") ") s, LATERAL ducto." name "(s.n, $2, $3, $4, $5) t", \
-		.types = {UUIDOID, INT8OID, JSONBOID, INT4ARRAYOID, INT4ARRAYOID} \
+		.types = {UUIDOID, INT8OID, JSONBOID, INT4ARRAYOID, TEXTARRAYOID} \
 	}
 
 /* Where they are among the arguments. */

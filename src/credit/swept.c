@@ -33,7 +33,7 @@ PG_FUNCTION_INFO_V1(ducto_sweep_shard);
 static KeptQuery sweep_shard_query = {
 	.sql = "SELECT t.a[1]::integer, t.a[2]::bigint, t.a[3]::bigint, t.a[4]::bigint, t.a[5]"
 	" FROM (" ON_SHARD_OF("$1") ") s, LATERAL ducto.sweep_shard(s.n, $2, $3, $4, $5, $6, $7, $8) t (a)",
-	.types = {UUIDOID, INT8OID, UUIDARRAYOID, BOOLOID, INT8OID, INT8OID, INT8OID, INT4ARRAYOID}
+	.types = {UUIDOID, INT8OID, UUIDARRAYOID, BOOLOID, INT8OID, INT8OID, INT8OID, TEXTARRAYOID}
 };
 
 /* An account, and the shard that it is on. */

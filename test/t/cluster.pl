@@ -356,6 +356,11 @@ foreach my $at ($node, $first)
 	is(value("SELECT count(*) FROM ducto_charge_many('[$charges]') WHERE error IS NULL AND NOT idempotent"), scalar @users, 'a batch of charges');
 	is(value("SELECT count(*) FROM ducto_charge_many('[$charges]') WHERE idempotent"), scalar @users, 'and its retry');
 	is(value("SELECT count(*) FROM ducto_add_credits_many('[$credits]') WHERE error IS NULL AND NOT idempotent"), scalar @users, 'of credits');
+	my $zoned = $credits =~ s/"credit"/"zoned", "expires_at": "2099-01-01 12:00"/gr;
+	value("SET timezone = 'Pacific/Kiritimati'; SELECT count(*) FROM ducto_add_credits_many('[$zoned]')");
+	is(value("SELECT count(*), min(expires_at AT TIME ZONE 'Pacific/Kiritimati'), max(expires_at AT TIME ZONE 'Pacific/Kiritimati')"
+			  . " FROM ducto.ledger WHERE idempotency_key = 'zoned'"),
+		scalar(@users) . '|2099-01-01 12:00:00|2099-01-01 12:00:00', 'times are those of the zone of who asks, on each node');
 	is(value("SELECT booked, skipped, amount FROM ducto_settle('$user', '$hold', '$lines')"), '2|0|3.0000', 'lines under a hold');
 	is(value("SELECT booked, skipped, amount FROM ducto_settle('$user', '$hold', '$lines', final => true)"), '0|2|0.0000', 'once each');
 	is(value("SELECT count(*) FROM ducto_list_usage_lines('$user')"), '2', 'and listed');
