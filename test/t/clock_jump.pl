@@ -10,46 +10,22 @@ use warnings FATAL => 'all';
 use FindBin;
 use lib "$FindBin::RealBin/lib";
 
-use PostgreSQL::Test::Cluster;
-use PostgreSQL::Test::Utils;
+use JumpingClock;
 use Session;
 use Test::More;
 
-my ($library) = glob('/usr/lib/*/faketime/libfaketime.so.1');
-plan(skip_all => 'no libfaketime') unless defined $library;
-plan(skip_all => 'another library is preloaded already') if $ENV{LD_PRELOAD};
+plan(skip_all => JumpingClock::missing()) if JumpingClock::missing();
 
 my $plain  = "'00000000-0000-4000-8000-00000000000a'";
 my $capped = "'00000000-0000-4000-8000-00000000000b'";
 my $member = "'00000000-0000-4000-8000-00000000000c'";
 my $slept  = "'00000000-0000-4000-8000-00000000000d'";
-my $clock  = PostgreSQL::Test::Utils::tempdir() . '/clock';
-my $node   = PostgreSQL::Test::Cluster->new('clock');
 
 # Noon of the 10th, so that neither day nor month turns while the test runs.
 my $noon = '2031-03-10 12:00:00';
 
-# The library reads the file at each look at the clock. It starts there and goes
-# on from there: a second later it is a second later.
-sub set_clock
-{
-	my ($time) = @_;
-
-	append_to_file("$clock.new", "\@$time\n");
-	rename "$clock.new", $clock or die "cannot set the clock: $!";
-	return;
-}
-
-set_clock($noon);
-$node->init;
-$node->append_conf('postgresql.conf', "timezone = 'UTC'\nautovacuum = off");
-{
-	local %ENV = (%ENV, LD_PRELOAD => $library, FAKETIME_TIMESTAMP_FILE => $clock, FAKETIME_NO_CACHE => 1,
-		FAKETIME_DONT_FAKE_MONOTONIC => 1, TZ => 'UTC');
-	$node->start;
-}
-$node->safe_psql('postgres', 'CREATE EXTENSION ducto');
-my $session = Session->new($node);
+my $clock   = JumpingClock->new('clock', $noon);
+my $session = Session->new($clock->node);
 
 sub says
 {
@@ -89,7 +65,7 @@ says("SELECT amount, allowance_consumed, error FROM ducto_charge($capped, 27, mo
 says("SELECT amount, error FROM ducto_deduct_team('$team', $member, 7)", '7.0000 -', '... of a member');
 
 # Two months ahead.
-set_clock('2031-05-11 12:00:00');
+$clock->set('2031-05-11 12:00:00');
 says("SELECT amount, error FROM ducto_charge($plain, 1)", '1.0000 -', 'ahead: a charge');
 says("SELECT amount, allowance_consumed, error FROM ducto_charge($capped, 24, model => 'gpt')", '4.0000 20.0000 -', '... with the allowance of May');
 says("SELECT amount, error FROM ducto_charge($capped, 7)", '7.0000 cap_reached', '... within the cap of its day');
@@ -98,7 +74,7 @@ says("SELECT reserved FROM ducto_reserve($plain, 5)", '5.0000', 'ahead: a hold')
 is_sound('ahead');
 
 # Back.
-set_clock('2031-03-10 13:00:00');
+$clock->set('2031-03-10 13:00:00');
 is(join(', ', $session->run('SELECT DISTINCT check_name FROM ducto_verify()')), 'ahead of the clock', 'set back: the auditor sees it');
 is($session->value('SELECT count(*) FROM ducto_verify()'), 3, '... of each account');
 is_sound('set back');
@@ -119,7 +95,7 @@ is($session->value('SELECT count(*) FROM (SELECT created_at < lag(created_at) OV
 	0, 'no created_at goes back');
 
 # The clock that runs as it should: the next day, and the day that it had been at.
-set_clock('2031-03-11 12:30:00');
+$clock->set('2031-03-11 12:30:00');
 says("SELECT balance, reserved FROM ducto_get_balance($plain)", '128.0000 5.0000', 'the next day: what should has expired, a hold of the wrong clock has not');
 says("SELECT balance FROM ducto_get_balance($slept)", '0.0000', '... and of all accounts');
 says("SELECT current_spend FROM ducto_check_spend_cap($capped)", '0.0000', '... a new day has its cap');
@@ -127,7 +103,7 @@ says("SELECT amount, error FROM ducto_charge($capped, 10)", '10.0000 -', '... to
 is_sound('the next day');
 is(join(', ', $session->run('SELECT * FROM ducto_verify()')), '', '... and the auditor finds nothing');
 
-set_clock('2031-05-11 11:00:00');
+$clock->set('2031-05-11 11:00:00');
 says("SELECT current_spend FROM ducto_check_spend_cap($capped)", '4.0000', 'the day that the clock had been at: what was spent then counts');
 says("SELECT amount, error FROM ducto_charge($capped, 7, skip_allowance => true)", '7.0000 cap_reached', '... against the cap');
 says("SELECT allowance_used FROM ducto_check_allowance($capped)", '20.0000', '... and of the allowance');
@@ -136,7 +112,7 @@ says("SELECT total_spent FROM ducto_get_team_members('$team')", '4.0000', '... a
 says("SELECT amount, error FROM ducto_deduct_team('$team', $member, 7)", '7.0000 cap_reached', '... against theirs');
 says("SELECT plain FROM ducto.accounts WHERE id = $plain", 'f', 'until then an account goes step by step');
 
-set_clock('2031-05-11 13:00:00');
+$clock->set('2031-05-11 13:00:00');
 says("SELECT error FROM ducto_charge($plain, 1)", '-', 'after it');
 says("SELECT plain FROM ducto.accounts WHERE id = $plain", 't', '... no longer');
 says("SELECT created_at = effective_at FROM ducto.ledger WHERE account_id = $plain ORDER BY seq DESC LIMIT 1", 't', '... and an entry has one time');
@@ -147,14 +123,14 @@ is($session->value("SELECT count(*) FROM ducto.ledger l WHERE type <> 'expiry' A
 		. " AND effective_at < '2031-05-11' AND account_id = $plain"), 0, 'the balance at each moment is what was left then');
 
 # What the operator does who does not want to wait for the next operation.
-set_clock('2031-06-11 13:00:00');
+$clock->set('2031-06-11 13:00:00');
 $session->run("SELECT ducto_charge($plain, 1)");
-set_clock('2031-05-11 14:00:00');
+$clock->set('2031-05-11 14:00:00');
 is(join(', ', $session->run('SELECT check_name FROM ducto_verify()')), 'ahead of the clock', 'ahead again');
 says("SELECT mended FROM ducto_repair($plain, dry_run => false)", 't', '... and mended');
 is(join(', ', $session->run('SELECT * FROM ducto_verify()')), '', '... the auditor finds nothing');
 is_sound('mended');
 
 $session->quit;
-$node->stop;
+$clock->node->stop;
 done_testing();

@@ -9,39 +9,16 @@ use warnings FATAL => 'all';
 use FindBin;
 use lib "$FindBin::RealBin/lib";
 
-use PostgreSQL::Test::Cluster;
-use PostgreSQL::Test::Utils;
+use JumpingClock;
 use Session;
 use Test::More;
 
-my ($library) = glob('/usr/lib/*/faketime/libfaketime.so.1');
-plan(skip_all => 'no libfaketime') unless defined $library;
-plan(skip_all => 'another library is preloaded already') if $ENV{LD_PRELOAD};
+plan(skip_all => JumpingClock::missing()) if JumpingClock::missing();
 
 my ($ann, $bob, $cat) = map { "'00000000-0000-4000-8000-0000000000a$_'" } 1 .. 3;
-my $clock = PostgreSQL::Test::Utils::tempdir() . '/clock';
-my $node  = PostgreSQL::Test::Cluster->new('cycles');
 
-# The library reads the file at each look at the clock, and goes on from there.
-sub set_clock
-{
-	my ($time) = @_;
-
-	append_to_file("$clock.new", "\@$time\n");
-	rename "$clock.new", $clock or die "cannot set the clock: $!";
-	return;
-}
-
-set_clock('2031-03-10 12:00:00');
-$node->init;
-$node->append_conf('postgresql.conf', "timezone = 'UTC'\nautovacuum = off");
-{
-	local %ENV = (%ENV, LD_PRELOAD => $library, FAKETIME_TIMESTAMP_FILE => $clock, FAKETIME_NO_CACHE => 1,
-		FAKETIME_DONT_FAKE_MONOTONIC => 1, TZ => 'UTC');
-	$node->start;
-}
-$node->safe_psql('postgres', 'CREATE EXTENSION ducto');
-my $session = Session->new($node);
+my $clock   = JumpingClock->new('cycles', '2031-03-10 12:00:00');
+my $session = Session->new($clock->node);
 
 sub says
 {
@@ -83,14 +60,14 @@ publish();
 $session->run("SELECT ducto_set_user_plan($ann, 'gives'), ducto_set_user_plan($bob, 'gives')");
 says("SELECT balance FROM ducto_get_balance($ann)", '107.0000', 'March gives');
 
-set_clock('2031-05-11 12:00:00');
+$clock->set('2031-05-11 12:00:00');
 says("SELECT amount, allowance_consumed, balance_after FROM ducto_charge($ann, 3)", '1.0000 2.0000 120.0000', 'ahead: April and May give, March and April go');
 says("SELECT balance FROM ducto_get_balance($bob)", '121.0000', '... to who reads only');
 $session->run("SELECT ducto_set_user_plan($cat, 'gives')");
 says("SELECT balance FROM ducto_get_balance($cat)", '107.0000', '... to who is new');
 given($ann, '04 7.0000, 05 7.0000, 06 7.0000', 'ahead: three months have given');
 
-set_clock('2031-03-10 13:00:00');
+$clock->set('2031-03-10 13:00:00');
 says("SELECT balance FROM ducto_get_balance($bob)", '107.0000', 'set back: who did nothing has what March gave');
 says("SELECT balance_after FROM ducto_charge($ann, 1, skip_allowance => true)", '119.0000', 'set back: what was given is there');
 publish();
@@ -101,25 +78,25 @@ says("SELECT balance FROM ducto_get_balance($bob)", '107.0000', '... to everybod
 $session->run("SELECT ducto_charge($cat, 1, skip_allowance => true)");
 is_sound('set back');
 
-set_clock('2031-04-02 12:00:00');
+$clock->set('2031-04-02 12:00:00');
 $session->run("SELECT ducto_charge($_, 1, skip_allowance => true)") foreach $ann, $bob, $cat;
 given($ann, '04 7.0000, 05 7.0000, 06 7.0000', 'April comes, and has given');
 given($bob, '04 7.0000, 05 7.0000', '... but not to who did nothing');
 is_sound('April');
 
-set_clock('2031-05-12 12:00:00');
+$clock->set('2031-05-12 12:00:00');
 $session->run("SELECT ducto_charge($_, 1, skip_allowance => true)") foreach $ann, $bob, $cat;
 given($ann, '04 7.0000, 05 7.0000, 06 7.0000', 'May comes, and has given');
 given($bob, '04 7.0000, 05 7.0000, 06 7.0000', '... to everybody once');
 says("SELECT balance FROM ducto_get_balance($ann)", '117.0000', '... and what it gave is there');
 is_sound('May');
 
-set_clock('2031-06-01 00:00:00');
+$clock->set('2031-06-01 00:00:00');
 says("SELECT expired_count FROM ducto_sweep_expired()", '3', 'June comes, to all');
 given($ann, '04 7.0000, 05 7.0000, 06 7.0000, 07 7.0000', '... and gives');
 says("SELECT string_agg(n::text, ' ') FROM (SELECT count(*) AS n FROM ducto.ledger WHERE cycle_end = '2031-07-01' GROUP BY account_id) t", '2 2 2', '... once');
 is_sound('June');
 
 $session->quit;
-$node->stop;
+$clock->node->stop;
 done_testing();
