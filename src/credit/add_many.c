@@ -59,8 +59,9 @@ element_request(FunctionCallInfo element, CreditRequest *request)
  * Door of ducto_add_credits_many. Returns the additions as elements of a batch.
  */
 static BatchElement *
-many_request(FunctionCallInfo fcinfo, int array, ManyCredits *many, int *n)
+many_request(FunctionCallInfo fcinfo, int array, void *items, int *n)
 {
+	ManyCredits *many = items;
 	Elements	credits;
 	BatchElement *elements;
 
@@ -135,19 +136,9 @@ many_decide(void *items, int place, Account *acc)
 	batch_reject(many->fcinfo, &kind, many, place, outcome->rejection);
 }
 
-static const BatchKind kind = {CREDITS, many_may_make, many_makes, many_decide, many_row};
+static const BatchKind kind = {CREDITS, many_request, NULL, many_may_make, many_makes, many_decide, many_row};
 
 static KeptQuery spread_query = SPREAD_QUERY("add_credits_many_shard");
-
-/*
- * Do the operations of an array argument here.
- */
-static void
-many_run(FunctionCallInfo fcinfo, ManyCredits *many, BatchElement *elements, int n)
-{
-	batch_run(&kind, many, elements, n);
-	batch_answer(fcinfo, &kind, many, n);
-}
 
 /*
  * ducto_add_credits_many does many additions as if each were called in turn. It
@@ -158,17 +149,8 @@ Datum
 ducto_add_credits_many(PG_FUNCTION_ARGS)
 {
 	ManyCredits many = {.fcinfo = fcinfo};
-	BatchElement *elements;
-	int			n;
 
-	query_begin();
-	elements = many_request(fcinfo, 0, &many, &n);
-	if (batch_is_spread(fcinfo))
-		batch_spread(fcinfo, &spread_query, elements, n);
-	else
-		many_run(fcinfo, &many, elements, n);
-	query_end();
-	return (Datum) 0;
+	return batch_call(fcinfo, &kind, &many, &spread_query);
 }
 
 /*
@@ -178,14 +160,8 @@ static Datum
 many_on_shard(PG_FUNCTION_ARGS)
 {
 	ManyCredits many = {.fcinfo = fcinfo};
-	BatchElement *elements;
-	int			n;
 
-	query_begin();
-	elements = many_request(fcinfo, SPREAD_ITEMS, &many, &n);
-	many_run(fcinfo, &many, elements, n);
-	query_end();
-	return (Datum) 0;
+	return batch_call_on_shard(fcinfo, &kind, &many);
 }
 
 /*

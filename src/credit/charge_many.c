@@ -99,8 +99,9 @@ element_request(FunctionCallInfo element, Debit *request, PricedUsage *priced)
  * Door of ducto_charge_many. Returns the charges as elements of a batch.
  */
 static BatchElement *
-many_request(FunctionCallInfo fcinfo, int array, ManyCharges *many, int *n)
+many_request(FunctionCallInfo fcinfo, int array, void *items, int *n)
 {
+	ManyCharges *many = items;
 	Elements	charges;
 	BatchElement *elements;
 	PricedUsage *usages;
@@ -132,8 +133,9 @@ many_request(FunctionCallInfo fcinfo, int array, ManyCharges *many, int *n)
  * priced anew under the account's lock.
  */
 static void
-many_price(ManyCharges *many, int n)
+many_price(void *items, int n)
 {
+	ManyCharges *many = items;
 	MemoryContext each = AllocSetContextCreate(CurrentMemoryContext, "ducto price", ALLOCSET_SMALL_SIZES);
 	bool		looked = false;
 
@@ -221,20 +223,9 @@ many_decide(void *items, int place, Account *acc)
 	batch_reject(many->fcinfo, &kind, many, place, many->rejections[place]);
 }
 
-static const BatchKind kind = {CHARGES, many_may_make, many_makes, many_decide, many_row};
+static const BatchKind kind = {CHARGES, many_request, many_price, many_may_make, many_makes, many_decide, many_row};
 
 static KeptQuery spread_query = SPREAD_QUERY("charge_many_shard");
-
-/*
- * Do the operations of an array argument here.
- */
-static void
-many_run(FunctionCallInfo fcinfo, ManyCharges *many, BatchElement *elements, int n)
-{
-	many_price(many, n);
-	batch_run(&kind, many, elements, n);
-	batch_answer(fcinfo, &kind, many, n);
-}
 
 /*
  * ducto_charge_many does many charges as if each were called in turn. It locks
@@ -245,17 +236,8 @@ Datum
 ducto_charge_many(PG_FUNCTION_ARGS)
 {
 	ManyCharges many = {.fcinfo = fcinfo};
-	BatchElement *elements;
-	int			n;
 
-	query_begin();
-	elements = many_request(fcinfo, 0, &many, &n);
-	if (batch_is_spread(fcinfo))
-		batch_spread(fcinfo, &spread_query, elements, n);
-	else
-		many_run(fcinfo, &many, elements, n);
-	query_end();
-	return (Datum) 0;
+	return batch_call(fcinfo, &kind, &many, &spread_query);
 }
 
 /*
@@ -265,14 +247,8 @@ static Datum
 many_on_shard(PG_FUNCTION_ARGS)
 {
 	ManyCharges many = {.fcinfo = fcinfo};
-	BatchElement *elements;
-	int			n;
 
-	query_begin();
-	elements = many_request(fcinfo, SPREAD_ITEMS, &many, &n);
-	many_run(fcinfo, &many, elements, n);
-	query_end();
-	return (Datum) 0;
+	return batch_call_on_shard(fcinfo, &kind, &many);
 }
 
 /*

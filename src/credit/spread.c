@@ -1,6 +1,6 @@
 /*
  * spread.c
- *		Many operations in one call on a cluster: those of a shard's accounts are
+ *		The calls of many operations. On a cluster those of a shard's accounts are
  *		done together where it is, by one statement from here, shard after shard.
  */
 #include "postgres.h"
@@ -16,7 +16,9 @@
 #include "base/there.h"
 #include "credit/spread.h"
 
-#define PLACES	3				/* among the arguments of what is done on a shard */
+/* Among the arguments of what is done on a shard. */
+#define ITEMS	2
+#define PLACES	3
 
 /* An operation, and the shard of its account. */
 typedef struct SpreadElement
@@ -33,10 +35,10 @@ typedef struct SpreadRow
 } SpreadRow;
 
 /*
- * batch_is_spread tells whether a batch is to be done shard by shard. Where a
+ * Tell whether a batch is to be done shard by shard. Where a
  * rejection is raised, it is the first one in the order of the accounts.
  */
-bool
+static bool
 batch_is_spread(FunctionCallInfo fcinfo)
 {
 	return shard_may_be_entered() && !rejection_raises(fcinfo->flinfo->fn_oid);
@@ -128,10 +130,10 @@ spread_rows(FunctionCallInfo fcinfo, const SpreadRow *rows, int n)
 }
 
 /*
- * batch_spread does many operations, and answers with a row for each in the
- * order of the array. The caller has connected to SPI.
+ * Do many operations shard by shard, and answer with a row for each in the
+ * order of the array.
  */
-void
+static void
 batch_spread(FunctionCallInfo fcinfo, KeptQuery *query, BatchElement *elements, int n)
 {
 	SpreadElement *spread = spread_order(elements, n);
@@ -148,6 +150,55 @@ batch_spread(FunctionCallInfo fcinfo, KeptQuery *query, BatchElement *elements, 
 		spread_send(query, array, spread + from, end - from, shard, rows);
 	}
 	spread_rows(fcinfo, rows, n);
+}
+
+/*
+ * Do the operations of a batch here.
+ */
+static void
+batch_here(FunctionCallInfo fcinfo, const BatchKind *kind, void *items, BatchElement *elements, int n)
+{
+	if (kind->price != NULL)
+		kind->price(items, n);
+	batch_run(kind, items, elements, n);
+	batch_answer(fcinfo, kind, items, n);
+}
+
+/*
+ * batch_call does the operations of an array, the first argument, as if each
+ * were called in turn, where the accounts are. on_shard is the query for those
+ * of a shard.
+ */
+Datum
+batch_call(FunctionCallInfo fcinfo, const BatchKind *kind, void *items, KeptQuery *on_shard)
+{
+	BatchElement *elements;
+	int			n;
+
+	query_begin();
+	elements = kind->request(fcinfo, 0, items, &n);
+	if (batch_is_spread(fcinfo))
+		batch_spread(fcinfo, on_shard, elements, n);
+	else
+		batch_here(fcinfo, kind, items, elements, n);
+	query_end();
+	return (Datum) 0;
+}
+
+/*
+ * batch_call_on_shard does those of a shard that was entered.
+ */
+Datum
+batch_call_on_shard(FunctionCallInfo fcinfo, const BatchKind *kind, void *items)
+{
+	BatchElement *elements;
+	int			n;
+
+	query_begin();
+	elements = kind->request(fcinfo, ITEMS, items, &n);
+	batch_here(fcinfo, kind, items, elements, n);
+	query_end();
+	return (Datum) 0;
 }
 
 /*

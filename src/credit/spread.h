@@ -14,11 +14,8 @@
 		.types = {UUIDOID, INT8OID, JSONBOID, INT4ARRAYOID, TEXTARRAYOID} \
 	}
 
-/* Where they are among the arguments. */
-#define SPREAD_ITEMS	2
-
-extern bool batch_is_spread(FunctionCallInfo fcinfo);
-extern void batch_spread(FunctionCallInfo fcinfo, KeptQuery *query, BatchElement *elements, int n);
+extern Datum batch_call(FunctionCallInfo fcinfo, const BatchKind *kind, void *items, KeptQuery *on_shard);
+extern Datum batch_call_on_shard(FunctionCallInfo fcinfo, const BatchKind *kind, void *items);
 extern Datum spread_answer(FunctionCallInfo fcinfo, PGFunction function);
 
 #endif
