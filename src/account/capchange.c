@@ -262,7 +262,7 @@ caps_refund(const Account *acc, const CapChange *refunded, TimestampTz debited_a
 {
 	CapList		list;
 
-	if (acc->team && refunded->spent != 0)
+	if (acc->team && refunded->actor != NULL && refunded->spent != 0)
 		member_refund(acc, refunded->actor, refunded->spent, debited_at);
 	if (acc->caps == 0 || refunded->spent == 0)
 		return;

@@ -88,7 +88,7 @@ target_equal(const pg_uuid_t *a, const pg_uuid_t *b)
  */
 KeyState
 key_find(const Account *acc, const char *key, KeyKind kind, const pg_uuid_t *target,
-		 const pg_uuid_t *actor, LedgerRecord *original)
+		 const pg_uuid_t *actor, LedgerEntry *original)
 {
 	Hold		hold;
 
@@ -97,8 +97,8 @@ key_find(const Account *acc, const char *key, KeyKind kind, const pg_uuid_t *tar
 	if (ledger_find_key(acc, key, original))
 	{
 		if (key_kind(original->type) == kind &&
-			(kind == KEY_TRANSFER || target_equal(target, original->has_reference ? &original->reference : NULL)) &&
-			(kind != KEY_DEBIT || target_equal(actor, original->has_actor ? &original->actor : NULL)))
+			(kind == KEY_TRANSFER || target_equal(target, original->reference)) &&
+			(kind != KEY_DEBIT || target_equal(actor, original->actor)))
 			return KEY_REPLAY;
 		return KEY_CONFLICT;
 	}

@@ -42,6 +42,6 @@ extern bool key_is_elsewhere(const Account *acc, const char *key);
 extern Rejection key_conflict(const char *key);
 extern KeyState key_repeat(KeyState known, bool differs);
 extern KeyState key_find(const Account *acc, const char *key, KeyKind kind, const pg_uuid_t *target,
-						 const pg_uuid_t *actor, LedgerRecord *original);
+						 const pg_uuid_t *actor, LedgerEntry *original);
 
 #endif

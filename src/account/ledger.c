@@ -54,12 +54,8 @@ static KeptQuery ledger_insert_once_query = {
 	.types = {LEDGER_TYPES}
 };
 
-/*
- * What is read of an entry, as value.h has it, after its account and what it
- * burned; MAYBE is a column that may be NULL, and which member tells whether it is
- * there.
- */
-#define RECORD_FIELDS(FIELD, MAYBE) \
+/* What is read of an entry, as value.h has it, after its account and what it burned. */
+#define LEDGER_READ_FIELDS(FIELD) \
 	FIELD(4, id, uuid, id) \
 	FIELD(5, type, type, type) \
 	FIELD(6, amount, money, amount) \
@@ -71,14 +67,14 @@ static KeptQuery ledger_insert_once_query = {
 	FIELD(12, cap_warning, action, cap_warning) \
 	FIELD(13, effective_at, time, effective_at) \
 	FIELD(14, expires_at, end, expires_at) \
-	MAYBE(15, reference, uuid, reference, has_reference) \
-	MAYBE(16, actor, uuid, actor, has_actor)
+	FIELD(15, reference, uuid_or_null, reference) \
+	FIELD(16, actor, uuid_or_null, actor)
 
-#define RECORD_COLUMNS	"account_id, burned_grants, burned_amounts" RECORD_FIELDS(COLUMN_NAME, COLUMN_NAME)
+#define LEDGER_READ_COLUMNS	"account_id, burned_grants, burned_amounts" LEDGER_READ_FIELDS(COLUMN_NAME)
 
 /* Exact under the account's lock: a key is only ever added under it. */
 static KeptQuery ledger_key_query = {
-	.sql = "SELECT " RECORD_COLUMNS " FROM ducto.ledger WHERE account_id = $1 AND idempotency_key = $2",
+	.sql = "SELECT " LEDGER_READ_COLUMNS " FROM ducto.ledger WHERE account_id = $1 AND idempotency_key = $2",
 	.types = {UUIDOID, TEXTOID}
 };
 
@@ -94,17 +90,17 @@ static KeptQuery ledger_models_query = {
 };
 
 static KeptQuery ledger_id_query = {
-	.sql = "SELECT " RECORD_COLUMNS " FROM ducto.ledger WHERE id = $1",
+	.sql = "SELECT " LEDGER_READ_COLUMNS " FROM ducto.ledger WHERE id = $1",
 	.types = {UUIDOID}
 };
 
 static KeptQuery ledger_own_id_query = {
-	.sql = "SELECT " RECORD_COLUMNS " FROM ducto.ledger WHERE id = $1 AND account_id = $2",
+	.sql = "SELECT " LEDGER_READ_COLUMNS " FROM ducto.ledger WHERE id = $1 AND account_id = $2",
 	.types = {UUIDOID, UUIDOID}
 };
 
 static KeptQuery ledger_settlement_query = {
-	.sql = "SELECT " RECORD_COLUMNS " FROM ducto.ledger WHERE account_id = $1 AND seq > $2 AND reference = $3 AND type = 'usage'"
+	.sql = "SELECT " LEDGER_READ_COLUMNS " FROM ducto.ledger WHERE account_id = $1 AND seq > $2 AND reference = $3 AND type = 'usage'"
 	" ORDER BY seq LIMIT 1",
 	.types = {UUIDOID, INT8OID, UUIDOID}
 };
@@ -157,10 +153,10 @@ args_models(QueryArgs *args, const EntryModels *models)
  * and NULL for the others.
  */
 static void
-args_own(QueryArgs *args, const pg_uuid_t *account, const LedgerEntry *entry)
+args_own(QueryArgs *args, const LedgerEntry *entry)
 {
 	memset(args->nulls, 'n', OWN_COLUMNS);
-	args_uuid(column(args, OWN_account_id), account);
+	args_uuid(column(args, OWN_account_id), &entry->account_id);
 	args_money(column(args, OWN_amount), entry->amount);
 	args_text(column(args, OWN_type), entry_types[entry->type]);
 	args_text(column(args, OWN_operation_type), entry->operation_type);
@@ -210,9 +206,10 @@ ledger_link_of(LedgerEntry *entry, Money amount)
 void
 ledger_link(const pg_uuid_t *account, LedgerEntry *entry, Charge *charge)
 {
+	entry->account_id = *account;
 	entry->own = palloc0(sizeof(QueryArgs));
 	uuidv7_make(&entry->id, clock_now());
-	args_own(entry->own, account, entry);
+	args_own(entry->own, entry);
 	charge->link = ledger_link_of(entry, -charge->amount);
 	if (charge->rest != 0)
 		charge->raised_link = ledger_link_of(entry, -charge->amount - 1);
@@ -223,10 +220,10 @@ ledger_link(const pg_uuid_t *account, LedgerEntry *entry, Charge *charge)
  * that its own digest is made of.
  */
 static void
-ledger_chain(Account *acc, const LedgerEntry *entry, TimestampTz effective_at, const QueryArgs *own)
+ledger_chain(Account *acc, const LedgerEntry *entry, const QueryArgs *own)
 {
 	ChainLink	link;
-	ChainPlace	place = {.seq = entry->seq, .created_at = entry->created_at, .effective_at = effective_at,
+	ChainPlace	place = {.seq = entry->seq, .created_at = entry->created_at, .effective_at = entry->effective_at,
 		.cycle_end = entry->is_gift ? entry->cycle_end : DT_NOBEGIN};
 
 	link.id = entry->id;
@@ -250,16 +247,16 @@ ledger_time(const Account *acc)
  * its own digest.
  */
 static void
-args_place(QueryArgs *args, Account *acc, const LedgerEntry *entry, TimestampTz effective_at)
+args_place(QueryArgs *args, Account *acc, const LedgerEntry *entry)
 {
 	Assert(args->n == OWN_COLUMNS);
 	if (setting_chain() && !acc->linked)
-		ledger_chain(acc, entry, effective_at, args);
+		ledger_chain(acc, entry, args);
 	args_uuid(args, &entry->id);
 	args_int8(args, entry->seq);
 	args_money(args, entry->balance_after);
 	args_time(args, entry->created_at);
-	args_time(args, effective_at);
+	args_time(args, entry->effective_at);
 	args_int8(args, xact_current());
 	if (setting_chain())
 		args_datum(args, digest_to_datum(acc->chain_head));
@@ -292,7 +289,9 @@ ledger_insert(Account *acc, LedgerEntry *entry)
 {
 	QueryArgs	args = {0};
 
+	entry->account_id = acc->id;
 	entry->created_at = ledger_time(acc);
+	entry->effective_at = acc->now;
 	entry->seq = acc->last_seq;
 	entry->balance_after = acc->balance;
 	Assert(entry->type != TYPE_NONE);
@@ -312,8 +311,8 @@ ledger_insert(Account *acc, LedgerEntry *entry)
 		args.values[OWN_amount] = money_to_datum(entry->amount);
 	}
 	else
-		args_own(&args, &acc->id, entry);
-	args_place(&args, acc, entry, acc->now);
+		args_own(&args, entry);
+	args_place(&args, acc, entry);
 	if (acc->queue != NULL)
 	{
 		Assert(entry->models == NULL);
@@ -369,7 +368,9 @@ rolled_entry(Account *acc, const Rolled *rolled, Jsonb *metadata, LedgerEntry *e
 
 	Assert(rolled->amount > 0);
 	Assert(rolled->effective_at <= acc->now);
+	entry->account_id = acc->id;
 	entry->created_at = ledger_time(acc);
+	entry->effective_at = rolled->effective_at;
 	entry->seq = ++acc->last_seq;
 	entry->amount = gift != NULL ? rolled->amount : -rolled->amount;
 	acc->balance = money_add(acc->balance, entry->amount, "the balance");
@@ -417,8 +418,8 @@ ledger_append_rolled(Account *acc, const Rolled *rolled, int n, LedgerQueue *que
 		QueryArgs	args = {0};
 
 		rolled_entry(acc, &rolled[i], metadata, &entry);
-		args_own(&args, &acc->id, &entry);
-		args_place(&args, acc, &entry, rolled[i].effective_at);
+		args_own(&args, &entry);
+		args_place(&args, acc, &entry);
 		queue_add(entries, &entry, &args);
 	}
 	if (queue == NULL)
@@ -478,23 +479,20 @@ row_end(uint64 row, int column)
 	return row_is_null(row, column) ? DT_NOEND : row_time(row, column);
 }
 
-#define FIELD_READ(n, column, kind, member)	record->member = row_##kind(0, n);
-#define MAYBE_READ(n, column, kind, member, given) \
-	record->given = !row_is_null(0, n); \
-	if (record->given) \
-		record->member = row_##kind(0, n);
+#define FIELD_READ(n, column, kind, member)	entry->member = row_##kind(0, n);
 
 /*
  * Read the entry that a query found; false when it found none.
  */
 static bool
-record_from_row(LedgerRecord *record, uint64 found)
+entry_from_row(LedgerEntry *entry, uint64 found)
 {
 	if (found == 0)
 		return false;
-	record->account_id = row_uuid(0, 1);
-	burned_from_row(&record->burned, 2, 3);
-	RECORD_FIELDS(FIELD_READ, MAYBE_READ)
+	memset(entry, 0, sizeof(LedgerEntry));
+	entry->account_id = row_uuid(0, 1);
+	burned_from_row(&entry->burned, 2, 3);
+	LEDGER_READ_FIELDS(FIELD_READ)
 	return true;
 }
 
@@ -529,7 +527,7 @@ ledger_queue_write(LedgerQueue *queue)
  * an idempotency key, earlier in the same batch too.
  */
 bool
-ledger_find_key(const Account *acc, const char *key, LedgerRecord *record)
+ledger_find_key(const Account *acc, const char *key, LedgerEntry *entry)
 {
 	QueryArgs	args = {0};
 
@@ -539,7 +537,7 @@ ledger_find_key(const Account *acc, const char *key, LedgerRecord *record)
 		ledger_queue_write(acc->queue);
 	args_uuid(&args, &acc->id);
 	args_text(&args, key);
-	return record_from_row(record, query_run(&ledger_key_query, &args, SPI_OK_SELECT));
+	return entry_from_row(entry, query_run(&ledger_key_query, &args, SPI_OK_SELECT));
 }
 
 /*
@@ -573,12 +571,12 @@ ledger_find_models(const pg_uuid_t *account, const pg_uuid_t *id, EntryModels *m
  * none.
  */
 bool
-ledger_has_usage(const LedgerRecord *record, Jsonb *usage)
+ledger_has_usage(const LedgerEntry *entry, Jsonb *usage)
 {
 	QueryArgs	args = {0};
 
-	args_uuid(&args, &record->account_id);
-	args_uuid(&args, &record->id);
+	args_uuid(&args, &entry->account_id);
+	args_uuid(&args, &entry->id);
 	args_jsonb(&args, usage);
 	if (query_run(&ledger_usage_query, &args, SPI_OK_SELECT) != 1)
 		row_missing("ledger");
@@ -590,14 +588,14 @@ ledger_has_usage(const LedgerRecord *record, Jsonb *usage)
  * NULL whosever it is.
  */
 bool
-ledger_find_id(const pg_uuid_t *id, const pg_uuid_t *account, LedgerRecord *record)
+ledger_find_id(const pg_uuid_t *id, const pg_uuid_t *account, LedgerEntry *entry)
 {
 	QueryArgs	args = {0};
 
 	args_uuid(&args, id);
 	if (account != NULL)
 		args_uuid(&args, account);
-	return record_from_row(record, query_run(account != NULL ? &ledger_own_id_query : &ledger_id_query, &args, SPI_OK_SELECT));
+	return entry_from_row(entry, query_run(account != NULL ? &ledger_own_id_query : &ledger_id_query, &args, SPI_OK_SELECT));
 }
 
 /*
@@ -615,14 +613,14 @@ transaction_missing(const pg_uuid_t *id)
  * reservation, which was closed with it or before it.
  */
 bool
-ledger_find_settlement(const Account *acc, const pg_uuid_t *reservation, TimestampTz closed_at, LedgerRecord *record)
+ledger_find_settlement(const Account *acc, const pg_uuid_t *reservation, TimestampTz closed_at, LedgerEntry *entry)
 {
 	QueryArgs	args = {0};
 
 	args_uuid(&args, &acc->id);
 	args_int8(&args, ledger_seq_before(&acc->id, acc->last_seq, closed_at, false, false, false));
 	args_uuid(&args, reservation);
-	return record_from_row(record, query_run(&ledger_settlement_query, &args, SPI_OK_SELECT));
+	return entry_from_row(entry, query_run(&ledger_settlement_query, &args, SPI_OK_SELECT));
 }
 
 PG_FUNCTION_INFO_V1(ducto_ledger_refuse_change);

@@ -23,11 +23,14 @@ typedef struct EntryModels
 	int32	   *lines;
 } EntryModels;
 
-/* An entry of the ledger; pointers may be NULL. */
+/*
+ * An entry of the ledger: one to be written, or what LEDGER_READ_FIELDS has of one
+ * that was, for replays, refunds and reversals. Pointers may be NULL.
+ */
 typedef struct LedgerEntry
 {
+	pg_uuid_t	account_id;
 	pg_uuid_t	id;
-	bool		has_id;			/* it is given */
 	int64		seq;
 	Money		amount;
 	Money		balance_after;
@@ -41,42 +44,23 @@ typedef struct LedgerEntry
 	Money		shortfall;
 	CapAction	cap_warning;
 	BurnList	burned;
-	bool		is_credit;		/* lifetime_purchased is kept */
 	Spend		lifetime_purchased;
-	bool		makes_grant;	/* expires_at and priority are kept */
 	TimestampTz expires_at;		/* infinity for never */
 	int			priority;
-	bool		is_gift;		/* a cycle gave it: */
 	TimestampTz cycle_end;
 	Numeric		exact_price;	/* where the amount is a rounded one; NULL for none */
 	Jsonb	   *pricing;		/* how it was priced */
 	const EntryModels *models;	/* of its lines; NULL where it has none */
 	Jsonb	   *metadata;
 	TimestampTz created_at;
+	TimestampTz effective_at;
+
+	bool		has_id;			/* it is given */
+	bool		is_credit;		/* lifetime_purchased is kept */
+	bool		makes_grant;	/* expires_at and priority are kept */
+	bool		is_gift;		/* a cycle gave it: cycle_end is kept */
 	struct KeptQueryArgs *own;	/* its columns, where a guarded update is to chain it */
 } LedgerEntry;
-
-/* What the ledger knows of an entry, for replays, refunds and reversals. */
-typedef struct LedgerRecord
-{
-	pg_uuid_t	account_id;
-	pg_uuid_t	id;
-	EntryType	type;
-	Money		amount;
-	Money		balance_after;
-	bool		has_actor;
-	pg_uuid_t	actor;
-	bool		has_reference;
-	pg_uuid_t	reference;
-	char	   *model;
-	Money		allowance_consumed;
-	Money		shortfall;
-	CapAction	cap_warning;
-	Spend		lifetime_purchased;
-	TimestampTz expires_at;		/* infinity for none */
-	BurnList	burned;
-	TimestampTz effective_at;
-} LedgerRecord;
 
 /* What a roll-forward books: credit that expired, or that a cycle gave. */
 typedef struct Rolled
@@ -103,16 +87,16 @@ extern bool ledger_insert(Account *acc, LedgerEntry *entry);
 extern void ledger_append_rolled(Account *acc, const Rolled *rolled, int n, LedgerQueue *queue);
 extern bool ledger_cycle_given(const pg_uuid_t *account, TimestampTz cycle_end, const char *plan_id, bool read_only);
 extern Money ledger_running_gifts(const pg_uuid_t *account, TimestampTz now);
-extern bool ledger_find_key(const Account *acc, const char *key, LedgerRecord *record);
+extern bool ledger_find_key(const Account *acc, const char *key, LedgerEntry *entry);
 extern bool ledger_find_models(const pg_uuid_t *account, const pg_uuid_t *id, EntryModels *models);
-extern bool ledger_has_usage(const LedgerRecord *record, Jsonb *usage);
-extern bool ledger_find_id(const pg_uuid_t *id, const pg_uuid_t *account, LedgerRecord *record);
+extern bool ledger_has_usage(const LedgerEntry *entry, Jsonb *usage);
+extern bool ledger_find_id(const pg_uuid_t *id, const pg_uuid_t *account, LedgerEntry *entry);
 extern Rejection transaction_missing(const pg_uuid_t *id);
 extern Money ledger_reversed(const pg_uuid_t *account, const pg_uuid_t *reference);
 extern void ledger_refunded(const pg_uuid_t *account, const pg_uuid_t *reference, Money *credits,
 							Money *allowance, Money *largest);
 extern bool ledger_find_settlement(const Account *acc, const pg_uuid_t *reservation, TimestampTz closed_at,
-								   LedgerRecord *record);
+								   LedgerEntry *entry);
 extern int64 ledger_seq_before(const pg_uuid_t *account, int64 last_seq, TimestampTz at,
 							   bool inclusive, bool effective, bool read_only);
 extern Money ledger_balance_at_seq(const pg_uuid_t *account, int64 seq);

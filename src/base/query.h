@@ -98,6 +98,7 @@ extern Money row_money(uint64 row, int column);
 extern Spend row_spend(uint64 row, int column);
 extern Rest row_rest(uint64 row, int column);
 extern pg_uuid_t row_uuid(uint64 row, int column);
+extern pg_uuid_t *row_uuid_or_null(uint64 row, int column);
 extern char *row_text(uint64 row, int column);
 extern int	row_word(uint64 row, int column, Words words);
 extern TimestampTz row_time(uint64 row, int column);

@@ -170,6 +170,23 @@ row_uuid(uint64 row, int column)
 }
 
 /*
+ * row_uuid_or_null returns a uuid, NULL for NULL.
+ */
+pg_uuid_t *
+row_uuid_or_null(uint64 row, int column)
+{
+	bool		isnull;
+	Datum		value = row_get(row, column, &isnull);
+	pg_uuid_t  *uuid;
+
+	if (isnull)
+		return NULL;
+	uuid = palloc(sizeof(pg_uuid_t));
+	*uuid = *DatumGetUUIDP(value);
+	return uuid;
+}
+
+/*
  * row_text returns a text, NULL for NULL.
  */
 char *

@@ -207,15 +207,14 @@ credit_unbooked(const CreditRequest *request, const Account *acc, Rejection reje
  * Make the outcome of a request that an entry, booked now or before, answers.
  */
 static void
-credit_booked(const pg_uuid_t *transaction, Money amount, Money balance, Spend lifetime_purchased,
-			  TimestampTz expires_at, CreditOutcome *outcome)
+credit_booked(const LedgerEntry *entry, CreditOutcome *outcome)
 {
 	outcome->booked = true;
-	outcome->transaction = *transaction;
-	outcome->amount = amount;
-	outcome->balance = balance;
-	outcome->lifetime_purchased = lifetime_purchased;
-	outcome->expires_at = expires_at;
+	outcome->transaction = entry->id;
+	outcome->amount = entry->amount;
+	outcome->balance = entry->balance_after;
+	outcome->lifetime_purchased = entry->lifetime_purchased;
+	outcome->expires_at = entry->expires_at;
 }
 
 /*
@@ -224,8 +223,8 @@ credit_booked(const pg_uuid_t *transaction, Money amount, Money balance, Spend l
 static void
 credit_apply(const CreditRequest *request, Account *acc, CreditOutcome *outcome)
 {
+	LedgerEntry original = {0};
 	LedgerEntry entry;
-	LedgerRecord original = {0};
 	KeyState	known = key_find(acc, request->key, KEY_CREDIT, NULL, NULL, &original);
 	Rejection	rejection;
 
@@ -233,8 +232,7 @@ credit_apply(const CreditRequest *request, Account *acc, CreditOutcome *outcome)
 		known = key_repeat(known, request->amount != original.amount || request->expires_at != original.expires_at);
 	if (known == KEY_REPLAY)
 	{
-		credit_booked(&original.id, original.amount, original.balance_after, original.lifetime_purchased,
-					  original.expires_at, outcome);
+		credit_booked(&original, outcome);
 		outcome->idempotent = true;
 		return;
 	}
@@ -248,8 +246,7 @@ credit_apply(const CreditRequest *request, Account *acc, CreditOutcome *outcome)
 		return;
 	}
 	credit_book(acc, request, &entry);
-	credit_booked(&entry.id, request->amount, entry.balance_after, acc->lifetime_purchased,
-				  request->expires_at, outcome);
+	credit_booked(&entry, outcome);
 }
 
 /*

@@ -105,7 +105,7 @@ account_debit(Account *acc, LedgerEntry *entry, Money amount)
 }
 
 /*
- * Tell what a booked entry took.
+ * Tell what an entry took, booked now or before.
  */
 static void
 deduction_from_entry(Deduction *deduction, const pg_uuid_t *user, const LedgerEntry *entry)
@@ -119,24 +119,6 @@ deduction_from_entry(Deduction *deduction, const pg_uuid_t *user, const LedgerEn
 	deduction->allowance_consumed = entry->allowance_consumed;
 	deduction->shortfall = entry->shortfall;
 	deduction->cap_warning = entry->cap_warning;
-}
-
-/*
- * Tell what a debit took that was booked before.
- */
-static void
-deduction_replay(Deduction *deduction, const pg_uuid_t *user, const LedgerRecord *original)
-{
-	memset(deduction, 0, sizeof(Deduction));
-	deduction->booked = true;
-	deduction->transaction = original->id;
-	deduction->user = user;
-	deduction->amount = -original->amount;
-	deduction->balance_after = original->balance_after;
-	deduction->allowance_consumed = original->allowance_consumed;
-	deduction->shortfall = original->shortfall;
-	deduction->idempotent = true;
-	deduction->cap_warning = original->cap_warning;
 }
 
 /*
@@ -303,7 +285,7 @@ debit_lock(const Debit *debit, Account *acc, Hold *hold)
  * under its key: another amount, or usage that it is the price of.
  */
 static bool
-debit_differs(const Debit *debit, KeyState known, const LedgerRecord *original)
+debit_differs(const Debit *debit, KeyState known, const LedgerEntry *original)
 {
 	if (known == KEY_REPLAY_ZERO)
 		return debit->amount != 0;
@@ -318,7 +300,7 @@ debit_differs(const Debit *debit, KeyState known, const LedgerRecord *original)
  * Find what is known of a debit.
  */
 static KeyState
-debit_find(const Debit *debit, const Account *acc, const Hold *hold, LedgerRecord *original)
+debit_find(const Debit *debit, const Account *acc, const Hold *hold, LedgerEntry *original)
 {
 	KeyState	known = key_find(acc, debit->key, KEY_DEBIT, debit->reservation, debit_actor(debit, hold), original);
 
@@ -335,11 +317,12 @@ debit_find(const Debit *debit, const Account *acc, const Hold *hold, LedgerRecor
  * Tell of a debit that was made before. False: it was not.
  */
 static bool
-debit_replay(const Debit *debit, const Hold *hold, KeyState known, const LedgerRecord *original, Deduction *deduction)
+debit_replay(const Debit *debit, const Hold *hold, KeyState known, const LedgerEntry *original, Deduction *deduction)
 {
 	if (known == KEY_REPLAY)
 	{
-		deduction_replay(deduction, debit->user, original);
+		deduction_from_entry(deduction, debit->user, original);
+		deduction->idempotent = true;
 		return true;
 	}
 	if (known != KEY_REPLAY_ZERO || hold == NULL)
@@ -427,8 +410,8 @@ debit_book(const Debit *debit, Account *acc, Hold *hold, DebitPlan *plan, Ledger
 Rejection
 debit_locked(Debit *debit, Account *acc, Hold *hold, Deduction *deduction)
 {
+	LedgerEntry original;
 	LedgerEntry entry;
-	LedgerRecord original;
 	DebitPlan	plan = {0};
 	Rest		carry = acc->carry;
 	KeyState	known;

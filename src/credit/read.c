@@ -424,13 +424,13 @@ lines_before(const pg_uuid_t *account, const char *before, LedgerPage *entries, 
 static bool
 transaction_account(const pg_uuid_t *user, const pg_uuid_t *transaction, pg_uuid_t *account)
 {
-	LedgerRecord record;
+	LedgerEntry entry;
 
-	if (!ledger_find_id(transaction, NULL, &record))
+	if (!ledger_find_id(transaction, NULL, &entry))
 		return false;
-	*account = record.account_id;
+	*account = entry.account_id;
 	return memcmp(account, user, UUID_LEN) == 0 ||
-		(record.has_actor && memcmp(&record.actor, user, UUID_LEN) == 0);
+		(entry.actor != NULL && memcmp(entry.actor, user, UUID_LEN) == 0);
 }
 
 /*

@@ -42,7 +42,7 @@ refund_request(FunctionCallInfo fcinfo, RefundRequest *request)
  * credits first.
  */
 static Rejection
-refund_decide(const RefundRequest *request, const LedgerRecord *debit, const RefundParts *refunded,
+refund_decide(const RefundRequest *request, const LedgerEntry *debit, const RefundParts *refunded,
 			  RefundParts *back)
 {
 	Money		credits = -debit->amount - refunded->credits;
@@ -70,7 +70,7 @@ refund_decide(const RefundRequest *request, const LedgerRecord *debit, const Ref
  * expire having been taken last.
  */
 static void
-refund_origin(const LedgerRecord *debit, Money refunded, Money amount, BurnList *origin)
+refund_origin(const LedgerEntry *debit, Money refunded, Money amount, BurnList *origin)
 {
 	Money		from = refunded;	/* counted from the end of the debit */
 	Money		until = refunded + amount;
@@ -145,7 +145,7 @@ refund_restore(Account *acc, const BurnList *list, const TimestampTz *times)
  * Book a refund on a locked account.
  */
 static void
-refund_book(Account *acc, const RefundRequest *request, const LedgerRecord *debit,
+refund_book(Account *acc, const RefundRequest *request, const LedgerEntry *debit,
 			const RefundParts *refunded, const RefundParts *back, LedgerEntry *entry)
 {
 	CapChange	change = {0};
@@ -153,7 +153,7 @@ refund_book(Account *acc, const RefundRequest *request, const LedgerRecord *debi
 	TimestampTz *times;
 
 	memset(entry, 0, sizeof(LedgerEntry));
-	entry->actor = debit->has_actor ? &debit->actor : NULL;
+	entry->actor = debit->actor;
 	entry->amount = back->credits;
 	entry->allowance_consumed = -back->allowance;
 	entry->model = debit->model;
@@ -169,7 +169,7 @@ refund_book(Account *acc, const RefundRequest *request, const LedgerRecord *debi
 	allowance_restore(acc, back->allowance, debit->effective_at);
 	change.model = debit->model;
 	change.spent = back->credits;
-	change.actor = &debit->actor;
+	change.actor = debit->actor;
 	if (acc->caps > 0 && ledger_find_models(&acc->id, &debit->id, &models))
 		caps_refund_models(acc, &change, &models, refunded->credits, debit->effective_at);
 	else
@@ -181,36 +181,37 @@ refund_book(Account *acc, const RefundRequest *request, const LedgerRecord *debi
  * Tell whose debit is refunded.
  */
 static void
-refund_owner(const LedgerRecord *debit, bool team, RefundOutcome *outcome)
+refund_owner(const LedgerEntry *debit, bool team, RefundOutcome *outcome)
 {
 	outcome->has_team = team;
 	outcome->team = debit->account_id;
-	outcome->has_user = !team || debit->has_actor;
-	outcome->user = team ? debit->actor : debit->account_id;
+	outcome->has_user = !team || debit->actor != NULL;
+	if (outcome->has_user)
+		outcome->user = team ? *debit->actor : debit->account_id;
 }
 
 /*
- * Tell of the entry that a refund is.
+ * Tell of the entry that a refund is, booked now or before.
  */
 static void
-refund_booked(const pg_uuid_t *refund, Money amount, Money balance, Money allowance, RefundOutcome *outcome)
+refund_booked(const LedgerEntry *refund, RefundOutcome *outcome)
 {
 	outcome->booked = true;
-	outcome->refund = *refund;
-	outcome->amount = amount;
-	outcome->balance = balance;
-	outcome->allowance = allowance;
+	outcome->refund = refund->id;
+	outcome->amount = refund->amount;
+	outcome->balance = refund->balance_after;
+	outcome->allowance = -refund->allowance_consumed;
 }
 
 /*
  * Refund an entry of an account.
  */
 static Rejection
-refund_entry(const RefundRequest *request, const LedgerRecord *debit, RefundOutcome *outcome)
+refund_entry(const RefundRequest *request, const LedgerEntry *debit, RefundOutcome *outcome)
 {
 	Account		acc;
+	LedgerEntry original = {0};
 	LedgerEntry entry;
-	LedgerRecord original = {0};
 	KeyState	known;
 	Rejection	rejection;
 	RefundParts refunded;
@@ -224,7 +225,7 @@ refund_entry(const RefundRequest *request, const LedgerRecord *debit, RefundOutc
 	known = key_repeat(known, !request->everything && request->amount != original.amount - original.allowance_consumed);
 	if (known == KEY_REPLAY)
 	{
-		refund_booked(&original.id, original.amount, original.balance_after, -original.allowance_consumed, outcome);
+		refund_booked(&original, outcome);
 		outcome->idempotent = true;
 		return ACCEPTED;
 	}
@@ -237,7 +238,7 @@ refund_entry(const RefundRequest *request, const LedgerRecord *debit, RefundOutc
 	if (rejection != ACCEPTED)
 		return rejection;
 	refund_book(&acc, request, debit, &refunded, &back, &entry);
-	refund_booked(&entry.id, back.credits, entry.balance_after, back.allowance, outcome);
+	refund_booked(&entry, outcome);
 	return ACCEPTED;
 }
 
@@ -248,7 +249,7 @@ refund_entry(const RefundRequest *request, const LedgerRecord *debit, RefundOutc
 void
 refund_make(RefundRequest *request, RefundOutcome *outcome)
 {
-	LedgerRecord debit;
+	LedgerEntry debit;
 
 	memset(outcome, 0, sizeof(RefundOutcome));
 	outcome->amount = request->amount;

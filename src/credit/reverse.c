@@ -89,7 +89,7 @@ reverse_request(FunctionCallInfo fcinfo, ReverseRequest *request)
  * Tell whether an entry is an addition of credit.
  */
 static bool
-is_addition(const LedgerRecord *entry)
+is_addition(const LedgerEntry *entry)
 {
 	return type_is_credit(entry->type) && entry->amount > 0;
 }
@@ -98,7 +98,7 @@ is_addition(const LedgerRecord *entry)
  * Decide how much of a credit is asked for, given what was taken back before.
  */
 static Rejection
-reverse_wanted(const ReverseRequest *request, const LedgerRecord *credit, Money reversed, Money *wanted)
+reverse_wanted(const ReverseRequest *request, const LedgerEntry *credit, Money reversed, Money *wanted)
 {
 	Money		left = credit->amount - reversed;
 
@@ -117,7 +117,7 @@ reverse_wanted(const ReverseRequest *request, const LedgerRecord *credit, Money 
  * Find what there is to take a credit from.
  */
 static void
-reverse_source(const Account *acc, const LedgerRecord *credit, ReverseSource *source)
+reverse_source(const Account *acc, const LedgerEntry *credit, ReverseSource *source)
 {
 	source->own = grant_left(&acc->id, &credit->id, &source->has_grant);
 	if (!source->has_grant)
@@ -151,7 +151,7 @@ reverse_decide(const ReverseSource *source, const ReverseRequest *request, Money
  * the credit itself, and the rest as a debit does.
  */
 static void
-reverse_burn(Account *acc, const LedgerRecord *credit, const ReverseSource *source, const ReversePlan *plan,
+reverse_burn(Account *acc, const LedgerEntry *credit, const ReverseSource *source, const ReversePlan *plan,
 			 BurnList *burned)
 {
 	BurnList	own = {.n = 1, .burns = palloc(sizeof(Burn))};
@@ -193,7 +193,7 @@ reverse_tell(Account *acc, const ReverseRequest *request, const LedgerEntry *ent
  * Book a reversal on a locked account.
  */
 static void
-reverse_book(Account *acc, const ReverseRequest *request, const LedgerRecord *credit, const ReverseSource *source,
+reverse_book(Account *acc, const ReverseRequest *request, const LedgerEntry *credit, const ReverseSource *source,
 			 const ReversePlan *plan, LedgerEntry *entry)
 {
 	memset(entry, 0, sizeof(LedgerEntry));
@@ -215,27 +215,26 @@ reverse_book(Account *acc, const ReverseRequest *request, const LedgerRecord *cr
 }
 
 /*
- * Make the outcome of a reversal that was booked before.
+ * Tell of the entry that a reversal is, booked now or before.
  */
 static void
-reverse_replay(const LedgerRecord *original, ReverseOutcome *outcome)
+reverse_booked(const LedgerEntry *reversal, ReverseOutcome *outcome)
 {
 	outcome->booked = true;
-	outcome->reversal = original->id;
-	outcome->amount = -original->amount;
-	outcome->shortfall = original->shortfall;
-	outcome->balance = original->balance_after;
-	outcome->lifetime_purchased = original->lifetime_purchased;
-	outcome->idempotent = true;
+	outcome->reversal = reversal->id;
+	outcome->amount = -reversal->amount;
+	outcome->shortfall = reversal->shortfall;
+	outcome->balance = reversal->balance_after;
+	outcome->lifetime_purchased = reversal->lifetime_purchased;
 }
 
 /*
  * Take an entry of a locked account back.
  */
 static Rejection
-reverse_entry(Account *acc, const ReverseRequest *request, const LedgerRecord *credit, ReverseOutcome *outcome)
+reverse_entry(Account *acc, const ReverseRequest *request, const LedgerEntry *credit, ReverseOutcome *outcome)
 {
-	LedgerRecord original = {0};
+	LedgerEntry original = {0};
 	KeyState	known = key_find(acc, request->key, KEY_REVERSAL, request->transaction, NULL, &original);
 	ReverseSource source;
 	ReversePlan plan = {0};
@@ -246,7 +245,8 @@ reverse_entry(Account *acc, const ReverseRequest *request, const LedgerRecord *c
 	known = key_repeat(known, !request->everything && request->amount != original.shortfall - original.amount);
 	if (known == KEY_REPLAY)
 	{
-		reverse_replay(&original, outcome);
+		reverse_booked(&original, outcome);
+		outcome->idempotent = true;
 		return ACCEPTED;
 	}
 	if (known != KEY_FREE)
@@ -260,12 +260,7 @@ reverse_entry(Account *acc, const ReverseRequest *request, const LedgerRecord *c
 	if (rejection != ACCEPTED)
 		return rejection;
 	reverse_book(acc, request, credit, &source, &plan, &entry);
-	outcome->booked = true;
-	outcome->reversal = entry.id;
-	outcome->amount = -entry.amount;
-	outcome->shortfall = entry.shortfall;
-	outcome->balance = entry.balance_after;
-	outcome->lifetime_purchased = entry.lifetime_purchased;
+	reverse_booked(&entry, outcome);
 	return ACCEPTED;
 }
 
@@ -275,7 +270,7 @@ reverse_entry(Account *acc, const ReverseRequest *request, const LedgerRecord *c
 static void
 reverse_make(const ReverseRequest *request, ReverseOutcome *outcome)
 {
-	LedgerRecord credit;
+	LedgerEntry credit;
 	Account		acc;
 
 	memset(outcome, 0, sizeof(ReverseOutcome));

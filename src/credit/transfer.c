@@ -72,22 +72,31 @@ transfer_lock(const TransferRequest *request, Account *from, Account *to)
 }
 
 /*
+ * Tell of the entries that a transfer is.
+ */
+static void
+transfer_booked(const LedgerEntry *out, const LedgerEntry *in, TransferOutcome *outcome)
+{
+	outcome->booked = true;
+	outcome->out = out->id;
+	outcome->in = in->id;
+	outcome->amount = in->amount;
+	outcome->from_balance = out->balance_after;
+	outcome->to_balance = in->balance_after;
+}
+
+/*
  * Tell of a transfer that was booked before, by its entry of the sender. False:
  * it was to another account.
  */
 static bool
-transfer_replay(const TransferRequest *request, const LedgerRecord *out, TransferOutcome *outcome)
+transfer_replay(const TransferRequest *request, const LedgerEntry *out, TransferOutcome *outcome)
 {
-	LedgerRecord in;
+	LedgerEntry in;
 
-	if (!ledger_find_id(&out->reference, request->to, &in))
+	if (!ledger_find_id(out->reference, request->to, &in))
 		return false;
-	outcome->booked = true;
-	outcome->out = out->id;
-	outcome->in = in.id;
-	outcome->amount = in.amount;
-	outcome->from_balance = out->balance_after;
-	outcome->to_balance = in.balance_after;
+	transfer_booked(out, &in, outcome);
 	outcome->idempotent = true;
 	return true;
 }
@@ -147,9 +156,9 @@ transfer_locked(const TransferRequest *request, Account *from, Account *to, Tran
 {
 	Money		available = account_available(from);
 	Money		amount = request->everything ? Max(available, 0) : request->amount;
+	LedgerEntry original = {0};
 	LedgerEntry out;
 	LedgerEntry in;
-	LedgerRecord original = {0};
 	KeyState	known = key_find(from, request->key, KEY_TRANSFER, NULL, NULL, &original);
 
 	known = key_repeat(known, !request->everything && request->amount != -original.amount);
@@ -165,12 +174,7 @@ transfer_locked(const TransferRequest *request, Account *from, Account *to, Tran
 		account_lock_or_create(request->to, to);
 	transfer_entries(request, from, amount, &out, &in);
 	transfer_book(from, to, &out, &in);
-	outcome->booked = true;
-	outcome->out = out.id;
-	outcome->in = in.id;
-	outcome->amount = amount;
-	outcome->from_balance = out.balance_after;
-	outcome->to_balance = in.balance_after;
+	transfer_booked(&out, &in, outcome);
 	return ACCEPTED;
 }
 
