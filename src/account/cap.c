@@ -14,7 +14,6 @@
 #include "account/member.h"
 #include "base/keep.h"
 #include "base/query.h"
-#include "base/records.h"
 
 /* The caps of a model, which is empty for none. */
 #define CONCERNS(cap, model_param)	"(" cap "model = '' OR " cap "model = " model_param ")"
@@ -48,21 +47,9 @@ static KeptQuery caps_move_query = {
 	.types = {UUIDOID, TEXTOID, NUMERICOID, NUMERICOID}
 };
 
-#define CAP_COLUMNS \
-	"cap_type, model, cap_limit, action, of_plan, window_length, window_from, window_until, spent, held, buckets"
-
-/* What rows of CAP_COLUMNS have after them where they are of several accounts. */
-#define CAP_ACCOUNT	12
-
 static KeptQuery caps_select_query = {
 	.sql = "SELECT " CAP_COLUMNS " FROM ducto.spend_caps WHERE account_id = $1",
 	.types = {UUIDOID}
-};
-
-/* Those of a batch's accounts, whose locks the caller has. */
-static KeptQuery caps_select_many_query = {
-	.sql = "SELECT " CAP_COLUMNS ", account_id FROM ducto.spend_caps WHERE account_id = ANY ($1) ORDER BY account_id",
-	.types = {UUIDARRAYOID}
 };
 
 /* The caller has the account's lock, as in all that follow. */
@@ -81,19 +68,6 @@ static KeptQuery cap_update_query = {
 	" window_until = $9, spent = $10, held = $11, buckets = $12 WHERE account_id = $1 AND cap_type = $2 AND model = $3",
 	.types = CAP_TYPES
 };
-
-/* What counting changes of a cap; the caller has the accounts' locks. */
-static KeptQuery caps_update_many_query = {
-	.sql = "UPDATE ducto.spend_caps c SET window_from = v.window_from, window_until = v.window_until, spent = v.spent,"
-	" held = v.held, buckets = v.buckets FROM unnest($1) AS v(account_id uuid, cap_type text, model text,"
-	" window_from timestamptz, window_until timestamptz, spent numeric, held numeric, buckets numeric[])"
-	" WHERE c.account_id = v.account_id AND c.cap_type = v.cap_type AND c.model = v.model",
-	.types = {RECORDARRAYOID},
-	.anew = true
-};
-
-#define COUNTED_TYPES \
-	{UUIDOID, TEXTOID, TEXTOID, TIMESTAMPTZOID, TIMESTAMPTZOID, NUMERICOID, NUMERICOID, NUMERICARRAYOID, InvalidOid}
 
 static KeptQuery cap_delete_query = {
 	.sql = "DELETE FROM ducto.spend_caps WHERE account_id = $1 AND cap_type = $2 AND model = $3" REMOVED_BY_DUCTO("action"),
@@ -122,10 +96,10 @@ args_cap(QueryArgs *args, const Account *acc, const Cap *cap)
 }
 
 /*
- * Append the buckets of a cap, NULL where it has none. What is 0 at the end is
- * left out.
+ * args_buckets appends the buckets of a cap, NULL where it has none. What is 0
+ * at the end is left out.
  */
-static void
+void
 args_buckets(QueryArgs *args, const Cap *cap)
 {
 	Datum		elements[CAP_BUCKETS];
@@ -227,9 +201,9 @@ buckets_from_row(Cap *cap, uint64 row, int column)
 }
 
 /*
- * Read a row of CAP_COLUMNS.
+ * cap_from_row reads a row of CAP_COLUMNS.
  */
-static void
+void
 cap_from_row(Cap *cap, uint64 row)
 {
 	memset(cap, 0, sizeof(Cap));
@@ -272,117 +246,6 @@ caps_select(const Account *acc, bool read_only, CapList *list)
 	list->caps = palloc(sizeof(Cap) * Max(n, 1));
 	for (uint64 i = 0; i < n; i++)
 		cap_from_row(&list->caps[i], i);
-}
-
-/*
- * Tell whether a row of caps_select_many_query is of an account.
- */
-static bool
-row_is_of(uint64 row, const Account *acc)
-{
-	pg_uuid_t	id = row_uuid(row, CAP_ACCOUNT);
-
-	return memcmp(&id, &acc->id, UUID_LEN) == 0;
-}
-
-/*
- * Let an account have the caps that rows from one on tell of, and return how
- * many they are.
- */
-static int
-caps_from_rows(Account *acc, uint64 row, uint64 nrows, Cap *caps)
-{
-	CapList    *list = palloc0(sizeof(CapList));
-
-	list->caps = caps;
-	while (row + list->n < nrows && row_is_of(row + list->n, acc))
-	{
-		cap_from_row(&caps[list->n], row + list->n);
-		list->n++;
-	}
-	acc->kept_caps = list;
-	return list->n;
-}
-
-/*
- * caps_keep reads the caps of accounts of a batch, locked and rolled forward, by
- * one statement. From then on their counters move in memory, until caps_write.
- */
-void
-caps_keep(Account *accs, int n)
-{
-	pg_uuid_t  *ids = palloc(sizeof(pg_uuid_t) * Max(n, 1));
-	QueryArgs	args = {0};
-	uint64		found;
-	Cap		   *caps;
-	int			capped = 0;
-	uint64		row = 0;
-
-	for (int i = 0; i < n; i++)
-		if (accs[i].caps > 0)
-			ids[capped++] = accs[i].id;
-	args_uuid_array(&args, ids, capped);
-	found = query_run(&caps_select_many_query, &args, SPI_OK_SELECT);
-	caps = MemoryContextAllocHuge(CurrentMemoryContext, sizeof(Cap) * Max(found, 1));
-	for (int i = 0; i < n; i++)
-		if (accs[i].caps > 0)
-			row += caps_from_rows(&accs[i], row, found, caps + row);
-	SPI_freetuptable(SPI_tuptable);
-}
-
-/*
- * Add what counting changes of a cap to rows.
- */
-static void
-records_add_cap(Records *rows, const Account *acc, const Cap *cap)
-{
-	QueryArgs	args = {0};
-
-	args_cap(&args, acc, cap);
-	args_time(&args, cap->from);
-	args_time(&args, cap->until);
-	args_spend(&args, cap->spent);
-	args_spend(&args, cap->held);
-	args_buckets(&args, cap);
-	records_add(rows, &args);
-}
-
-/*
- * caps_write writes what counted in the caps that a batch keeps, by one
- * statement, and keeps them no longer.
- */
-void
-caps_write(Account *accs, int n)
-{
-	static const Oid types[] = COUNTED_TYPES;
-	Records		rows;
-	QueryArgs	args = {0};
-
-	records_begin(&rows, types);
-	for (int i = 0; i < n; i++)
-	{
-		const CapList *list = accs[i].kept_caps;
-
-		for (int j = 0; list != NULL && j < list->n; j++)
-			if (list->caps[j].unwritten)
-				records_add_cap(&rows, &accs[i], &list->caps[j]);
-		accs[i].kept_caps = NULL;
-	}
-	if (rows.n == 0)
-		return;
-	args_records(&args, &rows);
-	if (query_run(&caps_update_many_query, &args, SPI_OK_UPDATE) != rows.n)
-		row_missing("spend_caps");
-}
-
-/*
- * caps_can_be_kept tells whether a batch can keep caps: on a cluster they are
- * written one by one.
- */
-bool
-caps_can_be_kept(void)
-{
-	return !query_distributed(&caps_select_many_query);
 }
 
 /*
@@ -434,7 +297,7 @@ caps_merge(Account *acc, bool read_only, CapList *list)
 {
 	CapList		plan;
 	int64		version = plan_caps(acc->plan_id, read_only, &plan);
-	CapList		merged = {0, palloc0(sizeof(Cap) * Max(list->n + plan.n, 1))};
+	CapList		merged = {.caps = palloc0(sizeof(Cap) * Max(list->n + plan.n, 1))};
 
 	for (int i = 0; i < list->n; i++)
 	{

@@ -5,11 +5,16 @@
 #include "account/capwindow.h"
 #include "account/ledger.h"
 
+/* What a cap is read of. */
+#define CAP_COLUMNS \
+	"cap_type, model, cap_limit, action, of_plan, window_length, window_from, window_until, spent, held, buckets"
+
 /* Caps of an account. */
 typedef struct CapList
 {
 	int			n;
 	Cap		   *caps;
+	struct KeptCap *kept;		/* of those that a batch keeps, as they were read; NULL for others */
 } CapList;
 
 /* What an operation moves on the counters of an account's caps. */
@@ -31,10 +36,9 @@ typedef struct CapVerdict
 extern void cap_set(Account *acc, Cap *cap);
 extern bool cap_remove(Account *acc, CapKind kind, const char *model);
 extern void cap_update(const Account *acc, Cap *cap);
+extern void cap_from_row(Cap *cap, uint64 row);
+extern void args_buckets(QueryArgs *args, const Cap *cap);
 extern void caps_select(const Account *acc, bool read_only, CapList *list);
-extern bool caps_can_be_kept(void);
-extern void caps_keep(Account *accs, int n);
-extern void caps_write(Account *accs, int n);
 extern void caps_read(const Account *acc, bool read_only, CapList *list);
 extern bool caps_try(const Account *acc, const CapChange *change, bool deny, CapVerdict *verdict);
 extern void verdict_warn(CapVerdict *verdict, CapAction action);

@@ -11,7 +11,7 @@
  */
 #include "postgres.h"
 
-#include "account/cap.h"
+#include "account/keptcap.h"
 #include "account/keptgrant.h"
 #include "account/key.h"
 #include "account/ledger.h"

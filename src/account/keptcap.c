@@ -1,0 +1,204 @@
+/*
+ * keptcap.c
+ *		Spend caps that a batch keeps: they are read by one statement, count in
+ *		memory, and are written by one statement for those that counted only, and
+ *		one for those whose windows are others by then. Caps change under the
+ *		account's lock only, so each is still at the place in the table where it
+ *		was read, and is found there.
+ */
+#include "postgres.h"
+
+#include "catalog/pg_type_d.h"
+#include "storage/itemptr.h"
+
+#include "account/cap.h"
+#include "account/claim.h"
+#include "account/keptcap.h"
+#include "base/query.h"
+#include "base/records.h"
+
+/* Those of a batch's accounts, whose locks the caller has. */
+static KeptQuery caps_select_many_query = {
+	.sql = "SELECT " CAP_COLUMNS ", account_id, ctid FROM ducto.spend_caps WHERE account_id = ANY ($1) ORDER BY account_id",
+	.types = {UUIDARRAYOID}
+};
+
+/* What rows of CAP_COLUMNS have after them there. */
+enum
+{
+	ACCOUNT_COLUMN = 12, PLACE_COLUMN
+};
+
+/* The caller has the accounts' locks since it read the caps. */
+static KeptQuery caps_count_many_query = {
+	.sql = "UPDATE ducto.spend_caps c SET spent = v.spent, held = v.held"
+	" FROM unnest($1) AS v(place tid, spent numeric, held numeric) WHERE c.ctid = v.place",
+	.types = {RECORDARRAYOID}
+};
+static const Oid counted_types[] = {TIDOID, NUMERICOID, NUMERICOID, InvalidOid};
+
+/* As this. */
+static KeptQuery caps_turn_many_query = {
+	.sql = "UPDATE ducto.spend_caps c SET spent = v.spent, held = v.held, window_from = v.window_from,"
+	" window_until = v.window_until, buckets = v.buckets FROM unnest($1) AS v(place tid, spent numeric, held numeric,"
+	" window_from timestamptz, window_until timestamptz, buckets numeric[]) WHERE c.ctid = v.place",
+	.types = {RECORDARRAYOID}
+};
+static const Oid turned_types[] = {TIDOID, NUMERICOID, NUMERICOID, TIMESTAMPTZOID, TIMESTAMPTZOID, NUMERICARRAYOID, InvalidOid};
+
+/* A cap as it was read. */
+typedef struct KeptCap
+{
+	ItemPointerData place;
+	TimestampTz from;
+	TimestampTz until;
+} KeptCap;
+
+/*
+ * caps_can_be_kept tells whether a batch can keep caps: on a cluster they are
+ * written one by one.
+ */
+bool
+caps_can_be_kept(void)
+{
+	return !query_distributed(&caps_select_many_query);
+}
+
+/*
+ * Tell whether a row of caps_select_many_query is of an account.
+ */
+static bool
+row_is_of(uint64 row, const Account *acc)
+{
+	return memcmp(DatumGetUUIDP(row_datum(row, ACCOUNT_COLUMN)), &acc->id, UUID_LEN) == 0;
+}
+
+/*
+ * Read a row of caps_select_many_query.
+ */
+static void
+kept_from_row(Cap *cap, KeptCap *kept, uint64 row)
+{
+	cap_from_row(cap, row);
+	kept->place = *(ItemPointer) DatumGetPointer(row_datum(row, PLACE_COLUMN));
+	kept->from = cap->from;
+	kept->until = cap->until;
+}
+
+/*
+ * Let an account have the caps that rows from one on tell of, and return how
+ * many they are.
+ */
+static int
+caps_from_rows(Account *acc, uint64 row, uint64 nrows, Cap *caps, KeptCap *kept)
+{
+	CapList    *list = palloc0(sizeof(CapList));
+
+	list->caps = caps;
+	list->kept = kept;
+	while (row + list->n < nrows && row_is_of(row + list->n, acc))
+	{
+		kept_from_row(&caps[list->n], &kept[list->n], row + list->n);
+		list->n++;
+	}
+	acc->kept_caps = list;
+	return list->n;
+}
+
+/*
+ * caps_keep reads the caps of accounts of a batch, locked and rolled forward, by
+ * one statement. From then on their counters move in memory, until caps_write.
+ */
+void
+caps_keep(Account *accs, int n)
+{
+	pg_uuid_t  *ids = palloc(sizeof(pg_uuid_t) * Max(n, 1));
+	QueryArgs	args = {0};
+	uint64		found;
+	Cap		   *caps;
+	KeptCap    *kept;
+	int			capped = 0;
+	uint64		row = 0;
+
+	for (int i = 0; i < n; i++)
+		if (accs[i].caps > 0)
+			ids[capped++] = accs[i].id;
+	args_uuid_array(&args, ids, capped);
+	found = query_run(&caps_select_many_query, &args, SPI_OK_SELECT);
+	caps = MemoryContextAllocHuge(CurrentMemoryContext, sizeof(Cap) * Max(found, 1));
+	kept = palloc(sizeof(KeptCap) * Max(found, 1));
+	for (int i = 0; i < n; i++)
+		if (accs[i].caps > 0)
+			row += caps_from_rows(&accs[i], row, found, caps + row, kept + row);
+	SPI_freetuptable(SPI_tuptable);
+}
+
+/*
+ * Tell whether a cap that is kept did no more than count: its window, and of one
+ * that slides the buckets, are as they were read.
+ */
+static bool
+kept_only_counted(const Cap *cap, const KeptCap *kept)
+{
+	return cap->kind != CAP_SLIDING && cap->from == kept->from && cap->until == kept->until;
+}
+
+/*
+ * Add what is to be written of a cap to rows.
+ */
+static void
+records_add_cap(Records *rows, const Cap *cap, KeptCap *kept, bool counted)
+{
+	QueryArgs	args = {0};
+
+	args_datum(&args, PointerGetDatum(&kept->place));
+	args_spend(&args, cap->spent);
+	args_spend(&args, cap->held);
+	if (!counted)
+	{
+		args_time(&args, cap->from);
+		args_time(&args, cap->until);
+		args_buckets(&args, cap);
+	}
+	records_add(rows, &args);
+}
+
+/*
+ * Write the caps of accounts that only counted, or the others of those that are
+ * to be written.
+ */
+static void
+caps_write_some(Account *accs, int n, bool counted)
+{
+	KeptQuery  *query = counted ? &caps_count_many_query : &caps_turn_many_query;
+	Records		rows;
+	QueryArgs	args = {0};
+
+	records_begin(&rows, counted ? counted_types : turned_types);
+	for (int i = 0; i < n; i++)
+	{
+		const CapList *list = accs[i].kept_caps;
+
+		for (int j = 0; list != NULL && j < list->n; j++)
+			if (list->caps[j].unwritten && kept_only_counted(&list->caps[j], &list->kept[j]) == counted)
+				records_add_cap(&rows, &list->caps[j], &list->kept[j], counted);
+	}
+	if (rows.n == 0)
+		return;
+	args_records(&args, &rows);
+	if (query_run(query, &args, SPI_OK_UPDATE) != rows.n)
+		row_missing("spend_caps");
+}
+
+/*
+ * caps_write writes what counted in the caps that a batch keeps, and keeps them
+ * no longer.
+ */
+void
+caps_write(Account *accs, int n)
+{
+	caps_write_some(accs, n, true);
+	caps_write_some(accs, n, false);
+	for (int i = 0; i < n; i++)
+		accs[i].kept_caps = NULL;
+}
