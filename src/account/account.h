@@ -153,8 +153,8 @@ extern bool account_try_charge_team(const pg_uuid_t *id, const pg_uuid_t *member
 									Account *after, AccountChange *change);
 extern bool account_try_settle(const pg_uuid_t *id, const pg_uuid_t *reservation, const Charge *charge, bool final,
 							   Account *after, AccountChange *change, struct Hold *hold);
-extern bool account_try_release(const pg_uuid_t *id, const pg_uuid_t *reservation, Account *after, AccountChange *change,
-								struct Hold *hold);
+extern bool account_try_expect(const pg_uuid_t *id, const pg_uuid_t *reservation, int ttl_seconds, Account *after);
+extern bool account_try_release(const pg_uuid_t *id, const pg_uuid_t *reservation, Account *after, AccountChange *change);
 extern bool account_try_hold(const pg_uuid_t *id, Money amount, const Money *floor, int ttl_seconds,
 							 Account *after, AccountChange *change, PricingTerms *terms);
 extern void account_undo(const pg_uuid_t *id, const AccountChange *change);

@@ -193,8 +193,17 @@ static KeptQuery terms_query = {.sql = TERMS_SQL, .types = {0}};
 /* Frees what the hold $2 holds. */
 static KeptQuery account_release_query = {
 	.sql = "UPDATE ducto.accounts a SET held = held - r.remaining, updated_at = greatest(updated_at, $3)"
-	OF_HOLD("$2") " AND held >= r.remaining AND next_boundary > $3 RETURNING " AFTER_COLUMNS HOLD_COLUMNS,
+	OF_HOLD("$2") " AND held >= r.remaining AND next_boundary > $3 RETURNING " AFTER_COLUMNS ", r.remaining",
 	.types = {UUIDOID, UUIDOID, TIMESTAMPTZOID}
+};
+
+/* Lets the account expect that its open hold $2 expires at $4; nothing of the hold is in the row, so there is nothing to undo. */
+static KeptQuery account_expect_query = {
+	.sql = "UPDATE ducto.accounts SET next_boundary = least(next_boundary, $4), updated_at = greatest(updated_at, $3)"
+	" WHERE id = $1 AND plain AND ended_until IS NULL AND next_boundary > $3"
+	" AND EXISTS (SELECT FROM ducto.reservations r WHERE r.account_id = $1 AND r.id = $2 AND r.closed_at IS NULL)"
+	" RETURNING " AFTER_COLUMNS ", held",
+	.types = {UUIDOID, UUIDOID, TIMESTAMPTZOID, TIMESTAMPTZOID}
 };
 
 /* The caller has the row's lock by the guarded update that it takes back. */
@@ -537,11 +546,11 @@ account_try_hold(const pg_uuid_t *id, Money amount, const Money *floor, int ttl_
 
 /*
  * account_try_release frees what an open hold holds of a user's account under
- * the conditions of account_try_charge, and tells of the hold as it was before.
+ * the conditions of account_try_charge, and tells by change how much that is.
  * False: it did nothing.
  */
 bool
-account_try_release(const pg_uuid_t *id, const pg_uuid_t *reservation, Account *after, AccountChange *change, Hold *hold)
+account_try_release(const pg_uuid_t *id, const pg_uuid_t *reservation, Account *after, AccountChange *change)
 {
 	QueryArgs	args = {0};
 	bool		valid;
@@ -552,11 +561,32 @@ account_try_release(const pg_uuid_t *id, const pg_uuid_t *reservation, Account *
 	if (!user_update(&account_release_query, id, &args))
 		return false;
 	valid = account_after(id, after, change);
-	hold_from_row(reservation, AFTER_COLUMN_COUNT + 1, hold);
-	change->held = -hold->remaining;
+	change->held = -row_money(0, HELD_COLUMN);
 	if (!valid)
 		account_undo(id, change);
 	return valid;
+}
+
+/*
+ * account_try_expect lets a user's account expect an open hold to expire in so
+ * many seconds, under the conditions of account_try_charge. False: nothing is
+ * to be taken back.
+ */
+bool
+account_try_expect(const pg_uuid_t *id, const pg_uuid_t *reservation, int ttl_seconds, Account *after)
+{
+	AccountChange change;
+	QueryArgs	args = {0};
+	TimestampTz now = clock_now();
+
+	args_uuid(&args, id);
+	args_uuid(&args, reservation);
+	args_time(&args, now);
+	args_time(&args, now + ttl_seconds * USECS_PER_SEC);
+	if (!user_update(&account_expect_query, id, &args) || !account_after(id, after, &change))
+		return false;
+	after->held = row_money(0, HELD_COLUMN);
+	return true;
 }
 
 /*

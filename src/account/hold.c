@@ -120,6 +120,12 @@ static KeptQuery hold_renew_query = {
 	.types = {UUIDOID, UUIDOID, TIMESTAMPTZOID}
 };
 
+static KeptQuery hold_renew_open_query = {
+	.sql = "UPDATE ducto.reservations SET expires_at = $3 WHERE account_id = $1 AND id = $2 AND closed_at IS NULL"
+	" RETURNING amount, billing_mode",
+	.types = {UUIDOID, UUIDOID, TIMESTAMPTZOID}
+};
+
 /* As many as matter are counted. */
 static KeptQuery holds_count_query = {
 	.sql = "SELECT count(*) FROM (SELECT FROM ducto.reservations"
@@ -493,19 +499,42 @@ hold_reopen(const pg_uuid_t *user, const Hold *hold)
 bool
 hold_try_release(const pg_uuid_t *user, const pg_uuid_t *id)
 {
-	Hold		hold;
 	Account		after;
 	AccountChange change;
 	QueryArgs	args = {0};
 
-	if (!account_try_release(user, id, &after, &change, &hold))
+	if (!account_try_release(user, id, &after, &change))
 		return false;
 	args_uuid(&args, user);
 	args_uuid(&args, id);
-	args_money(&args, hold.remaining);
+	args_money(&args, -change.held);
 	args_time(&args, after.now);
 	if (query_run(&hold_release_query, &args, SPI_OK_UPDATE) == 1)
 		return true;
 	account_undo(user, &change);
 	return false;
+}
+
+/*
+ * hold_try_renew lets an open reservation of a user expire in so many seconds,
+ * when that is all there is to do. It locks the account, and tells of the
+ * reservation what is shown of it. False: the reservation is as it was.
+ */
+bool
+hold_try_renew(const pg_uuid_t *user, const pg_uuid_t *id, int ttl_seconds, Account *after, Hold *hold)
+{
+	QueryArgs	args = {0};
+
+	if (!account_try_expect(user, id, ttl_seconds, after))
+		return false;
+	memset(hold, 0, sizeof(Hold));
+	hold->expires_at = after->now + ttl_seconds * USECS_PER_SEC;
+	args_uuid(&args, user);
+	args_uuid(&args, id);
+	args_time(&args, hold->expires_at);
+	if (query_run(&hold_renew_open_query, &args, SPI_OK_UPDATE_RETURNING) == 0)
+		return false;
+	hold->amount = row_money(0, 1);
+	hold->billing_mode = row_mode(0, 2);
+	return true;
 }

@@ -87,6 +87,7 @@ extern int64 holds_expire(Account *acc, TimestampTz until, int64 limit, bool *le
 extern bool hold_peek(const pg_uuid_t *user, const pg_uuid_t *id, Hold *hold);
 extern bool hold_try_settle(const pg_uuid_t *user, const pg_uuid_t *id, const Charge *charge, bool final,
 							Account *after, AccountChange *change, Hold *hold);
+extern bool hold_try_renew(const pg_uuid_t *user, const pg_uuid_t *id, int ttl_seconds, Account *after, Hold *hold);
 extern bool hold_try_release(const pg_uuid_t *user, const pg_uuid_t *id);
 extern void hold_reopen(const pg_uuid_t *user, const Hold *hold);
 

@@ -2,6 +2,7 @@
 #define DUCTO_CREDIT_RESERVE_H
 
 #include "postgres.h"
+#include "fmgr.h"
 #include "utils/jsonb.h"
 #include "utils/timestamp.h"
 #include "utils/uuid.h"
@@ -61,6 +62,8 @@ typedef struct Reserved
 
 extern const char *const release_reasons[];
 
+extern int	arg_ttl(FunctionCallInfo fcinfo, int n);
+extern Datum reserve_result(FunctionCallInfo fcinfo, const Reserved *reserved, Rejection rejection);
 extern bool reservation_lock(const pg_uuid_t *user, const pg_uuid_t *team, const pg_uuid_t *id, Account *acc, Hold *hold);
 extern Rejection reserve_make(ReserveRequest *request, Reserved *reserved);
 extern Rejection reserve_refuse(ReserveRequest *request, Rejection rejection, Reserved *reserved);

@@ -17,7 +17,8 @@ CREATE FUNCTION pg_temp.written() RETURNS text LANGUAGE plpgsql AS $$
 DECLARE
 	names text;
 BEGIN
-	CREATE TEMP TABLE now AS SELECT 'account' AS name, ctid AS place FROM ducto.accounts UNION ALL SELECT 'plan ' || id, ctid FROM ducto.plans;
+	CREATE TEMP TABLE now AS SELECT 'account' AS name, ctid AS place FROM ducto.accounts UNION ALL SELECT 'plan ' || id, ctid FROM ducto.plans
+		UNION ALL SELECT 'reservation', ctid FROM ducto.reservations;
 	SELECT string_agg(name, ', ' ORDER BY name) INTO names FROM (SELECT * FROM now EXCEPT SELECT * FROM before) c;
 	DROP TABLE before;
 	ALTER TABLE now RENAME TO before;
@@ -53,6 +54,20 @@ SELECT pg_temp.written();
 SELECT amount, idempotent FROM ducto_charge(:ada, 80, 'once');
 SELECT error FROM ducto_reserve(:ada, 1000);
 SELECT released, reason FROM ducto_release(:ada, '00000000-0000-4000-8000-000000000000');
+SELECT pg_temp.written();
+
+-- A reservation of a user without a plan: while it is open, when it is not any more, and one that there is not.
+\set bob '\'b7000000-0000-4000-8000-000000000002\''
+SELECT new_balance FROM ducto_add_credits(:bob, 100, 'purchase');
+SELECT reservation_id AS hold FROM ducto_reserve(:bob, 10) \gset
+SELECT pg_temp.written();
+SELECT amount, balance, reserved, available, billing_mode, error FROM ducto_renew(:bob, :'hold', 60);
+SELECT pg_temp.written();
+SELECT released, reason FROM ducto_release(:bob, :'hold');
+SELECT pg_temp.written();
+SELECT released, reason FROM ducto_release(:bob, :'hold');
+SELECT error FROM ducto_renew(:bob, :'hold', 60);
+SELECT error FROM ducto_renew(:bob, '00000000-0000-4000-8000-000000000000', 60);
 SELECT pg_temp.written();
 SELECT * FROM ducto_verify();
 \c :main
