@@ -225,7 +225,7 @@ CREATE FUNCTION ducto.expiring_accounts() RETURNS uuid[]
 LANGUAGE c VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS 'MODULE_PATHNAME', 'ducto_expiring_accounts';
 REVOKE ALL ON FUNCTION ducto.expiring_accounts() FROM PUBLIC;
-COMMENT ON FUNCTION ducto.expiring_accounts() IS 'For ducto_sweep: the accounts with credit that expires soon and was not told of.';
+COMMENT ON FUNCTION ducto.expiring_accounts() IS 'For ducto_sweep: the accounts with credit that expires soon and was not told of, in the order of ducto.due_accounts.';
 
 CREATE FUNCTION ducto.tell_expiring(account_ids uuid[]) RETURNS void
 LANGUAGE c VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp

@@ -94,7 +94,7 @@ CREATE FUNCTION ducto.due_accounts() RETURNS uuid[]
 LANGUAGE c VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS 'MODULE_PATHNAME', 'ducto_due_accounts';
 REVOKE ALL ON FUNCTION ducto.due_accounts() FROM PUBLIC;
-COMMENT ON FUNCTION ducto.due_accounts() IS 'For ducto_sweep: the accounts with something past its time, in the order of their ids.';
+COMMENT ON FUNCTION ducto.due_accounts() IS 'For ducto_sweep: the accounts with something past its time, in the order of their ids; on a cluster those of its nodes by turns.';
 
 CREATE FUNCTION ducto.sweep_accounts(account_ids uuid[]) RETURNS integer
 LANGUAGE c VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp

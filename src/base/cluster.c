@@ -26,6 +26,7 @@ typedef struct Shard
 	int32		least;
 	int32		greatest;
 	bool		here;			/* on this node */
+	int			node;
 } Shard;
 
 /*
@@ -44,7 +45,8 @@ static struct
 /* Citus tells of a shard that moves as of a change of the table. */
 static KeptQuery shards_query = {
 	.sql = "SELECT s.shardid, s.shardminvalue::integer, s.shardmaxvalue::integer, EXISTS (SELECT"
-	" FROM pg_catalog.pg_dist_placement p JOIN pg_catalog.pg_dist_local_group g USING (groupid) WHERE p.shardid = s.shardid)"
+	" FROM pg_catalog.pg_dist_placement p JOIN pg_catalog.pg_dist_local_group g USING (groupid) WHERE p.shardid = s.shardid),"
+	" (SELECT min(p.groupid) FROM pg_catalog.pg_dist_placement p WHERE p.shardid = s.shardid)"
 	" FROM pg_catalog.pg_dist_shard s WHERE s.logicalrelid = 'ducto.accounts'::regclass ORDER BY s.shardminvalue::integer",
 	.types = {0},
 	.whole = true
@@ -162,6 +164,7 @@ shards_read(void)
 			shards.all[i].least = row_int4(i, 2);
 			shards.all[i].greatest = row_int4(i, 3);
 			shards.all[i].here = row_bool(i, 4);
+			shards.all[i].node = row_int4(i, 5);
 		}
 	}
 	query_end();
@@ -215,6 +218,18 @@ cluster_shard(const pg_uuid_t *account)
 	if (!shards.known)
 		shards_read();
 	return shard_of(account)->id;
+}
+
+/*
+ * cluster_node returns the node that an account is on, as far as is known. The
+ * tables are distributed.
+ */
+int
+cluster_node(const pg_uuid_t *account)
+{
+	if (!shards.known)
+		shards_read();
+	return shard_of(account)->node;
 }
 
 /*

@@ -9,6 +9,7 @@ extern bool cluster_is_there(void);
 extern bool cluster_has_any(List *tables);
 extern bool cluster_is_used(void);
 extern int64 cluster_shard(const pg_uuid_t *account);
+extern int	cluster_node(const pg_uuid_t *account);
 extern bool cluster_is_elsewhere(const pg_uuid_t *account);
 
 #endif

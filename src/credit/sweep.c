@@ -19,6 +19,7 @@
 #include "account/hold.h"
 #include "account/roll.h"
 #include "account/rollset.h"
+#include "account/wave.h"
 #include "analytics/rollup.h"
 #include "base/args.h"
 #include "base/clock.h"
@@ -86,7 +87,7 @@ ids_keep(int64 n)
 }
 
 /*
- * Find the accounts with something due, in the order in which they are swept.
+ * Find the accounts with something due, in the order of their ids.
  */
 static int64
 due_accounts(KeptQuery *query, pg_uuid_t **ids)
@@ -97,7 +98,6 @@ due_accounts(KeptQuery *query, pg_uuid_t **ids)
 	args_time(&args, clock_now());
 	n = (int64) query_run(query, &args, SPI_OK_SELECT);
 	*ids = ids_keep(n);
-	sweep_order(*ids, n);
 	return n;
 }
 
@@ -244,6 +244,7 @@ ducto_due_accounts(PG_FUNCTION_ARGS)
 
 	query_begin();
 	n = due_accounts(&due_query, &ids);
+	accounts_by_turns(ids, n);
 	MemoryContextSwitchTo(caller);
 	args_uuid_array(&array, ids, (int) n);
 	query_end();
@@ -268,6 +269,7 @@ ducto_sweep_accounts(PG_FUNCTION_ARGS)
 	query_begin();
 	sweep_begin(&sweep, (pg_uuid_t *) ARR_DATA_PTR(ids));
 	sweep.max_entries = sweep.max_closed = ROWS_AT_ONCE;
+	sweep.in_parts = true;
 	sweep_all(&sweep, ArrayGetNItems(ARR_NDIM(ids), ARR_DIMS(ids)));
 	query_end();
 	PG_RETURN_INT32((int32) sweep.next);
@@ -288,6 +290,7 @@ ducto_expiring_accounts(PG_FUNCTION_ARGS)
 	query_begin();
 	n = (int64) alerts_expiring(clock_now());
 	ids = ids_keep(n);
+	accounts_by_turns(ids, n);
 	MemoryContextSwitchTo(caller);
 	args_uuid_array(&array, ids, (int) n);
 	query_end();

@@ -15,6 +15,7 @@
 #include "account/claim.h"
 #include "account/roll.h"
 #include "account/rollset.h"
+#include "account/wave.h"
 #include "base/args.h"
 #include "base/cluster.h"
 #include "base/query.h"
@@ -27,21 +28,13 @@ PG_FUNCTION_INFO_V1(ducto_sweep_shard);
 
 #define SWEEP_BATCH		1000	/* accounts of one subtransaction, at least */
 #define SWEEP_BATCHES	32		/* other sessions have it easy with less than 64 subtransactions */
-#define SHARD_MOST		10000	/* accounts that are sent to a shard at once */
 
 /* What ducto.sweep_shard is called with, and answers. */
-static KeptQuery sweep_shard_query = {
-	.sql = "SELECT t.a[1]::integer, t.a[2]::bigint, t.a[3]::bigint, t.a[4]::bigint, t.a[5]"
-	" FROM (" ON_SHARD_OF("$1") ") s, LATERAL ducto.sweep_shard(s.n, $2, $3, $4, $5, $6, $7, $8) t (a)",
-	.types = {UUIDOID, INT8OID, UUIDARRAYOID, BOOLOID, INT8OID, INT8OID, INT8OID, TEXTARRAYOID}
-};
-
-/* An account, and the shard that it is on. */
-typedef struct Placed
-{
-	int64		shard;
-	pg_uuid_t	account;
-} Placed;
+#define SWEEP_SQL(on_shards) \
+	"SELECT s.n, s.a[1]::integer, s.a[2]::bigint, s.a[3]::bigint, s.a[4]::bigint, s.a[5] FROM (" \
+	on_shards("ducto.sweep_shard(1, ($2)[w.n], " OF_SHARD("$3") ", $6, $7, $8, $9, $10) AS a") ") s"
+#define SWEEP_TYPES \
+	{UUIDARRAYOID, INT8ARRAYOID, UUIDARRAYOID, INT4ARRAYOID, INT4ARRAYOID, BOOLOID, INT8OID, INT8OID, INT8OID, TEXTARRAYOID}
 
 /*
  * Tell whether a sweep has booked as much as it may.
@@ -252,77 +245,63 @@ sweep_begin(Sweep *sweep, const pg_uuid_t *ids)
 }
 
 /*
- * Order accounts by shard, then by id.
- */
-static int
-placed_compare(const void *a, const void *b)
-{
-	const Placed *x = a;
-	const Placed *y = b;
-
-	if (x->shard != y->shard)
-		return x->shard < y->shard ? -1 : 1;
-	return memcmp(&x->account, &y->account, UUID_LEN);
-}
-
-/*
- * sweep_order brings accounts, given in the order of their ids, into that in
- * which they are swept: on a cluster those of a shard follow each other.
- */
-void
-sweep_order(pg_uuid_t *ids, int64 n)
-{
-	Placed	   *placed;
-
-	if (!cluster_is_used())
-		return;
-	placed = MemoryContextAllocHuge(CurrentMemoryContext, sizeof(Placed) * Max(n, 1));
-	for (int64 i = 0; i < n; i++)
-		placed[i] = (Placed) {.shard = cluster_shard(&ids[i]), .account = ids[i]};
-	qsort(placed, n, sizeof(Placed), placed_compare);
-	for (int64 i = 0; i < n; i++)
-		ids[i] = placed[i].account;
-	pfree(placed);
-}
-
-/*
- * Sweep accounts of a shard up to the id number end, on its node.
+ * Append what the shards of a wave are to be swept with: where limits may be
+ * met in part, each has its share of them.
  */
 static void
-sweep_there(Sweep *sweep, int64 shard, int64 end)
+sweep_arguments(const Wave *wave, QueryArgs *args, void *state)
 {
-	QueryArgs	args = {0};
+	Sweep	   *sweep = state;
 
-	query_begin();
-	args_uuid(&args, &sweep->ids[sweep->next]);
-	args_int8(&args, shard);
-	args_uuid_array(&args, sweep->ids + sweep->next, (int) (end - sweep->next));
-	args_bool(&args, sweep->dry_run);
-	args_int8(&args, sweep->max_accounts - sweep->accounts);
-	args_int8(&args, sweep->max_entries - sweep->entries);
-	args_int8(&args, sweep->max_closed - sweep->closed);
-	args_carried(&args);
-	if (query_run(&sweep_shard_query, &args, SPI_OK_SELECT) != 1)
-		elog(ERROR, "no answer to: %s", sweep_shard_query.sql);
-	sweep->next += row_int4(0, 1);
-	sweep->accounts += row_int8(0, 2);
-	sweep->entries += row_int8(0, 3);
-	sweep->closed += row_int8(0, 4);
-	sweep->expired = spend_add(sweep->expired, row_spend(0, 5), "expired_amount");
-	query_end();
+	wave_args_accounts(wave, args);
+	args_bool(args, sweep->dry_run);
+	args_int8(args, sweep->max_accounts - sweep->accounts);
+	args_int8(args, Max((sweep->max_entries - sweep->entries) / wave->n, 1));
+	args_int8(args, Max((sweep->max_closed - sweep->closed) / wave->n, 1));
+	args_carried(args);
 }
 
 /*
- * Return where the accounts end that are on the shard of the next one.
+ * Add what was booked on a shard.
  */
-static int64
-sweep_same_shard(const Sweep *sweep, int64 n, int64 shard)
+static void
+sweep_answer(ShardPart *part, uint64 row, void *state)
 {
-	int64		end = sweep->next + 1;
+	Sweep	   *sweep = state;
 
-	while (end < n && end - sweep->next < SHARD_MOST && cluster_shard(&sweep->ids[end]) == shard)
-		end++;
-	return end;
+	part->next += row_int4(row, 2);
+	sweep->accounts += row_int8(row, 3);
+	sweep->entries += row_int8(row, 4);
+	sweep->closed += row_int8(row, 5);
+	sweep->expired = spend_add(sweep->expired, row_spend(row, 6), "expired_amount");
+	sweep->in_part = sweep->in_part || part->next < part->end;
+}
+
+static WaveWork sweep_work = {
+	.together = {.sql = SWEEP_SQL(ON_SHARDS), .types = SWEEP_TYPES},
+	.alone = {.sql = SWEEP_SQL(ON_ANY_SHARD), .types = SWEEP_TYPES},
+	.arguments = sweep_arguments,
+	.answer = sweep_answer
+};
+
+/*
+ * Sweep accounts up to the id number n where they are: on all nodes at once,
+ * unless that could be more than a limit lets be.
+ */
+static void
+sweep_shards(Sweep *sweep, int64 n)
+{
+	bool		all_nodes = sweep->in_parts || (sweep->max_accounts == PG_INT64_MAX && sweep->max_closed == PG_INT64_MAX);
+	Wave		wave;
+
+	wave_begin(&wave, sweep->ids, n);
+	while (!sweep->in_part && !sweep_is_full(sweep) && wave_next(&wave, all_nodes))
+	{
+		query_begin();
+		wave_run(&wave, &sweep_work, sweep);
+		query_end();
+	}
+	sweep->next = wave_done(&wave, n);
 }
 
 /*
@@ -332,17 +311,10 @@ sweep_same_shard(const Sweep *sweep, int64 n, int64 shard)
 void
 sweep_all(Sweep *sweep, int64 n)
 {
-	if (!shard_may_be_entered())
-	{
+	if (shard_may_be_entered())
+		sweep_shards(sweep, n);
+	else
 		sweep_through(sweep, n);
-		return;
-	}
-	while (sweep->next < n && !sweep_is_full(sweep))
-	{
-		int64		shard = account_hold_shard(&sweep->ids[sweep->next]);
-
-		sweep_there(sweep, shard, sweep_same_shard(sweep, n, shard));
-	}
 }
 
 /*

@@ -14,6 +14,8 @@ typedef struct Sweep
 	int64		set_end;		/* of the set that is being swept */
 	int64		alone_until;	/* ids before it are swept one by one */
 	bool		dry_run;		/* only compute it */
+	bool		in_parts;		/* on a cluster, limits may be met on one node and not on others */
+	bool		in_part;		/* they were */
 	int64		max_accounts;	/* with credit that expired */
 	int64		max_entries;
 	int64		max_closed;
@@ -23,7 +25,6 @@ typedef struct Sweep
 	Spend		expired;
 } Sweep;
 
-extern void sweep_order(pg_uuid_t *ids, int64 n);
 extern void sweep_begin(Sweep *sweep, const pg_uuid_t *ids);
 extern void sweep_all(Sweep *sweep, int64 n);
 

@@ -9,6 +9,7 @@ use strict;
 use warnings FATAL => 'all';
 
 use FindBin;
+use IPC::Run;
 use lib "$FindBin::RealBin/lib";
 
 use Books;
@@ -18,6 +19,7 @@ use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
 use Session;
 use Test::More;
+use Time::HiRes qw(usleep);
 
 plan skip_all => Citus::missing() if Citus::missing();
 
@@ -39,6 +41,37 @@ sub error_of
 	my (undef, undef, $error) = $at->psql($dbname, $sql);
 
 	return $error;
+}
+
+# Check that a statement is at work on both workers at once: their shards of a
+# table are locked, and a part of it waits on each.
+sub meet
+{
+	my ($sql, $what, $table, $part) = @_;
+	my @locks = map { Session->new($_, dbname => 'shop') } $first, $second;
+	my $told  = '';
+	my $call;
+
+	foreach my $lock (@locks)
+	{
+		my $shards = $lock->value(qq(SELECT string_agg(shard_name(logicalrelid, shardid), ', ') FROM pg_dist_shard
+			JOIN pg_dist_placement USING (shardid) JOIN pg_dist_local_group USING (groupid) WHERE logicalrelid = 'ducto.$table'::regclass));
+
+		$lock->run("SET citus.enable_manual_changes_to_shards = on; BEGIN; LOCK TABLE $shards IN SHARE MODE");
+		die $lock->error->{message} if $lock->error;
+	}
+	$call = IPC::Run::start([ 'psql', '-XAtq', '-d', $node->connstr('shop'), '-c', $sql ], '>', \$told, '2>&1');
+	foreach my $worker ($first, $second, $first)
+	{
+		my $waits = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND query LIKE '%$part%'";
+
+		usleep(50_000) while !$worker->safe_psql('shop', $waits) && $call->pumpable && $call->pump_nb;
+		cmp_ok($worker->safe_psql('shop', $waits), '>', 0, "$what: " . $worker->name . ' has its part') or diag($told);
+	}
+	$_->run('ROLLBACK') foreach @locks;
+	$call->finish;
+	$_->quit foreach @locks;
+	return $told;
 }
 
 # --- what it needs ---------------------------------------------------------
@@ -465,7 +498,16 @@ value("SELECT ducto_reserve($_, 1, ttl_seconds => 1)") foreach @users[0 .. 3];
 value('SELECT pg_sleep(2)');
 my $due = value('SELECT expired_count FROM ducto_sweep_expired(dry_run => true)');
 cmp_ok($due, '>=', scalar @users, 'what a sweep of all shards would do');
-is(value('BEGIN; SELECT expired_count FROM ducto_sweep_expired(); ROLLBACK'), $due, 'is done, in the transaction of the caller');
+is(meet('BEGIN; SELECT expired_count FROM ducto_sweep_expired(); ROLLBACK', 'on both workers at once', 'ledger', 'sweep_shard'), "$due\n",
+	'is done, in the transaction of the caller');
+meet('BEGIN; SELECT ducto_expire_reservations(); ROLLBACK', 'reservations that are over', 'reservations', 'sweep_shard');
+like(meet('CALL ducto_sweep(100)', 'and a sweep that commits', 'ledger', 'sweep_shard'), qr/swept (\d+) of \1 accounts/, 'does all');
+is(value('SELECT expired_count FROM ducto_sweep_expired(dry_run => true)'), '0', 'so that nothing is left');
+
+value(join '; ', map { "SELECT ducto_add_credits($_, 1, 'promo', expires_at => clock_timestamp() + interval '1.5 s')" } @users);
+value("SELECT ducto_reserve($_, 1, ttl_seconds => 1)") foreach @users[0 .. 3];
+value('SELECT pg_sleep(2)');
+$due = value('SELECT expired_count FROM ducto_sweep_expired(dry_run => true)');
 is(value('SELECT expired_count FROM ducto_sweep_expired(max_accounts => 3)'), '3', 'or a part of it');
 {
 	my $locked = Session->new($second, dbname => 'shop');
