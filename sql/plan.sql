@@ -57,10 +57,13 @@ CREATE FUNCTION ducto.plan_changed() RETURNS trigger
 LANGUAGE c SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS 'MODULE_PATHNAME', 'ducto_plan_changed';
 REVOKE ALL ON FUNCTION ducto.plan_changed() FROM PUBLIC;
-COMMENT ON FUNCTION ducto.plan_changed() IS 'Lets all backends know that a plan has changed: they keep the plans that they have read.';
+COMMENT ON FUNCTION ducto.plan_changed() IS 'Lets all backends know that a plan or its history has changed: they keep the plans that they have read.';
 
 CREATE TRIGGER plan_changed AFTER INSERT OR UPDATE OR DELETE ON ducto.plans FOR EACH ROW EXECUTE FUNCTION ducto.plan_changed();
 ALTER TABLE ducto.plans ENABLE ALWAYS TRIGGER plan_changed;
+CREATE TRIGGER plan_changed AFTER INSERT OR UPDATE OR DELETE ON ducto.plan_allowances
+	FOR EACH ROW EXECUTE FUNCTION ducto.plan_changed();
+ALTER TABLE ducto.plan_allowances ENABLE ALWAYS TRIGGER plan_changed;
 
 COMMENT ON TABLE ducto.plan_allowances IS 'Which allowance and cycles a plan has had from when on: the past is decided by what was in force then.';
 COMMENT ON COLUMN ducto.plan_allowances.plan_id IS 'The plan''s key.';

@@ -34,6 +34,14 @@ static struct
 static int	next_kept = 0;
 static uint64 plans_changes = 0;
 static Oid	plans_table = InvalidOid;
+static Oid	allowances_table = InvalidOid;
+
+/* Plans of a pricing that were those of the table when it had changed so many times; NULL for none. */
+static struct
+{
+	uint64		changes;
+	Jsonb	   *plans;
+}			stood;
 
 const char *const billing_modes[] = {
 	[BILLING_BY_PLAN] = NULL,
@@ -209,7 +217,7 @@ plan_read(const char *id, UserPlan *plan, bool read_only)
 
 /*
  * ducto.plan_changed lets all backends know, when the transaction commits, that
- * a plan is another one, and this one from its next statement on, or when it is
+ * a plan is another one, or its history, and this one from its next statement on, or when it is
  * undone.
  */
 Datum
@@ -231,22 +239,24 @@ ducto_plan_changed(PG_FUNCTION_ARGS)
 static void
 plans_forget(Datum arg, Oid table)
 {
-	if (!OidIsValid(table) || table == plans_table)
+	if (!OidIsValid(table) || table == plans_table || table == allowances_table)
 		plans_changes++;
 }
 
 /*
- * Hear of changes of the table from now on.
+ * Hear of changes of the tables from now on.
  */
 static void
 plans_listen(void)
 {
 	static bool registered = false;
+	Oid			schema = get_namespace_oid("ducto", false);
 
 	if (!registered)
 		CacheRegisterRelcacheCallback(plans_forget, (Datum) 0);
 	registered = true;
-	plans_table = get_relname_relid("plans", get_namespace_oid("ducto", false));
+	plans_table = get_relname_relid("plans", schema);
+	allowances_table = get_relname_relid("plan_allowances", schema);
 }
 
 /* Copies of a text and of JSON, NULL of NULL. */
@@ -573,6 +583,46 @@ plans_stand(QueryArgs *args)
 }
 
 /*
+ * Tell whether plans were found to be those of the table, of which nothing has
+ * been heard since. Who keeps a snapshot for a transaction goes by that.
+ */
+static bool
+plans_stood(Jsonb *plans)
+{
+	if (IsolationUsesXactSnapshot() || cluster_is_used() || stood.plans == NULL)
+		return false;
+	AcceptInvalidationMessages();
+	return stood.changes == plans_changes && VARSIZE(stood.plans) == VARSIZE(plans) &&
+		memcmp(stood.plans, plans, VARSIZE(plans)) == 0;
+}
+
+/*
+ * Tell whether plans are those of the table, and remember it where nothing is
+ * heard of it meanwhile.
+ */
+static bool
+plans_are_there(Jsonb *plans, QueryArgs *args)
+{
+	uint64		changes;
+
+	if (cluster_is_used())
+		return false;
+	plans_listen();
+	changes = plans_changes;
+	if (!plans_stand(args))
+		return false;
+	if (changes != plans_changes || IsolationUsesXactSnapshot())
+		return true;
+	if (stood.plans != NULL)
+		pfree(stood.plans);
+	stood.plans = NULL;
+	stood.plans = MemoryContextAlloc(CacheMemoryContext, VARSIZE(plans));
+	memcpy(stood.plans, plans, VARSIZE(plans));
+	stood.changes = changes;
+	return true;
+}
+
+/*
  * plans_sync makes given plans, an object that pricing has checked, those that
  * can be assigned. What has an allowance that was never recorded always had it.
  */
@@ -582,8 +632,10 @@ plans_sync(Jsonb *plans)
 	QueryArgs	args = {0};
 	uint64		written;
 
+	if (plans_stood(plans))
+		return;
 	args_datum(&args, JsonbPGetDatum(plans));
-	if (!cluster_is_used() && plans_stand(&args))
+	if (plans_are_there(plans, &args))
 		return;
 	record_allowances(DT_NOBEGIN);
 	written = query_run(&sync_plans_query, &args, SPI_OK_INSERT);

@@ -46,6 +46,31 @@ SELECT pg_temp.pricing(60, '2');
 SELECT pg_temp.written();
 SELECT free_allowance, allowance_remaining FROM ducto_check_allowance(:ada);
 
+-- What has changed since the session looked is looked at again: a plan or its history by another hand, or a pricing that is rolled back.
+SELECT pg_temp.pricing(60, '2');
+SELECT pg_temp.pricing(60, '3');
+SELECT pg_temp.written();
+UPDATE ducto.plans SET name = 'Amateur' WHERE id = 'pro';
+SELECT pg_temp.written();
+SELECT pg_temp.pricing(60, '3');
+SELECT pg_temp.written();
+SELECT name FROM ducto.plans WHERE id = 'pro';
+SELECT pg_temp.pricing(60, '3');
+BEGIN;
+UPDATE ducto.plan_allowances SET free_allowance = 55 WHERE plan_id = 'pro' AND number = 2;
+SELECT pg_temp.pricing(60, '3');
+SELECT number, free_allowance FROM ducto.plan_allowances WHERE plan_id = 'pro' ORDER BY number;
+ROLLBACK;
+BEGIN;
+SELECT pg_temp.pricing(70, '3');
+SELECT pg_temp.pricing(70, '3');
+ROLLBACK;
+SELECT pg_temp.pricing(70, '3');
+SELECT number, free_allowance FROM ducto.plan_allowances WHERE plan_id = 'pro' ORDER BY number;
+SELECT free_allowance FROM ducto.plans WHERE id = 'pro';
+SELECT pg_temp.pricing(60, '2');
+SELECT pg_temp.written();
+
 -- Calls that are rejected, looked into, or made again.
 SELECT error FROM ducto_charge(:ada, 1000);
 SELECT affordable FROM ducto_can_afford(:ada, 10);
