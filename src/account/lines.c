@@ -15,30 +15,6 @@
 
 PG_FUNCTION_INFO_V1(ducto_lines_refuse_change);
 
-/*
- * Exact under the account's lock: a key is only ever added under it. OFFSET 0
- * keeps the planner from a join of whole tables: each key is looked up by its
- * index, however many lines there are. Whether there are deducts of 0 with a
- * key at all is asked once.
- */
-static KeptQuery keys_query = {
-	.sql = "SELECT k.n, l.amount, l.usage, e.type, r.closed FROM unnest($2) WITH ORDINALITY AS k(key, n)"
-	" LEFT JOIN LATERAL (SELECT amount, usage FROM ducto.usage_lines"
-	"  WHERE account_id = $1 AND key = k.key OFFSET 0) l ON true"
-	" LEFT JOIN LATERAL (SELECT type FROM ducto.ledger WHERE account_id = $1 AND idempotency_key = k.key OFFSET 0) e ON true"
-	" LEFT JOIN LATERAL (SELECT true AS closed FROM ducto.reservations"
-	"  WHERE (SELECT EXISTS (SELECT FROM ducto.reservations WHERE account_id = $1 AND closing_key IS NOT NULL))"
-	"  AND account_id = $1 AND closing_key = k.key OFFSET 0) r ON true"
-	" WHERE l.amount IS NOT NULL OR e.type IS NOT NULL OR r.closed",
-	.types = {UUIDOID, TEXTARRAYOID}
-};
-
-/* Where its rows have what is known of a key, the first of which is 1. */
-enum
-{
-	KEY_NUMBER, KEY_LINE_AMOUNT, KEY_LINE_USAGE, KEY_ENTRY_TYPE, KEY_CLOSED
-};
-
 static KeptQuery key_query = {
 	.sql = "SELECT entry, line FROM ducto.usage_lines WHERE account_id = $1 AND key = $2",
 	.types = {UUIDOID, TEXTOID}
@@ -54,62 +30,6 @@ static KeptQuery insert_query = {
 
 /* The columns of a line. */
 static const Oid line_types[] = {INT4OID, TEXTOID, NUMERICOID, TEXTOID, JSONBOID, JSONBOID, InvalidOid};
-
-/* Whom the rows of keys_query go to. */
-typedef struct KeyTarget
-{
-	KnownKeyReader reader;
-	void	   *state;
-} KeyTarget;
-
-/*
- * Return a text for an array, NULL for NULL.
- */
-static text *
-text_or_null(const char *value)
-{
-	return value != NULL ? cstring_to_text(value) : NULL;
-}
-
-/*
- * Give a row of keys_query to its reader.
- */
-static bool
-read_key(TupleTableSlot *slot, void *state)
-{
-	KeyTarget  *target = state;
-	KnownKey	known = {0};
-
-	slot_getallattrs(slot);
-	known.line = !slot->tts_isnull[KEY_LINE_AMOUNT];
-	if (known.line)
-		known.amount = DatumGetNumeric(slot->tts_values[KEY_LINE_AMOUNT]);
-	if (!slot->tts_isnull[KEY_LINE_USAGE])
-		known.usage = DatumGetJsonbP(slot->tts_values[KEY_LINE_USAGE]);
-	if (!slot->tts_isnull[KEY_ENTRY_TYPE])
-		known.type = (EntryType) word_find(entry_types, TextDatumGetCString(slot->tts_values[KEY_ENTRY_TYPE]));
-	known.closed = !slot->tts_isnull[KEY_CLOSED];
-	target->reader((int) DatumGetInt64(slot->tts_values[KEY_NUMBER]) - 1, &known, target->state);
-	return true;
-}
-
-/*
- * lines_find_keys gives a reader those of some keys, of which some are NULL,
- * that a locked account knows.
- */
-void
-lines_find_keys(const pg_uuid_t *account, char *const *keys, int n, KnownKeyReader reader, void *state)
-{
-	KeyTarget	target = {reader, state};
-	void	  **texts = palloc(sizeof(void *) * Max(n, 1));
-	QueryArgs	args = {0};
-
-	for (int i = 0; i < n; i++)
-		texts[i] = text_or_null(keys[i]);
-	args_uuid(&args, account);
-	args_array(&args, TEXTOID, texts, n);
-	query_each(&keys_query, &args, false, read_key, &target);
-}
 
 /*
  * line_find finds the line of an account that has a key, in the snapshot of

@@ -15,6 +15,7 @@
 
 #include "account/cap.h"
 #include "account/key.h"
+#include "account/knownkey.h"
 #include "account/lines.h"
 #include "account/roll.h"
 #include "base/elements.h"
@@ -250,25 +251,6 @@ lines_require(LinesRequest *request, Account *acc)
 }
 
 /*
- * Let lines whose keys lines before them have be known.
- */
-static void
-lines_find_twice(LinesRequest *request)
-{
-	text_numbers_hash *seen = text_numbers_create(CurrentMemoryContext, request->n + 1, NULL);
-
-	for (int i = 0; i < request->n; i++)
-	{
-		bool		found = false;
-
-		if (request->lines[i].row.key != NULL)
-			(void) text_numbers_insert(seen, request->lines[i].row.key, &found);
-		request->lines[i].known = found;
-	}
-	text_numbers_destroy(seen);
-}
-
-/*
  * Tell whether a line costs something else than the one that is known.
  */
 static bool
@@ -283,7 +265,7 @@ line_differs(const Line *line, const KnownKey *known)
 }
 
 /*
- * Let a line be known, if its key was used for a debit.
+ * Let a line be known: it is twice here, or its key was used for a debit.
  */
 static void
 line_known(int n, const KnownKey *known, void *state)
@@ -291,10 +273,12 @@ line_known(int n, const KnownKey *known, void *state)
 	LinesRequest *request = state;
 	Line	   *line = &request->lines[n];
 
+	line->known = true;
+	if (known->twice)
+		return;
 	if (known->closed || (known->type != TYPE_NONE && known->type != TYPE_USAGE) ||
 		(setting_key_conflicts() && line_differs(line, known)))
 		request->conflict = line->row.key;
-	line->known = true;
 }
 
 /*
@@ -305,12 +289,9 @@ lines_find_known(LinesRequest *request, const Account *acc)
 {
 	char	  **keys = palloc(sizeof(char *) * Max(request->n, 1));
 
-	if (request->n == 0)
-		return;
-	lines_find_twice(request);
 	for (int i = 0; i < request->n; i++)
 		keys[i] = request->lines[i].row.key;
-	lines_find_keys(&acc->id, keys, request->n, line_known, request);
+	keys_find_known(&acc->id, keys, request->n, line_known, request);
 	for (int i = 0; i < request->n; i++)
 		request->known += request->lines[i].known;
 }
