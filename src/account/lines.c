@@ -8,6 +8,7 @@
 
 #include "account/claim.h"
 #include "account/lines.h"
+#include "base/bulk.h"
 #include "base/keep.h"
 #include "base/query.h"
 #include "base/records.h"
@@ -28,8 +29,21 @@ static KeptQuery insert_query = {
 	.types = {UUIDOID, UUIDOID, RECORDARRAYOID}
 };
 
-/* The columns of a line. */
+/* The columns of a line there, and of the table. */
 static const Oid line_types[] = {INT4OID, TEXTOID, NUMERICOID, TEXTOID, JSONBOID, JSONBOID, InvalidOid};
+static const BulkColumn line_columns[] = {
+	{"account_id", UUIDOID, true}, {"entry", UUIDOID, true}, {"line", INT4OID, true}, {"key", TEXTOID, true},
+	{"amount", NUMERICOID, true}, {"model", TEXTOID, false}, {"usage", JSONBOID, false}, {"metadata", JSONBOID, false}
+};
+
+/* Lines that are written. */
+typedef struct LineRows
+{
+	const pg_uuid_t *account;
+	const pg_uuid_t *entry;
+	UsageLine  *const *lines;
+	int			n;
+} LineRows;
 
 /*
  * line_find finds the line of an account that has a key, in the snapshot of
@@ -63,21 +77,67 @@ line_has_key(const pg_uuid_t *account, const char *key)
 }
 
 /*
- * Add a line to rows. One without a key gets one that no other has: its entry's
- * id and its number.
+ * Append what a line has of its own. One without a key gets one that no other
+ * has: its entry's id and its number.
  */
 static void
-records_add_line(Records *rows, const char *entry, int number, const UsageLine *line)
+args_line(QueryArgs *args, const LineRows *rows, int i)
 {
+	const UsageLine *line = rows->lines[i];
+
+	args_int4(args, i + 1);
+	args_text(args, line->key != NULL ? line->key : psprintf("%s/%d", uuid_to_cstring(rows->entry), i + 1));
+	args_datum(args, NumericGetDatum(line->amount));
+	args_text(args, line->model);
+	args_jsonb(args, line->usage);
+	args_jsonb(args, line->metadata);
+}
+
+/*
+ * Write lines together. False: the table has to be written by a statement.
+ */
+static bool
+lines_write(const LineRows *rows)
+{
+	Bulk		bulk;
+
+	if (!bulk_begin(&bulk, "usage_lines", line_columns, lengthof(line_columns)))
+		return false;
+	for (int i = 0; i < rows->n; i++)
+	{
+		QueryArgs	row = {0};
+
+		args_uuid(&row, rows->account);
+		args_uuid(&row, rows->entry);
+		args_line(&row, rows, i);
+		bulk_add(&bulk, &row);
+	}
+	bulk_end(&bulk);
+	return true;
+}
+
+/*
+ * Write lines by a statement.
+ */
+static void
+lines_write_by_query(const LineRows *rows)
+{
+	Records		records;
 	QueryArgs	args = {0};
 
-	args_int4(&args, number);
-	args_text(&args, line->key != NULL ? line->key : psprintf("%s/%d", entry, number));
-	args_datum(&args, NumericGetDatum(line->amount));
-	args_text(&args, line->model);
-	args_jsonb(&args, line->usage);
-	args_jsonb(&args, line->metadata);
-	records_add(rows, &args);
+	records_begin(&records, line_types);
+	for (int i = 0; i < rows->n; i++)
+	{
+		QueryArgs	row = {0};
+
+		args_line(&row, rows, i);
+		records_add(&records, &row);
+	}
+	args_uuid(&args, rows->account);
+	args_uuid(&args, rows->entry);
+	args_records(&args, &records);
+	if (query_run(&insert_query, &args, SPI_OK_INSERT) != rows->n)
+		row_missing("usage_lines");
 }
 
 /*
@@ -87,18 +147,10 @@ records_add_line(Records *rows, const char *entry, int number, const UsageLine *
 void
 lines_insert(const pg_uuid_t *account, const pg_uuid_t *entry, UsageLine *const *lines, int n)
 {
-	char	   *id = uuid_to_cstring(entry);
-	Records		rows;
-	QueryArgs	args = {0};
+	LineRows	rows = {account, entry, lines, n};
 
-	records_begin(&rows, line_types);
-	for (int i = 0; i < n; i++)
-		records_add_line(&rows, id, i + 1, lines[i]);
-	args_uuid(&args, account);
-	args_uuid(&args, entry);
-	args_records(&args, &rows);
-	if (query_run(&insert_query, &args, SPI_OK_INSERT) != n)
-		row_missing("usage_lines");
+	if (!lines_write(&rows))
+		lines_write_by_query(&rows);
 }
 
 /*

@@ -1,0 +1,44 @@
+#ifndef DUCTO_BASE_BULK_H
+#define DUCTO_BASE_BULK_H
+
+#include "postgres.h"
+#include "executor/tuptable.h"
+#include "nodes/execnodes.h"
+#include "utils/rel.h"
+
+#include "base/query.h"
+
+/* Rows that are written at a time. */
+#define BULK_ROWS	128
+
+/* A column of a table as its writer knows it. */
+typedef struct BulkColumn
+{
+	const char *name;
+	Oid			type;
+	bool		required;		/* NOT NULL */
+} BulkColumn;
+
+/* An index of the table. */
+typedef struct BulkIndex
+{
+	Relation	rel;
+	IndexInfo  *info;
+	bool		summarizes;		/* it has blocks, not rows */
+} BulkIndex;
+
+/* Rows of one table that are being written together. */
+typedef struct Bulk
+{
+	Relation	table;
+	int			nindexes;
+	BulkIndex  *indexes;
+	int			n;				/* rows that wait to be written */
+	TupleTableSlot *rows[BULK_ROWS];
+} Bulk;
+
+extern bool bulk_begin(Bulk *bulk, const char *table, const BulkColumn *columns, int ncolumns);
+extern void bulk_add(Bulk *bulk, const QueryArgs *row);
+extern void bulk_end(Bulk *bulk);
+
+#endif
