@@ -8,7 +8,6 @@
  */
 #include "postgres.h"
 
-#include "utils/tuplestore.h"
 
 #include "access/distribute.h"
 #include "analytics/rollup.h"
@@ -238,13 +237,11 @@ table_step(const DistributedTable *table)
  * result_step puts a step into the result.
  */
 void
-result_step(FunctionCallInfo fcinfo, const char *object, const char *action)
+result_step(ResultRow *row, const char *object, const char *action)
 {
-	ReturnSetInfo *result = (ReturnSetInfo *) fcinfo->resultinfo;
-	Datum		values[2] = {CStringGetTextDatum(object), CStringGetTextDatum(action)};
-	bool		nulls[2] = {false};
-
-	tuplestore_putvalues(result->setResult, result->setDesc, values, nulls);
+	result_text(row, object);
+	result_text(row, action);
+	result_put(row);
 }
 
 /*
@@ -264,7 +261,7 @@ distribute_settings(int shards)
  * Let Citus send the functions that are called where an account is there.
  */
 static void
-functions_distribute(FunctionCallInfo fcinfo)
+functions_distribute(ResultRow *row)
 {
 	QueryArgs	none = {0};
 	uint64		n = query_run(&functions_query, &none, SPI_OK_SELECT);
@@ -284,7 +281,7 @@ functions_distribute(FunctionCallInfo fcinfo)
 		args_text(&args, signature);
 		if (!done)
 			query_run(&delegate_query, &args, SPI_OK_SELECT);
-		result_step(fcinfo, psprintf("function ducto.%s", name),
+		result_step(row, psprintf("function ducto.%s", name),
 					done ? "was called where the account is already" : "called where the account is");
 	}
 }
@@ -300,19 +297,20 @@ ducto_distribute(PG_FUNCTION_ARGS)
 	DistributedTable *tables;
 	int64		nodes;
 	int			n;
+	ResultRow	row;
 
 	query_begin();
 	nodes = require_citus();
 	require_clock();
 	query_utility(LOCK_SQL);
 	distribute_settings(shards);
-	result_set_begin(fcinfo);
-	result_step(fcinfo, "cluster", psprintf("has " INT64_FORMAT " nodes for shards", nodes));
+	result_set_begin(&row, fcinfo);
+	result_step(&row, "cluster", psprintf("has " INT64_FORMAT " nodes for shards", nodes));
 	rollup_discard();
 	tables = distributed_tables(&n);
 	for (int i = 0; i < n; i++)
-		result_step(fcinfo, psprintf("table %s", tables[i].name), table_step(&tables[i]));
-	functions_distribute(fcinfo);
+		result_step(&row, psprintf("table %s", tables[i].name), table_step(&tables[i]));
+	functions_distribute(&row);
 	query_end();
 	PG_RETURN_NULL();
 }

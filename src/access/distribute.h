@@ -2,7 +2,8 @@
 #define DUCTO_ACCESS_DISTRIBUTE_H
 
 #include "postgres.h"
-#include "fmgr.h"
+
+#include "base/result.h"
 
 #define SHARDS_DEFAULT	32
 
@@ -19,6 +20,6 @@ extern void require_coordinator(const char *doing, const char *function);
 extern void distribute_settings(int shards);
 extern DistributedTable *distributed_tables(int *n);
 extern void distributed_table_empty(const DistributedTable *table);
-extern void result_step(FunctionCallInfo fcinfo, const char *object, const char *action);
+extern void result_step(ResultRow *row, const char *object, const char *action);
 
 #endif

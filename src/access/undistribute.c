@@ -155,7 +155,7 @@ table_undistribute(const DistributedTable *table)
  * Do with each table what is to be done, the last that was distributed first.
  */
 static void
-tables_undistribute(FunctionCallInfo fcinfo)
+tables_undistribute(ResultRow *row)
 {
 	int			n;
 	DistributedTable *tables = distributed_tables(&n);
@@ -164,7 +164,7 @@ tables_undistribute(FunctionCallInfo fcinfo)
 	{
 		if (tables[i].done)
 			table_undistribute(&tables[i]);
-		result_step(fcinfo, psprintf("table %s", tables[i].name),
+		result_step(row, psprintf("table %s", tables[i].name),
 					tables[i].done ? "brought back to this node" : "was on this node already");
 	}
 }
@@ -173,13 +173,13 @@ tables_undistribute(FunctionCallInfo fcinfo)
  * Let Citus send no function any more.
  */
 static void
-functions_undistribute(FunctionCallInfo fcinfo)
+functions_undistribute(ResultRow *row)
 {
 	QueryArgs	none = {0};
 	uint64		n = query_run(&functions_query, &none, SPI_OK_SELECT);
 
 	for (uint64 i = 0; i < n; i++)
-		result_step(fcinfo, psprintf("function ducto.%s", row_text(i, 1)), "called on this node");
+		result_step(row, psprintf("function ducto.%s", row_text(i, 1)), "called on this node");
 }
 
 /*
@@ -189,6 +189,8 @@ functions_undistribute(FunctionCallInfo fcinfo)
 Datum
 ducto_undistribute(PG_FUNCTION_ARGS)
 {
+	ResultRow	row;
+
 	query_begin();
 	if (!cluster_is_there())
 		ereport(ERROR,
@@ -199,11 +201,11 @@ ducto_undistribute(PG_FUNCTION_ARGS)
 	query_utility(LOCK_SQL);
 	require_nothing_prepared();
 	distribute_settings(SHARDS_DEFAULT);
-	result_set_begin(fcinfo);
+	result_set_begin(&row, fcinfo);
 	rollup_discard();
-	tables_undistribute(fcinfo);
+	tables_undistribute(&row);
 	events_adopt();
-	functions_undistribute(fcinfo);
+	functions_undistribute(&row);
 	query_end();
 	PG_RETURN_NULL();
 }

@@ -361,18 +361,17 @@ digest_of(const StringInfoData *bytes, uint8 *digest)
 }
 
 /*
- * chain_own makes an entry's own digest of its columns; a null is an n, as SPI
- * has it.
+ * chain_own makes an entry's own digest of its columns.
  */
 void
-chain_own(const Datum *values, const char *nulls, ChainLink *link)
+chain_own(const Datum *values, const bool *nulls, ChainLink *link)
 {
 	StringInfoData out;
 
 	initStringInfo(&out);
 	appendStringInfoCharMacro(&out, IMAGE_VERSION);
 	for (int i = 0; i < OWN_COLUMNS; i++)
-		if (nulls[i] != 'n')
+		if (!nulls[i])
 			image_column(&out, &columns[i], values[i]);
 	SET_VARSIZE(link, sizeof(ChainLink));
 	digest_of(&out, link->own);
@@ -457,7 +456,7 @@ ducto_entry_digest(PG_FUNCTION_ARGS)
 	Datum	   *values = palloc(sizeof(Datum) * row->desc->natts);
 	bool	   *isnull = palloc(sizeof(bool) * row->desc->natts);
 	Datum		ordered[OWN_COLUMNS];
-	char		nulls[OWN_COLUMNS];
+	bool		nulls[OWN_COLUMNS];
 	ChainLink	link;
 	HeapTupleData tuple = {.t_len = HeapTupleHeaderGetDatumLength(header), .t_data = header};
 
@@ -466,7 +465,7 @@ ducto_entry_digest(PG_FUNCTION_ARGS)
 	for (int i = 0; i < OWN_COLUMNS; i++)
 	{
 		ordered[i] = values[row->places[i]];
-		nulls[i] = isnull[row->places[i]] ? 'n' : ' ';
+		nulls[i] = isnull[row->places[i]];
 	}
 	chain_own(ordered, nulls, &link);
 	PG_RETURN_DATUM(digest_to_datum(link.own));

@@ -60,7 +60,7 @@ typedef struct ChainPlace
 	TimestampTz cycle_end;		/* -infinity for none */
 } ChainPlace;
 
-extern void chain_own(const Datum *values, const char *nulls, ChainLink *link);
+extern void chain_own(const Datum *values, const bool *nulls, ChainLink *link);
 extern Datum digest_to_datum(const uint8 *digest);
 extern void chain_digest(uint8 *head, const ChainLink *link, const ChainPlace *place);
 

@@ -155,7 +155,7 @@ args_models(QueryArgs *args, const EntryModels *models)
 static void
 args_own(QueryArgs *args, const LedgerEntry *entry)
 {
-	memset(args->nulls, 'n', OWN_COLUMNS);
+	memset(args->nulls, true, OWN_COLUMNS);
 	args_uuid(column(args, OWN_account_id), &entry->account_id);
 	args_money(column(args, OWN_amount), entry->amount);
 	args_text(column(args, OWN_type), entry_types[entry->type]);

@@ -59,7 +59,7 @@ typedef struct LedgerEntry
 	bool		is_credit;		/* lifetime_purchased is kept */
 	bool		makes_grant;	/* expires_at and priority are kept */
 	bool		is_gift;		/* a cycle gave it: cycle_end is kept */
-	struct KeptQueryArgs *own;	/* its columns, where a guarded update is to chain it */
+	Values	   *own;		/* its columns, where a guarded update is to chain it */
 } LedgerEntry;
 
 /* What a roll-forward books: credit that expired, or that a cycle gave. */

@@ -11,7 +11,6 @@
 #include "postgres.h"
 
 #include "miscadmin.h"
-#include "utils/tuplestore.h"
 
 #include "analytics/rollup.h"
 #include "base/args.h"
@@ -246,25 +245,24 @@ window_close(Window *window)
 static Datum
 result_users(FunctionCallInfo fcinfo, Window *window, int64 max_rows, bool counted)
 {
-	Tuplestorestate *store = result_set_begin(fcinfo);
-	TupleDesc	desc = ((ReturnSetInfo *) fcinfo->resultinfo)->setDesc;
 	MemoryContext context = AllocSetContextCreate(CurrentMemoryContext, "ducto result rows", ALLOCSET_SMALL_SIZES);
 	MemoryContext previous = MemoryContextSwitchTo(context);
 	int64		n;
 	const UserSum **users = usage_sums_users(window->sums, &n);
+	ResultRow	row;
 
+	result_set_begin(&row, fcinfo);
 	n = Min(n, max_rows);
 	for (int64 i = 0; i < n; i++)
 	{
-		Datum		values[3] = {UUIDPGetDatum(&users[i]->user), spend_to_datum(users[i]->spend)};
-		bool		nulls[3] = {false};
-
 		/* in the order of their spend they are all over the memory */
 		if (i + PREFETCHED < n)
 			__builtin_prefetch(users[i + PREFETCHED]);
+		result_uuid(&row, &users[i]->user);
+		result_spend(&row, users[i]->spend);
 		if (counted)
-			values[2] = Int64GetDatum(users[i]->entries);
-		tuplestore_putvalues(store, desc, values, nulls);
+			result_int8(&row, users[i]->entries);
+		result_put(&row);
 		if (i % 1024 == 0)
 		{
 			CHECK_FOR_INTERRUPTS();
@@ -313,24 +311,20 @@ Datum
 ducto_spend_by_model(PG_FUNCTION_ARGS)
 {
 	Window		window;
-	Tuplestorestate *store;
 	ModelSum  **models;
 	int			n;
+	ResultRow	row;
 
 	window_open(fcinfo, 0, SUM_MODELS, &window);
 	window_sum(&window);
-	store = result_set_begin(fcinfo);
+	result_set_begin(&row, fcinfo);
 	models = usage_sums_models(window.sums, &n);
 	for (int i = 0; i < n; i++)
 	{
-		Datum		values[3] = {
-			PointerGetDatum(cstring_to_text_with_len(models[i]->model.text, models[i]->model.length)),
-			spend_to_datum(models[i]->spend),
-			Int64GetDatum(models[i]->entries)
-		};
-		bool		nulls[3] = {false};
-
-		tuplestore_putvalues(store, ((ReturnSetInfo *) fcinfo->resultinfo)->setDesc, values, nulls);
+		result_datum(&row, PointerGetDatum(cstring_to_text_with_len(models[i]->model.text, models[i]->model.length)));
+		result_spend(&row, models[i]->spend);
+		result_int8(&row, models[i]->entries);
+		result_put(&row);
 	}
 	window_close(&window);
 	return (Datum) 0;
@@ -340,26 +334,25 @@ ducto_spend_by_model(PG_FUNCTION_ARGS)
  * Put a day into a result.
  */
 static void
-result_day(FunctionCallInfo fcinfo, const DaySum *day)
+result_day(ResultRow *row, const DaySum *day)
 {
-	ReturnSetInfo *result = (ReturnSetInfo *) fcinfo->resultinfo;
-	Datum		values[3] = {DateADTGetDatum(day->day), spend_to_datum(day->spend), Int64GetDatum(day->entries)};
-	bool		nulls[3] = {false};
-
-	tuplestore_putvalues(result->setResult, result->setDesc, values, nulls);
+	result_datum(row, DateADTGetDatum(day->day));
+	result_spend(row, day->spend);
+	result_int8(row, day->entries);
+	result_put(row);
 }
 
 /*
  * Put days without usage into a result: from one on, before another.
  */
 static void
-fill_days(FunctionCallInfo fcinfo, DateADT from, DateADT before)
+fill_days(ResultRow *row, DateADT from, DateADT before)
 {
 	for (DateADT day = from; day < before; day++)
 	{
 		DaySum		empty = {.day = day};
 
-		result_day(fcinfo, &empty);
+		result_day(row, &empty);
 	}
 }
 
@@ -376,6 +369,7 @@ ducto_daily_spend(PG_FUNCTION_ARGS)
 	DateADT		next;
 	DateADT		end;
 	int			n;
+	ResultRow	row;
 
 	window_open(fcinfo, 0, SUM_DAYS, &window);
 	next = period_day(window.from);
@@ -384,17 +378,17 @@ ducto_daily_spend(PG_FUNCTION_ARGS)
 		arg_reject("from_time", timestamptz_to_str(window.from),
 				   psprintf("With \"fill\" a window has at most %d days.", MAX_FILLED));
 	window_sum(&window);
-	result_set_begin(fcinfo);
+	result_set_begin(&row, fcinfo);
 	days = usage_sums_days(window.sums, &n);
 	for (int i = 0; i < n; i++)
 	{
 		if (fill)
-			fill_days(fcinfo, next, days[i]->day);
-		result_day(fcinfo, days[i]);
+			fill_days(&row, next, days[i]->day);
+		result_day(&row, days[i]);
 		next = days[i]->day + 1;
 	}
 	if (fill)
-		fill_days(fcinfo, next, end);
+		fill_days(&row, next, end);
 	window_close(&window);
 	return (Datum) 0;
 }
@@ -407,25 +401,23 @@ Datum
 ducto_books(PG_FUNCTION_ARGS)
 {
 	Window		window;
-	Tuplestorestate *store;
 	BookSum   **books;
 	int			n;
+	ResultRow	row;
 
 	window_open(fcinfo, 0, SUM_BOOKS, &window);
 	window_sum(&window);
-	store = result_set_begin(fcinfo);
+	result_set_begin(&row, fcinfo);
 	books = book_sums_list(usage_sums_books(window.sums), &n);
 	for (int i = 0; i < n; i++)
 	{
-		Datum		values[6] = {
-			DateADTGetDatum(books[i]->key.day),
-			PointerGetDatum(cstring_to_text_with_len(books[i]->key.type, books[i]->key.length)),
-			Int64GetDatum(books[i]->entries), spend_to_datum(books[i]->amount),
-			spend_to_datum(books[i]->from_grants), spend_to_datum(books[i]->allowance)
-		};
-		bool		nulls[6] = {false};
-
-		tuplestore_putvalues(store, ((ReturnSetInfo *) fcinfo->resultinfo)->setDesc, values, nulls);
+		result_datum(&row, DateADTGetDatum(books[i]->key.day));
+		result_datum(&row, PointerGetDatum(cstring_to_text_with_len(books[i]->key.type, books[i]->key.length)));
+		result_int8(&row, books[i]->entries);
+		result_spend(&row, books[i]->amount);
+		result_spend(&row, books[i]->from_grants);
+		result_spend(&row, books[i]->allowance);
+		result_put(&row);
 	}
 	window_close(&window);
 	return (Datum) 0;
@@ -460,9 +452,9 @@ ducto_aggregate_stats(PG_FUNCTION_ARGS)
 
 	MemoryContextSwitchTo(caller);
 	result_begin(&row, fcinfo);
-	result_datum(&row, spend_to_datum(total));
-	result_datum(&row, Int64GetDatum(nusers));
-	result_datum(&row, spend_to_datum(ndays > 0 ? (total + ndays / 2) / ndays : 0));
+	result_spend(&row, total);
+	result_int8(&row, nusers);
+	result_spend(&row, ndays > 0 ? (total + ndays / 2) / ndays : 0);
 	result_text(&row, nmodels > 0 ? models[0]->model.text : NULL);
 	result_uuid(&row, top_user != NULL ? &top_user->user : NULL);
 	result = result_end(&row);

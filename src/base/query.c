@@ -19,6 +19,7 @@
 
 #include "base/cluster.h"
 #include "base/query.h"
+#include "base/result.h"
 #include "base/shard.h"
 
 /* How many operations are under way in this backend, one inside the other. */
@@ -273,11 +274,32 @@ query_distributed(KeptQuery *query)
 }
 
 /*
- * Execute a query and check the result code.
+ * Return the parameters of a query as the executor wants them.
+ */
+static ParamListInfo
+query_params(const KeptQuery *query, const QueryArgs *args)
+{
+	ParamListInfo params = args->n > 0 ? makeParamList(args->n) : NULL;
+
+	for (int i = 0; i < args->n; i++)
+	{
+		params->params[i].value = args->values[i];
+		params->params[i].isnull = args->nulls[i];
+		params->params[i].pflags = PARAM_FLAG_CONST;
+		params->params[i].ptype = query->types[i];
+	}
+	return params;
+}
+
+/*
+ * Execute a query and check the result code. Its rows go to a receiver as they
+ * are found, so that memory stays flat however many they are, or with NULL are
+ * the last result.
  */
 static uint64
-query_execute(KeptQuery *query, QueryArgs *args, bool read_only, int expected)
+query_execute(KeptQuery *query, const QueryArgs *args, bool read_only, int expected, DestReceiver *receiver)
 {
+	SPIExecuteOptions options = {.read_only = read_only, .dest = receiver};
 	int64		shard;
 	int			level;
 	int			rc;
@@ -286,13 +308,14 @@ query_execute(KeptQuery *query, QueryArgs *args, bool read_only, int expected)
 	level = query_prepare(query);
 	if (args->n != SPI_getargcount(query->plan))
 		elog(ERROR, "%d parameters for: %s", args->n, query->sql);
+	options.params = query_params(query, args);
 	shard = shard_suspend();
-	rc = SPI_execute_plan(query->plan, args->values, args->nulls, read_only, 0);
+	rc = SPI_execute_plan_extended(query->plan, &options);
 	shard_leave(shard);
 	row_forget();
 	query_planned(query, level);
 	if (rc != expected)
-		elog(ERROR, "SPI_execute_plan returned %s: %s", SPI_result_code_string(rc), query->sql);
+		elog(ERROR, "SPI_execute_plan_extended returned %s: %s", SPI_result_code_string(rc), query->sql);
 	return SPI_processed;
 }
 
@@ -303,7 +326,7 @@ query_execute(KeptQuery *query, QueryArgs *args, bool read_only, int expected)
 uint64
 query_run(KeptQuery *query, QueryArgs *args, int expected)
 {
-	return query_execute(query, args, false, expected);
+	return query_execute(query, args, false, expected, NULL);
 }
 
 /*
@@ -313,7 +336,7 @@ query_run(KeptQuery *query, QueryArgs *args, int expected)
 uint64
 query_read(KeptQuery *query, QueryArgs *args)
 {
-	return query_execute(query, args, true, SPI_OK_SELECT);
+	return query_execute(query, args, true, SPI_OK_SELECT, NULL);
 }
 
 /*
@@ -329,78 +352,12 @@ query_utility(const char *command)
 }
 
 /*
- * result_set_begin makes an empty tuplestore the result of a set-returning
- * function.
- */
-Tuplestorestate *
-result_set_begin(FunctionCallInfo fcinfo)
-{
-	ReturnSetInfo *rsinfo = (ReturnSetInfo *) fcinfo->resultinfo;
-	MemoryContext previous;
-	TupleDesc	desc = NULL;
-
-	if (rsinfo == NULL || !IsA(rsinfo, ReturnSetInfo) || !(rsinfo->allowedModes & SFRM_Materialize))
-		ereport(ERROR,
-				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
-				 errmsg("set-valued function called in context that cannot accept a set")));
-
-	previous = MemoryContextSwitchTo(rsinfo->econtext->ecxt_per_query_memory);
-	/* the caller knows, and to find it out anew takes as long as a short query */
-	if (rsinfo->expectedDesc != NULL)
-		desc = rsinfo->expectedDesc;
-	else if (get_call_result_type(fcinfo, NULL, &desc) != TYPEFUNC_COMPOSITE)
-		elog(ERROR, "return type must be a row type");
-	rsinfo->returnMode = SFRM_Materialize;
-	rsinfo->setDesc = CreateTupleDescCopy(desc);
-	rsinfo->setResult = tuplestore_begin_heap((rsinfo->allowedModes & SFRM_Materialize_Random) != 0,
-											  false, work_mem);
-	MemoryContextSwitchTo(previous);
-	return rsinfo->setResult;
-}
-
-/*
  * Return the context that a set's tuplestore lives in.
  */
 static MemoryContext
 tuplestore_context(FunctionCallInfo fcinfo)
 {
 	return ((ReturnSetInfo *) fcinfo->resultinfo)->econtext->ecxt_per_query_memory;
-}
-
-/*
- * Execute a SELECT whose rows go to a receiver as they are found, so that
- * memory stays flat however many they are.
- */
-static uint64
-query_send(KeptQuery *query, QueryArgs *args, bool read_only, DestReceiver *receiver)
-{
-	int64		shard;
-	SPIExecuteOptions options = {0};
-	ParamListInfo params = args->n > 0 ? makeParamList(args->n) : NULL;
-	int			level;
-	int			rc;
-
-	query = shard_query(query);
-	level = query_prepare(query);
-	if (args->n != SPI_getargcount(query->plan))
-		elog(ERROR, "%d parameters for: %s", args->n, query->sql);
-	for (int i = 0; i < args->n; i++)
-	{
-		params->params[i].value = args->values[i];
-		params->params[i].isnull = args->nulls[i] == 'n';
-		params->params[i].pflags = PARAM_FLAG_CONST;
-		params->params[i].ptype = query->types[i];
-	}
-	options.params = params;
-	options.read_only = read_only;
-	options.dest = receiver;
-	shard = shard_suspend();
-	rc = SPI_execute_plan_extended(query->plan, &options);
-	shard_leave(shard);
-	query_planned(query, level);
-	if (rc != SPI_OK_SELECT)
-		elog(ERROR, "SPI_execute_plan_extended returned %s: %s", SPI_result_code_string(rc), query->sql);
-	return SPI_processed;
 }
 
 /*
@@ -411,11 +368,12 @@ query_send(KeptQuery *query, QueryArgs *args, bool read_only, DestReceiver *rece
 void
 query_read_into(FunctionCallInfo fcinfo, KeptQuery *query, QueryArgs *args)
 {
-	Tuplestorestate *store = result_set_begin(fcinfo);
 	DestReceiver *receiver = CreateDestReceiver(DestTuplestore);
+	ResultRow	row;
 
-	SetTuplestoreDestReceiverParams(receiver, store, tuplestore_context(fcinfo), false, NULL, NULL);
-	query_send(query, args, true, receiver);
+	result_set_begin(&row, fcinfo);
+	SetTuplestoreDestReceiverParams(receiver, row.store, tuplestore_context(fcinfo), false, NULL, NULL);
+	query_execute(query, args, true, SPI_OK_SELECT, receiver);
 	receiver->rDestroy(receiver);
 }
 
@@ -485,7 +443,7 @@ query_each(KeptQuery *query, QueryArgs *args, bool read_only, RowReader reader, 
 		.shard = shard_entered(),
 		.context = AllocSetContextCreate(CurrentMemoryContext, "ducto row", ALLOCSET_SMALL_SIZES),
 	};
-	uint64		n = query_send(query, args, read_only, &receiver.receiver);
+	uint64		n = query_execute(query, args, read_only, SPI_OK_SELECT, &receiver.receiver);
 
 	MemoryContextDelete(receiver.context);
 	return n;

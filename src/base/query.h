@@ -9,10 +9,9 @@
 #include "utils/jsonb.h"
 #include "utils/uuid.h"
 
-#include "base/money.h"
+#include "base/value.h"
 #include "base/words.h"
 
-#define QUERY_MAX_ARGS	32
 #define ROW_MAX_COLUMNS	64
 
 /*
@@ -24,7 +23,7 @@
 typedef struct KeptQuery
 {
 	const char *sql;
-	Oid			types[QUERY_MAX_ARGS + 1];	/* of the parameters, ended by 0 */
+	Oid			types[VALUES_MAX + 1];	/* of the parameters, ended by 0 */
 	bool		whole;			/* it reads whole tables: a sequential scan is right */
 	bool		block_range;	/* its index is of ranges of blocks: a bitmap is right */
 	bool		anew;			/* it joins as many rows as its parameters have: planned for each execution */
@@ -34,13 +33,8 @@ typedef struct KeptQuery
 	Oid			reader;			/* the role that is known to see all rows */
 } KeptQuery;
 
-/* The parameters of one execution, appended in order. */
-typedef struct KeptQueryArgs
-{
-	int			n;
-	Datum		values[QUERY_MAX_ARGS];
-	char		nulls[QUERY_MAX_ARGS];
-} QueryArgs;
+/* The parameters of one execution. */
+typedef Values QueryArgs;
 
 /* Receives the rows of a SELECT one by one; false: no more are wanted. */
 typedef bool (*RowReader) (TupleTableSlot *slot, void *state);
@@ -55,28 +49,6 @@ extern uint64 query_read(KeptQuery *query, QueryArgs *args);
 extern void query_utility(const char *command);
 extern void query_read_into(FunctionCallInfo fcinfo, KeptQuery *query, QueryArgs *args);
 extern uint64 query_each(KeptQuery *query, QueryArgs *args, bool read_only, RowReader reader, void *state);
-extern Tuplestorestate *result_set_begin(FunctionCallInfo fcinfo);
-
-extern void args_datum(QueryArgs *args, Datum value);
-extern void args_null(QueryArgs *args);
-extern void args_uuid(QueryArgs *args, const pg_uuid_t *value);
-extern void args_money(QueryArgs *args, Money value);
-extern void args_spend(QueryArgs *args, Spend value);
-extern void args_rest(QueryArgs *args, Rest value);
-extern void args_text(QueryArgs *args, const char *value);
-extern void args_time(QueryArgs *args, TimestampTz value);
-extern void args_int8(QueryArgs *args, int64 value);
-extern void args_int4(QueryArgs *args, int32 value);
-extern void args_bool(QueryArgs *args, bool value);
-extern void args_jsonb(QueryArgs *args, Jsonb *value);
-extern void args_metadata(QueryArgs *args, Jsonb *value);
-extern void args_money_array(QueryArgs *args, const Money *values, int n);
-extern void args_uuid_array(QueryArgs *args, const pg_uuid_t *values, int n);
-extern void args_time_array(QueryArgs *args, const TimestampTz *values, int n);
-extern void args_text_array(QueryArgs *args, const char *const *values, int n);
-extern void args_int4_array(QueryArgs *args, const int32 *values, int n);
-extern void args_int8_array(QueryArgs *args, const int64 *values, int n);
-extern void args_array(QueryArgs *args, Oid type, void *const *values, int n);
 
 /*
  * Columns of a record by their names. A query of many columns is slow to start

@@ -41,21 +41,18 @@ records_begin(Records *records, const Oid *types)
  * records_add adds a row. It is copied.
  */
 void
-records_add(Records *records, const QueryArgs *columns)
+records_add(Records *records, Values *columns)
 {
-	bool		nulls[QUERY_MAX_ARGS];
 	MemoryContext previous;
 
 	Assert(columns->n == records->desc->natts);
-	for (int i = 0; i < columns->n; i++)
-		nulls[i] = columns->nulls[i] == 'n';
 	if (records->n == records->max)
 	{
 		records->max *= 2;
 		records->rows = repalloc_huge(records->rows, sizeof(Datum) * records->max);
 	}
 	previous = MemoryContextSwitchTo(records->context);
-	records->rows[records->n++] = HeapTupleGetDatum(heap_form_tuple(records->desc, (Datum *) columns->values, nulls));
+	records->rows[records->n++] = HeapTupleGetDatum(heap_form_tuple(records->desc, columns->values, columns->nulls));
 	MemoryContextSwitchTo(previous);
 }
 

@@ -17,7 +17,7 @@ typedef struct Records
 } Records;
 
 extern void records_begin(Records *records, const Oid *types);
-extern void records_add(Records *records, const QueryArgs *columns);
+extern void records_add(Records *records, Values *columns);
 extern void args_records(QueryArgs *args, const Records *records);
 extern void records_clear(Records *records);
 

@@ -1,12 +1,12 @@
 /*
  * result.c
- *		Result rows.
+ *		Result rows, and sets of them.
  */
 #include "postgres.h"
 
 #include "access/htup_details.h"
 #include "executor/spi.h"
-#include "utils/builtins.h"
+#include "miscadmin.h"
 
 #include "base/result.h"
 
@@ -19,19 +19,7 @@ result_begin(ResultRow *row, FunctionCallInfo fcinfo)
 	if (get_call_result_type(fcinfo, NULL, &row->desc) != TYPEFUNC_COMPOSITE)
 		elog(ERROR, "return type must be a row type");
 	row->function = fcinfo->flinfo->fn_oid;
-	row->n = 0;
-}
-
-/*
- * result_datum appends a column.
- */
-void
-result_datum(ResultRow *row, Datum value)
-{
-	Assert(row->n < row->desc->natts);
-	row->values[row->n] = value;
-	row->nulls[row->n] = false;
-	row->n++;
+	row->columns.n = 0;
 }
 
 /*
@@ -40,91 +28,7 @@ result_datum(ResultRow *row, Datum value)
 void
 result_null(ResultRow *row)
 {
-	result_datum(row, (Datum) 0);
-	row->nulls[row->n - 1] = true;
-}
-
-/*
- * result_uuid appends a uuid, NULL for none.
- */
-void
-result_uuid(ResultRow *row, const pg_uuid_t *value)
-{
-	if (value == NULL)
-		result_null(row);
-	else
-		result_datum(row, UUIDPGetDatum(value));
-}
-
-/*
- * result_money appends an amount as numeric.
- */
-void
-result_money(ResultRow *row, Money value)
-{
-	result_datum(row, money_to_datum(value));
-}
-
-/*
- * result_spend appends a sum as numeric.
- */
-void
-result_spend(ResultRow *row, Spend value)
-{
-	result_datum(row, spend_to_datum(value));
-}
-
-/*
- * result_text appends a text, NULL for none.
- */
-void
-result_text(ResultRow *row, const char *value)
-{
-	if (value == NULL)
-		result_null(row);
-	else
-		result_datum(row, CStringGetTextDatum(value));
-}
-
-/*
- * result_bool appends a boolean.
- */
-void
-result_bool(ResultRow *row, bool value)
-{
-	result_datum(row, BoolGetDatum(value));
-}
-
-/*
- * result_int appends an integer.
- */
-void
-result_int(ResultRow *row, int32 value)
-{
-	result_datum(row, Int32GetDatum(value));
-}
-
-/*
- * result_time_or_null appends a timestamp with time zone, NULL for infinity.
- */
-void
-result_time_or_null(ResultRow *row, TimestampTz value)
-{
-	if (TIMESTAMP_NOT_FINITE(value))
-		result_null(row);
-	else
-		result_datum(row, TimestampTzGetDatum(value));
-}
-
-/*
- * result_put adds the finished row to a set, and starts the next.
- */
-void
-result_put(ResultRow *row, Tuplestorestate *store)
-{
-	Assert(row->n == row->desc->natts);
-	tuplestore_putvalues(store, row->desc, row->values, row->nulls);
-	row->n = 0;
+	args_null(&row->columns);
 }
 
 /*
@@ -135,8 +39,8 @@ result_end(ResultRow *row)
 {
 	HeapTuple	tuple;
 
-	Assert(row->n == row->desc->natts);
-	tuple = heap_form_tuple(row->desc, row->values, row->nulls);
+	Assert(row->columns.n == row->desc->natts);
+	tuple = heap_form_tuple(row->desc, row->columns.values, row->columns.nulls);
 	return HeapTupleHeaderGetDatum(SPI_returntuple(tuple, row->desc));
 }
 
@@ -157,4 +61,47 @@ result_end_with_error(ResultRow *row, Rejection rejection)
 	else
 		rejection_tell(rejection, row->function, datum);
 	return datum;
+}
+
+/*
+ * result_set_begin makes an empty tuplestore the result of a set-returning
+ * function, and starts a row of it.
+ */
+void
+result_set_begin(ResultRow *row, FunctionCallInfo fcinfo)
+{
+	ReturnSetInfo *rsinfo = (ReturnSetInfo *) fcinfo->resultinfo;
+	MemoryContext previous;
+	TupleDesc	desc = NULL;
+
+	if (rsinfo == NULL || !IsA(rsinfo, ReturnSetInfo) || !(rsinfo->allowedModes & SFRM_Materialize))
+		ereport(ERROR,
+				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+				 errmsg("set-valued function called in context that cannot accept a set")));
+
+	previous = MemoryContextSwitchTo(rsinfo->econtext->ecxt_per_query_memory);
+	/* the caller knows, and to find it out anew takes as long as a short query */
+	if (rsinfo->expectedDesc != NULL)
+		desc = rsinfo->expectedDesc;
+	else if (get_call_result_type(fcinfo, NULL, &desc) != TYPEFUNC_COMPOSITE)
+		elog(ERROR, "return type must be a row type");
+	rsinfo->returnMode = SFRM_Materialize;
+	rsinfo->setDesc = CreateTupleDescCopy(desc);
+	rsinfo->setResult = tuplestore_begin_heap((rsinfo->allowedModes & SFRM_Materialize_Random) != 0,
+											  false, work_mem);
+	MemoryContextSwitchTo(previous);
+	row->desc = rsinfo->setDesc;
+	row->store = rsinfo->setResult;
+	row->columns.n = 0;
+}
+
+/*
+ * result_put adds the finished row to its set, and starts the next.
+ */
+void
+result_put(ResultRow *row)
+{
+	Assert(row->columns.n == row->desc->natts);
+	tuplestore_putvalues(row->store, row->desc, row->columns.values, row->columns.nulls);
+	row->columns.n = 0;
 }

@@ -3,37 +3,45 @@
 
 #include "postgres.h"
 #include "funcapi.h"
-#include "utils/timestamp.h"
 #include "utils/tuplestore.h"
-#include "utils/uuid.h"
 
-#include "base/money.h"
 #include "base/rejection.h"
+#include "base/value.h"
 
-#define RESULT_MAX_COLUMNS	20
-
-/* A result row, its columns appended in order. */
+/* A result row. */
 typedef struct ResultRow
 {
-	Oid			function;		/* whose row it is */
+	Oid			function;		/* whose row it is, where it has one alone */
 	TupleDesc	desc;
-	int			n;
-	Datum		values[RESULT_MAX_COLUMNS];
-	bool		nulls[RESULT_MAX_COLUMNS];
+	Tuplestorestate *store;		/* where it is one of a set */
+	Values		columns;
 } ResultRow;
 
+/* Its columns are appended as parameters are. */
+#define RESULT_WRITER(kind, type) \
+	static inline void \
+	result_##kind(ResultRow *row, type value) \
+	{ \
+		args_##kind(&row->columns, value); \
+	}
+
+RESULT_WRITER(datum, Datum)
+RESULT_WRITER(uuid, const pg_uuid_t *)
+RESULT_WRITER(money, Money)
+RESULT_WRITER(spend, Spend)
+RESULT_WRITER(text, const char *)
+RESULT_WRITER(bool, bool)
+RESULT_WRITER(time, TimestampTz)
+RESULT_WRITER(time_or_null, TimestampTz)
+RESULT_WRITER(int4, int32)
+RESULT_WRITER(int8, int64)
+RESULT_WRITER(metadata, Jsonb *)
+
 extern void result_begin(ResultRow *row, FunctionCallInfo fcinfo);
-extern void result_datum(ResultRow *row, Datum value);
 extern void result_null(ResultRow *row);
-extern void result_uuid(ResultRow *row, const pg_uuid_t *value);
-extern void result_money(ResultRow *row, Money value);
-extern void result_spend(ResultRow *row, Spend value);
-extern void result_text(ResultRow *row, const char *value);
-extern void result_bool(ResultRow *row, bool value);
-extern void result_time_or_null(ResultRow *row, TimestampTz value);
-extern void result_int(ResultRow *row, int32 value);
-extern void result_put(ResultRow *row, Tuplestorestate *store);
 extern Datum result_end(ResultRow *row);
 extern Datum result_end_with_error(ResultRow *row, Rejection rejection);
+extern void result_set_begin(ResultRow *row, FunctionCallInfo fcinfo);
+extern void result_put(ResultRow *row);
 
 #endif

@@ -1,24 +1,24 @@
 /*
  * value.c
- *		The parameters of a statement, appended in their order.
+ *		The parameters of a statement and the columns of a row, appended in their
+ *		order.
  */
 #include "postgres.h"
 
 #include "utils/array.h"
 #include "utils/builtins.h"
-#include "utils/timestamp.h"
 
-#include "base/query.h"
+#include "base/value.h"
 
 /*
- * args_datum appends a parameter.
+ * args_datum appends a value.
  */
 void
-args_datum(QueryArgs *args, Datum value)
+args_datum(Values *args, Datum value)
 {
-	Assert(args->n < QUERY_MAX_ARGS);
+	Assert(args->n < VALUES_MAX);
 	args->values[args->n] = value;
-	args->nulls[args->n] = ' ';
+	args->nulls[args->n] = false;
 	args->n++;
 }
 
@@ -26,17 +26,17 @@ args_datum(QueryArgs *args, Datum value)
  * args_null appends a NULL.
  */
 void
-args_null(QueryArgs *args)
+args_null(Values *args)
 {
 	args_datum(args, (Datum) 0);
-	args->nulls[args->n - 1] = 'n';
+	args->nulls[args->n - 1] = true;
 }
 
 /*
  * args_uuid appends a uuid, NULL for none.
  */
 void
-args_uuid(QueryArgs *args, const pg_uuid_t *value)
+args_uuid(Values *args, const pg_uuid_t *value)
 {
 	if (value == NULL)
 		args_null(args);
@@ -48,7 +48,7 @@ args_uuid(QueryArgs *args, const pg_uuid_t *value)
  * args_money appends an amount as numeric.
  */
 void
-args_money(QueryArgs *args, Money value)
+args_money(Values *args, Money value)
 {
 	args_datum(args, money_to_datum(value));
 }
@@ -57,7 +57,7 @@ args_money(QueryArgs *args, Money value)
  * args_spend appends a sum as numeric.
  */
 void
-args_spend(QueryArgs *args, Spend value)
+args_spend(Values *args, Spend value)
 {
 	args_datum(args, spend_to_datum(value));
 }
@@ -66,7 +66,7 @@ args_spend(QueryArgs *args, Spend value)
  * args_rest appends a rest of a price as numeric.
  */
 void
-args_rest(QueryArgs *args, Rest value)
+args_rest(Values *args, Rest value)
 {
 	args_datum(args, rest_to_datum(value));
 }
@@ -75,7 +75,7 @@ args_rest(QueryArgs *args, Rest value)
  * args_text appends a text, NULL for none.
  */
 void
-args_text(QueryArgs *args, const char *value)
+args_text(Values *args, const char *value)
 {
 	if (value == NULL)
 		args_null(args);
@@ -87,16 +87,28 @@ args_text(QueryArgs *args, const char *value)
  * args_time appends a timestamp with time zone.
  */
 void
-args_time(QueryArgs *args, TimestampTz value)
+args_time(Values *args, TimestampTz value)
 {
 	args_datum(args, TimestampTzGetDatum(value));
+}
+
+/*
+ * args_time_or_null appends a timestamp with time zone, NULL for infinity.
+ */
+void
+args_time_or_null(Values *args, TimestampTz value)
+{
+	if (TIMESTAMP_NOT_FINITE(value))
+		args_null(args);
+	else
+		args_time(args, value);
 }
 
 /*
  * args_int8 appends a bigint.
  */
 void
-args_int8(QueryArgs *args, int64 value)
+args_int8(Values *args, int64 value)
 {
 	args_datum(args, Int64GetDatum(value));
 }
@@ -105,7 +117,7 @@ args_int8(QueryArgs *args, int64 value)
  * args_int4 appends an integer.
  */
 void
-args_int4(QueryArgs *args, int32 value)
+args_int4(Values *args, int32 value)
 {
 	args_datum(args, Int32GetDatum(value));
 }
@@ -114,7 +126,7 @@ args_int4(QueryArgs *args, int32 value)
  * args_bool appends a boolean.
  */
 void
-args_bool(QueryArgs *args, bool value)
+args_bool(Values *args, bool value)
 {
 	args_datum(args, BoolGetDatum(value));
 }
@@ -123,7 +135,7 @@ args_bool(QueryArgs *args, bool value)
  * args_jsonb appends a JSON value, NULL for none.
  */
 void
-args_jsonb(QueryArgs *args, Jsonb *value)
+args_jsonb(Values *args, Jsonb *value)
 {
 	if (value == NULL)
 		args_null(args);
@@ -135,7 +147,7 @@ args_jsonb(QueryArgs *args, Jsonb *value)
  * args_metadata appends a JSON object, an empty one for NULL.
  */
 void
-args_metadata(QueryArgs *args, Jsonb *value)
+args_metadata(Values *args, Jsonb *value)
 {
 	static Jsonb empty = {.root.header = JB_FOBJECT};
 
@@ -147,7 +159,7 @@ args_metadata(QueryArgs *args, Jsonb *value)
  * args_money_array appends an array of amounts.
  */
 void
-args_money_array(QueryArgs *args, const Money *values, int n)
+args_money_array(Values *args, const Money *values, int n)
 {
 	Datum	   *elements = palloc(sizeof(Datum) * Max(n, 1));
 
@@ -160,7 +172,7 @@ args_money_array(QueryArgs *args, const Money *values, int n)
  * args_uuid_array appends an array of uuids.
  */
 void
-args_uuid_array(QueryArgs *args, const pg_uuid_t *values, int n)
+args_uuid_array(Values *args, const pg_uuid_t *values, int n)
 {
 	Datum	   *elements = palloc(sizeof(Datum) * Max(n, 1));
 
@@ -173,7 +185,7 @@ args_uuid_array(QueryArgs *args, const pg_uuid_t *values, int n)
  * args_time_array appends an array of timestamps with time zone.
  */
 void
-args_time_array(QueryArgs *args, const TimestampTz *values, int n)
+args_time_array(Values *args, const TimestampTz *values, int n)
 {
 	Datum	   *elements = palloc(sizeof(Datum) * Max(n, 1));
 
@@ -187,7 +199,7 @@ args_time_array(QueryArgs *args, const TimestampTz *values, int n)
  * args_text_array appends an array of texts.
  */
 void
-args_text_array(QueryArgs *args, const char *const *values, int n)
+args_text_array(Values *args, const char *const *values, int n)
 {
 	Datum	   *elements = palloc(sizeof(Datum) * Max(n, 1));
 
@@ -200,7 +212,7 @@ args_text_array(QueryArgs *args, const char *const *values, int n)
  * args_int4_array appends an array of integers.
  */
 void
-args_int4_array(QueryArgs *args, const int32 *values, int n)
+args_int4_array(Values *args, const int32 *values, int n)
 {
 	Datum	   *elements = palloc(sizeof(Datum) * Max(n, 1));
 
@@ -213,7 +225,7 @@ args_int4_array(QueryArgs *args, const int32 *values, int n)
  * args_int8_array appends an array of bigints.
  */
 void
-args_int8_array(QueryArgs *args, const int64 *values, int n)
+args_int8_array(Values *args, const int64 *values, int n)
 {
 	Datum	   *elements = palloc(sizeof(Datum) * Max(n, 1));
 
@@ -228,7 +240,7 @@ args_int8_array(QueryArgs *args, const int64 *values, int n)
  * is one in the array.
  */
 void
-args_array(QueryArgs *args, Oid type, void *const *values, int n)
+args_array(Values *args, Oid type, void *const *values, int n)
 {
 	Datum	   *elements = palloc(sizeof(Datum) * Max(n, 1));
 	bool	   *nulls = palloc(sizeof(bool) * Max(n, 1));

@@ -1,7 +1,45 @@
 #ifndef DUCTO_BASE_VALUE_H
 #define DUCTO_BASE_VALUE_H
 
-#include "base/query.h"
+#include "postgres.h"
+#include "catalog/pg_type.h"
+#include "utils/jsonb.h"
+#include "utils/timestamp.h"
+#include "utils/uuid.h"
+
+#include "base/money.h"
+
+#define VALUES_MAX	32
+
+/* Values in their order: the parameters of a statement, or the columns of a row. */
+typedef struct Values
+{
+	int			n;
+	Datum		values[VALUES_MAX];
+	bool		nulls[VALUES_MAX];
+} Values;
+
+extern void args_datum(Values *args, Datum value);
+extern void args_null(Values *args);
+extern void args_uuid(Values *args, const pg_uuid_t *value);
+extern void args_money(Values *args, Money value);
+extern void args_spend(Values *args, Spend value);
+extern void args_rest(Values *args, Rest value);
+extern void args_text(Values *args, const char *value);
+extern void args_time(Values *args, TimestampTz value);
+extern void args_time_or_null(Values *args, TimestampTz value);
+extern void args_int8(Values *args, int64 value);
+extern void args_int4(Values *args, int32 value);
+extern void args_bool(Values *args, bool value);
+extern void args_jsonb(Values *args, Jsonb *value);
+extern void args_metadata(Values *args, Jsonb *value);
+extern void args_money_array(Values *args, const Money *values, int n);
+extern void args_uuid_array(Values *args, const pg_uuid_t *values, int n);
+extern void args_time_array(Values *args, const TimestampTz *values, int n);
+extern void args_text_array(Values *args, const char *const *values, int n);
+extern void args_int4_array(Values *args, const int32 *values, int n);
+extern void args_int8_array(Values *args, const int64 *values, int n);
+extern void args_array(Values *args, Oid type, void *const *values, int n);
 
 /*
  * The kinds of values that go between C and the columns of tables. Each has a

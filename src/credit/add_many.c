@@ -114,7 +114,7 @@ many_row(const void *items, int place, ResultRow *row)
 	const CreditRequest *request = &many->requests[place];
 	const CreditOutcome *outcome = &many->outcomes[place];
 
-	result_int(row, place + 1);
+	result_int4(row, place + 1);
 	credit_columns(row, request, outcome);
 	result_text(row, rejection_code(outcome->rejection));
 	result_uuid(row, request->team ? request->account : NULL);

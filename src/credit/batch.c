@@ -373,16 +373,15 @@ void
 batch_answer(FunctionCallInfo fcinfo, const BatchKind *kind, const void *items, int n)
 {
 	MemoryContext rows = AllocSetContextCreate(CurrentMemoryContext, "ducto rows", ALLOCSET_DEFAULT_SIZES);
-	Tuplestorestate *store = result_set_begin(fcinfo);
 	ResultRow	row;
 
-	result_begin(&row, fcinfo);
+	result_set_begin(&row, fcinfo);
 	for (int i = 0; i < n; i++)
 	{
 		MemoryContext previous = MemoryContextSwitchTo(rows);
 
 		kind->row(items, i, &row);
-		result_put(&row, store);
+		result_put(&row);
 		MemoryContextSwitchTo(previous);
 		if (i % ROWS_AT_ONCE == 0)
 			MemoryContextReset(rows);

@@ -4,7 +4,6 @@
  */
 #include "postgres.h"
 
-#include "utils/tuplestore.h"
 
 #include "account/cap.h"
 #include "account/roll.h"
@@ -166,18 +165,16 @@ Datum
 ducto_list_spend_caps(PG_FUNCTION_ARGS)
 {
 	pg_uuid_t  *user = arg_uuid(fcinfo, 0, "user_id");
-	Tuplestorestate *store = result_set_begin(fcinfo);
-	TupleDesc	desc = ((ReturnSetInfo *) fcinfo->resultinfo)->setDesc;
 	CapList		list;
+	ResultRow	row;
 
+	result_set_begin(&row, fcinfo);
 	query_begin();
 	caps_show(user, &list);
 	for (int i = 0; i < list.n; i++)
 	{
-		ResultRow	row = {.desc = desc};
-
 		result_cap(&row, user, &list.caps[i]);
-		tuplestore_putvalues(store, desc, row.values, row.nulls);
+		result_put(&row);
 	}
 	query_end();
 	return (Datum) 0;

@@ -191,7 +191,7 @@ many_row(const void *items, int place, ResultRow *row)
 	const Debit *request = &many->requests[place];
 	const Deduction *deduction = &many->deductions[place];
 
-	result_int(row, place + 1);
+	result_int4(row, place + 1);
 	result_uuid(row, deduction->booked ? &deduction->transaction : NULL);
 	result_uuid(row, request->user);
 	result_uuid(row, request->team);

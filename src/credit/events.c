@@ -10,6 +10,7 @@
 #include "base/args.h"
 #include "base/clock.h"
 #include "base/query.h"
+#include "base/result.h"
 #include "base/setting.h"
 #include "base/uuid.h"
 #include "credit/read.h"
@@ -78,11 +79,12 @@ ducto_take_events(PG_FUNCTION_ARGS)
 	int			max_rows = arg_int_between(fcinfo, 0, "max_rows", 1, MAX_TAKEN, TAKEN_AT_ONCE);
 	int			lease = arg_int_between(fcinfo, 1, "lease_seconds", 1, MAX_LEASE_SECONDS, LEASE_SECONDS);
 	Datum		kinds = arg_kinds(fcinfo, 2);
-	Tuplestorestate *store = result_set_begin(fcinfo);
 	TimestampTz now = clock_now();
+	ResultRow	row;
 
+	result_set_begin(&row, fcinfo);
 	query_begin();
-	events_take(now, now + lease * USECS_PER_SEC, max_rows, kinds, store);
+	events_take(now, now + lease * USECS_PER_SEC, max_rows, kinds, row.store);
 	query_end();
 	return (Datum) 0;
 }

@@ -5,13 +5,13 @@
  */
 #include "postgres.h"
 
-#include "utils/tuplestore.h"
 
 #include "account/roll.h"
 #include "base/args.h"
 #include "base/clock.h"
 #include "base/json.h"
 #include "base/query.h"
+#include "base/result.h"
 #include "base/uuid.h"
 #include "credit/read.h"
 
@@ -119,28 +119,24 @@ accounts_page(KeptQuery *query, const char *kind, int max_rows, const pg_uuid_t 
  * Append an account to the result of ducto_list_accounts, in memory of its own.
  */
 static void
-account_put(const ListedAccount *listed, Tuplestorestate *store, TupleDesc desc)
+account_put(const ListedAccount *listed, ResultRow *row)
 {
 	Account		acc;
 	RollTotals	totals;
-	Datum		values[10];
-	bool		nulls[10] = {false};
 
 	query_begin();
 	account_project(&listed->id, &acc, DT_NOEND, &totals);
-	values[0] = UUIDPGetDatum(&listed->id);
-	values[1] = CStringGetTextDatum(listed->kind);
-	nulls[2] = listed->name == NULL;
-	values[2] = nulls[2] ? (Datum) 0 : CStringGetTextDatum(listed->name);
-	nulls[3] = listed->plan_id == NULL;
-	values[3] = nulls[3] ? (Datum) 0 : CStringGetTextDatum(listed->plan_id);
-	values[4] = money_to_datum(acc.balance);
-	values[5] = money_to_datum(acc.held);
-	values[6] = money_to_datum(account_available(&acc));
-	values[7] = listed->lifetime_purchased;
-	values[8] = TimestampTzGetDatum(listed->created_at);
-	values[9] = TimestampTzGetDatum(listed->updated_at);
-	tuplestore_putvalues(store, desc, values, nulls);
+	result_uuid(row, &listed->id);
+	result_text(row, listed->kind);
+	result_text(row, listed->name);
+	result_text(row, listed->plan_id);
+	result_money(row, acc.balance);
+	result_money(row, acc.held);
+	result_money(row, account_available(&acc));
+	result_datum(row, listed->lifetime_purchased);
+	result_time(row, listed->created_at);
+	result_time(row, listed->updated_at);
+	result_put(row);
 	query_end();
 }
 
@@ -157,15 +153,16 @@ ducto_list_accounts(PG_FUNCTION_ARGS)
 	KeptQuery  *query = order == 0 ? &by_id_query : &ordered_queries[order - 1];
 	int			max_rows = arg_int_between(fcinfo, 2, "max_rows", 1, PG_INT32_MAX, DEFAULT_PAGE);
 	pg_uuid_t  *after = arg_uuid_or_null(fcinfo, 3);
-	Tuplestorestate *store = result_set_begin(fcinfo);
 	ListedAccount *accounts;
+	ResultRow	row;
 	uint64		n;
 
+	result_set_begin(&row, fcinfo);
 	query_begin();
 	check_after(after, query);
 	n = accounts_page(query, kind, max_rows, after, &accounts);
 	for (uint64 i = 0; i < n; i++)
-		account_put(&accounts[i], store, ((ReturnSetInfo *) fcinfo->resultinfo)->setDesc);
+		account_put(&accounts[i], &row);
 	query_end();
 	return (Datum) 0;
 }

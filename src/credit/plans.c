@@ -128,16 +128,6 @@ ducto_set_user_plan(PG_FUNCTION_ARGS)
 }
 
 /*
- * Append a JSON object, empty for NULL.
- */
-static void
-result_object(ResultRow *row, Jsonb *object)
-{
-	result_datum(row, object != NULL ? JsonbPGetDatum(object) :
-				 DirectFunctionCall1(jsonb_in, CStringGetDatum("{}")));
-}
-
-/*
  * user_plan_read answers with the plan of a user.
  */
 Datum
@@ -154,11 +144,11 @@ user_plan_read(FunctionCallInfo fcinfo, const pg_uuid_t *user)
 	result_text(&row, plan.id);
 	result_text(&row, plan.name);
 	result_money(&row, plan.free_allowance);
-	result_object(&row, plan.features);
+	result_metadata(&row, plan.features);
 	result_text(&row, billing_modes[plan_billing_mode(&plan)]);
-	result_object(&row, plan.per_operation);
+	result_metadata(&row, plan.per_operation);
 	if (plan.max_concurrent > 0)
-		result_datum(&row, Int32GetDatum(plan.max_concurrent));
+		result_int4(&row, plan.max_concurrent);
 	else
 		result_null(&row);
 	if (plan.has_floor)
@@ -198,7 +188,7 @@ allowance_result(FunctionCallInfo fcinfo, const Account *acc, const char *plan_i
 	result_money(&row, (Money) Max(free_allowance - used, 0));
 	result_datum(&row, DateADTGetDatum(period_date(cycle.start, acc->zone)));
 	result_datum(&row, DateADTGetDatum(period_date(cycle.end - 1, acc->zone)));
-	result_datum(&row, TimestampTzGetDatum(cycle.end));
+	result_time(&row, cycle.end);
 	return result_end_with_error(&row, rejection);
 }
 

@@ -6,7 +6,6 @@
 
 #include "miscadmin.h"
 #include "utils/array.h"
-#include "utils/tuplestore.h"
 
 #include "account/ahead.h"
 #include "account/claim.h"
@@ -16,6 +15,7 @@
 #include "base/args.h"
 #include "base/clock.h"
 #include "base/query.h"
+#include "base/result.h"
 #include "base/uuid.h"
 #include "credit/read.h"
 
@@ -114,13 +114,10 @@ static KeptQuery lines_query = {
 /* A page of lines, and the entry whose lines are read. */
 typedef struct LinePage
 {
-	Tuplestorestate *store;
-	TupleDesc	desc;
+	ResultRow	row;
 	int64		left;			/* rows that it may still have */
 	int64		before_seq;		/* where it begins in the middle of an entry, */
 	int			before_line;	/* before that line; 0 for the last entry */
-	Datum		values[LINE_COLUMNS];
-	bool		nulls[LINE_COLUMNS];
 } LinePage;
 
 /*
@@ -347,15 +344,16 @@ line_receive(TupleTableSlot *slot, void *state)
 	slot_getallattrs(slot);
 	for (int i = 0; i < lengthof(places); i++)
 	{
-		page->values[places[i]] = slot->tts_values[i];
-		page->nulls[places[i]] = slot->tts_isnull[i];
+		page->row.columns.values[places[i]] = slot->tts_values[i];
+		page->row.columns.nulls[places[i]] = slot->tts_isnull[i];
 	}
-	if (page->nulls[9])
+	if (page->row.columns.nulls[9])
 	{
-		page->values[9] = DirectFunctionCall1(jsonb_in, CStringGetDatum("{}"));
-		page->nulls[9] = false;
+		page->row.columns.values[9] = DirectFunctionCall1(jsonb_in, CStringGetDatum("{}"));
+		page->row.columns.nulls[9] = false;
 	}
-	tuplestore_putvalues(page->store, page->desc, page->values, page->nulls);
+	page->row.columns.n = LINE_COLUMNS;
+	result_put(&page->row);
 	page->left--;
 	return true;
 }
@@ -375,8 +373,8 @@ lines_receive(TupleTableSlot *slot, void *state)
 	for (int i = 0; i < lengthof(places); i++)
 		if (places[i] >= 0)
 		{
-			page->values[places[i]] = slot->tts_values[i];
-			page->nulls[places[i]] = slot->tts_isnull[i];
+			page->row.columns.values[places[i]] = slot->tts_values[i];
+			page->row.columns.nulls[places[i]] = slot->tts_isnull[i];
 		}
 	query_begin();
 	args_datum(&args, slot->tts_values[0]);
@@ -475,8 +473,7 @@ ducto_list_usage_lines(PG_FUNCTION_ARGS)
 	pg_uuid_t	account;
 	LinePage	page = {.left = arg_int_between(fcinfo, 4, "max_rows", 1, PG_INT32_MAX, DEFAULT_PAGE)};
 
-	page.store = result_set_begin(fcinfo);
-	page.desc = ((ReturnSetInfo *) fcinfo->resultinfo)->setDesc;
+	result_set_begin(&page.row, fcinfo);
 	query_begin();
 	if (transaction == NULL)
 		lines_page(fcinfo, user, NULL, before, &page);

@@ -116,15 +116,15 @@ spread_send(KeptQuery *query, JsonbContainer *array, const SpreadElement *spread
 static void
 spread_rows(FunctionCallInfo fcinfo, const SpreadRow *rows, int n)
 {
-	Tuplestorestate *store = result_set_begin(fcinfo);
-	Datum		values[ROW_MAX_COLUMNS];
-	bool		nulls[ROW_MAX_COLUMNS];
+	ResultRow	row;
 
+	result_set_begin(&row, fcinfo);
 	for (int i = 0; i < n; i++)
 	{
-		heap_deform_tuple(rows[i].rows->vals[rows[i].row], rows[i].rows->tupdesc, values, nulls);
-		values[0] = Int32GetDatum(i + 1);
-		tuplestore_putvalues(store, ((ReturnSetInfo *) fcinfo->resultinfo)->setDesc, values, nulls);
+		heap_deform_tuple(rows[i].rows->vals[rows[i].row], rows[i].rows->tupdesc, row.columns.values, row.columns.nulls);
+		row.columns.values[0] = Int32GetDatum(i + 1);
+		row.columns.n = row.desc->natts;
+		result_put(&row);
 	}
 	rejection_over();
 }

@@ -187,7 +187,7 @@ ducto_sweep_expired(PG_FUNCTION_ARGS)
 	query_begin();
 	accounts = sweep_expired(dry_run, max_accounts, &expired);
 	result_begin(&row, fcinfo);
-	result_datum(&row, Int64GetDatum(accounts));
+	result_int8(&row, accounts);
 	result_spend(&row, expired);
 	result_bool(&row, dry_run);
 	result = result_end(&row);

@@ -6,7 +6,6 @@
 
 #include "utils/fmgrprotos.h"
 #include "utils/numeric.h"
-#include "utils/tuplestore.h"
 
 #include "account/ahead.h"
 #include "account/cap.h"
@@ -226,25 +225,22 @@ teams_page(const pg_uuid_t *user, int max_rows, const pg_uuid_t *after, ListedTe
  * Append a team to the result of ducto_list_teams, in memory of its own.
  */
 static void
-team_put(const ListedTeam *team, Tuplestorestate *store, TupleDesc desc)
+team_put(const ListedTeam *team, ResultRow *row)
 {
 	Account		pool;
 	RollTotals	totals;
-	Datum		values[8];
-	bool		nulls[8] = {false};
 
 	query_begin();
 	account_project(&team->id, &pool, DT_NOEND, &totals);
-	values[0] = UUIDPGetDatum(&team->id);
-	values[1] = CStringGetTextDatum(team->name);
-	values[2] = money_to_datum(pool.balance);
-	values[3] = money_to_datum(pool.held);
-	values[4] = money_to_datum(account_available(&pool));
-	values[5] = Int32GetDatum(team->members);
-	nulls[6] = team->role == NULL;
-	values[6] = nulls[6] ? (Datum) 0 : CStringGetTextDatum(team->role);
-	values[7] = TimestampTzGetDatum(team->created_at);
-	tuplestore_putvalues(store, desc, values, nulls);
+	result_uuid(row, &team->id);
+	result_text(row, team->name);
+	result_money(row, pool.balance);
+	result_money(row, pool.held);
+	result_money(row, account_available(&pool));
+	result_int4(row, team->members);
+	result_text(row, team->role);
+	result_time(row, team->created_at);
+	result_put(row);
 	query_end();
 }
 
@@ -257,16 +253,17 @@ ducto_list_teams(PG_FUNCTION_ARGS)
 {
 	pg_uuid_t  *user = arg_uuid_or_null(fcinfo, 0);
 	int			max_rows = arg_int_between(fcinfo, 1, "max_rows", 1, PG_INT32_MAX, DEFAULT_PAGE);
-	Tuplestorestate *store = result_set_begin(fcinfo);
 	ListedTeam *teams;
+	ResultRow	row;
 	uint64		n;
 
+	result_set_begin(&row, fcinfo);
 	query_begin();
 	if (user != NULL)
 		account_check_user(user);
 	n = teams_page(user, max_rows, arg_uuid_or_null(fcinfo, 2), &teams);
 	for (uint64 i = 0; i < n; i++)
-		team_put(&teams[i], store, ((ReturnSetInfo *) fcinfo->resultinfo)->setDesc);
+		team_put(&teams[i], &row);
 	query_end();
 	return (Datum) 0;
 }
@@ -337,7 +334,7 @@ ducto_get_team_balance(PG_FUNCTION_ARGS)
 	result_money(&row, balance.balance);
 	result_money(&row, balance.held);
 	result_money(&row, balance.balance - balance.held);
-	result_datum(&row, Int32GetDatum(balance.members));
+	result_int4(&row, balance.members);
 	result = result_end_with_error(&row, rejection);
 	query_end();
 	PG_RETURN_DATUM(result);

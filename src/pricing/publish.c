@@ -5,7 +5,6 @@
  */
 #include "postgres.h"
 
-#include "utils/tuplestore.h"
 
 #include "account/alertline.h"
 #include "account/plan.h"
@@ -13,6 +12,7 @@
 #include "base/clock.h"
 #include "base/inspect.h"
 #include "base/query.h"
+#include "base/result.h"
 #include "base/uuidv7.h"
 #include "pricing/pricing.h"
 
@@ -323,19 +323,19 @@ Datum
 ducto_validate_pricing(PG_FUNCTION_ARGS)
 {
 	Jsonb	   *config = arg_config(fcinfo, 0);
-	Tuplestorestate *store = result_set_begin(fcinfo);
-	TupleDesc	desc = ((ReturnSetInfo *) fcinfo->resultinfo)->setDesc;
 	Jsonb	   *normal;
 	Money		min_balance;
 	ListCell   *cell;
+	ResultRow	row;
 
+	result_set_begin(&row, fcinfo);
 	foreach(cell, pricing_validate(config, &normal, &min_balance))
 	{
 		const Problem *problem = lfirst(cell);
-		Datum		values[2] = {CStringGetTextDatum(problem->path), CStringGetTextDatum(problem->problem)};
-		bool		nulls[2] = {false, false};
 
-		tuplestore_putvalues(store, desc, values, nulls);
+		result_text(&row, problem->path);
+		result_text(&row, problem->problem);
+		result_put(&row);
 	}
 	return (Datum) 0;
 }
@@ -375,7 +375,7 @@ price_result(FunctionCallInfo fcinfo, const PricedUsage *priced, int version, Re
 	else
 		result_null(&row);
 	if (version != 0)
-		result_datum(&row, Int32GetDatum(version));
+		result_int4(&row, version);
 	else
 		result_null(&row);
 	return result_end_with_error(&row, rejection);

@@ -8,10 +8,10 @@
 #include "utils/builtins.h"
 #include "utils/hsearch.h"
 #include "utils/timestamp.h"
-#include "utils/tuplestore.h"
 
 #include "base/args.h"
 #include "base/query.h"
+#include "base/result.h"
 #include "pricing/pricing.h"
 
 PG_FUNCTION_INFO_V1(ducto_reprice);
@@ -191,17 +191,26 @@ sum_round(Numeric sum)
  * Put a group into the result.
  */
 static void
-group_put(Tuplestorestate *store, TupleDesc desc, const ModelSum *group)
+group_put(ResultRow *row, const ModelSum *group)
 {
-	Datum		values[5] = {CStringGetTextDatum(group->key.model), Int64GetDatum(group->entries), sum_round(group->charged)};
-	bool		nulls[5] = {false, false, false, !group->key.priced, !group->key.priced};
+	Datum		charged = sum_round(group->charged);
 
+	result_text(row, group->key.model);
+	result_int8(row, group->entries);
+	result_datum(row, charged);
 	if (group->key.priced)
 	{
-		values[3] = sum_round(group->repriced);
-		values[4] = DirectFunctionCall2(numeric_sub, values[3], values[2]);
+		Datum		repriced = sum_round(group->repriced);
+
+		result_datum(row, repriced);
+		result_datum(row, DirectFunctionCall2(numeric_sub, repriced, charged));
 	}
-	tuplestore_putvalues(store, desc, values, nulls);
+	else
+	{
+		result_null(row);
+		result_null(row);
+	}
+	result_put(row);
 }
 
 /*
@@ -210,19 +219,19 @@ group_put(Tuplestorestate *store, TupleDesc desc, const ModelSum *group)
 static void
 groups_put(FunctionCallInfo fcinfo, const Reprice *reprice)
 {
-	Tuplestorestate *store = result_set_begin(fcinfo);
-	TupleDesc	desc = ((ReturnSetInfo *) fcinfo->resultinfo)->setDesc;
 	int			n = (int) hash_get_num_entries(reprice->groups);
 	ModelSum	  **groups = palloc(sizeof(ModelSum *) * Max(n, 1));
 	HASH_SEQ_STATUS status;
+	ResultRow	row;
 
+	result_set_begin(&row, fcinfo);
 	hash_seq_init(&status, reprice->groups);
 	for (int i = 0; i < n; i++)
 		groups[i] = hash_seq_search(&status);
 	hash_seq_term(&status);
 	qsort(groups, n, sizeof(ModelSum *), group_compare);
 	for (int i = 0; i < n; i++)
-		group_put(store, desc, groups[i]);
+		group_put(&row, groups[i]);
 }
 
 /*

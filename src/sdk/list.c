@@ -12,6 +12,7 @@
 #include "account/ledger.h"
 #include "base/args.h"
 #include "base/query.h"
+#include "base/result.h"
 #include "sdk/answer.h"
 
 PG_FUNCTION_INFO_V1(ducto_sdk_list_user_transactions);
@@ -36,8 +37,7 @@ typedef struct SdkPage
 	int64		max_rows;
 	int64		skip_rows;
 	int64		total;			/* on all pages */
-	Tuplestorestate *store;
-	TupleDesc	desc;
+	ResultRow	row;
 } SdkPage;
 
 #define ENTRY_COLUMNS \
@@ -212,7 +212,7 @@ list_entry(TupleTableSlot *slot, void *state)
 	values[6] = entry_metadata(slot, type);
 	values[7] = slot->tts_values[6];
 	values[8] = Int64GetDatum(page->total);
-	tuplestore_putvalues(page->store, page->desc, values, nulls);
+	tuplestore_putvalues(page->row.store, page->row.desc, values, nulls);
 	return true;
 }
 
@@ -397,8 +397,7 @@ list(FunctionCallInfo fcinfo, ArrayType *types, int n)
 
 	page.max_rows = PG_ARGISNULL(n + 2) ? DEFAULT_PAGE : Max(PG_GETARG_INT32(n + 2), 0);
 	page.skip_rows = PG_ARGISNULL(n + 3) ? 0 : Max(PG_GETARG_INT32(n + 3), 0);
-	page.store = result_set_begin(fcinfo);
-	page.desc = ((ReturnSetInfo *) fcinfo->resultinfo)->setDesc;
+	result_set_begin(&page.row, fcinfo);
 	query_begin();
 	if (types != NULL)
 		page_types(&page, types);

@@ -5,13 +5,13 @@
 #include "postgres.h"
 
 #include "utils/builtins.h"
-#include "utils/tuplestore.h"
 
 #include "account/funds.h"
 #include "account/roll.h"
 #include "base/args.h"
 #include "base/period.h"
 #include "base/query.h"
+#include "base/result.h"
 #include "credit/caps.h"
 #include "credit/teams.h"
 #include "sdk/answer.h"
@@ -216,10 +216,8 @@ ducto_sdk_get_team_balance(PG_FUNCTION_ARGS)
 static bool
 put_member(TupleTableSlot *slot, void *state)
 {
-	ReturnSetInfo *rsinfo = state;
+	ResultRow  *row = state;
 	JsonOut		out = {0};
-	Datum		value;
-	bool		isnull = false;
 
 	slot_getallattrs(slot);
 	jsonout_push(&out, WJB_BEGIN_OBJECT, NULL);
@@ -231,8 +229,8 @@ put_member(TupleTableSlot *slot, void *state)
 		put_figure(&out, "spend_cap", slot->tts_values[2]);
 	put_figure(&out, "total_spent", slot->tts_values[3]);
 	put_time(&out, "joined_at", DatumGetTimestampTz(slot->tts_values[4]));
-	value = JsonbPGetDatum(jsonout_end(&out));
-	tuplestore_putvalues(rsinfo->setResult, rsinfo->setDesc, &value, &isnull);
+	result_datum(row, JsonbPGetDatum(jsonout_end(&out)));
+	result_put(row);
 	return true;
 }
 
@@ -243,10 +241,11 @@ Datum
 ducto_sdk_get_team_members(PG_FUNCTION_ARGS)
 {
 	pg_uuid_t  *team = arg_uuid(fcinfo, 0, "p_team_id");
+	ResultRow	row;
 
-	result_set_begin(fcinfo);
+	result_set_begin(&row, fcinfo);
 	query_begin();
-	team_members(team, put_member, fcinfo->resultinfo);
+	team_members(team, put_member, &row);
 	query_end();
 	return (Datum) 0;
 }
