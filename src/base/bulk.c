@@ -272,7 +272,7 @@ bulk_add(Bulk *bulk, const QueryArgs *row)
 	for (int i = 0; i < row->n; i++)
 	{
 		slot->tts_values[i] = row->values[i];
-		slot->tts_isnull[i] = row->nulls[i] == 'n';
+		slot->tts_isnull[i] = row->nulls[i];
 	}
 	ExecStoreVirtualTuple(slot);
 }
