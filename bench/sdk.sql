@@ -598,8 +598,13 @@ CREATE FUNCTION theirs.list_user_transactions(p_user_id uuid, p_types text[] DEF
 	p_to_date timestamptz DEFAULT NULL, p_limit integer DEFAULT 50, p_offset integer DEFAULT 0)
 RETURNS TABLE (id uuid, user_id uuid, amount numeric, type text, reference_type text, reference_id uuid, metadata jsonb, created_at timestamptz, total_count bigint)
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = '' AS $$
+DECLARE
+	v_total bigint;
 BEGIN
-	RETURN QUERY SELECT t.id, t.user_id, t.amount, t.type::text, t.reference_type, t.reference_id, t.metadata, t.created_at, count(*) OVER ()
+	SELECT count(*) INTO v_total FROM theirs.credit_transactions t
+	WHERE t.user_id = p_user_id AND (p_types IS NULL OR t.type::text = ANY (p_types)) AND (p_from_date IS NULL OR t.created_at >= p_from_date)
+	AND (p_to_date IS NULL OR t.created_at <= p_to_date);
+	RETURN QUERY SELECT t.id, t.user_id, t.amount, t.type::text, t.reference_type, t.reference_id, t.metadata, t.created_at, v_total
 	FROM theirs.credit_transactions t
 	WHERE t.user_id = p_user_id AND (p_types IS NULL OR t.type::text = ANY (p_types)) AND (p_from_date IS NULL OR t.created_at >= p_from_date)
 	AND (p_to_date IS NULL OR t.created_at <= p_to_date)
@@ -610,10 +615,15 @@ CREATE FUNCTION theirs.list_usage_events(p_user_id uuid, p_from_date timestamptz
 	p_limit integer DEFAULT 50, p_offset integer DEFAULT 0)
 RETURNS TABLE (id uuid, user_id uuid, amount numeric, type text, reference_type text, reference_id uuid, metadata jsonb, created_at timestamptz, total_count bigint)
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = '' AS $$
+DECLARE
+	v_total bigint;
 BEGIN
-	RETURN QUERY SELECT t.id, t.user_id, t.amount, t.type::text, t.reference_type, t.reference_id, t.metadata, t.created_at, count(*) OVER ()
+	SELECT count(*) INTO v_total FROM theirs.credit_transactions t
+	WHERE t.user_id = p_user_id AND t.type = 'usage' AND (p_from_date IS NULL OR t.created_at >= p_from_date)
+	AND (p_to_date IS NULL OR t.created_at <= p_to_date);
+	RETURN QUERY SELECT t.id, t.user_id, t.amount, t.type::text, t.reference_type, t.reference_id, t.metadata, t.created_at, v_total
 	FROM theirs.credit_transactions t
-	WHERE t.user_id = p_user_id AND t.type IN ('usage', 'team_usage') AND (p_from_date IS NULL OR t.created_at >= p_from_date)
+	WHERE t.user_id = p_user_id AND t.type = 'usage' AND (p_from_date IS NULL OR t.created_at >= p_from_date)
 	AND (p_to_date IS NULL OR t.created_at <= p_to_date)
 	ORDER BY t.created_at DESC LIMIT p_limit OFFSET p_offset;
 END $$;
@@ -659,13 +669,18 @@ BEGIN
 	RETURN jsonb_build_object('team_id', p_team_id, 'user_id', p_user_id, 'role', p_role);
 END $$;
 
+-- What a member spent is the month's entries of the team, as the SDKs' sum it up.
 CREATE FUNCTION theirs.get_team_members(p_team_id uuid) RETURNS SETOF jsonb LANGUAGE plpgsql SECURITY DEFINER SET search_path = '' AS $$
 BEGIN
 	IF theirs.role() IS DISTINCT FROM 'service_role' THEN
 		RETURN;
 	END IF;
-	RETURN QUERY SELECT jsonb_build_object('user_id', user_id, 'role', role, 'spend_cap', spend_cap::text, 'total_spent', total_spent::text,
-		'joined_at', joined_at) FROM theirs.credit_team_members WHERE team_id = p_team_id ORDER BY joined_at;
+	RETURN QUERY SELECT jsonb_build_object('user_id', m.user_id, 'role', m.role, 'spend_cap', m.spend_cap::text, 'total_spent',
+		coalesce(sum(abs(t.amount)) FILTER (WHERE t.type = 'team_usage' AND t.created_at >= date_trunc('month', now() AT TIME ZONE 'UTC')), 0)::text,
+		'joined_at', m.joined_at)
+	FROM theirs.credit_team_members m
+	LEFT JOIN theirs.credit_transactions t ON t.user_id = m.user_id AND t.metadata ->> 'team_id' = p_team_id::text
+	WHERE m.team_id = p_team_id GROUP BY m.user_id, m.role, m.spend_cap, m.joined_at ORDER BY m.joined_at;
 END $$;
 
 CREATE FUNCTION theirs.deduct_team(p_team_id uuid, p_user_id uuid, p_amount numeric, p_metadata jsonb DEFAULT '{}') RETURNS jsonb
