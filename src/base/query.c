@@ -441,7 +441,7 @@ query_each(KeptQuery *query, QueryArgs *args, bool read_only, RowReader reader, 
 		.reader = reader,
 		.state = state,
 		.shard = shard_entered(),
-		.context = AllocSetContextCreate(CurrentMemoryContext, "ducto row", ALLOCSET_SMALL_SIZES),
+		.context = AllocSetContextCreate(CurrentMemoryContext, "ducto row", ALLOCSET_DEFAULT_SIZES),
 	};
 	uint64		n = query_execute(query, args, read_only, SPI_OK_SELECT, &receiver.receiver);
 

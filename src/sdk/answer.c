@@ -66,12 +66,21 @@ put_money(JsonOut *out, const char *key, Money amount)
 }
 
 /*
+ * figure_text returns a numeric as the clients know it.
+ */
+char *
+figure_text(Datum value)
+{
+	return DatumGetCString(DirectFunctionCall1(numeric_out, value));
+}
+
+/*
  * put_figure appends a numeric, as text too.
  */
 void
 put_figure(JsonOut *out, const char *key, Datum value)
 {
-	put_text(out, key, DatumGetCString(DirectFunctionCall1(numeric_out, value)));
+	put_text(out, key, figure_text(value));
 }
 
 /*
@@ -106,12 +115,21 @@ put_int(JsonOut *out, const char *key, int64 value)
 }
 
 /*
- * put_time appends a time, as jsonb has times.
+ * time_text returns a time as jsonb has times.
+ */
+char *
+time_text(TimestampTz time)
+{
+	return JsonEncodeDateTime(palloc(MAXDATELEN + 1), TimestampTzGetDatum(time), TIMESTAMPTZOID, NULL);
+}
+
+/*
+ * put_time appends a time.
  */
 void
 put_time(JsonOut *out, const char *key, TimestampTz time)
 {
-	put_text(out, key, JsonEncodeDateTime(palloc(MAXDATELEN + 1), TimestampTzGetDatum(time), TIMESTAMPTZOID, NULL));
+	put_text(out, key, time_text(time));
 }
 
 /*
@@ -210,8 +228,7 @@ sdk_amount(FunctionCallInfo fcinfo, int n, SdkSign sign, Money *amount, Datum *a
 	}
 	jsonout_push(&out, WJB_BEGIN_OBJECT, NULL);
 	put_text(&out, "error", "invalid_amount");
-	put_text(&out, "amount", PG_ARGISNULL(n) ? NULL :
-			 DatumGetCString(DirectFunctionCall1(numeric_out, PG_GETARG_DATUM(n))));
+	put_text(&out, "amount", PG_ARGISNULL(n) ? NULL : figure_text(PG_GETARG_DATUM(n)));
 	*answer = JsonbPGetDatum(jsonout_end(&out));
 	return false;
 }

@@ -20,6 +20,8 @@ typedef enum SdkSign
 	SDK_ANY
 } SdkSign;
 
+extern char *figure_text(Datum value);
+extern char *time_text(TimestampTz time);
 extern bool sdk_begin(JsonOut *out, Rejection rejection);
 extern Datum sdk_answer(JsonOut *out);
 extern void put_text(JsonOut *out, const char *key, const char *text);

@@ -13,6 +13,7 @@
 #include "base/args.h"
 #include "base/query.h"
 #include "base/result.h"
+#include "base/uuid.h"
 #include "sdk/answer.h"
 
 PG_FUNCTION_INFO_V1(ducto_sdk_list_user_transactions);
@@ -27,15 +28,17 @@ typedef struct SdkPage
 {
 	pg_uuid_t  *user;
 	ArrayType  *types;			/* of the user's own; NULL for all */
-	bool		usage;			/* types has usage */
+	bool		usage;			/* types has usage, */
+	bool		only_usage;		/* and nothing else */
 	bool		own;			/* the user's own are wanted */
 	bool		teams;			/* those of teams are, and there are some */
 	int64		low;
 	int64		high;
 	TimestampTz from;
 	TimestampTz to;
-	int64		max_rows;
-	int64		skip_rows;
+	int64		max_rows;		/* that the page may still have */
+	int64		skip_rows;		/* before them */
+	int64		others;			/* of the user's own: those that are not wanted, -1 for not counted yet */
 	int64		total;			/* on all pages */
 	ResultRow	row;
 } SdkPage;
@@ -45,17 +48,17 @@ typedef struct SdkPage
 	" balance_after, expires_at"
 
 #define OWN_ENTRIES	" FROM ducto.ledger WHERE account_id = $1 AND seq > $2 AND seq <= $3"
-#define OWN_TYPES	{UUIDOID, INT8OID, INT8OID, INT8OID, INT8OID}
 
+/* These walk the ledger backwards. A LIMIT, or an order by what is not selected, would make all columns ready once more. */
 static KeptQuery own_query = {
-	.sql = "SELECT " ENTRY_COLUMNS ", NULL::uuid" OWN_ENTRIES " ORDER BY seq DESC LIMIT $4 OFFSET $5",
-	.types = OWN_TYPES
+	.sql = "SELECT " ENTRY_COLUMNS ", NULL::uuid, seq" OWN_ENTRIES " ORDER BY seq DESC",
+	.types = {UUIDOID, INT8OID, INT8OID}
 };
 
-/* Most entries are usage, so this walks the ledger backwards. */
+/* Most entries are usage. */
 static KeptQuery own_typed_query = {
-	.sql = "SELECT " ENTRY_COLUMNS ", NULL::uuid" OWN_ENTRIES " AND type = ANY ($6) ORDER BY seq DESC LIMIT $4 OFFSET $5",
-	.types = {UUIDOID, INT8OID, INT8OID, INT8OID, INT8OID, TEXTARRAYOID}
+	.sql = "SELECT " ENTRY_COLUMNS ", NULL::uuid, seq" OWN_ENTRIES " AND type = ANY ($4) ORDER BY seq DESC",
+	.types = {UUIDOID, INT8OID, INT8OID, TEXTARRAYOID}
 };
 
 /* Few entries are not usage: a branch for each type reads their index no further than the page needs. */
@@ -73,8 +76,17 @@ static KeptQuery rare_count_query = {
 
 #define OF_TEAMS " FROM ducto.ledger WHERE actor = $1 AND type = 'usage'"
 
+#define USER_COLUMNS	"SELECT kind, last_seq, EXISTS (SELECT" OF_TEAMS ")"
+
 static KeptQuery user_query = {
-	.sql = "SELECT kind, last_seq, EXISTS (SELECT" OF_TEAMS ") FROM ducto.accounts WHERE id = $1",
+	.sql = USER_COLUMNS " FROM ducto.accounts WHERE id = $1",
+	.types = {UUIDOID}
+};
+
+/* As this, and how many of its entries are not usage: an aggregate would take longer to start. */
+static KeptQuery user_counted_query = {
+	.sql = USER_COLUMNS ", cardinality(ARRAY(SELECT true FROM ducto.ledger WHERE account_id = $1 AND type <> 'usage'))"
+	" FROM ducto.accounts WHERE id = $1",
 	.types = {UUIDOID}
 };
 
@@ -119,54 +131,131 @@ is_unknown(int type)
 	return false;
 }
 
+/* Texts by their names, in the order of jsonb: shorter names first. */
+typedef struct Known
+{
+	int			n;
+	JsonbPair	pairs[8];
+} Known;
+
 /*
- * Append the members of an object to one that is being made.
+ * Let a value be a text.
  */
 static void
-put_members(JsonOut *out, Jsonb *object)
+value_text(JsonbValue *value, const char *text)
 {
-	JsonbIterator *it = JsonbIteratorInit(&object->root);
-	JsonbValue	key;
-	JsonbValue	value;
-
-	(void) JsonbIteratorNext(&it, &key, false);
-	while (JsonbIteratorNext(&it, &key, true) == WJB_KEY)
-	{
-		(void) JsonbIteratorNext(&it, &value, true);
-		jsonout_push(out, WJB_KEY, &key);
-		jsonout_push(out, WJB_VALUE, &value);
-	}
+	value->type = jbvString;
+	value->val.string.val = (char *) text;
+	value->val.string.len = (int) strlen(text);
 }
 
 /*
- * Make the metadata of an entry, a row of ENTRY_COLUMNS: the caller's, and what
- * the ledger knows beside.
+ * Add a text, unless it is NULL.
  */
-static Datum
-entry_metadata(TupleTableSlot *slot, EntryType type)
+static void
+known_add(Known *known, const char *key, const char *text)
+{
+	JsonbPair  *pair = &known->pairs[known->n];
+
+	if (text == NULL)
+		return;
+	value_text(&pair->key, key);
+	value_text(&pair->value, text);
+	known->n++;
+}
+
+/*
+ * Return the text of a column of an entry, NULL for NULL.
+ */
+static const char *
+entry_text(TupleTableSlot *slot, int column)
+{
+	return slot->tts_isnull[column] ? NULL : TextDatumGetCString(slot->tts_values[column]);
+}
+
+/*
+ * Find what the ledger knows of an entry, a row of ENTRY_COLUMNS, beside its
+ * metadata.
+ */
+static void
+entry_known(TupleTableSlot *slot, EntryType type, Known *known)
 {
 	const Datum *values = slot->tts_values;
 	const bool *nulls = slot->tts_isnull;
+
+	known->n = 0;
+	known_add(known, "model", entry_text(slot, 7));
+	known_add(known, "reason", type == TYPE_EXPIRY ? "credit_expired" : NULL);
+	known_add(known, "team_id", nulls[12] ? NULL : uuid_to_cstring(DatumGetUUIDP(values[12])));
+	known_add(known, "expires_at", nulls[11] ? NULL : time_text(DatumGetTimestampTz(values[11])));
+	known_add(known, "ledger_type", is_unknown(type) && type != TYPE_EXPIRY ? entry_types[type] : NULL);
+	known_add(known, "balance_after", figure_text(values[10]));
+	known_add(known, "idempotency_key", entry_text(slot, 8));
+	known_add(known, "allowance_consumed", type == TYPE_USAGE || type == TYPE_REFUND ? figure_text(values[9]) : NULL);
+}
+
+/*
+ * Compare keys as jsonb does.
+ */
+static int
+key_compare(const JsonbValue *a, const JsonbValue *b)
+{
+	int			length = a->val.string.len;
+
+	return length != b->val.string.len ? length - b->val.string.len : memcmp(a->val.string.val, b->val.string.val, length);
+}
+
+/*
+ * Open a value that is an object or an array, as is needed to put it into
+ * another one.
+ */
+static void
+value_open(JsonbValue *value)
+{
+	JsonbIterator *it;
+	JsonbIteratorToken token;
+	JsonbValue	part;
 	JsonOut		out = {0};
 
-	jsonout_push(&out, WJB_BEGIN_OBJECT, NULL);
-	put_members(&out, DatumGetJsonbP(values[5]));
-	if (!nulls[7])
-		put_text(&out, "model", TextDatumGetCString(values[7]));
-	if (!nulls[8])
-		put_text(&out, "idempotency_key", TextDatumGetCString(values[8]));
-	if (type == TYPE_USAGE || type == TYPE_REFUND)
-		put_figure(&out, "allowance_consumed", values[9]);
-	if (!nulls[12])
-		put_uuid(&out, "team_id", DatumGetUUIDP(values[12]));
-	put_figure(&out, "balance_after", values[10]);
-	if (!nulls[11])
-		put_time(&out, "expires_at", DatumGetTimestampTz(values[11]));
-	if (type == TYPE_EXPIRY)
-		put_text(&out, "reason", "credit_expired");
-	else if (is_unknown(type))
-		put_text(&out, "ledger_type", entry_types[type]);
-	return JsonbPGetDatum(jsonout_end(&out));
+	if (value->type != jbvBinary)
+		return;
+	it = JsonbIteratorInit(value->val.binary.data);
+	while ((token = JsonbIteratorNext(&it, &part, false)) != WJB_DONE)
+		jsonout_push(&out, token, token < WJB_BEGIN_ARRAY ? &part : NULL);
+	*value = *out.result;
+}
+
+/*
+ * Make the metadata of an entry: the caller's, and what is known, which stands
+ * for the caller's of the same key. Both are in the order of jsonb, and so is what
+ * is made of them: to let jsonb sort it takes longer than all else.
+ */
+static Datum
+entry_metadata(Jsonb *metadata, const Known *known)
+{
+	JsonbIterator *it = JsonbIteratorInit(&metadata->root);
+	JsonbValue	object = {.type = jbvObject};
+	JsonbPair  *pairs = palloc(sizeof(JsonbPair) * (JB_ROOT_COUNT(metadata) + known->n));
+	JsonbPair	given = {0};
+	int			n = 0;
+	int			i = 0;
+
+	(void) JsonbIteratorNext(&it, &given.key, false);
+	while (JsonbIteratorNext(&it, &given.key, true) == WJB_KEY)
+	{
+		(void) JsonbIteratorNext(&it, &given.value, true);
+		while (i < known->n && key_compare(&known->pairs[i].key, &given.key) < 0)
+			pairs[n++] = known->pairs[i++];
+		if (i < known->n && key_compare(&known->pairs[i].key, &given.key) == 0)
+			continue;
+		value_open(&given.value);
+		pairs[n++] = given;
+	}
+	while (i < known->n)
+		pairs[n++] = known->pairs[i++];
+	object.val.object.nPairs = n;
+	object.val.object.pairs = pairs;
+	return JsonbPGetDatum(JsonbValueToJsonb(&object));
 }
 
 /*
@@ -181,7 +270,8 @@ row_put_text(Datum *value, bool *isnull, const char *text)
 }
 
 /*
- * Put an entry, a row of ENTRY_COLUMNS and the team, into the list.
+ * Put an entry, a row of ENTRY_COLUMNS and the team, into the list, unless it is
+ * before the page. False: the page is full.
  */
 static bool
 list_entry(TupleTableSlot *slot, void *state)
@@ -191,8 +281,14 @@ list_entry(TupleTableSlot *slot, void *state)
 	bool		nulls[LIST_COLUMNS] = {false};
 	Jsonb	   *metadata;
 	EntryType	type;
+	Known		known;
 	char	   *reference_type;
 
+	if (page->skip_rows > 0)
+	{
+		page->skip_rows--;
+		return true;
+	}
 	slot_getallattrs(slot);
 	type = (EntryType) word_find(entry_types, TextDatumGetCString(slot->tts_values[2]));
 	metadata = DatumGetJsonbP(slot->tts_values[5]);
@@ -200,8 +296,11 @@ list_entry(TupleTableSlot *slot, void *state)
 	values[0] = slot->tts_values[0];
 	values[1] = UUIDPGetDatum(page->user);
 	values[2] = slot->tts_values[1];
-	values[3] = CStringGetTextDatum(!slot->tts_isnull[12] ? TYPE_TEAM_USAGE :
-									entry_types[is_unknown(type) ? TYPE_ADJUSTMENT : type]);
+	values[3] = slot->tts_values[2];
+	if (!slot->tts_isnull[12])
+		values[3] = CStringGetTextDatum(TYPE_TEAM_USAGE);
+	else if (is_unknown(type))
+		values[3] = CStringGetTextDatum(entry_types[TYPE_ADJUSTMENT]);
 	if (reference_type == NULL && !slot->tts_isnull[3])
 		values[4] = slot->tts_values[3];
 	else
@@ -209,11 +308,12 @@ list_entry(TupleTableSlot *slot, void *state)
 	values[5] = slot->tts_values[4];
 	if (slot->tts_isnull[4])
 		nulls[5] = !sdk_uuid(sdk_member(metadata, "reference_id"), &values[5]);
-	values[6] = entry_metadata(slot, type);
+	entry_known(slot, type, &known);
+	values[6] = entry_metadata(metadata, &known);
 	values[7] = slot->tts_values[6];
 	values[8] = Int64GetDatum(page->total);
 	tuplestore_putvalues(page->row.store, page->row.desc, values, nulls);
-	return true;
+	return --page->max_rows > 0;
 }
 
 /*
@@ -246,6 +346,7 @@ page_types(SdkPage *page, ArrayType *types)
 			wanted[nwanted++] = CStringGetTextDatum(entry_types[unknown_types[j]]);
 	}
 	page->own = nwanted > 0;
+	page->only_usage = page->usage && nwanted == 1;
 	page->types = construct_array(wanted, nwanted, TEXTOID, -1, false, TYPALIGN_INT);
 }
 
@@ -277,19 +378,30 @@ count_rare(const SdkPage *page, bool among)
 }
 
 /*
- * Count the entries of all pages. seq has no gaps, so only what is not usage, or
- * a team's, needs counting.
+ * Count the entries of a page's window that are not wanted. seq has no gaps, so
+ * only what is not usage needs counting.
  */
 static int64
-page_count(const SdkPage *page)
+count_others(const SdkPage *page)
+{
+	if (page->types == NULL)
+		return 0;
+	return page->usage ? count_rare(page, false) : page->high - page->low - count_rare(page, true);
+}
+
+/*
+ * Count the entries of all pages.
+ */
+static int64
+page_count(SdkPage *page)
 {
 	int64		n = 0;
 	QueryArgs	args = {0};
 
-	if (page->own && page->types == NULL)
-		n = page->high - page->low;
-	else if (page->own)
-		n = page->usage ? page->high - page->low - count_rare(page, false) : count_rare(page, true);
+	if (page->own && page->others < 0)
+		page->others = count_others(page);
+	if (page->own)
+		n = page->high - page->low - page->others;
 	if (!page->teams)
 		return n;
 	args_uuid(&args, page->user);
@@ -300,13 +412,20 @@ page_count(const SdkPage *page)
 }
 
 /*
- * Take the window of a list, both ends included, from argument n on.
+ * Tell whether a list is of all times.
+ */
+static bool
+page_of_all_times(const SdkPage *page)
+{
+	return TIMESTAMP_IS_NOBEGIN(page->from) && TIMESTAMP_IS_NOEND(page->to);
+}
+
+/*
+ * Narrow the entries of the user's own to a list's window, both ends included.
  */
 static void
-page_window(FunctionCallInfo fcinfo, int n, SdkPage *page)
+page_window(SdkPage *page)
 {
-	page->from = PG_ARGISNULL(n) ? DT_NOBEGIN : PG_GETARG_TIMESTAMPTZ(n);
-	page->to = PG_ARGISNULL(n + 1) ? DT_NOEND : PG_GETARG_TIMESTAMPTZ(n + 1);
 	if (!TIMESTAMP_IS_NOBEGIN(page->from))
 		page->low = ledger_seq_before(page->user, page->high, page->from, false, false, true);
 	if (!TIMESTAMP_IS_NOEND(page->to))
@@ -323,12 +442,14 @@ page_begin(SdkPage *page)
 {
 	QueryArgs	args = {0};
 	Account		acc = {.id = *page->user};
+	bool		counted = page->only_usage && page_of_all_times(page);
+	KeptQuery  *query = counted ? &user_counted_query : &user_query;
 	bool		alone;
 	bool		known;
 
 	args_uuid(&args, page->user);
-	alone = query_distributed(&user_query);
-	known = query_read(alone ? &user_alone_query : &user_query, &args) > 0;
+	alone = query_distributed(query);
+	known = query_read(alone ? &user_alone_query : query, &args) > 0;
 	if (known)
 	{
 		acc.team = row_word(0, 1, account_kinds) != 0;
@@ -336,54 +457,68 @@ page_begin(SdkPage *page)
 		page->high = row_int8(0, 2);
 	}
 	if (known && !alone)
+	{
 		page->teams &= row_bool(0, 3);
+		page->others = counted ? row_int4(0, 4) : -1;
+	}
 	else
 		page->teams = page->teams && query_read(&member_query, &args) > 0;
 }
 
 /*
- * Let a page of all that a user has of its own begin where it does, without
- * walking there: seq has no gaps.
+ * Let the user's own entries that a page may have begin and end where it does,
+ * without walking there: seq has no gaps, and how many are not wanted is known.
  */
 static void
-page_skip(SdkPage *page)
+page_narrow(SdkPage *page)
 {
-	page->high -= Min(page->skip_rows, page->high - page->low);
-	page->skip_rows = 0;
+	if (page->types == NULL)
+	{
+		page->high -= Min(page->skip_rows, page->high - page->low);
+		page->skip_rows = 0;
+	}
+	page->low = Max(page->low, page->high - page->skip_rows - page->max_rows - page->others);
 }
 
 /*
- * Read a page.
+ * Read a page of the user's own entries, of which many are wanted.
  */
 static void
-page_read(SdkPage *page)
+page_read_own(SdkPage *page)
 {
 	QueryArgs	args = {0};
-	KeptQuery  *query = &own_query;
 
-	if (page->teams && !page->own)
+	page_narrow(page);
+	args_own(&args, page);
+	if (page->types != NULL)
+		args_datum(&args, PointerGetDatum(page->types));
+	(void) query_each(page->types != NULL ? &own_typed_query : &own_query, &args, true, list_entry, page);
+}
+
+/*
+ * Read a page that few of the user's own entries are on, or those of teams.
+ */
+static void
+page_read_mixed(SdkPage *page)
+{
+	QueryArgs	args = {0};
+
+	if (!page->own)
 		page->high = page->low;
-	if (!page->teams && page->types == NULL)
-		page_skip(page);
 	args_own(&args, page);
 	args_int8(&args, page->max_rows);
 	args_int8(&args, page->skip_rows);
 	if (page->teams)
 	{
-		query = &merged_query;
 		args_time(&args, page->from);
 		args_time(&args, page->to);
 	}
-	else if (page->types != NULL)
-		query = page->usage ? &own_typed_query : &own_rare_query;
-	if (query != &own_query)
-	{
-		if (page->types != NULL)
-			args_datum(&args, PointerGetDatum(page->types));
-		else
-			args_null(&args);
-	}
-	(void) query_each(query, &args, true, list_entry, page);
+	if (page->types != NULL)
+		args_datum(&args, PointerGetDatum(page->types));
+	else
+		args_null(&args);
+	page->skip_rows = 0;
+	(void) query_each(page->teams ? &merged_query : &own_rare_query, &args, true, list_entry, page);
 }
 
 /*
@@ -393,8 +528,10 @@ page_read(SdkPage *page)
 static Datum
 list(FunctionCallInfo fcinfo, ArrayType *types, int n)
 {
-	SdkPage		page = {.user = arg_uuid(fcinfo, 0, "p_user_id"), .own = true, .teams = true};
+	SdkPage		page = {.user = arg_uuid(fcinfo, 0, "p_user_id"), .own = true, .teams = true, .others = -1};
 
+	page.from = PG_ARGISNULL(n) ? DT_NOBEGIN : PG_GETARG_TIMESTAMPTZ(n);
+	page.to = PG_ARGISNULL(n + 1) ? DT_NOEND : PG_GETARG_TIMESTAMPTZ(n + 1);
 	page.max_rows = PG_ARGISNULL(n + 2) ? DEFAULT_PAGE : Max(PG_GETARG_INT32(n + 2), 0);
 	page.skip_rows = PG_ARGISNULL(n + 3) ? 0 : Max(PG_GETARG_INT32(n + 3), 0);
 	result_set_begin(&page.row, fcinfo);
@@ -402,10 +539,12 @@ list(FunctionCallInfo fcinfo, ArrayType *types, int n)
 	if (types != NULL)
 		page_types(&page, types);
 	page_begin(&page);
-	page_window(fcinfo, n, &page);
+	page_window(&page);
 	page.total = page_count(&page);
-	if (page.own || page.teams)
-		page_read(&page);
+	if (page.max_rows > 0 && !page.teams && (page.types == NULL || page.usage))
+		page_read_own(&page);
+	else if (page.max_rows > 0 && (page.own || page.teams))
+		page_read_mixed(&page);
 	query_end();
 	return (Datum) 0;
 }
