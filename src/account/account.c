@@ -289,6 +289,8 @@ account_load(const pg_uuid_t *id, Account *acc, AccountLock lock)
 	QueryArgs	args = {0};
 	uint64		found;
 
+	if (apart && lock != ACCOUNT_READ)
+		cluster_shard_stays(id);
 	args_uuid(&args, id);
 	found = lock == ACCOUNT_READ ? query_read(query, &args) : account_select_locked(id, lock, query, &args);
 
@@ -410,6 +412,7 @@ accounts_lock_each(Account *accs, int n, pg_uuid_t *locked)
 	{
 		QueryArgs	args = {0};
 
+		cluster_shard_stays(&accs[i].id);
 		args_uuid(&args, &accs[i].id);
 		if (query_run(&account_queries[true][ACCOUNT_WAIT], &args, SPI_OK_SELECT) == 0)
 			continue;

@@ -12,6 +12,7 @@
 #include "utils/inval.h"
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
+#include "utils/snapmgr.h"
 
 #include "base/cluster.h"
 #include "base/query.h"
@@ -36,6 +37,7 @@ typedef struct Shard
 static struct
 {
 	bool		known;
+	uint64		changes;		/* of the table, as far as they were heard of */
 	Oid			table;
 	bool		distributed;
 	Shard	   *all;
@@ -53,6 +55,16 @@ static KeptQuery shards_query = {
 };
 
 /*
+ * Who moves a shard waits for those who have this lock, as who writes to it has:
+ * ShareLock, by its number. A SELECT ... FOR NO KEY UPDATE alone has not, and its
+ * row is locked on the node that the shard has left.
+ */
+static KeptQuery stay_query = {
+	.sql = "SELECT pg_catalog.lock_shard_metadata(5, ARRAY[$1])",
+	.types = {INT8OID}
+};
+
+/*
  * cluster_is_there tells whether Citus is in this database.
  */
 bool
@@ -62,15 +74,18 @@ cluster_is_there(void)
 }
 
 /*
- * Tell whether one of some tables is distributed, by Citus's catalog. The
- * caller has connected to SPI.
+ * Tell whether one of some tables is distributed, by Citus's catalog as it is
+ * now, whatever the transaction's snapshot sees. The caller has connected to
+ * SPI.
  */
 static bool
 has_any(List *tables)
 {
 	Oid			types[] = {OIDOID};
 	ListCell   *table;
+	bool		found = false;
 
+	PushActiveSnapshot(GetLatestSnapshot());
 	foreach(table, tables)
 	{
 		Datum		value = ObjectIdGetDatum(lfirst_oid(table));
@@ -78,10 +93,10 @@ has_any(List *tables)
 		if (SPI_execute_with_args("SELECT FROM pg_catalog.pg_dist_partition WHERE logicalrelid OPERATOR(pg_catalog.=) $1",
 								  1, types, &value, NULL, true, 1) != SPI_OK_SELECT)
 			elog(ERROR, "SPI_execute_with_args failed");
-		if (SPI_processed > 0)
-			return true;
+		found = found || SPI_processed > 0;
 	}
-	return false;
+	PopActiveSnapshot();
+	return found;
 }
 
 /*
@@ -131,34 +146,41 @@ cluster_has_any(List *tables)
 static void
 shards_forget(Datum arg, Oid relid)
 {
-	if (relid == InvalidOid || relid == shards.table)
-		shards.known = false;
+	if (relid != InvalidOid && relid != shards.table)
+		return;
+	shards.known = false;
+	shards.changes++;
 }
 
 /*
  * Find out whether the table accounts is distributed, and what its shards are.
+ * That is known when all of it was read, and nothing changed meanwhile.
  */
 static void
 shards_read(void)
 {
 	static bool registered = false;
 	QueryArgs	none = {0};
+	uint64		changes;
 
 	if (!registered)
 		CacheRegisterRelcacheCallback(shards_forget, (Datum) 0);
 	registered = true;
 	query_begin();
 	shards.table = get_relname_relid("accounts", get_namespace_oid("ducto", false));
-	shards.known = true;
+	changes = shards.changes;
 	shards.n = 0;
 	shards.distributed = cluster_is_there() && has_any(list_make1_oid(shards.table));
 	if (shards.distributed)
 	{
-		shards.n = (int) query_run(&shards_query, &none, SPI_OK_SELECT);
-		if (shards.all != NULL)
-			pfree(shards.all);
-		shards.all = MemoryContextAlloc(TopMemoryContext, sizeof(Shard) * Max(shards.n, 1));
-		for (int i = 0; i < shards.n; i++)
+		int			n;
+
+		PushActiveSnapshot(GetLatestSnapshot());
+		n = (int) query_read(&shards_query, &none);
+		PopActiveSnapshot();
+		shards.all = shards.all == NULL ? MemoryContextAlloc(TopMemoryContext, sizeof(Shard) * Max(n, 1))
+			: repalloc(shards.all, sizeof(Shard) * Max(n, 1));
+		for (int i = 0; i < n; i++)
 		{
 			shards.all[i].id = row_int8(i, 1);
 			shards.all[i].least = row_int4(i, 2);
@@ -166,8 +188,10 @@ shards_read(void)
 			shards.all[i].here = row_bool(i, 4);
 			shards.all[i].node = row_int4(i, 5);
 		}
+		shards.n = n;
 	}
 	query_end();
+	shards.known = changes == shards.changes;
 }
 
 /*
@@ -182,6 +206,16 @@ cluster_is_used(void)
 	if (!shards.known)
 		shards_read();
 	return shards.distributed;
+}
+
+/*
+ * cluster_changes counts the changes of where the shards are, as far as they
+ * were heard of since the first look at that.
+ */
+uint64
+cluster_changes(void)
+{
+	return shards.changes;
 }
 
 /*
@@ -230,6 +264,26 @@ cluster_node(const pg_uuid_t *account)
 	if (!shards.known)
 		shards_read();
 	return shard_of(account)->node;
+}
+
+/*
+ * cluster_shard_stays keeps the shard that an account is on where it is until
+ * the transaction ends. The tables are distributed.
+ */
+void
+cluster_shard_stays(const pg_uuid_t *account)
+{
+	int64		shard;
+
+	do
+	{
+		QueryArgs	args = {0};
+
+		shard = cluster_shard(account);
+		args_int8(&args, shard);
+		query_run(&stay_query, &args, SPI_OK_SELECT);
+		AcceptInvalidationMessages();
+	} while (cluster_shard(account) != shard);
 }
 
 /*

@@ -8,8 +8,10 @@
 extern bool cluster_is_there(void);
 extern bool cluster_has_any(List *tables);
 extern bool cluster_is_used(void);
+extern uint64 cluster_changes(void);
 extern int64 cluster_shard(const pg_uuid_t *account);
 extern int	cluster_node(const pg_uuid_t *account);
+extern void cluster_shard_stays(const pg_uuid_t *account);
 extern bool cluster_is_elsewhere(const pg_uuid_t *account);
 
 #endif

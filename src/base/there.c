@@ -18,6 +18,7 @@
 #include "utils/builtins.h"
 #include "utils/guc.h"
 
+#include "base/args.h"
 #include "base/cluster.h"
 #include "base/result.h"
 #include "base/setting.h"
@@ -177,6 +178,28 @@ settings_carry(FunctionCallInfo fcinfo)
 }
 
 /*
+ * Raise again what a call that came here has failed with, as what it is where
+ * the account's shard moved meanwhile: a statement that waited for that finds
+ * the account on another node, to which Citus does not go on from here.
+ */
+pg_noreturn static void
+raise_again(MemoryContext context, uint64 changes)
+{
+	ErrorData  *error;
+
+	if (geterrcode() != ERRCODE_INTERNAL_ERROR || cluster_changes() == changes)
+		PG_RE_THROW();
+	MemoryContextSwitchTo(context);
+	error = CopyErrorData();
+	FlushErrorState();
+	ereport(ERROR,
+			(errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
+			 errmsg("the account has moved to another node meanwhile"),
+			 errdetail_internal("%s", error->message),
+			 errhint("Try the transaction again.")));
+}
+
+/*
  * call_here answers a call that call_there made, by the function that it is
  * of.
  */
@@ -185,19 +208,25 @@ call_here(FunctionCallInfo fcinfo, PGFunction function)
 {
 	int			level = NewGUCNestLevel();
 	bool		before = from_elsewhere;
+	MemoryContext context = CurrentMemoryContext;
 	Datum		result = (Datum) 0;
+	uint64		changes;
 
+	(void) cluster_is_used();
+	changes = cluster_changes();
 	settings_carry(fcinfo);
 	from_elsewhere = true;
 	PG_TRY();
 	{
 		result = function(fcinfo);
 	}
-	PG_FINALLY();
+	PG_CATCH();
 	{
 		from_elsewhere = before;
+		raise_again(context, changes);
 	}
 	PG_END_TRY();
+	from_elsewhere = before;
 	AtEOXact_GUC(true, level);
 	return result;
 }

@@ -22,7 +22,7 @@ class Audit:
         self.counts = Counter()
         self.entries = {}  # transaction id -> (key, signed credits)
         self.keys = {}  # key of a committed call -> transaction id
-        self.undone = set()  # keys of calls that were never done
+        self.undone = {}  # key of a call that was never done -> why
         self.holds = {}  # reservation -> [held, state]
         self.lines = {}  # (account, key) of a line that was charged -> [amount, model]
         self.unsettled = set()  # keys of lines that were never charged
@@ -75,12 +75,12 @@ class Audit:
             elif line["undone"] not in ("cancelled", "rolled back", "rolled back to a savepoint", "SerializationFailure",
                                         "QueryCanceled", "InFailedSqlTransaction", "AdminShutdown", "OperationalError"):
                 self.differ(f"{what} failed with {line['undone']}: {line.get('message')}")
-            self.not_done(what, key)
+            self.not_done(what, key, line["undone"])
             return
         answer = line["answer"]
         if answer.get("error"):
             self.counts["rejected"] += 1
-            self.not_done(what, key)
+            self.not_done(what, key, answer["error"])
             return
         self.counts["done"] += 1
         if what["function"] == "ducto_settle":
@@ -95,9 +95,9 @@ class Audit:
         if what["function"] == "ducto_release" and answer["reason"] in ("released", "already_released"):
             self.close(what["args"]["reservation_id"], "released")
 
-    def not_done(self, what, key):
+    def not_done(self, what, key, why):
         if key:
-            self.undone.add(key)
+            self.undone[key] = why
         if what["function"] == "ducto_settle":
             self.unsettled.update(line["key"] for line in json.loads(what["args"]["lines"]))
 
@@ -153,9 +153,9 @@ class Audit:
         for entry, told in self.entries.items():
             if entry not in found:
                 self.differ(f"{told} was told, and is not in the ledger")
-        for key in self.undone & (set(found.values()) - {None}):
+        for key in set(self.undone) & (set(found.values()) - {None}):
             if key not in self.keys:
-                self.differ(f"{key!r} was not done, and is in the ledger")
+                self.differ(f"{key!r} was not done, {self.undone[key]}, and is in the ledger")
 
     def balances(self):
         """Each balance is what the clients were told, less what expired."""
@@ -175,7 +175,7 @@ class Audit:
                 "SELECT g.id, c.amount, -sum(l.amount), bool_or(l.created_at < g.expires_at AND c.cycle_end IS NULL)"
                 " FROM ducto.ledger l"
                 " JOIN ducto.grants g ON g.account_id = l.account_id AND g.id = l.reference"
-                " JOIN ducto.ledger c ON c.id = g.id WHERE l.type = 'expiry' GROUP BY 1, 2"):
+                " JOIN ducto.ledger c ON c.account_id = g.account_id AND c.id = g.id WHERE l.type = 'expiry' GROUP BY 1, 2"):
             if expired > amount or early:
                 self.differ(f"of grant {grant} of {amount} {expired} expired, early: {early}")
 

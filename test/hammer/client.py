@@ -25,6 +25,9 @@ KEYED = ("ducto_charge", "ducto_reserve", "ducto_deduct", "ducto_add_credits", "
          "ducto_deduct_team", "ducto_reverse_credits", "ducto_transfer", "ducto_charge_usage", "ducto_reserve_usage")
 BATCHES = {"ducto_charge_many": "charges", "ducto_add_credits_many": "credits"}
 
+# What is told of a node of a cluster that is away under a code for errors of any kind.
+AWAY = ("failure on connection", "failed to COPY to shard", "server closed the connection", "postmaster was shut down")
+
 # Two plans that clients give and take away, and one that who has it keeps. All cycles are days.
 PRICING = """{"models": {"_default": "1", "cheap": "input_tokens * 0.000048", "third": "input_tokens / 3"}, "min_balance": 0,
     "plans": {"free": {"name": "Free", "free_allowance": 20, "cycle": "day", "grants": [{"amount": 3, "expires": "never"}]},
@@ -55,6 +58,11 @@ def elements(what):
         else:
             function = "ducto_deduct_team" if "team_id" in element else "ducto_charge_usage" if "usage" in element else "ducto_charge"
         yield {"function": function, "args": element}
+
+
+def node(options, n):
+    """What connects to the nth of the nodes of a cluster, to the one server where there are none."""
+    return {"port": options.nodes[n % len(options.nodes)]} if options.nodes else {}
 
 
 def stopped(directory):
@@ -117,19 +125,21 @@ class Client:
         self.credits = []  # (user, id) that may be taken back
         self.ahead = 0  # seconds of the database's clock, as it was last seen
         self.connection = None
+        self.connections = 0
 
     # --- the connection
 
     def connect(self):
-        """Connects, and waits for a server that is away."""
+        """Connects, and waits for a server that is away. Of the nodes of a cluster each is as good: the next one is asked."""
         until = time.time() + self.options.patience
         while True:
             try:
-                self.connection = psycopg.connect(autocommit=True)
+                self.connections += 1
+                self.connection = psycopg.connect(autocommit=True, **node(self.options, self.number + self.connections))
                 self.connection.execute("SET client_min_messages = error")
                 self.look_at_clock()
                 return
-            except psycopg.OperationalError:
+            except (psycopg.OperationalError, errors.UndefinedFunction, errors.InvalidSchemaName):  # a node that is about to join has none
                 if time.time() > until:
                     raise
                 time.sleep(0.1)
@@ -138,8 +148,8 @@ class Client:
         return self.connection is None or self.connection.closed or self.connection.broken
 
     def loses(self, error):
-        """Tells whether an error left the outcome open: the connection or the server went away."""
-        if error.sqlstate is None or error.sqlstate.startswith("57P"):
+        """Tells whether an error left the outcome open: the connection or the server went away, or that of another node."""
+        if error.sqlstate is None or error.sqlstate.startswith(("57P", "08")) or any(text in str(error) for text in AWAY):
             self.connection.close()
         return self.lost()
 
@@ -437,12 +447,13 @@ class Client:
                     self.done(what, self.call(what))
                     self.log.note(remade=what["intent"])
                     break
-                except (errors.QueryCanceled, errors.DeadlockDetected):
+                except (errors.QueryCanceled, errors.DeadlockDetected, errors.SerializationFailure):
                     continue
                 except psycopg.Error as error:
                     if not self.loses(error):
                         self.undone(what, error)
                         break
+                    time.sleep(0.05)  # of a cluster another node may be away than the one that is connected
 
     def run(self, until):
         signal.signal(signal.SIGINT, signal.SIG_IGN)

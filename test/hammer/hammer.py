@@ -5,6 +5,9 @@ usage: hammer.py [OPTION…] SECONDS CLIENTS ACCOUNTS
 
   --seed N      repeats the choices of a run, though not its timing
   --calm        cancels and kills nothing
+  --still       lets the test clock alone
+  --nodes PORTS the ports of the nodes of a cluster, the coordinator's first, with
+                commas between: clients connect to any of them
   --patience S  how long a client waits for a server that is away (30 s)
   --notes DIR   keeps the clients' notes there; a file named stop among them ends
                 the run
@@ -27,7 +30,7 @@ import time
 import psycopg
 
 from audit import Audit
-from client import FUNDS, PRICING, Client, keeps_plan, stopped, user
+from client import FUNDS, PRICING, Client, keeps_plan, node, stopped, user
 
 def read_options():
     parser = argparse.ArgumentParser(usage=__doc__, add_help=False)
@@ -36,6 +39,8 @@ def read_options():
     parser.add_argument("accounts", type=int)
     parser.add_argument("--seed", default=str(int(time.time())))
     parser.add_argument("--calm", action="store_true")
+    parser.add_argument("--still", action="store_true")
+    parser.add_argument("--nodes", type=lambda text: text.split(","))
     parser.add_argument("--patience", type=float, default=30)
     parser.add_argument("--notes", dest="directory")
     parser.add_argument("--client", type=int)
@@ -47,20 +52,20 @@ def read_options():
     return options
 
 
-def connect():
-    return psycopg.connect(autocommit=True, application_name="hammer")
+def connect(options, n=0):
+    return psycopg.connect(autocommit=True, application_name="hammer", **node(options, n))
 
 
 def set_up(options):
     """Makes accounts, teams, plans; what it books is noted as a client's."""
     client = Client(options, 0)
-    client.connect()
-    connection = client.connection
+    connection = client.connection = connect(options)
     if connection.execute("SELECT count(*) FROM ducto.accounts").fetchone()[0] > 0:
         sys.exit("hammer: there are accounts in this database")
 
-    connection.execute(f'ALTER DATABASE "{connection.info.dbname}" SET ducto.test_clock = on')
-    connection.execute("SET ducto.test_clock = on")
+    if not options.still:
+        connection.execute(f'ALTER DATABASE "{connection.info.dbname}" SET ducto.test_clock = on')
+        connection.execute("SET ducto.test_clock = on")
 
     def make(function, **args):
         what = client.intend(function, **args)
@@ -86,7 +91,8 @@ class Clients:
         self.options = options
         self.command = [sys.executable, os.path.abspath(__file__), str(options.seconds), str(options.clients), str(options.accounts),
                         "--seed", options.seed, "--patience", str(options.patience), "--notes", options.directory,
-                        "--teams", ",".join(teams), "--until", str(until)] + (["--calm"] if options.calm else [])
+                        "--teams", ",".join(teams), "--until", str(until)] + (["--nodes", ",".join(options.nodes)] if options.nodes else [])
+        self.command += ["--calm"] if options.calm else []
         self.random = random.Random(options.seed)
         self.killed = self.terminated = self.cancels = 0
         self.processes = {number: self.start(number) for number in range(1, options.clients + 1)}
@@ -115,7 +121,7 @@ class Clients:
 
     def advance(self, connection):
         """Lets the clock go on: mostly by minutes, then by hours, seldom by days."""
-        if self.random.random() < 0.3:
+        if not self.options.still and self.random.random() < 0.3:
             hours = self.random.choice([0.1, 0.1, 1, 5, 5, 30, 80]) * self.random.random()
             connection.execute("SELECT ducto_advance_clock(make_interval(secs => %s))", [3600 * hours])
 
@@ -125,7 +131,7 @@ class Clients:
         while time.time() < until and not stopped(self.options.directory):
             time.sleep(self.random.uniform(0.01, 0.1))
             try:
-                connection = connection or connect()
+                connection = connection or connect(self.options)
                 self.advance(connection)
                 if not self.options.calm:
                     self.disturb(connection)
@@ -183,19 +189,19 @@ def main():
         options.directory = options.directory or scratch
         os.makedirs(options.directory, exist_ok=True)
         teams = set_up(options)
-        with connect() as connection:
+        with connect(options) as connection:
             before = server_cpu(connection)
         begin = time.time()
         clients = Clients(options, teams, begin + options.seconds)
         failed = clients.wait(begin + options.seconds)
         seconds = time.time() - begin
-        with connect() as connection:
+        with connect(options) as connection:
             after = server_cpu(connection)
             audit = Audit(connection, options.directory)
             for number in failed:
                 audit.differ(f"client {number} failed")
             audit.all()
-    cpu = None if before is None or after is None or after < before else after - before
+    cpu = None if options.nodes or before is None or after is None or after < before else after - before
     report(options, audit, clients, seconds, cpu)
     sys.exit(1 if audit.differences else 0)
 

@@ -55,7 +55,7 @@ sub difference
 	my $line     = 0;
 
 	$line++ while $line < @expected && $line < @got && $expected[$line] eq $got[$line];
-	return join "\n", "line $line, expected", (@expected[ $line .. $#expected ])[0 .. 5], 'got', (@got[ $line .. $#got ])[0 .. 5];
+	return join "\n", "line $line, expected", grep({ defined } @expected[ $line .. $line + 5 ]), 'got', grep { defined } @got[ $line .. $line + 5 ];
 }
 
 # A text is as it is on one server.

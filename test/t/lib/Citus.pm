@@ -24,7 +24,8 @@ sub missing
 	return -e "$library/citus.so" ? '' : "Citus is not installed in $library";
 }
 
-# new makes the servers and starts them.
+# new makes the servers and starts them: how many workers, with what they are
+# initialized with, and with more settings than a cluster needs.
 sub new
 {
 	my ($class, $name, %options) = @_;
@@ -32,11 +33,12 @@ sub new
 
 	foreach my $node (@nodes)
 	{
-		$node->init;
+		$node->init(@{ $options{init} || [] });
 		$node->append_conf('postgresql.conf', join("\n",
 			q(shared_preload_libraries = 'citus'), q(citus.node_conninfo = 'sslmode=disable'),
 			sprintf(q(citus.local_hostname = '%s'), $node->host), 'citus.enable_statistics_collection = off', 'wal_level = logical', 'max_wal_senders = 10', 'max_replication_slots = 10',
-			'max_connections = 100', 'max_prepared_transactions = 100', 'log_statement = none', 'synchronous_commit = off'));
+			'max_connections = 100', 'max_prepared_transactions = 100', 'log_statement = none', 'synchronous_commit = off',
+			@{ $options{settings} || [] }));
 		$node->start;
 	}
 	return bless { nodes => \@nodes }, $class;
