@@ -29,6 +29,14 @@ static KeptQuery last_time_query = {
 	.types = {UUIDOID, INT8OID}
 };
 
+/* What the allowance paid, where no refund has given any of it back: that counts when it was paid. */
+static KeptQuery allowance_paid_query = {
+	.sql = "SELECT coalesce(sum(allowance_consumed) FILTER (WHERE effective_at >= $3 AND effective_at < $4), 0.0000),"
+	" coalesce(bool_or(type = 'refund'), false)"
+	" FROM ducto.ledger WHERE account_id = $1 AND seq > $2 AND allowance_consumed <> 0",
+	.types = {UUIDOID, INT8OID, TIMESTAMPTZOID, TIMESTAMPTZOID}
+};
+
 static KeptQuery allowance_query = {
 	.sql = "SELECT coalesce(sum(l.allowance_consumed), 0.0000) FROM ducto.ledger l"
 	" LEFT JOIN ducto.ledger d ON l.type = 'refund' AND d.id = l.reference AND d.account_id = $1"
@@ -86,10 +94,12 @@ account_enter_cycle(Account *acc, const Period *cycle, bool read_only)
 	QueryArgs	args = {0};
 
 	args_uuid(&args, &acc->id);
-	args_int8(&args, ledger_seq_before(&acc->id, acc->last_seq, cycle->start, false, false, read_only));
+	args_int8(&args, ledger_seq_near(&acc->id, acc->last_seq, cycle->start, read_only));
 	args_time(&args, cycle->start);
 	args_time(&args, cycle->end);
-	ahead_query(&allowance_query, &args, read_only);
+	ahead_query(&allowance_paid_query, &args, read_only);
+	if (row_bool(0, 2))
+		ahead_query(&allowance_query, &args, read_only);
 	acc->allowance_used = row_spend(0, 1);
 	acc->cycle = *cycle;
 	if (acc->plan_id != NULL)

@@ -6,10 +6,7 @@
 #include "postgres.h"
 
 #include "access/xact.h"
-#include "access/xlog.h"
 #include "commands/async.h"
-#include "common/hashfn.h"
-#include "miscadmin.h"
 #include "utils/array.h"
 #include "utils/datetime.h"
 #include "utils/json.h"
@@ -22,8 +19,6 @@
 #include "base/keep.h"
 #include "base/uuid.h"
 #include "base/uuidv7.h"
-
-PG_FUNCTION_INFO_V1(ducto_event_origin);
 
 /* What sessions that LISTEN are told. */
 #define EVENT_CHANNEL	"ducto_events"
@@ -58,15 +53,22 @@ typedef struct EventKey
  */
 static KeptQuery events_insert_query = {
 	.sql = "INSERT INTO ducto.events (account_id, number, id, user_id, team_id, kind, payload, origin, visible_at, created_at)"
-	" SELECT $1, $2 + e.n, e.id, CASE WHEN $3 THEN (e.payload ->> 'user_id')::uuid ELSE $1 END, CASE WHEN $3 THEN $1 END,"
-	" e.kind, jsonb_build_object('seq', $2 + e.n, 'balance', $4) || e.payload"
-	" || CASE WHEN $3 AND e.payload ? 'line' THEN jsonb_build_object('members',"
+	" SELECT $1, $2 + e.n, e.id, CASE WHEN $9 THEN (e.payload ->> 'user_id')::uuid ELSE $1 END, CASE WHEN $9 THEN $1 END,"
+	" e.kind, jsonb_build_object('seq', $2 + e.n, 'balance', $3) || e.payload"
+	" || CASE WHEN $9 AND e.payload ? 'line' THEN jsonb_build_object('members',"
 	"  (SELECT coalesce(jsonb_agg(m.user_id ORDER BY m.rank, m.joined_at, m.user_id), '[]') FROM"
 	"   (SELECT array_position(ARRAY['owner', 'admin'], role) AS rank, joined_at, user_id FROM ducto.team_members"
 	"   WHERE team_id = $1 AND coalesce(left_at, 'infinity') = 'infinity'"
 	"   ORDER BY rank, joined_at, user_id LIMIT " MAX_MEMBERS ") m)) ELSE '{}' END,"
-	" $5, $6, $6 FROM unnest($7, $8, $9) WITH ORDINALITY AS e (id, kind, payload, n)",
-	.types = {UUIDOID, INT8OID, BOOLOID, NUMERICOID, INT8OID, TIMESTAMPTZOID, UUIDARRAYOID, TEXTARRAYOID, JSONBARRAYOID}
+	" $4, $5, $5 FROM unnest($6, $7, $8) WITH ORDINALITY AS e (id, kind, payload, n)",
+	.types = {UUIDOID, INT8OID, NUMERICOID, INT8OID, TIMESTAMPTZOID, UUIDARRAYOID, TEXTARRAYOID, JSONBARRAYOID, BOOLOID}
+};
+
+/* As this of one event of a user's, which most are. */
+static KeptQuery event_insert_query = {
+	.sql = "INSERT INTO ducto.events (account_id, number, id, user_id, kind, payload, origin, visible_at, created_at)"
+	" VALUES ($1, $2, $6, $1, $7, jsonb_build_object('seq', $2, 'balance', $3) || $8, $4, $5, $5)",
+	.types = {UUIDOID, INT8OID, NUMERICOID, INT8OID, TIMESTAMPTZOID, UUIDOID, TEXTOID, JSONBOID}
 };
 
 #define EVENT_COLUMNS	"id, account_id, user_id, team_id, kind, payload, created_at"
@@ -364,22 +366,16 @@ events_note(void)
 }
 
 /*
- * events_write writes the events that a locked account has noted, if any.
+ * Append the events that an account has noted as arrays.
  */
-void
-events_write(Account *acc)
+static void
+args_events(QueryArgs *args, const Account *acc)
 {
 	int			n = list_length(acc->events);
-	pg_uuid_t  *ids;
-	void	  **kinds;
-	void	  **payloads;
-	QueryArgs	args = {0};
+	pg_uuid_t  *ids = palloc(sizeof(pg_uuid_t) * n);
+	void	  **kinds = palloc(sizeof(void *) * n);
+	void	  **payloads = palloc(sizeof(void *) * n);
 
-	if (n == 0)
-		return;
-	ids = palloc(sizeof(pg_uuid_t) * n);
-	kinds = palloc(sizeof(void *) * n);
-	payloads = palloc(sizeof(void *) * n);
 	for (int i = 0; i < n; i++)
 	{
 		const Event *event = list_nth(acc->events, i);
@@ -388,46 +384,50 @@ events_write(Account *acc)
 		kinds[i] = cstring_to_text(event->kind);
 		payloads[i] = event->payload;
 	}
+	args_uuid_array(args, ids, n);
+	args_array(args, TEXTOID, kinds, n);
+	args_array(args, JSONBOID, payloads, n);
+	args_bool(args, acc->team);
+}
+
+/*
+ * Append the one event that an account has noted.
+ */
+static void
+args_one_event(QueryArgs *args, const Account *acc)
+{
+	const Event *event = linitial(acc->events);
+
+	args_uuid(args, &event->id);
+	args_text(args, event->kind);
+	args_datum(args, JsonbPGetDatum(event->payload));
+}
+
+/*
+ * events_write writes the events that a locked account has noted, if any.
+ */
+void
+events_write(Account *acc)
+{
+	int			n = list_length(acc->events);
+	bool		one = n == 1 && !acc->team;
+	QueryArgs	args = {0};
+
+	if (n == 0)
+		return;
 	args_uuid(&args, &acc->id);
-	args_int8(&args, alerts_number(acc, n));
-	args_bool(&args, acc->team);
+	args_int8(&args, alerts_number(acc, n) + (one ? 1 : 0));
 	args_money(&args, acc->balance);
 	args_int8(&args, event_origin());
 	args_time(&args, acc->now);
-	args_uuid_array(&args, ids, n);
-	args_array(&args, TEXTOID, kinds, n);
-	args_array(&args, JSONBOID, payloads, n);
-	if (query_run(&events_insert_query, &args, SPI_OK_INSERT) != n)
+	if (one)
+		args_one_event(&args, acc);
+	else
+		args_events(&args, acc);
+	if (query_run(one ? &event_insert_query : &events_insert_query, &args, SPI_OK_INSERT) != n)
 		row_missing("events");
 	acc->events = NIL;
 	events_note();
-}
-
-/*
- * event_origin returns the number of this database in this cluster: events that
- * came with a restore or by replication have another.
- */
-int64
-event_origin(void)
-{
-	static int64 origin = 0;
-
-	if (origin == 0)
-	{
-		uint64		cluster = GetSystemIdentifier();
-
-		origin = (int64) hash_bytes_extended((unsigned char *) &cluster, sizeof(cluster), MyDatabaseId);
-	}
-	return origin;
-}
-
-/*
- * ducto.event_origin returns the number of this database in this cluster.
- */
-Datum
-ducto_event_origin(PG_FUNCTION_ARGS)
-{
-	PG_RETURN_INT64(event_origin());
 }
 
 /*

@@ -97,6 +97,7 @@ extern void ledger_refunded(const pg_uuid_t *account, const pg_uuid_t *reference
 							Money *allowance, Money *largest);
 extern bool ledger_find_settlement(const Account *acc, const pg_uuid_t *reservation, TimestampTz closed_at,
 								   LedgerEntry *entry);
+extern int64 ledger_seq_near(const pg_uuid_t *account, int64 last_seq, TimestampTz at, bool read_only);
 extern int64 ledger_seq_before(const pg_uuid_t *account, int64 last_seq, TimestampTz at,
 							   bool inclusive, bool effective, bool read_only);
 extern Money ledger_balance_at_seq(const pg_uuid_t *account, int64 seq);

@@ -13,7 +13,6 @@
 #include "utils/rel.h"
 
 #include "account/plan.h"
-#include "base/clock.h"
 #include "base/cluster.h"
 #include "base/query.h"
 
@@ -36,12 +35,14 @@ static uint64 plans_changes = 0;
 static Oid	plans_table = InvalidOid;
 static Oid	allowances_table = InvalidOid;
 
-/* Plans of a pricing that were those of the table when it had changed so many times; NULL for none. */
+/* Plans that give nothing with their cycles from a time on, when the tables had changed so many times. */
 static struct
 {
 	uint64		changes;
-	Jsonb	   *plans;
-}			stood;
+	char	   *id;				/* NULL for none */
+	TimestampTz since;
+}			giving_nothing[KEPT_PLANS];
+static int	next_giving_nothing = 0;
 
 const char *const billing_modes[] = {
 	[BILLING_BY_PLAN] = NULL,
@@ -77,46 +78,6 @@ static KeptQuery plan_on_offer_query = {
 	.types = {TEXTOID}
 };
 
-#define SYNCED(row) \
-	row "name, " row "free_allowance, " row "features, " row "default_billing_mode, " row "per_operation, " row "max_concurrent, " \
-	row "overdraft_floor, " row "cycle, " row "grants, " row "caps, " row "alerts"
-
-/* What the plans $1 say. */
-#define PLANS_GIVEN \
-	"(SELECT key AS id, value ->> 'name' AS name, coalesce((value ->> 'free_allowance')::numeric, 0.0000) AS free_allowance," \
-	"  coalesce(value -> 'features', '{}') AS features," \
-	"  coalesce(value ->> 'default_billing_mode', 'strict') AS default_billing_mode," \
-	"  coalesce(value -> 'per_operation', '{}') AS per_operation," \
-	"  (value ->> 'max_concurrent')::integer AS max_concurrent, (value ->> 'overdraft_floor')::numeric AS overdraft_floor," \
-	"  coalesce(value ->> 'cycle', 'month') AS cycle, coalesce(value -> 'grants', '[]') AS grants," \
-	"  coalesce(value -> 'caps', '[]') AS caps, value -> 'alerts' AS alerts FROM jsonb_each($1)) v" \
-	" WHERE NOT EXISTS (SELECT FROM ducto.plans o WHERE o.id = v.id AND NOT o.retired AND NOT o.imported" \
-	"  AND record_image_eq(ROW(" SYNCED("o.") "), ROW(" SYNCED("v.") ")))"
-
-/*
- * What a plan says already is not written: who is given it need not wait, and
- * no constraint is looked at. The lock on the pricing keeps other publishers
- * out; where they are newer than the snapshot, the update of the active version
- * has failed before. Citus sends the operator *= of records without their casts.
- */
-static KeptQuery sync_plans_query = {
-	.sql = "INSERT INTO ducto.plans (id, " SYNCED("") ") SELECT v.* FROM " PLANS_GIVEN " ORDER BY v.id"
-	" ON CONFLICT (id) DO UPDATE SET name = excluded.name, free_allowance = excluded.free_allowance,"
-	"  features = excluded.features,"
-	"  default_billing_mode = excluded.default_billing_mode, per_operation = excluded.per_operation,"
-	"  max_concurrent = excluded.max_concurrent, overdraft_floor = excluded.overdraft_floor, cycle = excluded.cycle,"
-	"  grants = excluded.grants, caps = excluded.caps, alerts = excluded.alerts, retired = false, imported = false",
-	.types = {JSONBOID}
-};
-
-#define PLANS_TO_RETIRE	" NOT retired AND NOT $1 ? id"
-
-static KeptQuery retire_plans_query = {
-	.sql = "UPDATE ducto.plans SET retired = true WHERE" PLANS_TO_RETIRE,
-	.types = {JSONBOID},
-	.whole = true
-};
-
 /*
  * A number lower than all others of the plan stands for the time before them.
  * One whose time is after that of a later number was published under a clock
@@ -127,27 +88,6 @@ static KeptQuery terms_query = {
 	" AND number >= coalesce((SELECT max(number) FROM ducto.plan_allowances WHERE plan_id = $1 AND since <= $2), 0)"
 	" ORDER BY number",
 	.types = {TEXTOID, TIMESTAMPTZOID}
-};
-
-/* Plans whose allowance or cycles are others than their history says. */
-#define PLANS_TO_RECORD \
-	" FROM ducto.plans p" \
-	" LEFT JOIN (SELECT DISTINCT ON (plan_id) * FROM ducto.plan_allowances ORDER BY plan_id, number DESC) l ON l.plan_id = p.id" \
-	" WHERE (l.free_allowance, l.cycle, l.grants) IS DISTINCT FROM (p.free_allowance, p.cycle, p.grants)"
-
-static KeptQuery record_allowances_query = {
-	.sql = "INSERT INTO ducto.plan_allowances (plan_id, number, since, free_allowance, cycle, grants)"
-	" SELECT p.id, coalesce(l.number, 0) + 1, $1, p.free_allowance, p.cycle, p.grants" PLANS_TO_RECORD,
-	.types = {TIMESTAMPTZOID},
-	.whole = true
-};
-
-/* Whether there is nothing of that to write: most versions change prices, and to begin to write costs more than to look. */
-static KeptQuery plans_stand_query = {
-	.sql = "SELECT NOT EXISTS (SELECT FROM " PLANS_GIVEN ") AND NOT EXISTS (SELECT FROM ducto.plans WHERE" PLANS_TO_RETIRE ")"
-	" AND NOT EXISTS (SELECT" PLANS_TO_RECORD ")",
-	.types = {JSONBOID},
-	.whole = true
 };
 
 /* PLAN_COLUMNS. */
@@ -257,6 +197,18 @@ plans_listen(void)
 	registered = true;
 	plans_table = get_relname_relid("plans", schema);
 	allowances_table = get_relname_relid("plan_allowances", schema);
+}
+
+/*
+ * plans_heard returns how often the tables have changed, as far as this backend
+ * has heard, and lets it hear of changes from now on.
+ */
+uint64
+plans_heard(void)
+{
+	plans_listen();
+	AcceptInvalidationMessages();
+	return plans_changes;
 }
 
 /* Copies of a text and of JSON, NULL of NULL. */
@@ -461,15 +413,58 @@ plan_terms(const char *id, TimestampTz at, bool read_only, PlanTerms **terms)
 }
 
 /*
- * Record the allowances that plans have from a time on.
+ * Keep that a plan gives nothing with its cycles from a time on.
  */
 static void
-record_allowances(TimestampTz since)
+keep_giving_nothing(const char *id, TimestampTz since, uint64 changes)
 {
-	QueryArgs	args = {0};
+	int			i = next_giving_nothing;
+	char	   *kept_id = MemoryContextStrdup(CacheMemoryContext, id);
 
-	args_time(&args, since);
-	query_run(&record_allowances_query, &args, SPI_OK_INSERT);
+	if (giving_nothing[i].id != NULL)
+		pfree(giving_nothing[i].id);
+	giving_nothing[i].changes = changes;
+	giving_nothing[i].id = kept_id;
+	giving_nothing[i].since = since;
+	next_giving_nothing = (i + 1) % KEPT_PLANS;
+}
+
+/*
+ * Tell whether a plan is known to give nothing with its cycles at a time.
+ */
+static bool
+gives_nothing(const char *id, TimestampTz at)
+{
+	AcceptInvalidationMessages();
+	for (int i = 0; i < KEPT_PLANS; i++)
+		if (giving_nothing[i].id != NULL && giving_nothing[i].changes == plans_changes && at >= giving_nothing[i].since &&
+			strcmp(giving_nothing[i].id, id) == 0)
+			return true;
+	return false;
+}
+
+/*
+ * plan_gives tells whether a plan gives something with its cycles at a time, and
+ * the terms by which it does. Most plans do not, as this backend remembers until
+ * it hears of a change.
+ */
+bool
+plan_gives(const char *id, TimestampTz at, PlanTerms **terms)
+{
+	bool		remembers = !IsolationUsesXactSnapshot() && !cluster_is_used();
+	uint64		changes;
+	int			n;
+
+	if (remembers && gives_nothing(id, at))
+		return false;
+	changes = plans_heard();
+	n = plan_terms(id, at, false, terms);
+	if (n > 0 && (*terms)->ngrants > 0)
+		return true;
+	/* the last terms that there are */
+	if (remembers && n == 1 && changes == plans_changes)
+		keep_giving_nothing(id, (*terms)->since, changes);
+	return false;
 }
 
 /*
@@ -570,76 +565,4 @@ plan_policy(const UserPlan *plan, const char *operation_type, Policy *policy)
 		policy->has_floor = true;
 		policy->overdraft_floor = money_from_datum(NumericGetDatum(value.val.numeric));
 	}
-}
-
-/*
- * Tell whether the plans that can be assigned are given ones already, and their
- * history says so.
- */
-static bool
-plans_stand(QueryArgs *args)
-{
-	return query_run(&plans_stand_query, args, SPI_OK_SELECT) == 1 && row_bool(0, 1);
-}
-
-/*
- * Tell whether plans were found to be those of the table, of which nothing has
- * been heard since. Who keeps a snapshot for a transaction goes by that.
- */
-static bool
-plans_stood(Jsonb *plans)
-{
-	if (IsolationUsesXactSnapshot() || cluster_is_used() || stood.plans == NULL)
-		return false;
-	AcceptInvalidationMessages();
-	return stood.changes == plans_changes && VARSIZE(stood.plans) == VARSIZE(plans) &&
-		memcmp(stood.plans, plans, VARSIZE(plans)) == 0;
-}
-
-/*
- * Tell whether plans are those of the table, and remember it where nothing is
- * heard of it meanwhile.
- */
-static bool
-plans_are_there(Jsonb *plans, QueryArgs *args)
-{
-	uint64		changes;
-
-	if (cluster_is_used())
-		return false;
-	plans_listen();
-	changes = plans_changes;
-	if (!plans_stand(args))
-		return false;
-	if (changes != plans_changes || IsolationUsesXactSnapshot())
-		return true;
-	if (stood.plans != NULL)
-		pfree(stood.plans);
-	stood.plans = NULL;
-	stood.plans = MemoryContextAlloc(CacheMemoryContext, VARSIZE(plans));
-	memcpy(stood.plans, plans, VARSIZE(plans));
-	stood.changes = changes;
-	return true;
-}
-
-/*
- * plans_sync makes given plans, an object that pricing has checked, those that
- * can be assigned. What has an allowance that was never recorded always had it.
- */
-void
-plans_sync(Jsonb *plans)
-{
-	QueryArgs	args = {0};
-	uint64		written;
-
-	if (plans_stood(plans))
-		return;
-	args_datum(&args, JsonbPGetDatum(plans));
-	if (plans_are_there(plans, &args))
-		return;
-	record_allowances(DT_NOBEGIN);
-	written = query_run(&sync_plans_query, &args, SPI_OK_INSERT);
-	query_run(&retire_plans_query, &args, SPI_OK_UPDATE);
-	if (written > 0)
-		record_allowances(clock_now());
 }

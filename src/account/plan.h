@@ -83,6 +83,8 @@ extern const char *const billing_modes[];
 extern void plan_from_row(UserPlan *plan, int first_column);
 extern bool plan_find(const char *id, UserPlan *plan, bool read_only);
 extern int	plan_terms(const char *id, TimestampTz at, bool read_only, PlanTerms **terms);
+extern uint64 plans_heard(void);
+extern bool plan_gives(const char *id, TimestampTz at, PlanTerms **terms);
 extern bool plan_lock(const char *id, UserPlan *plan);
 extern Rejection plan_missing(const char *id);
 extern Rejection feature_missing(const UserPlan *plan, const char *feature);

@@ -512,7 +512,7 @@ account_begin_cycle(Account *acc)
 	if (acc->plan_id == NULL)
 		return;
 	acc->next_boundary = Min(acc->next_boundary, cycle.end);
-	if (plan_terms(acc->plan_id, acc->now, false, &terms) == 0 || terms->ngrants == 0 ||
+	if (!plan_gives(acc->plan_id, acc->now, &terms) ||
 		ledger_cycle_given(&acc->id, cycle.end, acc->plan_id, false))
 		return;
 	roll_load(&roll, acc, PG_INT64_MAX, false);

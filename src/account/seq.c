@@ -7,6 +7,9 @@
 #include "account/ledger.h"
 #include "base/query.h"
 
+/* What costs about as much to read as to look one entry up. */
+#define FEW_ENTRIES	32
+
 static KeptQuery ledger_probe_query = {
 	.sql = "SELECT created_at, effective_at, balance_after FROM ducto.ledger WHERE account_id = $1 AND seq = $2",
 	.types = {UUIDOID, INT8OID}
@@ -27,19 +30,19 @@ ledger_probe(const pg_uuid_t *account, int64 seq, bool read_only)
 }
 
 /*
- * ledger_seq_before returns the last seq of an account that was created (or
- * took effect) before a time, or at it when inclusive; 0 for none. Times of
- * creation never decrease in seq (for the others see ledger_seq_at), so it
- * halves the ledger until it is found.
+ * Return a seq of an account that was created (or took effect) before a time,
+ * or at it when inclusive, 0 for none: no more than so many before the last
+ * one. Times of creation never decrease in seq (for the others see
+ * ledger_seq_at), so it halves the ledger until it is found.
  */
-int64
-ledger_seq_before(const pg_uuid_t *account, int64 last_seq, TimestampTz at,
-				  bool inclusive, bool effective, bool read_only)
+static int64
+seq_find(const pg_uuid_t *account, int64 last_seq, TimestampTz at,
+		 bool inclusive, bool effective, int64 most, bool read_only)
 {
 	int64		low = 0;
 	int64		high = last_seq;
 
-	while (low < high)
+	while (high - low > most)
 	{
 		int64		middle = low + (high - low + 1) / 2;
 		TimestampTz time;
@@ -57,6 +60,28 @@ ledger_seq_before(const pg_uuid_t *account, int64 last_seq, TimestampTz at,
 			high = middle - 1;
 	}
 	return low;
+}
+
+/*
+ * ledger_seq_before returns the last seq of an account that was created (or
+ * took effect) before a time, or at it when inclusive; 0 for none.
+ */
+int64
+ledger_seq_before(const pg_uuid_t *account, int64 last_seq, TimestampTz at,
+				  bool inclusive, bool effective, bool read_only)
+{
+	return seq_find(account, last_seq, at, inclusive, effective, 0, read_only);
+}
+
+/*
+ * ledger_seq_near does the same for who looks at the times of the entries after
+ * it: a few of them may be from before the time. A short ledger is read in less
+ * time than one entry is looked up in it.
+ */
+int64
+ledger_seq_near(const pg_uuid_t *account, int64 last_seq, TimestampTz at, bool read_only)
+{
+	return seq_find(account, last_seq, at, false, false, FEW_ENTRIES, read_only);
 }
 
 /*

@@ -71,6 +71,21 @@ SELECT free_allowance FROM ducto.plans WHERE id = 'pro';
 SELECT pg_temp.pricing(60, '2');
 SELECT pg_temp.written();
 
+-- A plan that gave nothing with its cycles, and now does.
+\set eve '\'b7000000-0000-4000-8000-000000000003\''
+\set dan '\'b7000000-0000-4000-8000-000000000004\''
+SELECT plan_id, error FROM ducto_set_user_plan(:eve, 'free');
+SELECT plan_id, error FROM ducto_set_user_plan(:eve, 'pro');
+BEGIN;
+SELECT error FROM ducto_set_active_pricing('{"models": {"_default": "2"}, "plans": {"pro": {"name": "Pro", "free_allowance": 60,
+	"grants": [{"amount": 7}]}, "free": {"name": "Free"}}}');
+SELECT plan_id, error FROM ducto_set_user_plan(:dan, 'pro');
+SELECT user_id, balance FROM ducto_get_balance(:eve) UNION ALL SELECT user_id, balance FROM ducto_get_balance(:dan);
+ROLLBACK;
+SELECT plan_id, error FROM ducto_set_user_plan(:dan, 'pro');
+SELECT user_id, balance FROM ducto_get_balance(:dan);
+SELECT pg_temp.written();
+
 -- Calls that are rejected, looked into, or made again.
 SELECT error FROM ducto_charge(:ada, 1000);
 SELECT affordable FROM ducto_can_afford(:ada, 10);
