@@ -22,6 +22,11 @@
 	"UPDATE ducto.spend_caps SET spent = spent + $3" held " WHERE account_id = $1 AND " CONCERNS("", "$2")
 #define CAPS_MOVED	" RETURNING action, window_until, cap_limit - spent - held"
 
+enum
+{
+	MOVED_ACTION = 1, MOVED_UNTIL, MOVED_LEFT
+};
+
 /*
  * Counts in all caps of a model at once, where all windows are the clock's, $5,
  * and nothing is denied. In every other case it does nothing, and what is to be
@@ -53,19 +58,18 @@ static KeptQuery caps_select_query = {
 };
 
 /* The caller has the account's lock, as in all that follow. */
-#define CAP_TYPES \
-	{UUIDOID, TEXTOID, TEXTOID, NUMERICOID, TEXTOID, BOOLOID, INTERVALOID, TIMESTAMPTZOID, TIMESTAMPTZOID, NUMERICOID, \
-		NUMERICOID, NUMERICARRAYOID}
+#define OID_kind	TEXTOID
+#define OID_action	TEXTOID
+#define CAP_TYPES	{UUIDOID, CAP_FIELDS(COLUMN_TYPE) NUMERICARRAYOID}
 
 static KeptQuery cap_insert_query = {
-	.sql = "INSERT INTO ducto.spend_caps (account_id, cap_type, model, cap_limit, action, of_plan, window_length, window_from,"
-	" window_until, spent, held, buckets) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)",
+	.sql = "INSERT INTO ducto.spend_caps (" CAP_COLUMNS ") VALUES ($1" CAP_FIELDS(COLUMN_PARAM) ", $12)",
 	.types = CAP_TYPES
 };
 
 static KeptQuery cap_update_query = {
-	.sql = "UPDATE ducto.spend_caps SET cap_limit = $4, action = $5, of_plan = $6, window_length = $7, window_from = $8,"
-	" window_until = $9, spent = $10, held = $11, buckets = $12 WHERE account_id = $1 AND cap_type = $2 AND model = $3",
+	.sql = "UPDATE ducto.spend_caps SET buckets = $12" CAP_OTHER_FIELDS(COLUMN_SET)
+	" WHERE account_id = $1 AND cap_type = $2 AND model = $3",
 	.types = CAP_TYPES
 };
 
@@ -85,15 +89,43 @@ static KeptQuery caps_free_query = {
 };
 
 /*
- * Append what identifies a cap.
+ * Append the kind of a cap.
  */
 static void
-args_cap(QueryArgs *args, const Account *acc, const Cap *cap)
+args_kind(QueryArgs *args, CapKind value)
 {
-	args_uuid(args, &acc->id);
-	args_text(args, cap_kinds[cap->kind]);
-	args_text(args, cap->model);
+	args_text(args, cap_kinds[value]);
 }
+
+/*
+ * Append the action of a cap.
+ */
+static void
+args_action(QueryArgs *args, CapAction value)
+{
+	args_text(args, cap_actions[value]);
+}
+
+/*
+ * Read the kind of a cap.
+ */
+static CapKind
+row_kind(uint64 row, int column)
+{
+	return (CapKind) row_word(row, column, cap_kinds);
+}
+
+/*
+ * Read the action of a cap.
+ */
+static CapAction
+row_action(uint64 row, int column)
+{
+	return (CapAction) row_word(row, column, cap_actions);
+}
+
+#define FIELD_APPEND(n, column, kind, member)	args_##kind(&args, cap->member);
+#define FIELD_READ(n, column, kind, member)	cap->member = row_##kind(row, n);
 
 /*
  * args_buckets appends the buckets of a cap, NULL where it has none. What is 0
@@ -125,18 +157,8 @@ cap_write(KeptQuery *query, int expected, const Account *acc, const Cap *cap)
 {
 	QueryArgs	args = {0};
 
-	args_cap(&args, acc, cap);
-	args_money(&args, cap->limit);
-	args_text(&args, cap_actions[cap->action]);
-	args_bool(&args, cap->of_plan);
-	if (cap->window_length != NULL)
-		args_datum(&args, IntervalPGetDatum(cap->window_length));
-	else
-		args_null(&args);
-	args_time(&args, cap->from);
-	args_time(&args, cap->until);
-	args_spend(&args, cap->spent);
-	args_spend(&args, cap->held);
+	args_uuid(&args, &acc->id);
+	CAP_FIELDS(FIELD_APPEND)
 	args_buckets(&args, cap);
 	if (query_run(query, &args, expected) != 1)
 		row_missing("spend_caps");
@@ -173,7 +195,8 @@ cap_delete(Account *acc, const Cap *cap)
 {
 	QueryArgs	args = {0};
 
-	args_cap(&args, acc, cap);
+	args_uuid(&args, &acc->id);
+	CAP_KEY_FIELDS(FIELD_APPEND)
 	if (query_remove(&cap_delete_query, &args) != 1)
 		row_missing("spend_caps");
 	acc->caps--;
@@ -207,21 +230,8 @@ void
 cap_from_row(Cap *cap, uint64 row)
 {
 	memset(cap, 0, sizeof(Cap));
-	cap->kind = (CapKind) row_word(row, 1, cap_kinds);
-	cap->model = row_text(row, 2);
-	cap->limit = row_money(row, 3);
-	cap->action = (CapAction) row_word(row, 4, cap_actions);
-	cap->of_plan = row_bool(row, 5);
-	if (!row_is_null(row, 6))
-	{
-		cap->window_length = palloc(sizeof(Interval));
-		*cap->window_length = *DatumGetIntervalP(row_datum(row, 6));
-	}
-	cap->from = row_time(row, 7);
-	cap->until = row_time(row, 8);
-	cap->spent = row_spend(row, 9);
-	cap->held = row_spend(row, 10);
-	buckets_from_row(cap, row, 11);
+	CAP_FIELDS(FIELD_READ)
+	buckets_from_row(cap, row, CAP_BUCKETS_COLUMN);
 }
 
 /*
@@ -454,10 +464,10 @@ caps_moved(uint64 n, CapVerdict *verdict)
 
 	for (uint64 i = 0; i < n; i++)
 	{
-		CapAction	action = (CapAction) row_word(i, 1, cap_actions);
-		Spend		left = row_spend(i, 3);
+		CapAction	action = row_action(i, MOVED_ACTION);
+		Spend		left = row_spend(i, MOVED_LEFT);
 
-		room.until = Min(room.until, row_time(i, 2));
+		room.until = Min(room.until, row_time(i, MOVED_UNTIL));
 		if (action == CAP_DENY)
 			room.least = Min(room.least, left);
 		if (left < 0)
@@ -516,8 +526,8 @@ caps_free(TupleTableSlot *slot, void *state)
 	slot_getallattrs(slot);
 	query_begin();
 	args_uuid(&args, &acc->id);
-	args_datum(&args, slot->tts_values[0]);
-	args_datum(&args, slot->tts_values[1]);
+	args_datum(&args, slot->tts_values[CAPS_DUE_MODEL]);
+	args_datum(&args, slot->tts_values[CAPS_DUE_HELD]);
 	query_run(&caps_free_query, &args, SPI_OK_UPDATE);
 	query_end();
 	return true;

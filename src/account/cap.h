@@ -4,10 +4,33 @@
 #include "account/account.h"
 #include "account/capwindow.h"
 #include "account/ledger.h"
+#include "base/value.h"
+
+/*
+ * The columns of a cap between its account and its buckets, as value.h has them.
+ * The first two tell it from the others of its account.
+ */
+#define CAP_KEY_FIELDS(FIELD) \
+	FIELD(2, cap_type, kind, kind) \
+	FIELD(3, model, text, model)
+#define CAP_OTHER_FIELDS(FIELD) \
+	FIELD(4, cap_limit, money, limit) \
+	FIELD(5, action, action, action) \
+	FIELD(6, of_plan, bool, of_plan) \
+	FIELD(7, window_length, interval, window_length) \
+	FIELD(8, window_from, time, from) \
+	FIELD(9, window_until, time, until) \
+	FIELD(10, spent, spend, spent) \
+	FIELD(11, held, spend, held)
+#define CAP_FIELDS(FIELD)	CAP_KEY_FIELDS(FIELD) CAP_OTHER_FIELDS(FIELD)
+
+enum
+{
+	CAP_ACCOUNT_COLUMN = 1, CAP_BUCKETS_COLUMN = 12
+};
 
 /* What a cap is read of. */
-#define CAP_COLUMNS \
-	"cap_type, model, cap_limit, action, of_plan, window_length, window_from, window_until, spent, held, buckets"
+#define CAP_COLUMNS	"account_id" CAP_FIELDS(COLUMN_NAME) ", buckets"
 
 /* Caps of an account. */
 typedef struct CapList

@@ -46,6 +46,11 @@ static KeptQuery cap_said_query = {
 	.types = {UUIDOID, TEXTOID, TIMESTAMPTZOID, TIMESTAMPTZOID, TIMESTAMPTZOID, INT8OID, INT8OID}
 };
 
+enum
+{
+	SAID_BUCKET = 1, SAID_SPENT
+};
+
 /* The first spend or hold after one time and no later than another. */
 static KeptQuery session_query = {
 	.sql = "SELECT coalesce(least((SELECT min(l.effective_at) FROM ducto.ledger l WHERE l.account_id = $1 AND l.seq > $5"
@@ -74,6 +79,11 @@ static KeptQuery plan_caps_query = {
 	"  CASE WHEN jsonb_typeof(p.caps) = 'array' THEN p.caps ELSE '[]' END)"
 	"  AS c (cap_type text, model text, cap_limit numeric, action text, window_length interval) ON true WHERE p.id = $1",
 	.types = {TEXTOID}
+};
+
+enum
+{
+	PLAN_VERSION = 1, PLAN_CAP_TYPE, PLAN_CAP_MODEL, PLAN_CAP_LIMIT, PLAN_CAP_ACTION, PLAN_CAP_LENGTH
 };
 
 /*
@@ -165,8 +175,8 @@ cap_make(const Account *acc, Cap *cap, bool read_only)
 	memset(cap->buckets, 0, sizeof(cap->buckets));
 	for (uint64 i = 0; i < n; i++)
 	{
-		int			bucket = row_int4(i, 1);
-		Spend		spent = row_spend(i, 2);
+		int			bucket = row_int4(i, SAID_BUCKET);
+		Spend		spent = row_spend(i, SAID_SPENT);
 
 		Assert(bucket >= 0 && bucket <= CAP_BUCKETS);
 		cap->spent += spent;
@@ -210,8 +220,8 @@ caps_subtract_due(const Account *acc, CapList *list)
 	n = query_read(&caps_due_query, &args);
 	for (uint64 i = 0; i < n; i++)
 		for (int j = 0; j < list->n; j++)
-			if (strcmp(list->caps[j].model, row_text(i, 1)) == 0)
-				list->caps[j].held -= row_spend(i, 2);
+			if (strcmp(list->caps[j].model, row_text(i, CAPS_DUE_MODEL + 1)) == 0)
+				list->caps[j].held -= row_spend(i, CAPS_DUE_HELD + 1);
 }
 
 /*
@@ -260,16 +270,15 @@ plan_caps(const char *plan_id, bool read_only, CapList *list)
 	{
 		Cap		   *cap = &list->caps[list->n];
 
-		if (row_is_null(i, 2))
+		if (row_is_null(i, PLAN_CAP_TYPE))
 			continue;
-		cap->kind = (CapKind) row_word(i, 2, cap_kinds);
-		cap->model = row_text(i, 3);
-		cap->limit = row_money(i, 4);
-		cap->action = (CapAction) row_word(i, 5, cap_actions);
+		cap->kind = (CapKind) row_word(i, PLAN_CAP_TYPE, cap_kinds);
+		cap->model = row_text(i, PLAN_CAP_MODEL);
+		cap->limit = row_money(i, PLAN_CAP_LIMIT);
+		cap->action = (CapAction) row_word(i, PLAN_CAP_ACTION, cap_actions);
 		cap->of_plan = true;
-		if (!row_is_null(i, 6))
-			cap->window_length = DatumGetIntervalP(row_datum(i, 6));
+		cap->window_length = row_interval(i, PLAN_CAP_LENGTH);
 		list->n++;
 	}
-	return n > 0 ? row_int8(0, 1) : 0;
+	return n > 0 ? row_int8(0, PLAN_VERSION) : 0;
 }

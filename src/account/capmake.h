@@ -13,6 +13,11 @@
 	" WHERE account_id = $1 AND state = 'open' AND expires_at > $2 AND expires_at <= $3" \
 	" GROUP BY GROUPING SETS ((model), ()) HAVING sum(cap_held) > 0 AND (grouping(model) = 1 OR model IS NOT NULL)"
 
+enum
+{
+	CAPS_DUE_MODEL, CAPS_DUE_HELD
+};
+
 extern void cap_make(const Account *acc, Cap *cap, bool read_only);
 extern void cap_make_held(const Account *acc, Cap *cap, bool read_only);
 extern void caps_subtract_due(const Account *acc, CapList *list);

@@ -19,14 +19,13 @@
 
 /* Those of a batch's accounts, whose locks the caller has. */
 static KeptQuery caps_select_many_query = {
-	.sql = "SELECT " CAP_COLUMNS ", account_id, ctid FROM ducto.spend_caps WHERE account_id = ANY ($1) ORDER BY account_id",
+	.sql = "SELECT " CAP_COLUMNS ", ctid FROM ducto.spend_caps WHERE account_id = ANY ($1) ORDER BY account_id",
 	.types = {UUIDARRAYOID}
 };
 
-/* What rows of CAP_COLUMNS have after them there. */
 enum
 {
-	ACCOUNT_COLUMN = 12, PLACE_COLUMN
+	PLACE_COLUMN = CAP_BUCKETS_COLUMN + 1
 };
 
 /* The caller has the accounts' locks since it read the caps. */
@@ -70,7 +69,7 @@ caps_can_be_kept(void)
 static bool
 row_is_of(uint64 row, const Account *acc)
 {
-	return memcmp(DatumGetUUIDP(row_datum(row, ACCOUNT_COLUMN)), &acc->id, UUID_LEN) == 0;
+	return memcmp(DatumGetUUIDP(row_datum(row, CAP_ACCOUNT_COLUMN)), &acc->id, UUID_LEN) == 0;
 }
 
 /*

@@ -35,6 +35,7 @@ RESULT_WRITER(time, TimestampTz)
 RESULT_WRITER(time_or_null, TimestampTz)
 RESULT_WRITER(int4, int32)
 RESULT_WRITER(int8, int64)
+RESULT_WRITER(interval, const Interval *)
 RESULT_WRITER(metadata, Jsonb *)
 
 extern void result_begin(ResultRow *row, FunctionCallInfo fcinfo);

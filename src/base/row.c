@@ -227,6 +227,23 @@ row_time(uint64 row, int column)
 }
 
 /*
+ * row_interval returns an interval, NULL for NULL.
+ */
+Interval *
+row_interval(uint64 row, int column)
+{
+	bool		isnull;
+	Datum		value = row_get(row, column, &isnull);
+	Interval   *interval;
+
+	if (isnull)
+		return NULL;
+	interval = palloc(sizeof(Interval));
+	*interval = *DatumGetIntervalP(value);
+	return interval;
+}
+
+/*
  * row_int8 returns a bigint.
  */
 int64

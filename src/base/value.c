@@ -132,6 +132,18 @@ args_bool(Values *args, bool value)
 }
 
 /*
+ * args_interval appends an interval, NULL for none.
+ */
+void
+args_interval(Values *args, const Interval *value)
+{
+	if (value == NULL)
+		args_null(args);
+	else
+		args_datum(args, IntervalPGetDatum(value));
+}
+
+/*
  * args_jsonb appends a JSON value, NULL for none.
  */
 void

@@ -31,6 +31,7 @@ extern void args_time_or_null(Values *args, TimestampTz value);
 extern void args_int8(Values *args, int64 value);
 extern void args_int4(Values *args, int32 value);
 extern void args_bool(Values *args, bool value);
+extern void args_interval(Values *args, const Interval *value);
 extern void args_jsonb(Values *args, Jsonb *value);
 extern void args_metadata(Values *args, Jsonb *value);
 extern void args_money_array(Values *args, const Money *values, int n);
@@ -49,6 +50,7 @@ extern void args_array(Values *args, Oid type, void *const *values, int n);
 #define SQL_bool	"boolean"
 #define SQL_int4	"integer"
 #define SQL_int8	"bigint"
+#define SQL_interval	"interval"
 #define SQL_money	"numeric"
 #define SQL_rest	"numeric"
 #define SQL_spend	"numeric"
@@ -66,6 +68,7 @@ extern void args_array(Values *args, Oid type, void *const *values, int n);
 #define OID_bool	BOOLOID
 #define OID_int4	INT4OID
 #define OID_int8	INT8OID
+#define OID_interval	INTERVALOID
 #define OID_money	NUMERICOID
 #define OID_rest	NUMERICOID
 #define OID_spend	NUMERICOID

@@ -70,10 +70,7 @@ result_cap(ResultRow *row, const pg_uuid_t *account, const Cap *cap)
 	result_text(row, cap_actions[cap->action]);
 	result_spend(row, cap_counted(cap));
 	result_time_or_null(row, cap_resets_at(cap, 0));
-	if (cap->window_length != NULL)
-		result_datum(row, IntervalPGetDatum(cap->window_length));
-	else
-		result_null(row);
+	result_interval(row, cap->window_length);
 	result_bool(row, cap->of_plan);
 }
 
