@@ -85,6 +85,7 @@ typedef void (*EntryReader) (const RolledEntry *entry, void *state);
 extern void rolled_entry_add(const RolledEntry *entry, UsageSums *sums);
 extern uint64 rollup_read_ledger(const XactRange *xacts, TimestampTz from, TimestampTz to, bool usage_only, bool read_only,
 								 EntryReader reader, void *state);
+extern void nodes_sum(TimestampTz from, TimestampTz to, int wanted, UsageSums *sums);
 extern void rollup_read_usage(TimestampTz from, TimestampTz to, EntryReader reader, void *state);
 
 #endif

@@ -254,7 +254,7 @@ add_day(UsageSums *sums, TimestampTz at, Spend spend, int64 entries)
  */
 void
 usage_sums_add(UsageSums *sums, TimestampTz at, const pg_uuid_t *user, const char *model, int model_length,
-			   Money spend, int64 entries)
+			   Spend spend, int64 entries)
 {
 	if (sums->users != NULL)
 		add_user(sums, user, spend, entries);

@@ -67,7 +67,7 @@ extern void usage_sums_free(UsageSums *sums);
 extern BookSums *usage_sums_books(UsageSums *sums);
 extern int64 usage_sums_cells(const UsageSums *sums);
 extern void usage_sums_add(UsageSums *sums, TimestampTz at, const pg_uuid_t *user,
-						   const char *model, int model_length, Money spend, int64 entries);
+						   const char *model, int model_length, Spend spend, int64 entries);
 extern void usage_sums_add_sums(UsageSums *sums, UsageSums *others);
 extern void usage_sums_add_users(UsageSums *sums, ArrayType *users, ArrayType *spend, ArrayType *entries);
 extern void usage_sums_add_books(UsageSums *sums, TimestampTz at, const BookArrays *arrays);

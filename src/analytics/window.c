@@ -6,7 +6,8 @@
  * A window is answered from three sources that never overlap: periods of the
  * rollup that lie whole in the window, the rolled up entries of the hours at
  * its ends, and the entries that are not rolled up. All are read in the
- * snapshot of the calling statement, the state of the rollup too.
+ * snapshot of the calling statement, the state of the rollup too. On a cluster
+ * the nodes sum up its entries.
  */
 #include "postgres.h"
 
@@ -15,6 +16,7 @@
 #include "analytics/rollup.h"
 #include "base/args.h"
 #include "base/clock.h"
+#include "base/cluster.h"
 #include "base/period.h"
 #include "base/result.h"
 
@@ -204,6 +206,11 @@ window_sum(Window *window)
 	TimestampTz end = rollup_floor(window->to + 1, LEVEL_HOUR);
 	int			wanted = window->wanted;
 
+	if (cluster_is_used())
+	{
+		nodes_sum(window->from, window->to, wanted, window->sums);
+		return;
+	}
 	if (!window->state.exists && usage_sums_books(window->sums) == NULL)
 	{
 		rollup_read_usage(window->from, window->to, window_entry, window->sums);

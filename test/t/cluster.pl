@@ -147,8 +147,8 @@ sub hangs_on
 		SELECT unnest(extconfig)::regclass FROM pg_extension WHERE extname = 'ducto'));
 }
 
-# The database dumped and restored into another one, which has no Citus.
-sub restored
+# The database dumped and put into another one, which has no Citus.
+sub restore
 {
 	my ($dbname) = @_;
 	my $dump = $node->basedir . "/$dbname.dump";
@@ -156,6 +156,15 @@ sub restored
 	$node->safe_psql('postgres', "CREATE DATABASE $dbname");
 	$node->command_ok([ 'pg_dump', '-Fc', '--extension=ducto', '-f', $dump, '-d', $node->connstr('shop') ], 'the coordinator is dumped');
 	$node->command_ok([ 'pg_restore', '-d', $node->connstr($dbname), $dump ], 'and restored into a database without Citus');
+	return;
+}
+
+# The same, which is what it was and goes on.
+sub restored
+{
+	my ($dbname) = @_;
+
+	restore($dbname);
 	is($node->safe_psql($dbname, "SELECT string_agg(extname, ', ') FROM pg_extension WHERE extname <> 'plpgsql'"), 'ducto', 'which it stays');
 	is(content($node, $dbname), content($node, 'shop'), 'with every row');
 	goes_on($node, $dbname, 'public');
@@ -464,6 +473,16 @@ is(value("SELECT sum(total_spend) FROM ducto_spend_by_user($where)"), value("SEL
 	  foreach $node, $first, $second;
 	$open->run('ROLLBACK');
 	$open->quit;
+}
+restore('figures');
+foreach my $figures (map({ "ducto_$_($where)" } qw(spend_by_user spend_by_model daily_spend aggregate_stats books)), "ducto_top_users(3, $where)")
+{
+	my ($name) = $figures =~ /ducto_(\w+)/;
+	my ($rc, $rows, $told) = $node->psql('shop', "SET citus.log_remote_commands = on; SELECT * FROM $figures");
+	my @read = grep { /ducto\.ledger_/ } split /NOTICE:/, $told;
+
+	is($rows, $node->safe_psql('figures', "SELECT * FROM $figures"), "$name is what it is on one server");
+	ok(@read >= 8 && !grep({ !/GROUP BY/ } @read), 'and brings the sums of the nodes, not their entries');
 }
 is(value("SELECT total_spend FROM ducto_daily_spend($where)"), value("SELECT sum(-amount) FROM ducto.ledger WHERE type = 'usage'"),
 	'so is that of the day');
