@@ -239,3 +239,18 @@ AS 'MODULE_PATHNAME', 'ducto_prune_events';
 REVOKE ALL ON FUNCTION ducto.prune_events() FROM PUBLIC;
 COMMENT ON FUNCTION ducto.prune_events() IS
 'For ducto_sweep: removes events that were acknowledged longer ago than ducto.event_retention, 10,000 at most, and returns how many.';
+
+CREATE FUNCTION ducto.prune_events_shard(found bigint, shard bigint, account_ids uuid[], numbers bigint[], settings text[])
+RETURNS bigint
+LANGUAGE c VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS 'MODULE_PATHNAME', 'ducto_prune_events_shard';
+REVOKE ALL ON FUNCTION ducto.prune_events_shard(bigint, bigint, uuid[], bigint[], text[]) FROM PUBLIC;
+COMMENT ON FUNCTION ducto.prune_events_shard(bigint, bigint, uuid[], bigint[], text[]) IS
+'For ducto.prune_events on a cluster: removes events of accounts of one shard, on its node. Returns how many.';
+
+CREATE FUNCTION ducto.tell_expiring_shard(found bigint, shard bigint, account_ids uuid[], settings text[]) RETURNS bigint
+LANGUAGE c VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS 'MODULE_PATHNAME', 'ducto_tell_expiring_shard';
+REVOKE ALL ON FUNCTION ducto.tell_expiring_shard(bigint, bigint, uuid[], text[]) FROM PUBLIC;
+COMMENT ON FUNCTION ducto.tell_expiring_shard(bigint, bigint, uuid[], text[]) IS
+'For sweeps on a cluster: tells of the credit of accounts of one shard that expires soon, on its node. It skips locked ones. Returns how many accounts it was given.';

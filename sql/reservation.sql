@@ -344,3 +344,17 @@ max_rows: how many at most, 1 or more. Each call reads the table until it has fo
 Locks the accounts of 10,000 reservations after another, and skips those that are locked.
 Returns how many it removed.
 Errors: 22004, 22023.';
+
+CREATE FUNCTION ducto.prune_shard(
+	found bigint,
+	shard bigint,
+	account_ids uuid[],
+	ids uuid[],
+	before timestamptz,
+	settings text[]
+) RETURNS bigint
+LANGUAGE c VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS 'MODULE_PATHNAME', 'ducto_prune_shard';
+REVOKE ALL ON FUNCTION ducto.prune_shard(bigint, bigint, uuid[], uuid[], timestamptz, text[]) FROM PUBLIC;
+COMMENT ON FUNCTION ducto.prune_shard(bigint, bigint, uuid[], uuid[], timestamptz, text[]) IS
+'For ducto_prune_reservations on a cluster: removes reservations of accounts of one shard, on its node, which ended before a time, and skips those of locked accounts. Returns how many.';

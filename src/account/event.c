@@ -16,7 +16,6 @@
 #include "account/claim.h"
 #include "account/event.h"
 #include "base/cluster.h"
-#include "base/keep.h"
 #include "base/uuid.h"
 #include "base/uuidv7.h"
 
@@ -163,23 +162,6 @@ static KeptQuery event_waiting_query = {
 	.sql = "SELECT account_id, number FROM ducto.events WHERE account_id = $1 AND id = $2 AND acked_at IS NULL"
 	" FOR NO KEY UPDATE SKIP LOCKED",
 	.types = {UUIDOID, UUIDOID}
-};
-
-/* Leaves what another session prunes to it. */
-static KeptQuery events_prune_query = {
-	.sql = "DELETE FROM ducto.events WHERE (account_id, number) IN (SELECT account_id, number FROM ducto.events"
-	" WHERE acked_at < $1 ORDER BY acked_at LIMIT $2 FOR UPDATE SKIP LOCKED)",
-	.types = {TIMESTAMPTZOID, INT8OID}
-};
-
-/* On a cluster, which locks no rows of several accounts at once, one by one: what two sessions prune is gone for the second. */
-static KeptQuery events_old_query = {
-	.sql = "SELECT account_id, number FROM ducto.events WHERE acked_at < $1 ORDER BY acked_at LIMIT $2",
-	.types = {TIMESTAMPTZOID, INT8OID}
-};
-static KeptQuery event_prune_query = {
-	.sql = "DELETE FROM ducto.events WHERE account_id = $1 AND number = $2" REMOVED_BY_DUCTO("kind"),
-	.types = {UUIDOID, INT8OID}
 };
 
 /*
@@ -646,39 +628,4 @@ int64
 events_ack(Datum ids, TimestampTz now)
 {
 	return cluster_is_used() ? ack_one_by_one(ids, now) : ack_together(ids, now);
-}
-
-/*
- * Remove events one by one that were acknowledged before a time, the first of
- * them, and return how many.
- */
-static int64
-prune_one_by_one(QueryArgs *args)
-{
-	int64		pruned = 0;
-	int			n;
-	EventKey   *old = events_find(&events_old_query, args, &n);
-
-	for (int i = 0; i < n; i++)
-	{
-		QueryArgs	key = {0};
-
-		args_event(&key, &old[i]);
-		pruned += (int64) query_remove(&event_prune_query, &key);
-	}
-	return pruned;
-}
-
-/*
- * events_prune removes events that were acknowledged before a time, the first
- * of them, and returns how many.
- */
-int64
-events_prune(TimestampTz before, int64 max_rows)
-{
-	QueryArgs	args = {0};
-
-	args_time(&args, before);
-	args_int8(&args, max_rows);
-	return cluster_is_used() ? prune_one_by_one(&args) : (int64) query_remove(&events_prune_query, &args);
 }

@@ -5,13 +5,20 @@
 #include "postgres.h"
 
 #include "miscadmin.h"
+#include "utils/array.h"
 
 #include "account/account.h"
 #include "account/hold.h"
+#include "account/wave.h"
+#include "base/args.h"
 #include "base/cluster.h"
 #include "base/keep.h"
 #include "base/progress.h"
 #include "base/query.h"
+#include "base/shard.h"
+#include "base/there.h"
+
+PG_FUNCTION_INFO_V1(ducto_prune_shard);
 
 #define PRUNE_BATCH	10000		/* reservations that are removed at once */
 
@@ -33,7 +40,12 @@ static KeptQuery holds_prune_query = {
 	.types = {TIMESTAMPTZOID, UUIDARRAYOID, UUIDARRAYOID}
 };
 
-/* On a cluster one by one, under the account's lock. */
+/* What ducto.prune_shard is called with, and answers. */
+#define PRUNE_CALL "ducto.prune_shard(1, ($2)[w.n], " OF_SHARD("$3") ", " OF_SHARD("$6") ", $7, $8)"
+#define PRUNE_TYPES \
+	{UUIDARRAYOID, INT8ARRAYOID, UUIDARRAYOID, INT4ARRAYOID, INT4ARRAYOID, UUIDARRAYOID, TIMESTAMPTZOID, TEXTARRAYOID}
+
+/* Where no shard may be entered one by one, under the account's lock. */
 static KeptQuery hold_prune_query = {
 	.sql = "DELETE FROM ducto.reservations r WHERE r.account_id = $2 AND r.id = $3 AND " PRUNABLE("r") REMOVED_BY_DUCTO("r.state"),
 	.types = {TIMESTAMPTZOID, UUIDOID, UUIDOID}
@@ -44,6 +56,7 @@ typedef struct Prune
 {
 	TimestampTz before;
 	int64		pruned;
+	bool		on_shards;		/* where the accounts are */
 	Progress	progress;
 	int			n;
 	pg_uuid_t	accounts[PRUNE_BATCH];
@@ -89,6 +102,55 @@ prune_one_by_one(const Prune *prune)
 }
 
 /*
+ * Append what is to be removed on the shards of a wave.
+ */
+static void
+prune_arguments(const Wave *wave, QueryArgs *args, void *state)
+{
+	Prune	   *prune = state;
+	int			n;
+	int64	   *places = wave_places(wave, &n);
+	pg_uuid_t  *ids = palloc(sizeof(pg_uuid_t) * n);
+
+	for (int i = 0; i < n; i++)
+		ids[i] = prune->ids[places[i]];
+	wave_args_accounts(wave, args);
+	args_uuid_array(args, ids, n);
+	args_time(args, prune->before);
+	args_carried(args);
+}
+
+/*
+ * Count what was removed on a shard.
+ */
+static void
+prune_answer(ShardPart *part, uint64 row, void *state)
+{
+	((Prune *) state)->pruned += row_int8(row, 2);
+	part->next = part->end;
+}
+
+static WaveWork prune_work = {
+	.together = {.sql = ON_SHARDS(PRUNE_CALL), .types = PRUNE_TYPES},
+	.alone = {.sql = ON_ANY_SHARD(PRUNE_CALL), .types = PRUNE_TYPES},
+	.arguments = prune_arguments,
+	.answer = prune_answer
+};
+
+/*
+ * Remove reservations where their accounts are, on all nodes at once.
+ */
+static void
+prune_on_shards(Prune *prune)
+{
+	Wave		wave;
+
+	wave_begin(&wave, prune->accounts, prune->n);
+	while (wave_next(&wave, true))
+		wave_run(&wave, &prune_work, prune);
+}
+
+/*
  * Remove the next reservations.
  */
 static void
@@ -97,7 +159,10 @@ prune_batch(Prune *prune)
 	Assert(prune->n > 0 && prune->n <= PRUNE_BATCH);
 	CHECK_FOR_INTERRUPTS();
 	query_begin();
-	prune->pruned += cluster_is_used() ? prune_one_by_one(prune) : prune_at_once(prune);
+	if (prune->on_shards)
+		prune_on_shards(prune);
+	else
+		prune->pruned += cluster_is_used() ? prune_one_by_one(prune) : prune_at_once(prune);
 	query_end();
 	prune->n = 0;
 	if (progress_is_due(&prune->progress))
@@ -133,6 +198,7 @@ holds_prune(TimestampTz before, int64 max_rows)
 	Prune	   *prune = palloc0(sizeof(Prune));
 
 	prune->before = before;
+	prune->on_shards = shard_may_be_entered();
 	progress_begin(&prune->progress);
 	args_time(&args, before);
 	args_int8(&args, max_rows);
@@ -140,4 +206,40 @@ holds_prune(TimestampTz before, int64 max_rows)
 	if (prune->n > 0)
 		prune_batch(prune);
 	return prune->pruned;
+}
+
+/*
+ * Remove reservations of a shard.
+ */
+static Datum
+prune_shard(PG_FUNCTION_ARGS)
+{
+	ArrayType  *accounts = PG_GETARG_ARRAYTYPE_P(2);
+	ArrayType  *ids = PG_GETARG_ARRAYTYPE_P(3);
+	Prune	   *prune = palloc0(sizeof(Prune));
+
+	prune->before = PG_GETARG_TIMESTAMPTZ(4);
+	prune->n = ArrayGetNItems(ARR_NDIM(accounts), ARR_DIMS(accounts));
+	if (prune->n > PRUNE_BATCH || prune->n != ArrayGetNItems(ARR_NDIM(ids), ARR_DIMS(ids)))
+		arg_reject("ids", "an array of another length", "\"account_ids\" must have an account for each.");
+	memcpy(prune->accounts, ARR_DATA_PTR(accounts), sizeof(pg_uuid_t) * prune->n);
+	memcpy(prune->ids, ARR_DATA_PTR(ids), sizeof(pg_uuid_t) * prune->n);
+	query_begin();
+	prune->pruned = prune_at_once(prune);
+	query_end();
+	PG_RETURN_INT64(prune->pruned);
+}
+
+/*
+ * ducto.prune_shard removes reservations of accounts of a shard of this node, for
+ * a call on another one.
+ */
+Datum
+ducto_prune_shard(PG_FUNCTION_ARGS)
+{
+	static const char *const names[] = {"found", "shard", "account_ids", "ids", "before"};
+
+	for (int i = 0; i < lengthof(names); i++)
+		arg_require(fcinfo, i, names[i]);
+	PG_RETURN_DATUM(call_on_shard(fcinfo, PG_GETARG_INT64(1), prune_shard));
 }

@@ -284,3 +284,23 @@ wave_args_accounts(const Wave *wave, QueryArgs *args)
 	args_int4_array(args, first, wave->n);
 	args_int4_array(args, last, wave->n);
 }
+
+/*
+ * wave_places returns the places that the accounts of a wave were given at, in
+ * the order of wave_args_accounts.
+ */
+int64 *
+wave_places(const Wave *wave, int *n)
+{
+	int64	   *places;
+
+	*n = 0;
+	for (int i = 0; i < wave->n; i++)
+		*n += (int) (wave->now[i]->end - wave->now[i]->next);
+	places = palloc(sizeof(int64) * *n);
+	*n = 0;
+	for (int i = 0; i < wave->n; i++)
+		for (int64 next = wave->now[i]->next; next < wave->now[i]->end; next++)
+			places[(*n)++] = wave->places[next];
+	return places;
+}

@@ -58,5 +58,6 @@ extern bool wave_next(Wave *wave, bool all_nodes);
 extern void wave_run(Wave *wave, WaveWork *work, void *state);
 extern int64 wave_done(const Wave *wave, int64 n);
 extern void wave_args_accounts(const Wave *wave, QueryArgs *args);
+extern int64 *wave_places(const Wave *wave, int *n);
 
 #endif

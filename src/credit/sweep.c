@@ -25,6 +25,8 @@
 #include "base/clock.h"
 #include "base/query.h"
 #include "base/result.h"
+#include "base/shard.h"
+#include "base/there.h"
 #include "base/uuid.h"
 #include "credit/sweep.h"
 #include "credit/swept.h"
@@ -39,6 +41,7 @@ PG_FUNCTION_INFO_V1(ducto_due_accounts);
 PG_FUNCTION_INFO_V1(ducto_sweep_accounts);
 PG_FUNCTION_INFO_V1(ducto_expiring_accounts);
 PG_FUNCTION_INFO_V1(ducto_tell_expiring);
+PG_FUNCTION_INFO_V1(ducto_tell_expiring_shard);
 PG_FUNCTION_INFO_V1(ducto_sweep);
 
 /* As the index grants_due has it. */
@@ -118,16 +121,77 @@ expiring_tell(const pg_uuid_t *id)
 }
 
 /*
+ * Tell of the credit of accounts that expires soon, one after the other.
+ */
+static void
+expiring_tell_each(const pg_uuid_t *ids, int64 n)
+{
+	for (int64 i = 0; i < n; i++)
+		expiring_tell(&ids[i]);
+}
+
+/*
+ * Append whose credit is to be told of on the shards of a wave.
+ */
+static void
+tell_arguments(const Wave *wave, QueryArgs *args, void *state)
+{
+	wave_args_accounts(wave, args);
+	args_carried(args);
+}
+
+/*
+ * Note that it was told of on a shard.
+ */
+static void
+tell_answer(ShardPart *part, uint64 row, void *state)
+{
+	part->next = part->end;
+}
+
+/* What ducto.tell_expiring_shard is called with, and answers. */
+#define TELL_CALL "ducto.tell_expiring_shard(1, ($2)[w.n], " OF_SHARD("$3") ", $6)"
+#define TELL_TYPES {UUIDARRAYOID, INT8ARRAYOID, UUIDARRAYOID, INT4ARRAYOID, INT4ARRAYOID, TEXTARRAYOID}
+
+static WaveWork tell_work = {
+	.together = {.sql = ON_SHARDS(TELL_CALL), .types = TELL_TYPES},
+	.alone = {.sql = ON_ANY_SHARD(TELL_CALL), .types = TELL_TYPES},
+	.arguments = tell_arguments,
+	.answer = tell_answer
+};
+
+/*
+ * Tell of the credit of accounts that expires soon, on a cluster where they are,
+ * on all nodes at once.
+ */
+static void
+expiring_tell_all(const pg_uuid_t *ids, int64 n)
+{
+	Wave		wave;
+
+	if (!shard_may_be_entered())
+	{
+		expiring_tell_each(ids, n);
+		return;
+	}
+	wave_begin(&wave, ids, n);
+	while (wave_next(&wave, true))
+	{
+		query_begin();
+		wave_run(&wave, &tell_work, NULL);
+		query_end();
+	}
+}
+
+/*
  * Tell of all credit that expires soon.
  */
 static void
-expiring_tell_all(void)
+expiring_tell_due(void)
 {
 	int64		n = (int64) alerts_expiring(clock_now());
-	pg_uuid_t  *ids = ids_keep(n);
 
-	for (int64 i = 0; i < n; i++)
-		expiring_tell(&ids[i]);
+	expiring_tell_all(ids_keep(n), n);
 }
 
 /*
@@ -148,7 +212,7 @@ sweep_expired(bool dry_run, int64 max_accounts, Spend *expired)
 	sweep_all(&sweep, n);
 	*expired = sweep.expired;
 	if (!dry_run)
-		expiring_tell_all();
+		expiring_tell_due();
 	return sweep.accounts;
 }
 
@@ -313,10 +377,38 @@ ducto_tell_expiring(PG_FUNCTION_ARGS)
 		arg_reject("account_ids", "an array with null", "\"account_ids\" must be ids of accounts.");
 	n = ArrayGetNItems(ARR_NDIM(ids), ARR_DIMS(ids));
 	query_begin();
-	for (int i = 0; i < n; i++)
-		expiring_tell((pg_uuid_t *) ARR_DATA_PTR(ids) + i);
+	expiring_tell_all((pg_uuid_t *) ARR_DATA_PTR(ids), n);
 	query_end();
 	PG_RETURN_VOID();
+}
+
+/*
+ * Tell of the credit of accounts of a shard that expires soon.
+ */
+static Datum
+tell_expiring_shard(PG_FUNCTION_ARGS)
+{
+	ArrayType  *ids = PG_GETARG_ARRAYTYPE_P(2);
+	int			n = ArrayGetNItems(ARR_NDIM(ids), ARR_DIMS(ids));
+
+	query_begin();
+	expiring_tell_each((pg_uuid_t *) ARR_DATA_PTR(ids), n);
+	query_end();
+	PG_RETURN_INT64(n);
+}
+
+/*
+ * ducto.tell_expiring_shard does it for accounts of a shard of this node, for a
+ * sweep on another one.
+ */
+Datum
+ducto_tell_expiring_shard(PG_FUNCTION_ARGS)
+{
+	static const char *const names[] = {"found", "shard", "account_ids"};
+
+	for (int i = 0; i < lengthof(names); i++)
+		arg_require(fcinfo, i, names[i]);
+	PG_RETURN_DATUM(call_on_shard(fcinfo, PG_GETARG_INT64(1), tell_expiring_shard));
 }
 
 /*

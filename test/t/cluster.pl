@@ -539,7 +539,42 @@ is(value('SELECT expired_count FROM ducto_sweep_expired(max_accounts => 3)'), '3
 }
 value('CALL ducto_sweep(5)');
 is(value("SELECT count(*) FROM ducto.reservations WHERE state = 'open' AND expires_at < now()"), '0', 'and one that commits');
-cmp_ok(value("SELECT ducto_prune_reservations(now() + interval '1 minute')"), '>', 4, 'old reservations are pruned');
+
+# --- what is removed, and told of --------------------------------------------
+
+{
+	my $old = q(state <> 'open' AND closing_key IS NULL AND closed_at < now() + interval '1 minute');
+	my $ended = value("SELECT count(*) FROM ducto.reservations WHERE $old");
+	my $prune = "SELECT ducto_prune_reservations(now() + interval '1 minute'";
+	my $locked = Session->new($first, dbname => 'shop');
+	my $kept;
+
+	cmp_ok($ended, '>', 8, 'there are old reservations');
+	is(meet("BEGIN; $prune); ROLLBACK", 'they are removed on both workers at once', 'reservations', 'prune_shard'), "$ended\n", 'all of them');
+	is(value("$prune, 3)"), '3', 'or as many as one likes');
+	$locked->run("BEGIN; SELECT FROM ducto.accounts WHERE id = $users[1] FOR UPDATE");
+	$kept = value("SELECT count(*) FROM ducto.reservations WHERE $old AND account_id = $users[1]");
+	is($first->safe_psql('shop', "$prune)"), $ended - 3 - $kept, 'from a worker, but for an account that is locked');
+	$locked->run('ROLLBACK');
+	is(value("BEGIN ISOLATION LEVEL REPEATABLE READ; $prune); COMMIT"), $kept, 'one by one in a snapshot');
+	is(value("$prune)"), '0', 'and nothing is left');
+	$locked->quit;
+}
+{
+	my $told = q(SELECT count(*), count(DISTINCT origin) FROM ducto.events WHERE kind = 'grant_expiring');
+	my $acked;
+
+	value("SELECT ducto_set_alerts($_, expiring_days => 7), ducto_add_credits($_, 1, 'promo', expires_at => now() + interval '5 days')") foreach @users[2 .. 9];
+	meet('BEGIN; SELECT ducto_sweep_expired(); ROLLBACK', 'credit that expires soon', 'events', 'tell_expiring_shard');
+	value('CALL ducto_sweep()');
+	is(value($told), '8|2', 'and is told of where it is');
+	value('SELECT ducto_ack_events(array_agg(id)) FROM ducto.events');
+	value("UPDATE ducto.events SET acked_at = '2020-01-01'");
+	$acked = value('SELECT count(*) FROM ducto.events');
+	is(meet('BEGIN; SELECT ducto.prune_events(); ROLLBACK', 'old events', 'events', 'prune_events_shard'), "$acked\n", 'are removed in the same way');
+	value('CALL ducto_sweep()');
+	is(value('SELECT count(*) FROM ducto.events'), '0', 'by a sweep');
+}
 
 # --- what is kept ----------------------------------------------------------
 
