@@ -77,6 +77,12 @@ static KeptQuery entry_seq_query = {
 	.types = {UUIDOID, UUIDOID}
 };
 
+/* On a cluster that is asked of all nodes. */
+static KeptQuery spent_in_teams_query = {
+	.sql = "SELECT FROM ducto.ledger WHERE actor = $1 AND type = 'usage' LIMIT 1",
+	.types = {UUIDOID}
+};
+
 #define USAGE_COLUMNS \
 	"amount, type, operation_type, model, reference, balance_after, allowance_consumed, idempotency_key, metadata, created_at"
 
@@ -301,6 +307,39 @@ ducto_list_transactions(PG_FUNCTION_ARGS)
 }
 
 /*
+ * Tell whether a user has only spent credits of its own. On a cluster that is
+ * not worth a statement.
+ */
+static bool
+spends_alone(const pg_uuid_t *user)
+{
+	QueryArgs	args = {0};
+
+	args_uuid(&args, user);
+	return !query_distributed(&spent_in_teams_query) && query_read(&spent_in_teams_query, &args) == 0;
+}
+
+/*
+ * Make a page of what a user has used, of its own and in teams, the result of a
+ * function; argument n is the start of the window, n + 1 its end.
+ */
+static void
+usage_result(FunctionCallInfo fcinfo, int n, const LedgerPage *page)
+{
+	QueryArgs	args = {0};
+
+	args_uuid(&args, page->account);
+	args_int8(&args, page->low);
+	args_int8(&args, page->high);
+	args_time(&args, PG_ARGISNULL(n) ? DT_NOBEGIN : PG_GETARG_TIMESTAMPTZ(n));
+	args_time(&args, PG_ARGISNULL(n + 1) ? DT_NOEND : PG_GETARG_TIMESTAMPTZ(n + 1));
+	args_int8(&args, page->max_rows);
+	args_int8(&args, page->skip_rows);
+	args_int8(&args, page_count(page));
+	query_read_into(fcinfo, &usage_query, &args);
+}
+
+/*
  * ducto_list_usage_events returns the usage entries of a user, personal and in
  * teams, newest first. It takes no lock. Arguments and errors: see its
  * COMMENT.
@@ -311,23 +350,20 @@ ducto_list_usage_events(PG_FUNCTION_ARGS)
 	pg_uuid_t  *user = arg_uuid(fcinfo, 0, "user_id");
 	int			max_rows = arg_int_between(fcinfo, 3, "max_rows", 1, PG_INT32_MAX, DEFAULT_PAGE);
 	int			skip_rows = arg_int_between(fcinfo, 4, "skip_rows", 0, PG_INT32_MAX, 0);
+	Datum		usage = CStringGetTextDatum(entry_types[TYPE_USAGE]);
 	Account		acc;
 	LedgerPage	page;
-	QueryArgs	args = {0};
 
 	query_begin();
 	account_read_user(user, &acc);
-	page_begin(&page, &acc, NULL);
+	page_begin(&page, &acc, construct_array(&usage, 1, TEXTOID, -1, false, TYPALIGN_INT));
 	page_window(fcinfo, 1, &page);
-	args_uuid(&args, user);
-	args_int8(&args, page.low);
-	args_int8(&args, page.high);
-	args_time(&args, PG_ARGISNULL(1) ? DT_NOBEGIN : PG_GETARG_TIMESTAMPTZ(1));
-	args_time(&args, PG_ARGISNULL(2) ? DT_NOEND : PG_GETARG_TIMESTAMPTZ(2));
-	args_int8(&args, max_rows);
-	args_int8(&args, skip_rows);
-	args_int8(&args, Max(page.high - page.low, 0) - count_rare(&page, construct_empty_array(TEXTOID), false));
-	query_read_into(fcinfo, &usage_query, &args);
+	page.max_rows = max_rows;
+	page.skip_rows = skip_rows;
+	if (spends_alone(user))
+		page_result(fcinfo, &page, NULL);
+	else
+		usage_result(fcinfo, 1, &page);
 	query_end();
 	return (Datum) 0;
 }
