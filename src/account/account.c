@@ -598,7 +598,7 @@ account_write_row(const Account *acc)
 
 /*
  * account_write writes a locked account's row; that of an account of a batch or of
- * a set is written at its end.
+ * a set, and the events of the latter, are written at its end.
  */
 void
 account_write(Account *acc)
@@ -606,7 +606,8 @@ account_write(Account *acc)
 	acc->updated_at = acc->now;
 	allowance_rely(acc, acc->now);
 	alerts_watch(acc);
-	events_write(acc);
+	if (acc->set == NULL)
+		events_write(acc);
 	if (acc->queue != NULL || acc->set != NULL)
 		acc->unwritten = true;
 	else

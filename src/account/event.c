@@ -15,6 +15,7 @@
 #include "account/alert.h"
 #include "account/claim.h"
 #include "account/event.h"
+#include "account/rollset.h"
 #include "base/cluster.h"
 #include "base/uuid.h"
 #include "base/uuidv7.h"
@@ -22,21 +23,10 @@
 /* What sessions that LISTEN are told. */
 #define EVENT_CHANNEL	"ducto_events"
 
-/* The members of a team that an event names. */
-#define MAX_MEMBERS		"100"
-
 const char *const event_kinds[] = {
 	EVENT_BALANCE_LOW, EVENT_BALANCE_EXHAUSTED, EVENT_BALANCE_RECOVERED, EVENT_TOPUP_DUE, EVENT_ALLOWANCE_USED, EVENT_CAP_USED,
 	EVENT_GRANT_EXPIRING, EVENT_RESERVATION_EXPIRED, EVENT_PLAN_CHANGED, EVENT_REVERSAL_SHORTFALL, NULL
 };
-
-/* An event of an account that its operation has not written yet. */
-typedef struct Event
-{
-	pg_uuid_t	id;
-	const char *kind;
-	Jsonb	   *payload;
-} Event;
 
 /* Which event it is. */
 typedef struct EventKey
@@ -45,21 +35,10 @@ typedef struct EventKey
 	int64		number;
 } EventKey;
 
-/*
- * The account's lock orders the events; their numbers come from its alerts. Each
- * tells the balance after the operation, one of a team's balance who the
- * members are: the first of the index team_members_rank, however many there are.
- */
+/* The account's lock orders the events; their numbers come from its alerts. */
 static KeptQuery events_insert_query = {
-	.sql = "INSERT INTO ducto.events (account_id, number, id, user_id, team_id, kind, payload, origin, visible_at, created_at)"
-	" SELECT $1, $2 + e.n, e.id, CASE WHEN $9 THEN (e.payload ->> 'user_id')::uuid ELSE $1 END, CASE WHEN $9 THEN $1 END,"
-	" e.kind, jsonb_build_object('seq', $2 + e.n, 'balance', $3) || e.payload"
-	" || CASE WHEN $9 AND e.payload ? 'line' THEN jsonb_build_object('members',"
-	"  (SELECT coalesce(jsonb_agg(m.user_id ORDER BY m.rank, m.joined_at, m.user_id), '[]') FROM"
-	"   (SELECT array_position(ARRAY['owner', 'admin'], role) AS rank, joined_at, user_id FROM ducto.team_members"
-	"   WHERE team_id = $1 AND coalesce(left_at, 'infinity') = 'infinity'"
-	"   ORDER BY rank, joined_at, user_id LIMIT " MAX_MEMBERS ") m)) ELSE '{}' END,"
-	" $4, $5, $5 FROM unnest($6, $7, $8) WITH ORDINALITY AS e (id, kind, payload, n)",
+	.sql = "INSERT INTO ducto.events" EVENTS_SQL("$1", "$2 + e.n", "$9", "$3", "$4", "$5")
+	" FROM unnest($6, $7, $8) WITH ORDINALITY AS e (id, kind, payload, n)",
 	.types = {UUIDOID, INT8OID, NUMERICOID, INT8OID, TIMESTAMPTZOID, UUIDARRAYOID, TEXTARRAYOID, JSONBARRAYOID, BOOLOID}
 };
 
@@ -251,11 +230,13 @@ event_time(JsonOut *payload, const char *key, TimestampTz value)
 
 /*
  * event_add ends a payload and notes the event on a locked account, whose next
- * write writes it. id is that of the event; NULL for a new one.
+ * write writes it; that of an account of a set, the set. id is that of the
+ * event; NULL for a new one.
  */
 void
 event_add(Account *acc, const pg_uuid_t *id, const char *kind, JsonOut *payload)
 {
+	MemoryContext previous = MemoryContextSwitchTo(acc->set != NULL ? acc->set->memory : CurrentMemoryContext);
 	Event	   *event = palloc0(sizeof(Event));
 
 	if (id != NULL)
@@ -265,6 +246,7 @@ event_add(Account *acc, const pg_uuid_t *id, const char *kind, JsonOut *payload)
 	event->kind = kind;
 	event->payload = jsonout_end(payload);
 	acc->events = lappend(acc->events, event);
+	MemoryContextSwitchTo(previous);
 }
 
 /*
@@ -330,9 +312,9 @@ events_end_level(SubXactEvent event, SubTransactionId mine, SubTransactionId par
 }
 
 /*
- * Note that the current transaction has written events.
+ * events_note notes that the current transaction has written events.
  */
-static void
+void
 events_note(void)
 {
 	static bool registered = false;

@@ -20,6 +20,35 @@
 #define EXPIRED_COLUMNS	"id, amount, operation_type, model, actor, expires_at"
 #define EXPIRED_COLUMN_COUNT	6
 
+/* The members of a team that an event names. */
+#define MAX_MEMBERS		"100"
+
+/*
+ * What is inserted as events: of rows e of what follows, with id, kind and
+ * payload. Each tells the balance after the operation, one of a team's balance
+ * who the members are: the first of the index team_members_rank, however many
+ * there are.
+ */
+#define EVENTS_SQL(account, number, team, balance, origin, created) \
+	" (account_id, number, id, user_id, team_id, kind, payload, origin, visible_at, created_at)" \
+	" SELECT " account ", " number ", e.id, CASE WHEN " team " THEN (e.payload ->> 'user_id')::uuid ELSE " account " END," \
+	" CASE WHEN " team " THEN " account " END, e.kind," \
+	" jsonb_build_object('seq', " number ", 'balance', " balance ") || e.payload" \
+	" || CASE WHEN " team " AND e.payload ? 'line' THEN jsonb_build_object('members'," \
+	"  (SELECT coalesce(jsonb_agg(m.user_id ORDER BY m.rank, m.joined_at, m.user_id), '[]') FROM" \
+	"   (SELECT array_position(ARRAY['owner', 'admin'], role) AS rank, joined_at, user_id FROM ducto.team_members" \
+	"   WHERE team_id = " account " AND coalesce(left_at, 'infinity') = 'infinity'" \
+	"   ORDER BY rank, joined_at, user_id LIMIT " MAX_MEMBERS ") m)) ELSE '{}' END," \
+	" " origin ", " created ", " created
+
+/* An event of an account that its operation has not written yet. */
+typedef struct Event
+{
+	pg_uuid_t	id;
+	const char *kind;
+	Jsonb	   *payload;
+} Event;
+
 extern const char *const event_kinds[];
 
 extern void event_begin(JsonOut *payload);
@@ -33,6 +62,8 @@ extern void event_add(Account *acc, const pg_uuid_t *id, const char *kind, JsonO
 extern void event_of_expired(Account *acc, uint64 row);
 extern void events_of_expired(Account *acc, uint64 n);
 extern void events_write(Account *acc);
+extern void events_write_of(Account *accs, int n);
+extern void events_note(void);
 extern int64 event_origin(void);
 extern int64 events_prune(TimestampTz before, int64 max_rows);
 extern void events_take(TimestampTz now, TimestampTz until, int max_rows, Datum kinds, Tuplestorestate *taken);

@@ -11,6 +11,7 @@
 
 #include "account/cap.h"
 #include "account/claim.h"
+#include "account/event.h"
 #include "account/rollset.h"
 #include "base/query.h"
 #include "base/records.h"
@@ -121,6 +122,7 @@ set_begin(SetWork *work, const pg_uuid_t *ids, int n)
 	int			rows = n * (SET_DUE + 1);
 
 	memset(work, 0, sizeof(SetWork));
+	work->set.memory = CurrentMemoryContext;
 	work->n = n;
 	work->accs = palloc(sizeof(Account) * n);
 	work->members = palloc0(sizeof(SetMember) * n);
@@ -293,6 +295,7 @@ set_write(SetWork *work)
 		account_write(&work->accs[i]);
 		query_end();
 	}
+	events_write_of(work->accs, work->n);
 	accounts_write(work->accs, work->n);
 }
 

@@ -16,6 +16,7 @@
 /* Accounts that are rolled forward together. */
 typedef struct RollSet
 {
+	MemoryContext memory;		/* lives as long as the set */
 	LedgerQueue entries;		/* to be written for all */
 	GrantQueue	changed;
 	List	   *plans;			/* all that their plans have ever said */
