@@ -29,18 +29,31 @@ static KeptQuery own_query = {
 	.types = {UUIDOID}
 };
 
+enum
+{
+	ALERTS_LINES = 1, ALERTS_BELOW, ALERTS_AMOUNT, ALERTS_MAX_PER_MONTH, ALERTS_DUE_KEY, ALERTS_MONTH, ALERTS_COUNT, ALERTS_TOLD
+};
+
+/* What is written of them after the account, as value.h has it; the month of the top-ups comes last. */
+#define ALERTS_FIELDS(FIELD) \
+	FIELD(2, balance, numerics) \
+	FIELD(3, allowance_percent, integers) \
+	FIELD(4, cap_percent, integers) \
+	FIELD(5, expiring_days, int4) \
+	FIELD(6, topup_below, money) \
+	FIELD(7, topup_amount, money) \
+	FIELD(8, topup_max_per_month, int4) \
+	FIELD(9, topup_due_key, text) \
+	FIELD(10, topup_count, int4) \
+	FIELD(11, told, bool)
+#define COLUMN_EXCLUDED(n, column, ...)	", " #column " = excluded." #column
+
 /* The caller has the account's lock. */
 static KeptQuery save_query = {
-	.sql = "INSERT INTO ducto.alerts (account_id, balance, allowance_percent, cap_percent, expiring_days, topup_below,"
-	" topup_amount, topup_max_per_month, topup_due_key, topup_month, topup_count, told)"
-	" VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, nullif($10, '-infinity'), $11, $12)"
-	" ON CONFLICT (account_id) DO UPDATE SET balance = excluded.balance, allowance_percent = excluded.allowance_percent,"
-	" cap_percent = excluded.cap_percent, expiring_days = excluded.expiring_days, topup_below = excluded.topup_below,"
-	" topup_amount = excluded.topup_amount, topup_max_per_month = excluded.topup_max_per_month,"
-	" topup_due_key = excluded.topup_due_key, topup_month = excluded.topup_month, topup_count = excluded.topup_count,"
-	" told = excluded.told",
-	.types = {UUIDOID, NUMERICARRAYOID, INT4ARRAYOID, INT4ARRAYOID, INT4OID, NUMERICOID, NUMERICOID, INT4OID, TEXTOID,
-	DATEOID, INT4OID, BOOLOID}
+	.sql = "INSERT INTO ducto.alerts (account_id" ALERTS_FIELDS(COLUMN_NAME) ", topup_month)"
+	" VALUES ($1" ALERTS_FIELDS(COLUMN_PARAM) ", nullif($12, '-infinity'))"
+	" ON CONFLICT (account_id) DO UPDATE SET topup_month = excluded.topup_month" ALERTS_FIELDS(COLUMN_EXCLUDED),
+	.types = {UUIDOID, ALERTS_FIELDS(COLUMN_TYPE) DATEOID}
 };
 
 /* The caller has the account's lock. */
@@ -83,6 +96,11 @@ static KeptQuery expiring_grants_query = {
 	" AND g.expires_at <= greatest($3, t.expiring_until)"
 	" AND (g.created_at <= t.expiring_at AND g.expires_at <= t.expiring_until) IS NOT TRUE ORDER BY g.expires_at, g.seq",
 	.types = {UUIDOID, TIMESTAMPTZOID, TIMESTAMPTZOID}
+};
+
+enum
+{
+	EXPIRING_ID = 1, EXPIRING_TYPE, EXPIRING_REMAINING, EXPIRING_AT
 };
 
 /* The caller has the account's lock. */
@@ -135,15 +153,15 @@ alerts_load(Account *acc, OwnAlerts *own)
 	args_uuid(&args, &acc->id);
 	if (query_run(&own_query, &args, SPI_OK_SELECT) == 0)
 		return;
-	lines_from_json(&DatumGetJsonbPCopy(row_datum(0, 1))->root, &own->lines);
-	topup->on = !row_is_null(0, 3);
-	topup->below = row_money(0, 2);
-	topup->amount = row_money(0, 3);
-	topup->max_per_month = row_is_null(0, 4) ? 0 : row_int4(0, 4);
-	topup->due_key = row_text(0, 5);
-	topup->month = DatumGetDateADT(row_datum(0, 6));
-	topup->count = row_int4(0, 7);
-	own->told = row_bool(0, 8);
+	lines_from_json(&row_jsonb(0, ALERTS_LINES)->root, &own->lines);
+	topup->on = !row_is_null(0, ALERTS_AMOUNT);
+	topup->below = row_money(0, ALERTS_BELOW);
+	topup->amount = row_money(0, ALERTS_AMOUNT);
+	topup->max_per_month = row_is_null(0, ALERTS_MAX_PER_MONTH) ? 0 : row_int4(0, ALERTS_MAX_PER_MONTH);
+	topup->due_key = row_text(0, ALERTS_DUE_KEY);
+	topup->month = DatumGetDateADT(row_datum(0, ALERTS_MONTH));
+	topup->count = row_int4(0, ALERTS_COUNT);
+	own->told = row_bool(0, ALERTS_TOLD);
 	own->exist = true;
 }
 
@@ -190,9 +208,9 @@ alerts_save(Account *acc, const OwnAlerts *own)
 	else
 		args_null(&args);
 	args_text(&args, topup->due_key);
-	args_datum(&args, DateADTGetDatum(topup->month));
 	args_int4(&args, topup->count);
 	args_bool(&args, own->told);
+	args_datum(&args, DateADTGetDatum(topup->month));
 	if (query_run(&save_query, &args, SPI_OK_INSERT) != 1)
 		row_missing("alerts");
 	acc->lines_changed = true;
@@ -633,14 +651,14 @@ alerts_tell_expiring(Account *acc)
 	n = query_run(&expiring_grants_query, &args, SPI_OK_SELECT);
 	for (uint64 i = 0; i < n; i++)
 	{
-		pg_uuid_t	grant = row_uuid(i, 1);
+		pg_uuid_t	grant = row_uuid(i, EXPIRING_ID);
 		JsonOut		payload;
 
 		event_begin(&payload);
 		event_uuid(&payload, "grant_id", &grant);
-		event_text(&payload, "type", row_text(i, 2));
-		event_money(&payload, "remaining", row_money(i, 3));
-		event_time(&payload, "expires_at", row_time(i, 4));
+		event_text(&payload, "type", row_text(i, EXPIRING_TYPE));
+		event_money(&payload, "remaining", row_money(i, EXPIRING_REMAINING));
+		event_time(&payload, "expires_at", row_time(i, EXPIRING_AT));
 		event_add(acc, NULL, EVENT_GRANT_EXPIRING, &payload);
 	}
 	args_uuid(&told, &acc->id);

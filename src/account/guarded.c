@@ -56,11 +56,22 @@
  * can leave the bounds of money. Those with a carry ask for the more that it
  * may take.
  */
-#define AFTER_COLUMNS	"balance, expiring, next_boundary, last_seq, closing_keys, updated_at"
-#define AFTER_COLUMN_COUNT	6
+#define AFTER_FIELDS(FIELD) \
+	FIELD(2, expiring, money, expiring) \
+	FIELD(3, next_boundary, time, next_boundary) \
+	FIELD(4, last_seq, int8, last_seq) \
+	FIELD(5, closing_keys, bool, closing_keys) \
+	FIELD(6, updated_at, time, updated_at)
+#define AFTER_COLUMNS	"balance" AFTER_FIELDS(COLUMN_NAME)
+
+/* As they are read, and what comes after them. */
+enum
+{
+	BALANCE_COLUMN = 1, AFTER_COLUMN_COUNT = 6, HELD_COLUMN, TERMS_COLUMN
+};
+
 #define AFTER_CARRY	", carry"
 #define AFTER_HEAD	", chain_head"
-#define HELD_COLUMN			(AFTER_COLUMN_COUNT + 1)
 
 #define GUARD(whose)	" WHERE id = $1 AND " whose " AND next_boundary > $4"
 
@@ -97,7 +108,13 @@
 #define OF_HOLD(id) \
 	" FROM ducto.reservations r WHERE a.id = $1 AND r.account_id = $1 AND r.id = " id \
 	" AND r.closed_at IS NULL AND NOT r.skip_allowance AND plain AND ended_until IS NULL"
-#define HOLD_COLUMNS	", r.remaining, r.cap_held, r.operation_type, r.model"
+#define HOLD_FIELDS(FIELD) \
+	FIELD(0, remaining, money, remaining) \
+	FIELD(1, cap_held, money, cap_held) \
+	FIELD(2, operation_type, text, operation_type) \
+	FIELD(3, model, text, model)
+#define HOLD_COLUMN(n, column, ...)	", r." #column
+#define HOLD_COLUMNS	HOLD_FIELDS(HOLD_COLUMN)
 
 /*
  * Lock, decision and booking of a deduct within its hold $6: $2, or what a
@@ -263,6 +280,8 @@ user_update(KeptQuery *query, const pg_uuid_t *id, QueryArgs *args)
 	return true;
 }
 
+#define AFTER_READ(n, column, kind, member)	after->member = row_##kind(0, n);
+
 /*
  * Take the row that a guarded update returned. The update went by the time from
  * before it: False means that it waited for the lock meanwhile, so that
@@ -277,12 +296,8 @@ account_after(const pg_uuid_t *id, Account *after, AccountChange *change)
 	memset(after, 0, sizeof(Account));
 	after->id = *id;
 	after->exists = true;
-	after->balance = row_money(0, 1);
-	after->expiring = row_money(0, 2);
-	after->next_boundary = row_time(0, 3);
-	after->last_seq = row_int8(0, 4);
-	after->closing_keys = row_bool(0, 5);
-	after->updated_at = row_time(0, 6);
+	after->balance = row_money(0, BALANCE_COLUMN);
+	AFTER_FIELDS(AFTER_READ)
 	after->ahead_until = DT_NOBEGIN;
 	after->now = after->updated_at;
 	memset(change, 0, sizeof(AccountChange));
@@ -324,6 +339,8 @@ account_charged(const pg_uuid_t *id, const Charge *charge, Account *after, Accou
 	return valid;
 }
 
+#define HOLD_READ(n, name, kind, member)	hold->member = row_##kind(0, column + (n));
+
 /*
  * Take what a guarded update told of a hold, from a column on.
  */
@@ -332,10 +349,7 @@ hold_from_row(const pg_uuid_t *id, int column, Hold *hold)
 {
 	memset(hold, 0, sizeof(Hold));
 	hold->id = *id;
-	hold->remaining = row_money(0, column);
-	hold->cap_held = row_money(0, column + 1);
-	hold->operation_type = row_text(0, column + 2);
-	hold->model = row_text(0, column + 3);
+	HOLD_FIELDS(HOLD_READ)
 }
 
 /*
@@ -535,7 +549,7 @@ account_try_hold(const pg_uuid_t *id, Money amount, const Money *floor, int ttl_
 	terms->version = 0;
 	terms->min_balance = DEFAULT_MIN_BALANCE;
 	if (!alone)
-		terms_from_row(terms, HELD_COLUMN + 1);
+		terms_from_row(terms, TERMS_COLUMN);
 	else if (query_run(&terms_query, &none, SPI_OK_SELECT) > 0)
 		terms_from_row(terms, 1);
 	if (valid && account_available(after) >= (floor != NULL ? *floor : terms->min_balance))

@@ -72,6 +72,11 @@ static KeptQuery ledger_insert_once_query = {
 
 #define LEDGER_READ_COLUMNS	"account_id, burned_grants, burned_amounts" LEDGER_READ_FIELDS(COLUMN_NAME)
 
+enum
+{
+	READ_ACCOUNT = 1, READ_BURNED_GRANTS, READ_BURNED_AMOUNTS
+};
+
 /* Exact under the account's lock: a key is only ever added under it. */
 static KeptQuery ledger_key_query = {
 	.sql = "SELECT " LEDGER_READ_COLUMNS " FROM ducto.ledger WHERE account_id = $1 AND idempotency_key = $2",
@@ -87,6 +92,11 @@ static KeptQuery ledger_models_query = {
 	.sql = "SELECT m.model, m.spend, m.lines FROM ducto.ledger l, unnest(l.models, l.model_spend, l.model_lines)"
 	" WITH ORDINALITY AS m(model, spend, lines, n) WHERE l.account_id = $1 AND l.id = $2 ORDER BY m.n",
 	.types = {UUIDOID, UUIDOID}
+};
+
+enum
+{
+	MODELS_MODEL = 1, MODELS_SPEND, MODELS_LINES
 };
 
 static KeptQuery ledger_id_query = {
@@ -490,8 +500,8 @@ entry_from_row(LedgerEntry *entry, uint64 found)
 	if (found == 0)
 		return false;
 	memset(entry, 0, sizeof(LedgerEntry));
-	entry->account_id = row_uuid(0, 1);
-	burned_from_row(&entry->burned, 2, 3);
+	entry->account_id = row_uuid(0, READ_ACCOUNT);
+	burned_from_row(&entry->burned, READ_BURNED_GRANTS, READ_BURNED_AMOUNTS);
 	LEDGER_READ_FIELDS(FIELD_READ)
 	return true;
 }
@@ -559,9 +569,9 @@ ledger_find_models(const pg_uuid_t *account, const pg_uuid_t *id, EntryModels *m
 	models->lines = palloc(sizeof(int32) * Max(n, 1));
 	for (uint64 i = 0; i < n; i++)
 	{
-		models->models[i] = row_text(i, 1);
-		models->spend[i] = row_money(i, 2);
-		models->lines[i] = row_int4(i, 3);
+		models->models[i] = row_text(i, MODELS_MODEL);
+		models->spend[i] = row_money(i, MODELS_SPEND);
+		models->lines[i] = row_int4(i, MODELS_LINES);
 	}
 	return n > 0;
 }

@@ -90,11 +90,14 @@ static KeptQuery terms_query = {
 	.types = {TEXTOID, TIMESTAMPTZOID}
 };
 
-/* PLAN_COLUMNS. */
-static const char *const plan_columns[] = {
-	"id", "name", "free_allowance", "features", "default_billing_mode", "per_operation", "max_concurrent", "overdraft_floor",
-	"caps_version", "alerts", "cycle", NULL
+enum
+{
+	TERMS_SINCE = 1, TERMS_ALLOWANCE, TERMS_CYCLE, TERMS_GRANTS
 };
+
+#define FIELD_NAME(n, column, ...)	#column,
+
+static const char *const plan_columns[] = {"id", PLAN_FIELDS(FIELD_NAME, FIELD_NAME) NULL};
 static RecordColumns plan_record = {.names = plan_columns};
 
 /*
@@ -110,6 +113,39 @@ cycle_from_text(const char *word)
 }
 
 /*
+ * Read the unit of a plan's cycles.
+ */
+static PeriodUnit
+row_unit(uint64 row, int column)
+{
+	return cycle_from_text(row_text(row, column));
+}
+
+/*
+ * Read a billing mode.
+ */
+static BillingMode
+row_mode(uint64 row, int column)
+{
+	return (BillingMode) row_word(row, column, billing_modes);
+}
+
+/*
+ * Read a limit of a count, NULL for 0.
+ */
+static int
+row_count(uint64 row, int column)
+{
+	return row_is_null(row, column) ? 0 : row_int4(row, column);
+}
+
+#define FIELD_READ(n, column, kind, member)	plan->member = row_##kind(0, first_column + (n));
+#define MAYBE_READ(n, column, kind, member, given) \
+	plan->given = !row_is_null(0, first_column + (n)); \
+	if (plan->given) \
+		plan->member = row_##kind(0, first_column + (n));
+
+/*
  * plan_from_row reads a plan from the columns PLAN_COLUMNS of the last
  * result; they are all NULL for none.
  */
@@ -120,19 +156,7 @@ plan_from_row(UserPlan *plan, int first_column)
 	plan->id = row_text(0, first_column);
 	if (plan->id == NULL)
 		return;
-	plan->name = row_text(0, first_column + 1);
-	plan->free_allowance = row_money(0, first_column + 2);
-	plan->features = DatumGetJsonbPCopy(row_datum(0, first_column + 3));
-	plan->billing_mode = (BillingMode) row_word(0, first_column + 4, billing_modes);
-	plan->per_operation = DatumGetJsonbPCopy(row_datum(0, first_column + 5));
-	if (!row_is_null(0, first_column + 6))
-		plan->max_concurrent = row_int4(0, first_column + 6);
-	plan->has_floor = !row_is_null(0, first_column + 7);
-	plan->overdraft_floor = row_money(0, first_column + 7);
-	plan->caps_version = row_int8(0, first_column + 8);
-	if (!row_is_null(0, first_column + 9))
-		plan->alerts = DatumGetJsonbPCopy(row_datum(0, first_column + 9));
-	plan->cycle = cycle_from_text(row_text(0, first_column + 10));
+	PLAN_FIELDS(FIELD_READ, MAYBE_READ)
 }
 
 /*
@@ -404,10 +428,10 @@ plan_terms(const char *id, TimestampTz at, bool read_only, PlanTerms **terms)
 	{
 		PlanTerms  *one = &(*terms)[i];
 
-		one->since = row_time(i, 1);
-		one->free_allowance = row_money(i, 2);
-		one->cycle = cycle_from_text(row_text(i, 3));
-		cycle_grants_read(DatumGetJsonbPCopy(row_datum(i, 4)), one);
+		one->since = row_time(i, TERMS_SINCE);
+		one->free_allowance = row_money(i, TERMS_ALLOWANCE);
+		one->cycle = row_unit(i, TERMS_CYCLE);
+		cycle_grants_read(row_jsonb(i, TERMS_GRANTS), one);
 	}
 	return (int) n;
 }

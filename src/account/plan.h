@@ -73,10 +73,26 @@ typedef struct Policy
 	Money		overdraft_floor;
 } Policy;
 
-/* The columns that plan_from_row reads, of a table ducto.plans p. */
-#define PLAN_COLUMNS \
-	"p.id, p.name, p.free_allowance, p.features, p.default_billing_mode, p.per_operation," \
-	" p.max_concurrent, p.overdraft_floor, p.caps_version, p.alerts, p.cycle"
+/*
+ * The columns of a plan that are read of it after its id, as value.h has them:
+ * counted from it. MAYBE is one that may be NULL, and which member tells whether it is
+ * there.
+ */
+#define PLAN_FIELDS(FIELD, MAYBE) \
+	FIELD(1, name, text, name) \
+	FIELD(2, free_allowance, money, free_allowance) \
+	FIELD(3, features, jsonb, features) \
+	FIELD(4, default_billing_mode, mode, billing_mode) \
+	FIELD(5, per_operation, jsonb, per_operation) \
+	FIELD(6, max_concurrent, count, max_concurrent) \
+	MAYBE(7, overdraft_floor, money, overdraft_floor, has_floor) \
+	FIELD(8, caps_version, int8, caps_version) \
+	FIELD(9, alerts, jsonb, alerts) \
+	FIELD(10, cycle, unit, cycle)
+#define PLAN_COLUMN(n, column, ...)	", p." #column
+
+/* What plan_from_row reads, of a table ducto.plans p. */
+#define PLAN_COLUMNS	"p.id" PLAN_FIELDS(PLAN_COLUMN, PLAN_COLUMN)
 
 extern const char *const billing_modes[];
 

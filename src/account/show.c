@@ -16,6 +16,11 @@ static KeptQuery account_glance_query = {
 	.types = {UUIDOID, TIMESTAMPTZOID}
 };
 
+enum
+{
+	GLANCE_KIND = 1, GLANCE_BALANCE, GLANCE_HELD, GLANCE_EXPIRING, GLANCE_PURCHASED
+};
+
 static KeptQuery account_settled_query = {
 	.sql = "SELECT FROM ducto.accounts a WHERE a.id = $1 AND " SAYS_IT_ALL("a", "$2"),
 	.types = {UUIDOID, TIMESTAMPTZOID}
@@ -30,6 +35,11 @@ static KeptQuery account_plan_query = {
 	.sql = "SELECT a.kind, a.plan_id, " PLAN_COLUMNS " FROM ducto.accounts a LEFT JOIN ducto.plans p ON p.id = a.plan_id"
 	" WHERE a.id = $1",
 	.types = {UUIDOID}
+};
+
+enum
+{
+	USER_KIND = 1, USER_PLAN_ID, USER_PLAN
 };
 
 /*
@@ -73,11 +83,11 @@ account_glance(const pg_uuid_t *id, Account *acc)
 	acc->id = *id;
 	acc->exists = true;
 	acc->next_boundary = DT_NOEND;
-	acc->team = row_word(0, 1, account_kinds) != 0;
-	acc->balance = row_money(0, 2);
-	acc->held = row_money(0, 3);
-	acc->expiring = row_money(0, 4);
-	acc->lifetime_purchased = row_spend(0, 5);
+	acc->team = row_word(0, GLANCE_KIND, account_kinds) != 0;
+	acc->balance = row_money(0, GLANCE_BALANCE);
+	acc->held = row_money(0, GLANCE_HELD);
+	acc->expiring = row_money(0, GLANCE_EXPIRING);
+	acc->lifetime_purchased = row_spend(0, GLANCE_PURCHASED);
 	return true;
 }
 
@@ -110,10 +120,10 @@ account_read_plan(const pg_uuid_t *user, UserPlan *plan)
 	args_uuid(&args, user);
 	if (query_read(&account_plan_query, &args) == 0)
 		return;
-	acc.team = row_word(0, 1, account_kinds) != 0;
+	acc.team = row_word(0, USER_KIND, account_kinds) != 0;
 	account_require_user(&acc);
-	plan_id = row_text(0, 2);
-	plan_from_row(plan, 3);
+	plan_id = row_text(0, USER_PLAN_ID);
+	plan_from_row(plan, USER_PLAN);
 	if (plan_id != NULL && plan->id == NULL)
 		plan_find(plan_id, plan, true);
 }

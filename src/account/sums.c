@@ -26,6 +26,11 @@ static KeptQuery ledger_refunded_query = {
 	.types = {UUIDOID, UUIDOID}
 };
 
+enum
+{
+	REFUNDED_CREDITS = 1, REFUNDED_ALLOWANCE, REFUNDED_LARGEST
+};
+
 static KeptQuery ledger_reversed_query = {
 	.sql = "SELECT coalesce(-sum(amount), 0) FROM ducto.ledger WHERE account_id = $1 AND reference = $2 AND type = 'reversal'",
 	.types = {UUIDOID, UUIDOID}
@@ -43,9 +48,9 @@ ledger_refunded(const pg_uuid_t *account, const pg_uuid_t *reference, Money *cre
 	args_uuid(&args, account);
 	args_uuid(&args, reference);
 	query_run(&ledger_refunded_query, &args, SPI_OK_SELECT);
-	*credits = row_money(0, 1);
-	*allowance = row_money(0, 2);
-	*largest = row_money(0, 3);
+	*credits = row_money(0, REFUNDED_CREDITS);
+	*allowance = row_money(0, REFUNDED_ALLOWANCE);
+	*largest = row_money(0, REFUNDED_LARGEST);
 }
 
 /*

@@ -75,6 +75,7 @@ extern char *row_text(uint64 row, int column);
 extern int	row_word(uint64 row, int column, Words words);
 extern TimestampTz row_time(uint64 row, int column);
 extern Interval *row_interval(uint64 row, int column);
+extern Jsonb *row_jsonb(uint64 row, int column);
 extern int64 row_int8(uint64 row, int column);
 extern int32 row_int4(uint64 row, int column);
 extern bool row_bool(uint64 row, int column);

@@ -244,6 +244,18 @@ row_interval(uint64 row, int column)
 }
 
 /*
+ * row_jsonb returns a copy of a JSON value, NULL for NULL.
+ */
+Jsonb *
+row_jsonb(uint64 row, int column)
+{
+	bool		isnull;
+	Datum		value = row_get(row, column, &isnull);
+
+	return isnull ? NULL : DatumGetJsonbPCopy(value);
+}
+
+/*
  * row_int8 returns a bigint.
  */
 int64

@@ -128,7 +128,7 @@ pricing_lock(void)
 	query_run(&lock_query, &none, SPI_OK_UTILITY);
 	if (query_run(&deactivate_query, &none, SPI_OK_UPDATE_RETURNING) == 0)
 		return NULL;
-	return DatumGetJsonbPCopy(row_datum(0, 1));
+	return row_jsonb(0, 1);
 }
 
 /*
@@ -223,7 +223,7 @@ pricing_activate(int version, pg_uuid_t *id)
 	before = pricing_lock();
 	if (query_run(&activate_query, &args, SPI_OK_UPDATE_RETURNING) != 1)
 		elog(ERROR, "pricing version %d is gone", version);
-	config = DatumGetJsonbPCopy(row_datum(0, 1));
+	config = row_jsonb(0, 1);
 	lines_published(before, config);
 	sync_plans(config);
 	return true;

@@ -41,6 +41,12 @@ static Pricing *last_active = NULL;	/* a place of kept, which may have another b
 
 #define VERSION_COLUMNS "p.version, p.id"
 
+/* As they are read, and what comes after them. */
+enum
+{
+	VERSION_COLUMN = 1, ID_COLUMN, BESIDE_COLUMN
+};
+
 static KeptQuery version_query = {
 	.sql = "SELECT " VERSION_COLUMNS " FROM ducto.pricing p WHERE p.version = $1",
 	.types = {INT4OID}
@@ -160,7 +166,7 @@ kept_load(Pricing *pricing, const pg_uuid_t *id, int version)
 	if (query_run(&config_query, &args, SPI_OK_SELECT) != 1)
 		elog(ERROR, "pricing version %d is gone", version);
 	previous = MemoryContextSwitchTo(context);
-	pricing->config = DatumGetJsonbPCopy(row_datum(0, 1));
+	pricing->config = row_jsonb(0, 1);
 	pricing->min_balance = row_money(0, 2);
 	units_read(pricing);
 	pricing->programs = programs_create(context);
@@ -177,8 +183,8 @@ kept_load(Pricing *pricing, const pg_uuid_t *id, int version)
 static Pricing *
 pricing_from_row(void)
 {
-	pg_uuid_t	id = row_uuid(0, 2);
-	int			version = row_int4(0, 1);
+	pg_uuid_t	id = row_uuid(0, ID_COLUMN);
+	int			version = row_int4(0, VERSION_COLUMN);
 	Pricing    *pricing = kept_place(&id);
 
 	if (pricing->context == NULL)
@@ -254,7 +260,7 @@ pricing_with_plan(const char *plan_id, UserPlan *plan)
 	args_text(&args, plan_id);
 	if (query_run(&active_with_plan_query, &args, SPI_OK_SELECT) == 0)
 		return NULL;
-	plan_from_row(plan, 3);
+	plan_from_row(plan, BESIDE_COLUMN);
 	return pricing_from_row();
 }
 
@@ -292,7 +298,7 @@ pricing_reserved(const pg_uuid_t *user, const pg_uuid_t *reservation, char **pla
 	if (query_run(&reserved_query, &args, SPI_OK_SELECT) == 0 &&
 		query_run(&team_reserved_query, &args, SPI_OK_SELECT) == 0)
 		return NULL;
-	*plan_id = row_text(0, 3);
+	*plan_id = row_text(0, BESIDE_COLUMN);
 	return pricing_from_row();
 }
 
