@@ -456,14 +456,19 @@ BEGIN
 	FROM ducto.accounts a
 	LEFT JOIN (SELECT e.account_id, sum(e.allowance) AS allowance
 		FROM (
-			SELECT account_id, effective_at AS at, allowance_consumed AS allowance FROM ducto.ledger
-			WHERE 'allowance' = ANY (has) AND allowance_consumed <> 0 AND type || '' <> 'refund' AND account_id BETWEEN lowest AND highest
+			SELECT l.account_id, sum(l.allowance_consumed) AS allowance
+			FROM ducto.ledger l JOIN ducto.accounts c ON c.id = l.account_id
+			WHERE 'allowance' = ANY (has) AND l.allowance_consumed <> 0 AND l.type || '' <> 'refund'
+				AND l.account_id BETWEEN lowest AND highest AND l.effective_at >= c.cycle_start AND l.effective_at < c.cycle_end
+			GROUP BY l.account_id
 			UNION ALL
-			SELECT d.account_id, d.effective_at, r.allowance_consumed
+			SELECT d.account_id, sum(r.allowance_consumed)
 			FROM ducto.ledger r JOIN ducto.ledger d ON d.id = r.reference AND d.account_id = r.account_id
+			JOIN ducto.accounts c ON c.id = d.account_id
 			WHERE 'allowance' = ANY (has) AND r.type = 'refund' AND r.allowance_consumed <> 0 AND r.account_id BETWEEN lowest AND highest
-		) e JOIN ducto.accounts c ON c.id = e.account_id
-		WHERE e.at >= c.cycle_start AND e.at < c.cycle_end GROUP BY e.account_id) u ON u.account_id = a.id
+				AND d.effective_at >= c.cycle_start AND d.effective_at < c.cycle_end
+			GROUP BY d.account_id
+		) e GROUP BY e.account_id) u ON u.account_id = a.id
 	WHERE a.cycle_end IS NOT NULL AND a.id BETWEEN lowest AND highest AND a.allowance_used <> coalesce(u.allowance, 0);
 
 	-- A team has a pool, and a pool is a team's.
@@ -491,7 +496,7 @@ BEGIN
 		SELECT account_id FROM ducto.reservations
 		WHERE closing_key IS NOT NULL AND account_id BETWEEN lowest AND highest
 		UNION
-		SELECT account_id FROM ducto.usage_lines WHERE account_id BETWEEN lowest AND highest
+		SELECT account_id FROM ducto.usage_lines WHERE account_id BETWEEN lowest AND highest GROUP BY account_id
 	), flags AS MATERIALIZED (
 		SELECT a.id, a.kind, a.plain, a.closing_keys,
 			a.kind = 'user' AND a.plan_id IS NULL AND a.caps = 0 AND a.promised = 0

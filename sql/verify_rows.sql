@@ -226,20 +226,25 @@ BEGIN
 		FROM (SELECT account_id, seq, created_at, unnest(burned_grants) AS grant_id FROM ducto.ledger
 			WHERE type = 'transfer_in' AND account_id BETWEEN lowest AND highest) t
 		GROUP BY account_id, grant_id
+	), kept AS MATERIALIZED (
+		SELECT g.account_id, g.id, g.seq, g.type, g.amount, g.priority, g.expires_at, g.created_at, c.seq AS came_seq,
+			c.created_at AS came_at
+		FROM came c JOIN ducto.grants g ON g.account_id = c.account_id AND g.id = c.grant_id
+	), made AS MATERIALIZED (
+		SELECT l.account_id, l.id, l.type, l.amount, l.priority, l.expires_at, l.cycle_end
+		FROM ducto.ledger l WHERE l.id IN (SELECT k.id FROM kept k)
 	), odd AS MATERIALIZED (
-		SELECT * FROM (SELECT g.account_id, g.id, c.seq, c.created_at, to_jsonb(g) AS kept, to_jsonb(l) AS entry, concat_ws(' ',
-			CASE WHEN g.seq <> c.seq THEN 'seq' END, CASE WHEN g.type <> l.type THEN 'type' END,
+		SELECT * FROM (SELECT g.account_id, g.id, g.came_seq, g.came_at, to_jsonb(g) AS kept, to_jsonb(l) AS entry, concat_ws(' ',
+			CASE WHEN g.seq <> g.came_seq THEN 'seq' END, CASE WHEN g.type <> l.type THEN 'type' END,
 			CASE WHEN g.amount > l.amount THEN 'amount' END, CASE WHEN g.priority <> coalesce(l.priority, 50) THEN 'priority' END,
 			CASE WHEN g.expires_at <> coalesce(l.expires_at, 'infinity')
 				AND (l.cycle_end IS NOT NULL AND g.expires_at > l.expires_at) IS NOT TRUE THEN 'expires_at' END,
-			CASE WHEN g.created_at <> c.created_at THEN 'created_at' END) AS names
-			FROM came c LEFT JOIN ducto.grants g ON g.account_id = c.account_id AND g.id = c.grant_id
-			LEFT JOIN ducto.ledger l ON l.id = c.grant_id
-			WHERE CASE WHEN g.id IS NOT NULL THEN l.account_id <> g.account_id END) e
+			CASE WHEN g.created_at <> g.came_at THEN 'created_at' END) AS names
+			FROM kept g JOIN made l ON l.id = g.id AND l.account_id <> g.account_id) e
 		WHERE names <> ''
 	)
-	SELECT o.account_id, n.name || ' of grant ' || o.id, CASE WHEN n.name = 'seq' THEN o.seq::text
-		WHEN n.name = 'created_at' THEN to_jsonb(o.created_at) #>> '{}' ELSE o.entry ->> n.name END, o.kept ->> n.name
+	SELECT o.account_id, n.name || ' of grant ' || o.id, CASE WHEN n.name = 'seq' THEN o.came_seq::text
+		WHEN n.name = 'created_at' THEN to_jsonb(o.came_at) #>> '{}' ELSE o.entry ->> n.name END, o.kept ->> n.name
 	FROM odd o
 	JOIN (VALUES ('seq'), ('type'), ('amount'), ('priority'), ('expires_at'), ('created_at')) n(name)
 		ON n.name = ANY (string_to_array(o.names, ' '));

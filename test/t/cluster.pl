@@ -576,6 +576,16 @@ is(value("SELECT count(*) FROM ducto.reservations WHERE state = 'open' AND expir
 	is(value('SELECT count(*) FROM ducto.events'), '0', 'by a sweep');
 }
 
+# --- the auditor ------------------------------------------------------------
+
+{
+	my ($rc, $found, $told) = $node->psql('shop', 'SET client_min_messages = debug1; SELECT count(*) FROM ducto_verify()');
+
+	is($found, '0', 'nothing to find for the auditor');
+	like($told, qr/generating subplan/, 'who has the shards looked through where they are');
+	unlike($told, qr/FROM ducto\.\w+ \w+ WHERE true/, 'and brings no table here');
+}
+
 # --- what is kept ----------------------------------------------------------
 
 like(error_of($node, 'shop', "DELETE FROM ducto.$_"), qr/are not removed|append-only/, "rows of $_ are not removed by hand")
