@@ -46,6 +46,11 @@ static KeptQuery users_query = {
 	" WHERE n.nspname = 'auth' AND c.relname = 'users' AND c.relkind IN ('r', 'p')",
 };
 
+enum
+{
+	USERS_TABLE = 1, USERS_ALLOWED, USERS_STRANGER, USERS_WATCHED, TRIGGER_OID, TRIGGER_IS_OURS, TRIGGER_IS_OFF, TRIGGER_IS_OLD
+};
+
 /*
  * Let the trigger go with the extension. That needs no privilege on its table.
  */
@@ -89,22 +94,22 @@ trigger_create(void)
 
 	if (query_run(&users_query, &args, SPI_OK_SELECT) == 0)
 		return "not created: there is no table auth.users";
-	exists = !row_is_null(0, 5);
-	ours = exists && row_bool(0, 6);
-	if (!row_is_null(0, 3))
+	exists = !row_is_null(0, TRIGGER_OID);
+	ours = exists && row_bool(0, TRIGGER_IS_OURS);
+	if (!row_is_null(0, USERS_STRANGER))
 		return psprintf(ours ? "was there already, and is to be dropped: auth.users %s" : "not created: auth.users %s",
-						row_text(0, 3));
+						row_text(0, USERS_STRANGER));
 	if (exists && !ours)
 		return "not created: another trigger has this name";
-	if (ours && !row_bool(0, 8))
+	if (ours && !row_bool(0, TRIGGER_IS_OLD))
 	{
-		trigger_tie(DatumGetObjectId(row_datum(0, 5)));
-		return row_bool(0, 7) ? "was there already, but is disabled" : "was there already";
+		trigger_tie(DatumGetObjectId(row_datum(0, TRIGGER_OID)));
+		return row_bool(0, TRIGGER_IS_OFF) ? "was there already, but is disabled" : "was there already";
 	}
-	if (!row_bool(0, 2))
+	if (!row_bool(0, USERS_ALLOWED))
 		return psprintf("not created: grant %s usage of schema auth and TRIGGER on auth.users, then call ducto_setup again",
 						quote_identifier(GetUserNameFromId(GetUserId(), false)));
-	trigger_make(DatumGetObjectId(row_datum(0, 1)), ours, row_text(0, 4));
+	trigger_make(DatumGetObjectId(row_datum(0, USERS_TABLE)), ours, row_text(0, USERS_WATCHED));
 	return ours ? "created anew: the columns that tell of a user have changed" : "created";
 }
 

@@ -25,6 +25,11 @@ static KeptQuery member_state_query = {
 	.types = {UUIDOID, UUIDOID, DATEOID, NUMERICOID}
 };
 
+enum
+{
+	STATE_CAPPED = 1, STATE_CAP, STATE_COUNTED
+};
+
 /* The caller has the pool's lock, under which the row only changes. */
 static KeptQuery member_try_query = {
 	.sql = "UPDATE ducto.team_members SET spent = " SPENT_NOW " + $4, month = $3, held = held + $5"
@@ -46,6 +51,11 @@ static KeptQuery members_select_query = {
 	" (SELECT spend_cap, month, spent, held FROM ducto.team_members"
 	"  WHERE team_id = w.team_id AND user_id = w.user_id AND left_at IS NULL OFFSET 0) m",
 	.types = {UUIDARRAYOID, UUIDARRAYOID}
+};
+
+enum
+{
+	KEPT_NUMBER, KEPT_CAP, KEPT_MONTH, KEPT_SPENT, KEPT_HELD
 };
 
 /* The caller has the pools' locks. */
@@ -268,9 +278,9 @@ member_state(const Account *pool, const pg_uuid_t *user, Money amount, bool read
 		query_run(&member_state_query, &args, SPI_OK_SELECT);
 	if (found == 0)
 		return MEMBER_ABSENT;
-	if (!row_bool(0, 1))
+	if (!row_bool(0, STATE_CAPPED))
 		return MEMBER_FREE;
-	member_exceeded(pool, amount, row_money(0, 2), row_spend(0, 3));
+	member_exceeded(pool, amount, row_money(0, STATE_CAP), row_spend(0, STATE_COUNTED));
 	return MEMBER_CAPPED;
 }
 
@@ -412,15 +422,15 @@ read_member(TupleTableSlot *slot, void *state)
 	Member	   *member;
 
 	slot_getallattrs(slot);
-	of = (const PoolMember *) state + DatumGetInt64(slot->tts_values[0]) - 1;
+	of = (const PoolMember *) state + DatumGetInt64(slot->tts_values[KEPT_NUMBER]) - 1;
 	member = member_kept(of->pool, of->user);
 	member->there = true;
-	member->capped = !slot->tts_isnull[1];
+	member->capped = !slot->tts_isnull[KEPT_CAP];
 	if (member->capped)
-		member->cap = money_from_datum(slot->tts_values[1]);
-	if (DatumGetDateADT(slot->tts_values[2]) == period_month(of->pool->now))
-		member->spent = spend_from_datum(slot->tts_values[3]);
-	member->held = spend_from_datum(slot->tts_values[4]);
+		member->cap = money_from_datum(slot->tts_values[KEPT_CAP]);
+	if (DatumGetDateADT(slot->tts_values[KEPT_MONTH]) == period_month(of->pool->now))
+		member->spent = spend_from_datum(slot->tts_values[KEPT_SPENT]);
+	member->held = spend_from_datum(slot->tts_values[KEPT_HELD]);
 	return true;
 }
 

@@ -51,6 +51,12 @@ const char *const billing_modes[] = {
 	NULL
 };
 
+const char *const gift_ends[] = {
+	[ENDS_WITH_CYCLE] = "cycle",
+	[ENDS_NEVER] = "never",
+	NULL
+};
+
 static KeptQuery plan_query = {
 	.sql = "SELECT p FROM ducto.plans p WHERE p.id = $1",
 	.types = {TEXTOID}
@@ -372,6 +378,22 @@ plan_word(JsonbContainer *object, const char *key, Words words, int fallback)
 }
 
 /*
+ * Read when what a cycle gives expires: a word, or a length of time.
+ */
+static void
+gift_end_read(JsonbContainer *object, CycleGrant *grant)
+{
+	const char *text = plan_text(object, "expires", gift_ends[ENDS_WITH_CYCLE]);
+	int			word = word_find(gift_ends, text);
+
+	grant->ends = word >= 0 ? (GiftEnd) word : ENDS_AFTER;
+	grant->lasts = NULL;
+	if (grant->ends == ENDS_AFTER)
+		grant->lasts = DatumGetIntervalP(DirectFunctionCall3(interval_in, CStringGetDatum(text),
+															 ObjectIdGetDatum(InvalidOid), Int32GetDatum(-1)));
+}
+
+/*
  * Read what a cycle gives, as the pricing has it.
  */
 static void
@@ -382,7 +404,7 @@ cycle_grant_read(JsonbContainer *object, CycleGrant *grant)
 	grant->amount = plan_money(object, "amount", 0);
 	grant->type = (EntryType) plan_word(object, "type", credit_types, TYPE_SUBSCRIPTION);
 	grant->priority = plan_whole(object, "priority", -1);
-	grant->expires = plan_text(object, "expires", EXPIRES_WITH_CYCLE);
+	gift_end_read(object, grant);
 	grant->rollover_cycles = 0;
 	grant->rollover_max = 0;
 	if (!plan_member(object, "rollover", &rollover) || rollover.type != jbvBinary)

@@ -12,8 +12,6 @@
 #include "base/words.h"
 
 /* What the pricing may say of cycles. */
-#define EXPIRES_WITH_CYCLE	"cycle"
-#define EXPIRES_NEVER		"never"
 #define MAX_CYCLE_GRANTS	16
 #define MAX_ROLLOVER_CYCLES	100
 #define MAX_PLAN_CAPS		100
@@ -43,13 +41,22 @@ typedef struct UserPlan
 	PeriodUnit	cycle;
 } UserPlan;
 
+/* When what a cycle gives expires. */
+typedef enum GiftEnd
+{
+	ENDS_WITH_CYCLE,
+	ENDS_NEVER,
+	ENDS_AFTER					/* a length of time: no word */
+} GiftEnd;
+
 /* What a plan gives with each cycle. */
 typedef struct CycleGrant
 {
 	Money		amount;
 	EntryType	type;
 	int			priority;		/* -1 for none */
-	const char *expires;		/* EXPIRES_WITH_CYCLE, EXPIRES_NEVER or a length of time */
+	GiftEnd		ends;
+	Interval   *lasts;			/* where it ends after a length of time */
 	int			rollover_cycles;	/* 0 for none */
 	Money		rollover_max;
 } CycleGrant;
@@ -95,6 +102,7 @@ typedef struct Policy
 #define PLAN_COLUMNS	"p.id" PLAN_FIELDS(PLAN_COLUMN, PLAN_COLUMN)
 
 extern const char *const billing_modes[];
+extern const char *const gift_ends[];
 
 extern void plan_from_row(UserPlan *plan, int first_column);
 extern bool plan_find(const char *id, UserPlan *plan, bool read_only);

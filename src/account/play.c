@@ -297,7 +297,7 @@ terms_go_with_cycles(const PlanTerms *terms, int *cycles)
 	*cycles = 0;
 	for (int i = 0; i < terms->ngrants; i++)
 	{
-		if (strcmp(terms->grants[i].expires, EXPIRES_WITH_CYCLE) != 0)
+		if (terms->grants[i].ends != ENDS_WITH_CYCLE)
 			return false;
 		*cycles = Max(*cycles, terms->grants[i].rollover_cycles);
 	}
@@ -360,14 +360,11 @@ roll_turn(Roll *roll, TimestampTz at)
 static TimestampTz
 gift_expires_at(const Account *acc, const CycleGrant *grant, TimestampTz at)
 {
-	Datum		interval;
-
-	if (strcmp(grant->expires, EXPIRES_WITH_CYCLE) == 0)
+	if (grant->ends == ENDS_WITH_CYCLE)
 		return acc->cycle.end;
-	if (strcmp(grant->expires, EXPIRES_NEVER) == 0)
+	if (grant->ends == ENDS_NEVER)
 		return DT_NOEND;
-	interval = DirectFunctionCall3(interval_in, CStringGetDatum(grant->expires), ObjectIdGetDatum(InvalidOid), Int32GetDatum(-1));
-	return period_later(at, DatumGetIntervalP(interval), acc->zone);
+	return period_later(at, grant->lasts, acc->zone);
 }
 
 /*

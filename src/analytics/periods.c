@@ -69,6 +69,11 @@ static KeptQuery parts_query = {
 	.types = {INT4OID, TIMESTAMPTZOID, TIMESTAMPTZOID}
 };
 
+enum
+{
+	PART_START = 1, PART_FIRST_XACT, PART_NEXT_XACT, PART_ARRAYS
+};
+
 static KeptQuery size_query = {
 	.sql = "SELECT count(*), coalesce(sum(cells), 0)::bigint FROM ducto.usage_rollup WHERE hours = $1 AND start = $2",
 	.types = {INT4OID, TIMESTAMPTZOID}
@@ -102,9 +107,26 @@ static KeptQuery exists_query = {
 	.types = {INT4OID, TIMESTAMPTZOID}
 };
 
+/* Who used what, from the first of these on; what an entry has before them, and one of usage. */
+#define WHO_AND_WHAT	"coalesce(actor, account_id), model, models, model_spend, model_lines"
+
+enum
+{
+	WHO_USER, WHO_MODEL, WHO_MODELS, WHO_MODEL_SPEND, WHO_MODEL_LINES
+};
+
+enum
+{
+	ENTRY_TYPE, ENTRY_AMOUNT, ENTRY_CREATED_AT, ENTRY_XACT, ENTRY_BURNED, ENTRY_ALLOWANCE, ENTRY_WHO
+};
+
+enum
+{
+	USAGE_AMOUNT, USAGE_CREATED_AT, USAGE_XACT, USAGE_WHO
+};
+
 #define ENTRIES_OF_WINDOW \
-	"SELECT type, amount, created_at, xact, burned_amounts, allowance_consumed, coalesce(actor, account_id), model," \
-	" models, model_spend, model_lines" \
+	"SELECT type, amount, created_at, xact, burned_amounts, allowance_consumed, " WHO_AND_WHAT \
 	" FROM ducto.ledger WHERE xact >= $1 AND xact <= $2 AND created_at >= $3 AND created_at <= $4"
 
 static KeptQuery entries_query = {
@@ -113,7 +135,7 @@ static KeptQuery entries_query = {
 };
 
 #define USAGE_COLUMNS \
-	"SELECT amount, created_at, xact, coalesce(actor, account_id), model, models, model_spend, model_lines" \
+	"SELECT amount, created_at, xact, " WHO_AND_WHAT \
 	" FROM ducto.ledger WHERE type = 'usage'"
 
 static KeptQuery usage_entries_query = {
@@ -356,12 +378,12 @@ rollup_parts(int level, TimestampTz from, TimestampTz to, bool read_only, Rollup
 	{
 		RollupPart *part = *parts + i;
 
-		part->start = row_time(i, 1);
-		part->xacts.first = row_int8(i, 2);
-		part->xacts.last = row_int8(i, 3) - 1;
+		part->start = row_time(i, PART_START);
+		part->xacts.first = row_int8(i, PART_FIRST_XACT);
+		part->xacts.last = row_int8(i, PART_NEXT_XACT) - 1;
 		part->has_books = level <= LEVEL_DAY;
 		for (int column = 0; column < (part->has_books ? lengthof(part->arrays) : 6); column++)
-			part->arrays[column] = row_datum(i, column + 4);
+			part->arrays[column] = row_datum(i, PART_ARRAYS + column);
 	}
 	return (int) n;
 }
@@ -530,20 +552,20 @@ from_grants(const BookKey *key, Money amount, Datum burned, bool burned_is_null)
 static void
 read_usage(TupleTableSlot *slot, int column, RolledEntry *entry)
 {
-	entry->user = *DatumGetUUIDP(slot->tts_values[column]);
+	entry->user = *DatumGetUUIDP(slot->tts_values[column + WHO_USER]);
 	entry->model = DEFAULT_MODEL;
 	entry->model_length = strlen(DEFAULT_MODEL);
-	if (!slot->tts_isnull[column + 1])
+	if (!slot->tts_isnull[column + WHO_MODEL])
 	{
-		text	   *model = DatumGetTextPP(slot->tts_values[column + 1]);
+		text	   *model = DatumGetTextPP(slot->tts_values[column + WHO_MODEL]);
 
 		entry->model = VARDATA_ANY(model);
 		entry->model_length = VARSIZE_ANY_EXHDR(model);
 	}
-	entry->has_lines = !slot->tts_isnull[column + 2];
-	entry->models = slot->tts_values[column + 2];
-	entry->model_spend = slot->tts_values[column + 3];
-	entry->model_lines = slot->tts_values[column + 4];
+	entry->has_lines = !slot->tts_isnull[column + WHO_MODELS];
+	entry->models = slot->tts_values[column + WHO_MODELS];
+	entry->model_spend = slot->tts_values[column + WHO_MODEL_SPEND];
+	entry->model_lines = slot->tts_values[column + WHO_MODEL_LINES];
 }
 
 /*
@@ -558,17 +580,17 @@ read_entry(TupleTableSlot *slot, void *state)
 	Money		amount;
 
 	slot_getallattrs(slot);
-	type = DatumGetTextPP(slot->tts_values[0]);
-	amount = money_from_datum(slot->tts_values[1]);
-	entry.created_at = DatumGetTimestampTz(slot->tts_values[2]);
-	entry.xact = DatumGetInt64(slot->tts_values[3]);
+	type = DatumGetTextPP(slot->tts_values[ENTRY_TYPE]);
+	amount = money_from_datum(slot->tts_values[ENTRY_AMOUNT]);
+	entry.created_at = DatumGetTimestampTz(slot->tts_values[ENTRY_CREATED_AT]);
+	entry.xact = DatumGetInt64(slot->tts_values[ENTRY_XACT]);
 	entry.book.key = (BookKey) {period_day(entry.created_at), VARSIZE_ANY_EXHDR(type), VARDATA_ANY(type)};
 	entry.book.entries = 1;
 	entry.book.amount = amount;
-	entry.book.from_grants = from_grants(&entry.book.key, amount, slot->tts_values[4], slot->tts_isnull[4]);
-	entry.book.allowance = money_from_datum(slot->tts_values[5]);
+	entry.book.from_grants = from_grants(&entry.book.key, amount, slot->tts_values[ENTRY_BURNED], slot->tts_isnull[ENTRY_BURNED]);
+	entry.book.allowance = money_from_datum(slot->tts_values[ENTRY_ALLOWANCE]);
 	entry.usage = type_is(&entry.book.key, "usage");
-	read_usage(slot, 6, &entry);
+	read_usage(slot, ENTRY_WHO, &entry);
 	target->reader(&entry, target->state);
 	return true;
 }
@@ -583,10 +605,10 @@ read_usage_entry(TupleTableSlot *slot, void *state)
 	RolledEntry entry = {.usage = true};
 
 	slot_getallattrs(slot);
-	entry.book.amount = money_from_datum(slot->tts_values[0]);
-	entry.created_at = DatumGetTimestampTz(slot->tts_values[1]);
-	entry.xact = DatumGetInt64(slot->tts_values[2]);
-	read_usage(slot, 3, &entry);
+	entry.book.amount = money_from_datum(slot->tts_values[USAGE_AMOUNT]);
+	entry.created_at = DatumGetTimestampTz(slot->tts_values[USAGE_CREATED_AT]);
+	entry.xact = DatumGetInt64(slot->tts_values[USAGE_XACT]);
+	read_usage(slot, USAGE_WHO, &entry);
 	target->reader(&entry, target->state);
 	return true;
 }

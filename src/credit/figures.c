@@ -22,6 +22,11 @@ PG_FUNCTION_INFO_V1(ducto_unbooked);
 #define LISTED "SELECT a.id, a.kind, t.name, a.plan_id, a.lifetime_purchased, a.created_at, a.updated_at" \
 	" FROM ducto.accounts a LEFT JOIN ducto.teams t ON t.id = a.id WHERE coalesce(a.kind = $1, true)"
 
+enum
+{
+	LISTED_ID = 1, LISTED_KIND, LISTED_NAME, LISTED_PLAN_ID, LISTED_PURCHASED, LISTED_CREATED_AT, LISTED_UPDATED_AT
+};
+
 /* Accounts in the order of a column, then by id; those that come after one. */
 #define LISTED_BY(column, after, direction) { \
 	.sql = LISTED " AND ($3 IS NULL OR a." column " " after " (SELECT b." column " FROM ducto.accounts b WHERE b.id = $3)" \
@@ -104,13 +109,13 @@ accounts_page(KeptQuery *query, const char *kind, int max_rows, const pg_uuid_t 
 	{
 		ListedAccount *account = *accounts + i;
 
-		account->id = row_uuid(i, 1);
-		account->kind = row_text(i, 2);
-		account->name = row_text(i, 3);
-		account->plan_id = row_text(i, 4);
-		account->lifetime_purchased = row_datum(i, 5);
-		account->created_at = row_time(i, 6);
-		account->updated_at = row_time(i, 7);
+		account->id = row_uuid(i, LISTED_ID);
+		account->kind = row_text(i, LISTED_KIND);
+		account->name = row_text(i, LISTED_NAME);
+		account->plan_id = row_text(i, LISTED_PLAN_ID);
+		account->lifetime_purchased = row_datum(i, LISTED_PURCHASED);
+		account->created_at = row_time(i, LISTED_CREATED_AT);
+		account->updated_at = row_time(i, LISTED_UPDATED_AT);
 	}
 	return n;
 }

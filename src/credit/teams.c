@@ -63,6 +63,11 @@ static KeptQuery teams_of_user_query = {
 	.types = {UUIDOID, INT4OID, UUIDOID}
 };
 
+enum
+{
+	TEAM_ID = 1, TEAM_NAME, TEAM_CREATED_AT, TEAM_MEMBERS, TEAM_ROLE
+};
+
 #define MEMBER_COUNT	"(SELECT count(*)::integer FROM ducto.team_members m WHERE m.team_id = $1 AND m.left_at IS NULL)"
 
 /* The name apart: a join would make all columns of both tables ready. */
@@ -75,6 +80,11 @@ static KeptQuery team_glance_query = {
 static KeptQuery team_name_query = {
 	.sql = "SELECT t.name, " MEMBER_COUNT " FROM ducto.teams t WHERE t.id = $1",
 	.types = {UUIDOID}
+};
+
+enum
+{
+	GLANCE_NAME = 1, GLANCE_MEMBERS, GLANCE_BALANCE, GLANCE_HELD
 };
 
 /* By a clock that was not set back the counters say it all. */
@@ -212,11 +222,11 @@ teams_page(const pg_uuid_t *user, int max_rows, const pg_uuid_t *after, ListedTe
 	*teams = MemoryContextAllocHuge(CurrentMemoryContext, sizeof(ListedTeam) * Max(n, 1));
 	for (uint64 i = 0; i < n; i++)
 	{
-		(*teams)[i].id = row_uuid(i, 1);
-		(*teams)[i].name = row_text(i, 2);
-		(*teams)[i].created_at = row_time(i, 3);
-		(*teams)[i].members = row_int4(i, 4);
-		(*teams)[i].role = row_text(i, 5);
+		(*teams)[i].id = row_uuid(i, TEAM_ID);
+		(*teams)[i].name = row_text(i, TEAM_NAME);
+		(*teams)[i].created_at = row_time(i, TEAM_CREATED_AT);
+		(*teams)[i].members = row_int4(i, TEAM_MEMBERS);
+		(*teams)[i].role = row_text(i, TEAM_ROLE);
 	}
 	return n;
 }
@@ -281,10 +291,10 @@ team_glance(const pg_uuid_t *team, TeamBalance *balance)
 	args_time(&args, clock_now());
 	if (query_read(&team_glance_query, &args) == 0)
 		return false;
-	balance->name = row_text(0, 1);
-	balance->members = row_int4(0, 2);
-	balance->balance = row_money(0, 3);
-	balance->held = row_money(0, 4);
+	balance->name = row_text(0, GLANCE_NAME);
+	balance->members = row_int4(0, GLANCE_MEMBERS);
+	balance->balance = row_money(0, GLANCE_BALANCE);
+	balance->held = row_money(0, GLANCE_HELD);
 	return true;
 }
 
@@ -305,8 +315,8 @@ team_read(const pg_uuid_t *team, TeamBalance *balance)
 	args_uuid(&args, team);
 	if (query_read(&team_name_query, &args) == 0)
 		return team_missing(team);
-	balance->name = row_text(0, 1);
-	balance->members = row_int4(0, 2);
+	balance->name = row_text(0, GLANCE_NAME);
+	balance->members = row_int4(0, GLANCE_MEMBERS);
 	account_project(team, &pool, DT_NOEND, &totals);
 	balance->balance = pool.balance;
 	balance->held = pool.held;

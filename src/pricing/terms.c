@@ -189,7 +189,7 @@ inspect_expires(Inspection *in, const char *path, const JsonbValue *value)
 	const char *expires = value->type == jbvString ? value_text(value) : "";
 	Interval	interval;
 
-	if (strcmp(expires, EXPIRES_WITH_CYCLE) != 0 && strcmp(expires, EXPIRES_NEVER) != 0 && !text_to_interval(expires, &interval))
+	if (word_find(gift_ends, expires) < 0 && !text_to_interval(expires, &interval))
 		problem_add(in, path, "must be cycle, never or a length of time such as \"90 days\"");
 	jsonout_text(&in->out, expires);
 }
@@ -235,7 +235,7 @@ inspect_grant_end(Inspection *in, const Members *members)
 	}
 	if (members->values[GRANT_ROLLOVER] == NULL)
 		return;
-	if (expires != NULL && expires->type == jbvString && strcmp(value_text(expires), EXPIRES_WITH_CYCLE) != 0)
+	if (expires != NULL && expires->type == jbvString && strcmp(value_text(expires), gift_ends[ENDS_WITH_CYCLE]) != 0)
 		problem_add(in, members->paths[GRANT_ROLLOVER], "needs credit that expires with the cycle");
 	jsonout_key(&in->out, "rollover");
 	inspect_rollover(in, members->paths[GRANT_ROLLOVER], members->values[GRANT_ROLLOVER]);
