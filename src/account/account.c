@@ -128,6 +128,11 @@ static KeptQuery account_spend_query = {
 	.types = {UUIDOID, ACCOUNT_SPENT_FIELDS(FIELD_TYPE) InvalidOid}
 };
 
+static KeptQuery account_purchase_query = {
+	.sql = "UPDATE ducto.accounts SET balance = $2" ACCOUNT_SPENDING_FIELDS(FIELD_SET) ", lifetime_purchased = $7 WHERE id = $1",
+	.types = {UUIDOID, ACCOUNT_SPENT_FIELDS(FIELD_TYPE) ACCOUNT_CREDITED_FIELDS(FIELD_TYPE) InvalidOid}
+};
+
 static KeptQuery account_credit_query = {
 	.sql = "UPDATE ducto.accounts SET plain = $14" ACCOUNT_MOVING_FIELDS(FIELD_SET) ACCOUNT_CREDITED_FIELDS(FIELD_SET)
 	" WHERE id = $1",
@@ -560,6 +565,7 @@ args_changed(QueryArgs *args, const Account *acc)
 	const Account *loaded = acc->loaded;
 	bool		plain = account_is_plain(acc);
 	bool		credited;
+	bool		holding;
 
 	if (loaded == NULL || acc->chained ACCOUNT_STANDING_FIELDS(FIELD_DIFFERS))
 	{
@@ -570,13 +576,17 @@ args_changed(QueryArgs *args, const Account *acc)
 	args_uuid(args, &acc->id);
 	ACCOUNT_SPENT_FIELDS(FIELD_APPEND)
 	credited = false ACCOUNT_CREDITED_FIELDS(FIELD_DIFFERS);
-	if (!credited && plain == account_is_plain(loaded) && !(false ACCOUNT_HOLDING_FIELDS(FIELD_DIFFERS)))
-		return &account_spend_query;
-	ACCOUNT_HOLDING_FIELDS(FIELD_APPEND)
+	holding = plain != account_is_plain(loaded) ACCOUNT_HOLDING_FIELDS(FIELD_DIFFERS);
+	if (holding)
+	{
+		ACCOUNT_HOLDING_FIELDS(FIELD_APPEND)
+	}
 	if (credited)
 	{
 		ACCOUNT_CREDITED_FIELDS(FIELD_APPEND)
 	}
+	if (!holding)
+		return credited ? &account_purchase_query : &account_spend_query;
 	args_bool(args, plain);
 	return credited ? &account_credit_query : &account_move_query;
 }
