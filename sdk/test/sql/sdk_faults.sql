@@ -126,6 +126,15 @@ SELECT deduct_with_allowance('00000000-0000-4000-8000-000000000006', 1) ->> 'bal
 SELECT expire_due_leases();
 SELECT until > :until AS rolled_up FROM rolled_up;
 SELECT sum(total_spend) FROM spend_by_user('-infinity', 'infinity');
+-- with nothing new they leave the rollup as it is
+CREATE VIEW rollup_rows AS SELECT string_agg(concat_ws('/', hours, part, start, ctid, xmin, xmax), ' ' ORDER BY hours, part, start) AS rows
+FROM ducto.usage_rollup;
+SELECT rows FROM rollup_rows \gset
+SELECT expire_credits(), expire_due_leases();
+SELECT rows = :'rows' AS as_it_was FROM rollup_rows;
+SELECT deduct_with_allowance('00000000-0000-4000-8000-000000000006', 1) ->> 'balance_after' AS balance_after;
+SELECT expire_credits(), expire_due_leases();
+SELECT rows = :'rows' AS as_it_was FROM rollup_rows;
 SELECT * FROM ducto_verify();
 DROP FUNCTION shown(jsonb);
-DROP VIEW rolled_up;
+DROP VIEW rolled_up, rollup_rows;
