@@ -73,12 +73,16 @@ extern void usage_sums_add_users(UsageSums *sums, ArrayType *users, ArrayType *s
 extern void usage_sums_add_books(UsageSums *sums, TimestampTz at, const BookArrays *arrays);
 extern void usage_sums_add_models(UsageSums *sums, int wanted, TimestampTz at,
 								  ArrayType *models, ArrayType *spend, ArrayType *entries);
-extern void usage_sums_arrays(UsageSums *sums, UsageArrays *arrays);
 
 /* Sums in an order: users and models by spend, the largest first, days by date. */
 extern const UserSum **usage_sums_users(UsageSums *sums, int64 *n);
 extern const UserSum *usage_sums_top_user(UsageSums *sums, int64 *n);
 extern ModelSum **usage_sums_models(UsageSums *sums, int *n);
 extern DaySum **usage_sums_days(UsageSums *sums, int *n);
+
+/* By id and by name, and so as arrays (cells.c). */
+extern const UserSum *usage_sums_sorted_users(UsageSums *sums, int64 *n);
+extern ModelSum **usage_sums_named_models(UsageSums *sums, int *n);
+extern void usage_sums_arrays(UsageSums *sums, UsageArrays *arrays);
 
 #endif
