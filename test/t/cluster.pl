@@ -49,6 +49,7 @@ sub meet
 {
 	my ($sql, $what, $table, $part) = @_;
 	my @locks = map { Session->new($_, dbname => 'shop') } $first, $second;
+	my $tries = 10 * $PostgreSQL::Test::Utils::timeout_default;
 	my $told  = '';
 	my $call;
 
@@ -65,7 +66,7 @@ sub meet
 	{
 		my $waits = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND query LIKE '%$part%'";
 
-		usleep(50_000) while !$worker->safe_psql('shop', $waits) && $call->pumpable && $call->pump_nb;
+		usleep(50_000) while $tries-- > 0 && !$worker->safe_psql('shop', $waits) && $call->pumpable && $call->pump_nb;
 		cmp_ok($worker->safe_psql('shop', $waits), '>', 0, "$what: " . $worker->name . ' has its part') or diag($told);
 	}
 	$_->run('ROLLBACK') foreach @locks;
