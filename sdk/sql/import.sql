@@ -19,6 +19,12 @@ BEGIN
 			USING ERRCODE = 'invalid_transaction_state',
 			DETAIL = 'It reads the tables after it has locked them, and an older snapshot would miss what others wrote.';
 	END IF;
+	IF ducto.is_distributed() THEN
+		RAISE EXCEPTION 'the import must run before the tables are distributed'
+			USING ERRCODE = 'object_not_in_prerequisite_state',
+			DETAIL = 'The nodes of a cluster do not see the SDKs'' tables, nor what is staged of them.',
+			HINT = 'Call ducto_undistribute, import, and call ducto_distribute again.';
+	END IF;
 	SELECT string_agg('public.' || t.name, ', ') INTO missing FROM ducto.sdk_tables() t WHERE ducto.sdk_table(t.name) IS NULL;
 	IF missing IS NOT NULL THEN
 		RAISE EXCEPTION 'tables of the SDKs are missing: %', missing
@@ -50,7 +56,7 @@ END
 $$;
 REVOKE ALL ON FUNCTION ducto.sdk_import_check() FROM PUBLIC;
 COMMENT ON FUNCTION ducto.sdk_import_check() IS
-'For ducto_sdk_import: refuses what it cannot work with. Errors: 25000 (isolation level), 42P01 (a table is missing), 42P07 (tables of an earlier import), 55000 (functions of the SDKs'' own engine are there).';
+'For ducto_sdk_import: refuses what it cannot work with. Errors: 25000 (isolation level), 42P01 (a table is missing), 42P07 (tables of an earlier import), 55000 (functions of the SDKs'' own engine are there, or the tables are distributed).';
 
 -- Writers of the SDKs' tables wait until the end of the transaction.
 CREATE FUNCTION ducto.sdk_import_lock() RETURNS void
@@ -166,7 +172,7 @@ $$;
 REVOKE ALL ON FUNCTION @extschema@.ducto_sdk_import(boolean, integer) FROM PUBLIC;
 COMMENT ON FUNCTION @extschema@.ducto_sdk_import(boolean, integer) IS
 'Moves what the SDKs'' own engine keeps in the schema public into this one, in the caller''s transaction, and compares the two: a row for each difference, with what was done about it. What the engine has already is left alone, so it may be called again. Their tables are in the schema ducto_sdk_old then, unchanged, and views of the engine have their names. dry_run: true moves nothing, and returns the rows that a call at this moment would. batch_size: accounts per statement and NOTICE, 1 or more.
-Locks the SDKs'' tables against writers. To be called by the owner of the extension ducto at READ COMMITTED. Errors: 22004, 22023, 25000, 42501, 42P01 (a table of theirs is missing), 55000 (their functions are still there).';
+Locks the SDKs'' tables against writers. To be called by the owner of the extension ducto at READ COMMITTED. Errors: 22004, 22023, 25000, 42501, 42P01 (a table of theirs is missing), 55000 (their functions are still there, or the tables are distributed).';
 
 -- Qualified throughout, without operators: a procedure that commits cannot have a search_path of its own.
 CREATE PROCEDURE @extschema@.ducto_sdk_import_batches(batch_size integer DEFAULT 10000)

@@ -30,7 +30,8 @@
 /*
  * What the ledger says was spent from $3 until $5, less what was refunded of it,
  * by buckets of the width $6 before the time $4; what was spent from then on is
- * in bucket 0. No entry up to the seq $7 counts.
+ * in bucket 0. No entry up to the seq $7 counts. An entry is grouped by all that
+ * is read of it, as its key alone does not do on a cluster.
  */
 static KeptQuery cap_said_query = {
 	.sql = "SELECT CASE WHEN s.at >= $4 THEN 0"
@@ -41,7 +42,7 @@ static KeptQuery cap_said_query = {
 	"   SELECT d.effective_at AS at, d.models, d.model_spend, sum(f.amount) AS refunded FROM ducto.ledger f"
 	"    JOIN ducto.ledger d ON d.id = f.reference AND d.account_id = $1"
 	"    WHERE f.account_id = $1 AND f.seq > $7 AND f.type = 'refund' AND " IS_OF_MODEL("d", "$2")
-	"    GROUP BY d.account_id, d.seq) r) s"
+	"    GROUP BY d.account_id, d.seq, d.effective_at, d.models, d.model_spend) r) s"
 	" WHERE s.at >= $3 AND s.at < $5 GROUP BY 1",
 	.types = {UUIDOID, TEXTOID, TIMESTAMPTZOID, TIMESTAMPTZOID, TIMESTAMPTZOID, INT8OID, INT8OID}
 };

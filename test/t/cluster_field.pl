@@ -156,5 +156,29 @@ value('known', 'CREATE EXTENSION ducto; ALTER DATABASE known SET citus.max_cache
 	is(value('known', 'SELECT count(*) FROM ducto_verify()'), '0', 'nothing to find for the auditor');
 }
 
+# --- spend caps of every kind -------------------------------------------------
+
+{
+	my $here = Session->new($node, dbname => 'known');
+	my $user = "'00000000-0000-4000-9000-000000000002'";
+	my $cap = "SELECT current_spend FROM ducto_set_spend_cap($user, ";
+	my $usage;
+
+	$here->run("SELECT ducto_add_credits($user, 100)");
+	$here->run("SELECT ducto_charge($user, 7, model => 'm')");
+	$usage = $here->value("SELECT transaction_id FROM ducto_charge($user, 5, model => 'm')");
+	$here->run("SELECT ducto_refund('$usage', 2, account_id => $user)");
+	foreach my $kind ('hourly', 'daily', 'weekly', 'monthly', 'total')
+	{
+		is($here->value("$cap '$kind', 50)"), '10.0000', "what was spent before counts for a cap: $kind");
+		is($here->value("$cap '$kind', 50, model => 'm')"), '10.0000', "and for one of a model");
+	}
+	is($here->value("$cap 'sliding', 50, window_length => '1 hour')"), '10.0000', 'and for one that slides');
+	is($here->value("$cap 'session', 50, window_length => '1 hour')"), '10.0000', 'and of a session');
+	is($here->value("SELECT error FROM ducto_charge($user, 45)"), 'cap_reached', 'caps are kept');
+	is(value('known', 'SELECT count(*) FROM ducto_verify()'), '0', 'nothing to find for the auditor');
+	$here->quit;
+}
+
 $cluster->stop;
 done_testing();

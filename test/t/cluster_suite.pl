@@ -92,7 +92,36 @@ sub spec
 # --- regression tests ---------------------------------------------------------
 
 regress("$root/test",     $_) foreach qw(account batch);
-regress("$root/sdk/test", $_) foreach qw(sdk_functions sdk_lease);
+regress("$root/sdk/test", $_) foreach qw(sdk_functions sdk_lease sdk_lists);
+
+# --- moving from the SDKs -----------------------------------------------------
+
+# On one server, which becomes the coordinator of a cluster then. Not on a cluster.
+{
+	my @psql = ('psql', '-Xaq', '-v', 'SHOW_CONTEXT=never', '-d', $node->connstr('moved'));
+	my ($read, $told);
+
+	$node->safe_psql('postgres', 'CREATE DATABASE moved');
+	same(answers(slurp_file("$root/sdk/test/sql/sdk_import.sql"), @psql), slurp_file("$root/sdk/test/expected/sdk_import.out"),
+		'what the SDKs had is moved on one server');
+	$read = $node->safe_psql('moved', 'SELECT count(*), sum(balance), sum(held) FROM ducto.accounts');
+	$cluster->join('moved', $cluster->workers);
+	$node->safe_psql('moved', 'SELECT * FROM ducto_distribute(3)');
+	is($node->safe_psql('moved', 'SELECT count(*), sum(balance), sum(held) FROM ducto.accounts'), $read, 'and distributed then');
+	is($node->safe_psql('moved', 'SELECT count(*) FROM ducto_verify()'), '0', 'nothing to find for the auditor');
+	foreach my $worker ($cluster->workers)
+	{
+		my $balance = "SELECT get_credits_balance('aaaaaaaa-0000-4000-8000-000000000001')";
+
+		$worker->safe_psql('moved', 'SET citus.enable_ddl_propagation = off; CREATE EXTENSION ducto_sdk');
+		is($worker->safe_psql('moved', $balance), $node->safe_psql('moved', $balance), 'the SDKs may call ' . $worker->name);
+	}
+	foreach my $call ('SELECT * FROM ducto_sdk_import()', 'SELECT * FROM ducto_sdk_import(dry_run => true)', 'CALL ducto_sdk_import_batches()')
+	{
+		(undef, undef, $told) = $node->psql('moved', $call);
+		like($told, qr/the import must run before the tables are distributed/, "$call is refused");
+	}
+}
 
 # --- specs --------------------------------------------------------------------
 

@@ -34,7 +34,7 @@ sub new
 	foreach my $node (@nodes)
 	{
 		$node->init(@{ $options{init} || [] });
-		$node->append_conf('postgresql.conf', join("\n",
+		$node->append_conf('postgresql.conf', CORE::join("\n",
 			q(shared_preload_libraries = 'citus'), q(citus.node_conninfo = 'sslmode=disable'),
 			sprintf(q(citus.local_hostname = '%s'), $node->host), 'citus.enable_statistics_collection = off', 'wal_level = logical', 'max_wal_senders = 10', 'max_replication_slots = 10',
 			'max_connections = 100', 'max_prepared_transactions = 100', 'log_statement = none', 'synchronous_commit = off',
@@ -53,11 +53,18 @@ sub empty
 {
 	my ($self, $dbname, @workers) = @_;
 
-	foreach my $node ($self->coordinator, @workers)
-	{
-		$node->safe_psql('postgres', "CREATE DATABASE $dbname");
-		$node->safe_psql($dbname, 'CREATE EXTENSION citus');
-	}
+	$self->coordinator->safe_psql('postgres', "CREATE DATABASE $dbname");
+	$self->join($dbname, @workers);
+	return;
+}
+
+# join makes a database of the coordinator one of a cluster.
+sub join
+{
+	my ($self, $dbname, @workers) = @_;
+
+	$_->safe_psql('postgres', "CREATE DATABASE $dbname") foreach @workers;
+	$_->safe_psql($dbname, 'CREATE EXTENSION citus') foreach $self->coordinator, @workers;
 	$self->coordinator->safe_psql($dbname,
 		sprintf(q(SELECT citus_set_coordinator_host('%s', %d)), $self->coordinator->host, $self->coordinator->port));
 	$self->add($dbname, @workers);
