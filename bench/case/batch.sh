@@ -1,7 +1,7 @@
 # shellcheck shell=bash
-# Many at once against single calls: charges of many accounts and of one, with
-# plans and caps, retries; credits for all accounts against the bare statements;
-# and what the backend needs for it.
+# Many at once against single calls: charges of many accounts, of one and of a
+# pool, with plans and caps, retries; credits for all accounts against the bare
+# statements; and what the backend needs for it.
 
 size=1000
 batches=$(by_size 30 6)
@@ -10,9 +10,20 @@ elements=$((size * batches))
 half=$((ACCOUNTS / 2))
 export PGOPTIONS='-c synchronous_commit=off'
 
-# batches_of NAME FIRST ACCOUNTS KEYS makes a file of batches.
+# batches_of NAME FIRST ACCOUNTS KEYS [POOL] makes a file of batches, of charges to
+# a pool where one is given.
 batches_of() {
-	awk -v "batches=$batches" -v "size=${1##*_}" -v "first=$2" -v "accounts=$3" -v "keys=$4" -f "$BENCH/batch.awk" >"$T/$1.sql"
+	awk -v "batches=$batches" -v "size=${1##*_}" -v "first=$2" -v "accounts=$3" -v "keys=$4" \
+		-v "fields=${5:+,\"team_id\":\"$5\"}" -f "$BENCH/batch.awk" >"$T/$1.sql"
+}
+
+# make_pool makes a team with credits and 20 members, and prints its id.
+make_pool() {
+	sql -f - <<'SQL' | head -n 1
+SELECT team_id FROM ducto_create_team('Hot', 10000000) \gset
+SELECT :'team_id';
+SELECT FROM generate_series(1, 20) n, ducto_add_team_member(:'team_id', bench.account(n), spend_cap => 1000000);
+SQL
 }
 
 # measure NAME OPERATIONS COMMAND… notes what a command costs.
@@ -125,4 +136,6 @@ durable=$(by_size 40000 8000)
 	durable_row 'bare statement, one row' 16 "$durable" pgbench_run bare_statement_hot 16 "$durable"
 	durable_row 'charge_key, one account' 16 "$durable" pgbench_run charge_key_hot 16 "$durable"
 	durable_row 'charge_many, one account' 1 "$durable" cpu_of sql -o /dev/null -f "$T/hot_$size.sql"
+	batches_of "pool_$size" 1 20 durable-pool "$(make_pool)"
+	durable_row 'charge_many, one pool' 1 "$durable" cpu_of sql -o /dev/null -f "$T/pool_$size.sql"
 } | table "Durable, $size in a batch"
