@@ -8,6 +8,7 @@
 #include "account/hold.h"
 #include "base/clock.h"
 #include "base/query.h"
+#include "base/shard.h"
 #include "base/there.h"
 #include "base/uuid.h"
 #include "base/value.h"
@@ -232,6 +233,7 @@ hold_find_owner(const pg_uuid_t *team, QueryArgs *args)
 	found = query_run(&hold_own_query, args, SPI_OK_SELECT);
 	if (found > 0 || call_is_from_elsewhere())
 		return found;
+	(void) shard_suspend();		/* a team's pool may be on any, and so is what follows */
 	return query_run(&hold_of_any_team_query, args, SPI_OK_SELECT);
 }
 

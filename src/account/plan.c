@@ -15,6 +15,7 @@
 #include "account/plan.h"
 #include "base/cluster.h"
 #include "base/query.h"
+#include "base/shard.h"
 
 PG_FUNCTION_INFO_V1(ducto_plan_changed);
 
@@ -308,12 +309,12 @@ plan_find_kept(const char *id, UserPlan *plan)
 /*
  * plan_find reads a plan, retired or not: as it is now, or in the snapshot of
  * the calling statement. Who keeps a snapshot for a transaction goes by that. On a
- * cluster a change is not heard of on the other nodes.
+ * cluster a change is not heard of on the other nodes, nor inside of a shard.
  */
 bool
 plan_find(const char *id, UserPlan *plan, bool read_only)
 {
-	if (read_only || IsolationUsesXactSnapshot() || cluster_is_used())
+	if (read_only || IsolationUsesXactSnapshot() || cluster_is_used() || shard_entered() != 0)
 		return plan_read(id, plan, read_only);
 	return plan_find_kept(id, plan);
 }

@@ -7,8 +7,14 @@
 #include "catalog/namespace.h"
 #include "catalog/pg_type.h"
 #include "commands/extension.h"
-#include "executor/spi.h"
 #include "common/hashfn.h"
+#include "executor/executor.h"
+#include "executor/spi.h"
+#include "fmgr.h"
+#include "nodes/value.h"
+#include "parser/parse_func.h"
+#include "storage/lockdefs.h"
+#include "utils/array.h"
 #include "utils/inval.h"
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
@@ -27,7 +33,8 @@ typedef struct Shard
 	int32		least;
 	int32		greatest;
 	bool		here;			/* on this node */
-	int			node;
+	int			node;			/* that it is on */
+	bool		alone;			/* on no other beside it */
 } Shard;
 
 /*
@@ -46,22 +53,12 @@ static struct
 
 /* Citus tells of a shard that moves as of a change of the table. */
 static KeptQuery shards_query = {
-	.sql = "SELECT s.shardid, s.shardminvalue::integer, s.shardmaxvalue::integer, EXISTS (SELECT"
-	" FROM pg_catalog.pg_dist_placement p JOIN pg_catalog.pg_dist_local_group g USING (groupid) WHERE p.shardid = s.shardid),"
-	" (SELECT min(p.groupid) FROM pg_catalog.pg_dist_placement p WHERE p.shardid = s.shardid)"
-	" FROM pg_catalog.pg_dist_shard s WHERE s.logicalrelid = 'ducto.accounts'::regclass ORDER BY s.shardminvalue::integer",
+	.sql = "SELECT s.shardid, s.shardminvalue::integer, s.shardmaxvalue::integer, p.here, p.node, p.n = 1"
+	" FROM pg_catalog.pg_dist_shard s, LATERAL (SELECT bool_or(o.groupid = g.groupid) AS here, min(o.groupid) AS node, count(*) AS n"
+	"  FROM pg_catalog.pg_dist_placement o, pg_catalog.pg_dist_local_group g WHERE o.shardid = s.shardid) p"
+	" WHERE s.logicalrelid = 'ducto.accounts'::regclass ORDER BY s.shardminvalue::integer",
 	.types = {0},
 	.whole = true
-};
-
-/*
- * Who moves a shard waits for those who have this lock, as who writes to it has:
- * ShareLock, by its number. A SELECT ... FOR NO KEY UPDATE alone has not, and its
- * row is locked on the node that the shard has left.
- */
-static KeptQuery stay_query = {
-	.sql = "SELECT pg_catalog.lock_shard_metadata(5, ARRAY[$1])",
-	.types = {INT8OID}
 };
 
 /*
@@ -187,6 +184,7 @@ shards_read(void)
 			shards.all[i].greatest = row_int4(i, 3);
 			shards.all[i].here = row_bool(i, 4);
 			shards.all[i].node = row_int4(i, 5);
+			shards.all[i].alone = row_bool(i, 6);
 		}
 		shards.n = n;
 	}
@@ -267,6 +265,32 @@ cluster_node(const pg_uuid_t *account)
 }
 
 /*
+ * Find a function of Citus's.
+ */
+static Oid
+citus_function(const char *name, int nargs, const Oid *types)
+{
+	return LookupFuncName(list_make2(makeString("pg_catalog"), makeString(pstrdup(name))), nargs, types, false);
+}
+
+/*
+ * Keep a shard where it is until the transaction ends: who moves it waits for
+ * those who have this lock, as who writes to it has. A SELECT ... FOR NO KEY
+ * UPDATE alone has not, and its row is locked on the node that the shard has left.
+ * It waits for a move that is about to end, and knows of it then.
+ */
+static void
+shard_keep(int64 shard)
+{
+	Oid			types[] = {INT4OID, INT8ARRAYOID};
+	Datum		id = Int64GetDatum(shard);
+	ArrayType  *ids = construct_array(&id, 1, INT8OID, sizeof(int64), FLOAT8PASSBYVAL, TYPALIGN_DOUBLE);
+
+	(void) OidFunctionCall2(citus_function("lock_shard_metadata", 2, types), Int32GetDatum(ShareLock), PointerGetDatum(ids));
+	AcceptInvalidationMessages();
+}
+
+/*
  * cluster_shard_stays keeps the shard that an account is on where it is until
  * the transaction ends. The tables are distributed.
  */
@@ -277,12 +301,8 @@ cluster_shard_stays(const pg_uuid_t *account)
 
 	do
 	{
-		QueryArgs	args = {0};
-
 		shard = cluster_shard(account);
-		args_int8(&args, shard);
-		query_run(&stay_query, &args, SPI_OK_SELECT);
-		AcceptInvalidationMessages();
+		shard_keep(shard);
 	} while (cluster_shard(account) != shard);
 }
 
@@ -294,6 +314,42 @@ bool
 cluster_is_elsewhere(const pg_uuid_t *account)
 {
 	return cluster_is_used() && !shard_of(account)->here;
+}
+
+/*
+ * cluster_keep_here keeps the shard that an account is on here until the
+ * transaction ends, and returns it; 0: it is on another node, or on several.
+ */
+int64
+cluster_keep_here(const pg_uuid_t *account)
+{
+	const Shard *shard;
+	int64		id;
+
+	if (!cluster_is_used())
+		return 0;
+	shard = shard_of(account);
+	if (!shard->here || !shard->alone)
+		return 0;
+	id = shard->id;
+	shard_keep(id);
+	if (!cluster_is_used())
+		return 0;
+	shard = shard_of(account);
+	return shard->id == id && shard->here && shard->alone ? id : 0;
+}
+
+/*
+ * cluster_is_coordinating tells whether the transaction is one of Citus's, in
+ * which other nodes have a part.
+ */
+bool
+cluster_is_coordinating(void)
+{
+	Datum		transaction = OidFunctionCall0(citus_function("get_current_transaction_id", 0, NULL));
+	bool		isnull;
+
+	return DatumGetInt64(GetAttributeByName(DatumGetHeapTupleHeader(transaction), "transaction_number", &isnull)) != 0;
 }
 
 /*

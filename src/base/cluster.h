@@ -12,6 +12,8 @@ extern uint64 cluster_changes(void);
 extern int64 cluster_shard(const pg_uuid_t *account);
 extern int	cluster_node(const pg_uuid_t *account);
 extern void cluster_shard_stays(const pg_uuid_t *account);
+extern int64 cluster_keep_here(const pg_uuid_t *account);
 extern bool cluster_is_elsewhere(const pg_uuid_t *account);
+extern bool cluster_is_coordinating(void);
 
 #endif

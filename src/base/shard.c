@@ -46,6 +46,7 @@ typedef struct ShardTable
 typedef struct ShardTables
 {
 	int64		shard;			/* the key */
+	uint64		changes;		/* of the cluster when its tables were read */
 	int			n;
 	ShardTable *tables;
 } ShardTables;
@@ -204,51 +205,71 @@ shards_begin(void)
 }
 
 /*
- * Find the tables of a shard, which are others when it has moved and come back.
+ * Find the tables of a shard.
  */
 static void
-shard_read(int64 shard)
+shard_read(ShardTables *shard)
 {
 	QueryArgs	args = {0};
-	ShardTable *tables;
-	ShardTables *known;
 	int			n;
-	bool		found;
 
 	query_begin();
-	args_int8(&args, shard);
+	args_int8(&args, shard->shard);
+	shard->changes = cluster_changes();
+	shard->n = 0;				/* until it is read whole */
 	n = (int) query_run(&tables_query, &args, SPI_OK_SELECT);
-	tables = MemoryContextAlloc(TopMemoryContext, sizeof(ShardTable) * Max(n, 1));
+	if (shard->tables != NULL)
+		pfree(shard->tables);
+	shard->tables = MemoryContextAlloc(TopMemoryContext, sizeof(ShardTable) * Max(n, 1));
 	for (int i = 0; i < n; i++)
 	{
-		if (row_is_null(i, 2))
-			ereport(ERROR,
-					(errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
-					 errmsg("shard " INT64_FORMAT " is not on this node any more", shard)));
-		tables[i].table = DatumGetObjectId(row_datum(i, 1));
-		tables[i].part = DatumGetObjectId(row_datum(i, 2));
+		shard->tables[i].table = DatumGetObjectId(row_datum(i, 1));
+		shard->tables[i].part = row_is_null(i, 2) ? InvalidOid : DatumGetObjectId(row_datum(i, 2));
 	}
+	shard->n = n;
 	query_end();
-	known = hash_search(shards, &shard, HASH_ENTER, &found);
-	if (found)
-		pfree(known->tables);
-	known->tables = tables;
-	known->n = n;
+}
+
+/*
+ * Tell whether all tables of a shard are on this node.
+ */
+static bool
+shard_is_here(const ShardTables *shard)
+{
+	for (int i = 0; i < shard->n; i++)
+		if (!OidIsValid(shard->tables[i].part))
+			return false;
+	return true;
 }
 
 /*
  * shard_enter lets the kept statements be on a shard of this node until
- * shard_leave, and returns where they were before.
+ * shard_leave, and returns where they were before. Its tables are known until
+ * the cluster changes, as they are others when it has moved and come back.
  */
 int64
 shard_enter(int64 shard)
 {
 	int64		before = shard_suspend();
+	ShardTables *known;
+	bool		found;
 
 	Assert(shard != 0);
 	if (shards == NULL)
 		shards_begin();
-	shard_read(shard);
+	known = hash_search(shards, &shard, HASH_ENTER, &found);
+	if (!found)
+	{
+		known->n = 0;
+		known->tables = NULL;
+	}
+	(void) cluster_is_used();	/* it hears of changes from now on */
+	if (known->n == 0 || known->changes != cluster_changes() || !shard_is_here(known))
+		shard_read(known);
+	if (!shard_is_here(known))
+		ereport(ERROR,
+				(errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
+				 errmsg("shard " INT64_FORMAT " is not on this node any more", shard)));
 	entered = shard;
 	return before;
 }

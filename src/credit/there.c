@@ -6,6 +6,7 @@
 #include "postgres.h"
 
 #include "base/there.h"
+#include "credit/here.h"
 #include "credit/reserve.h"
 #include "credit/there.h"
 
@@ -83,7 +84,7 @@ static KeptQuery settle_query = {
 bool
 charge_there(FunctionCallInfo fcinfo, Datum *result)
 {
-	return call_there(fcinfo, &charge_query, result);
+	return call_inside(fcinfo, ducto_charge, result) || call_there(fcinfo, &charge_query, result);
 }
 
 /*
@@ -93,7 +94,8 @@ charge_there(FunctionCallInfo fcinfo, Datum *result)
 bool
 reserve_there(FunctionCallInfo fcinfo, Datum *result)
 {
-	return PG_ARGISNULL(RESERVE_TEAM) && call_there(fcinfo, &reserve_query, result);
+	return PG_ARGISNULL(RESERVE_TEAM) &&
+		(call_inside(fcinfo, ducto_reserve, result) || call_there(fcinfo, &reserve_query, result));
 }
 
 /*
@@ -102,7 +104,8 @@ reserve_there(FunctionCallInfo fcinfo, Datum *result)
 bool
 deduct_there(FunctionCallInfo fcinfo, Datum *result)
 {
-	return PG_ARGISNULL(DEDUCT_TEAM) && call_there(fcinfo, &deduct_query, result);
+	return PG_ARGISNULL(DEDUCT_TEAM) &&
+		(call_inside(fcinfo, ducto_deduct, result) || call_there(fcinfo, &deduct_query, result));
 }
 
 /*
@@ -111,7 +114,7 @@ deduct_there(FunctionCallInfo fcinfo, Datum *result)
 bool
 add_credits_there(FunctionCallInfo fcinfo, Datum *result)
 {
-	return call_there(fcinfo, &add_credits_query, result);
+	return call_inside(fcinfo, ducto_add_credits, result) || call_there(fcinfo, &add_credits_query, result);
 }
 
 /*
@@ -120,7 +123,7 @@ add_credits_there(FunctionCallInfo fcinfo, Datum *result)
 bool
 charge_usage_there(FunctionCallInfo fcinfo, Datum *result)
 {
-	return call_there(fcinfo, &charge_usage_query, result);
+	return call_inside(fcinfo, ducto_charge_usage, result) || call_there(fcinfo, &charge_usage_query, result);
 }
 
 /*
@@ -129,7 +132,8 @@ charge_usage_there(FunctionCallInfo fcinfo, Datum *result)
 bool
 renew_there(FunctionCallInfo fcinfo, Datum *result)
 {
-	return PG_ARGISNULL(RENEW_TEAM) && call_there(fcinfo, &renew_query, result);
+	return PG_ARGISNULL(RENEW_TEAM) &&
+		(call_inside(fcinfo, ducto_renew, result) || call_there(fcinfo, &renew_query, result));
 }
 
 /*
@@ -140,7 +144,8 @@ bool
 release_there(FunctionCallInfo fcinfo, Datum *result)
 {
 	return PG_ARGISNULL(RELEASE_TEAM) &&
-		call_there_unless(fcinfo, &release_query, release_reasons[RELEASE_NOT_FOUND], result);
+		(call_inside(fcinfo, ducto_release, result) ||
+		 call_there_unless(fcinfo, &release_query, release_reasons[RELEASE_NOT_FOUND], result));
 }
 
 /*
@@ -149,7 +154,7 @@ release_there(FunctionCallInfo fcinfo, Datum *result)
 bool
 settle_there(FunctionCallInfo fcinfo, Datum *result)
 {
-	return call_there(fcinfo, &settle_query, result);
+	return call_inside(fcinfo, ducto_settle, result) || call_there(fcinfo, &settle_query, result);
 }
 
 /*

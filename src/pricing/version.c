@@ -10,6 +10,7 @@
 
 #include "account/plan.h"
 #include "base/query.h"
+#include "base/shard.h"
 #include "base/there.h"
 #include "pricing/pricing.h"
 
@@ -295,9 +296,12 @@ pricing_reserved(const pg_uuid_t *user, const pg_uuid_t *reservation, char **pla
 	args_uuid(&args, reservation);
 	if (call_is_from_elsewhere())
 		return pricing_reserved_there(&args, plan_id);
-	if (query_run(&reserved_query, &args, SPI_OK_SELECT) == 0 &&
-		query_run(&team_reserved_query, &args, SPI_OK_SELECT) == 0)
-		return NULL;
+	if (query_run(&reserved_query, &args, SPI_OK_SELECT) == 0)
+	{
+		(void) shard_suspend();	/* a team's pool may be on any, and so is what follows */
+		if (query_run(&team_reserved_query, &args, SPI_OK_SELECT) == 0)
+			return NULL;
+	}
 	*plan_id = row_text(0, BESIDE_COLUMN);
 	return pricing_from_row();
 }

@@ -29,10 +29,19 @@ my $cluster = Citus->new('cluster', workers => 3);
 my $node    = $cluster->coordinator;
 my ($first, $second, $third) = $cluster->workers;
 my @users   = map { sprintf "'00000000-0000-4000-9000-%012d'", $_ } 1 .. 24;
+my @home;    # those of them that are on the first worker
 my $where   = "'2020-01-01', now() + interval '1 day'";
 
 # a value of the database on the coordinator
 sub value { return $node->safe_psql('shop', $_[0]) }
+
+# whether an account is on a node
+sub is_on
+{
+	my ($at, $user) = @_;
+
+	return value("SELECT nodeport FROM pg_dist_shard_placement WHERE shardid = get_shard_id_for_distribution_column('ducto.accounts', $user)") == $at->port;
+}
 
 # What an error says that a statement ends with on a node.
 sub error_of
@@ -279,7 +288,7 @@ foreach my $at ($node, $first, $second)
 
 		return $told =~ /pushing down the function call/;
 	};
-	my ($hold, @home);
+	my $hold;
 
 	ok($sent->($node, "SELECT $_"), "one statement for $_") foreach "ducto_add_credits($one, 10)", "ducto_charge($one, 5)", "ducto_reserve($one, 3)";
 	$hold = $here->value("SELECT reservation_id FROM ducto_reserve($one, 5)");
@@ -343,6 +352,75 @@ foreach my $at ($node, $first, $second)
 	is($here->value(qq(SELECT amount FROM ducto_charge_usage($member, '{"model": "m", "input_tokens": 100}', '$hold'))), '1.0000', 'a usage of it is charged');
 	is(value('SELECT count(*) FROM ducto_verify()'), '0', 'nothing to find for the auditor');
 	$_->quit foreach $here, $there;
+}
+
+# --- calls on the account's own node -----------------------------------------
+
+{
+	my $here = Session->new($first, dbname => 'shop');
+	my ($one, $two, $three) = grep { is_on($first, $_) } @users[14 .. 23];
+	my ($away) = grep { is_on($second, $_) } @users[14 .. 23];
+	my $beta = 'SELECT coalesce(error, amount::text) FROM ducto_charge(%s, 1, required_feature => \'beta\')';
+	my $hold = sub { my ($terms, $sql) = @_; return sprintf $sql, $here->value("SELECT reservation_id FROM ducto_reserve($terms)") };
+	my $pool = "$three, 2, team_id => '$team'";
+	my $told = sub {
+		my (undef, undef, $told) = $first->psql('shop', "SET citus.log_local_commands = on; SET citus.log_remote_commands = on; $_[0]");
+
+		return $told;
+	};
+
+	value("SELECT ducto_add_credits($_, 100)") foreach $one, $two, $three, $away;
+	like($told->("BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT ducto_charge($one, 1); COMMIT"), qr/executing the command locally/,
+		'in a snapshot of a transaction its statements are those of Citus');
+	is($told->("SELECT $_"), '', "otherwise it has no part in $_")
+	  foreach "ducto_charge($one, 1, 'own')", "ducto_add_credits($one, 1, 'promo', expires_at => now() + interval '1 hour')", "ducto_reserve($one, 1)",
+	  $hold->("$one, 2", "ducto_deduct($one, '%s', 1)"), $hold->("$one, 2", "ducto_renew($one, '%s', 300)"), $hold->("$one, 2", "ducto_release($one, '%s')"),
+	  $hold->("$one, 2", qq(ducto_settle($one, '%s', '[{"key": "own", "amount": 1}]'))), qq(ducto_charge_usage($one, '{"model": "m", "input_tokens": 100}'));
+	is($here->value("SELECT idempotent FROM ducto_charge($one, 1, 'own')"), 't', 'keys are known');
+	$here->run("SET ducto.rejections = raise; SELECT ducto_charge($one, 100000)");
+	is($here->sqlstate, 'UC001', 'a rejection is raised');
+	$here->run("BEGIN; SELECT ducto_charge($one, 1); SAVEPOINT s; SELECT ducto_charge($one, 100000)");
+	is($here->sqlstate, 'UC001', 'amid a transaction, too');
+	is($here->value("ROLLBACK TO s; SELECT sum(amount) FROM ducto.ledger WHERE account_id = $one"),
+		$here->value("SELECT balance FROM ducto_get_balance($one)"), 'which sees what it has done');
+	$here->run('ROLLBACK; RESET ALL');
+
+	$here->run("SELECT ducto_set_user_plan($two, 'pro')");
+	is($here->value(sprintf $beta, $two), 'feature_not_entitled', 'what a plan has not is refused');
+	value(q(SELECT ducto_set_active_pricing('{"models": {"_default": "input_tokens * 0.01"},
+		"plans": {"pro": {"name": "Pro", "free_allowance": 10, "features": {"beta": true}}}}')));
+	is($here->value(sprintf $beta, $two), '0.0000', 'until it is given it, on another node');
+	$here->run("SELECT ducto_set_user_plan($two, NULL)");
+
+	$here->run("BEGIN; SELECT ducto_charge($one, 1)");
+	like(error_of($node, 'shop', sprintf q(SET statement_timeout = '1s'; SELECT citus_move_shard_placement(
+			get_shard_id_for_distribution_column('ducto.accounts', %s), '%s', %d, '%s', %d, 'block_writes')), $one,
+			$first->host, $first->port, $second->host, $second->port) || 'moved', qr/timeout/,
+		'the shard stays where it is until the transaction ends');
+	$here->run('ROLLBACK');
+
+	unlike($told->("BEGIN; SELECT ducto_charge($one, 1); SELECT ducto_charge($two, 1); COMMIT"), qr/PREPARE TRANSACTION|executing/,
+		'a transaction on its own node is ended there');
+	like($told->("BEGIN; SELECT ducto_charge($one, 1); SELECT ducto_charge($away, 1); COMMIT"), qr/PREPARE TRANSACTION/,
+		'one that goes to another node, too, in two phases');
+	like($told->("BEGIN; SELECT ducto_charge($away, 1); SELECT ducto_charge($one, 1); COMMIT"), qr/PREPARE TRANSACTION/, 'or comes from there');
+	like($told->("SELECT ducto_charge($one, 1), ducto_charge($away, 1)"), qr/PREPARE TRANSACTION/, 'by one statement as well');
+	like($told->("BEGIN; SELECT ducto_transfer($away, $two, 1); SELECT ducto_charge($one, 1); COMMIT"), qr/PREPARE TRANSACTION/, 'beside a transfer');
+	is($first->safe_psql('shop', 'SELECT count(*) FROM pg_prepared_xacts'), '0', 'and is not left prepared');
+
+	$here->run("SELECT ducto_add_team_member('$team', $three)");
+	$here->run("SELECT ducto_add_team_credits('$team', 20)");
+	$here->run('SET ducto.rejections = raise');
+	is($here->value($hold->($pool, "SELECT amount FROM ducto_deduct($three, '%s', 2)")), '2.0000', "a team's hold is found");
+	is($here->value($hold->($pool, "SELECT reason FROM ducto_release($three, '%s')")), 'released', 'released');
+	is($here->value($hold->($pool, qq(SELECT booked FROM ducto_settle($three, '%s', '[{"key": "own", "amount": 1}]')))), '1', 'settled');
+	is($here->value($hold->($pool, qq(SELECT amount FROM ducto_charge_usage($three, '{"model": "m", "input_tokens": 100}', '%s')))), '1.0000',
+		'and charged what a usage costs');
+	$here->run("SELECT ducto_deduct($three, '00000000-0000-4000-9000-000000000077', 1)");
+	is($here->sqlstate, 'UC005', 'one that nobody has is not');
+	$here->run('RESET ALL');
+	is(value('SELECT count(*) FROM ducto_verify()'), '0', 'nothing to find for the auditor');
+	$here->quit;
 }
 
 # --- a session that stays ---------------------------------------------------
@@ -606,6 +684,9 @@ $second->start;
 $node->poll_query_until('shop', "SELECT sum(balance) = $sum FROM ducto.accounts") or die 'the worker does not come back';
 is(value('SELECT count(*) FROM ducto_verify()'), '0', 'nothing was lost');
 
+my $mover = Session->new($first, dbname => 'shop');
+$mover->run("SELECT ducto_charge($_, 0.01)") foreach @users, @users;
+$sum = value('SELECT sum(balance) FROM ducto.accounts');
 $third->safe_psql('postgres', 'CREATE DATABASE shop');
 $third->safe_psql('shop', 'CREATE EXTENSION citus');
 $cluster->add('shop', $third);
@@ -614,6 +695,19 @@ is(value(q(SELECT count(DISTINCT p.groupid) FROM pg_dist_placement p JOIN pg_dis
 		WHERE s.logicalrelid = 'ducto.accounts'::regclass)), '3',
 	'a node that joined has shards');
 is(value('SELECT sum(balance) FROM ducto.accounts'), $sum, 'and the credits are what they were');
+is(scalar(grep { $mover->value("SELECT error IS NULL FROM ducto_charge($_, 0.01)") eq 't' } @users), scalar(@users),
+	'a session that was on the node of an account finds it where it went');
+my ($stays) = grep { is_on($first, $_) } @home;
+foreach my $way ([ $first, $second ], [ $second, $first ])
+{
+	my ($from, $to) = @$way;
+
+	value(sprintf q(SELECT citus_move_shard_placement(get_shard_id_for_distribution_column('ducto.accounts', %s), '%s', %d, '%s', %d, 'block_writes')),
+		$stays, $from->host, $from->port, $to->host, $to->port);
+	is($mover->value("SELECT amount FROM ducto_charge($stays, 0.01)"), '0.0100', 'one that moves to ' . $to->name . ' as well');
+	value('CALL citus_cleanup_orphaned_resources()');
+}
+$mover->quit;
 is($session->value("SELECT amount FROM ducto_charge($users[0], 1)"), '1.0000', 'a session goes on');
 is($third->safe_psql('shop', "SELECT amount FROM ducto_charge($_, 1)"), '1.0000', "calls on the new node") foreach @users[3 .. 5];
 like(error_of($node, 'shop', 'DELETE FROM ducto.ledger'), qr/append-only/, 'shards that moved are kept, too');

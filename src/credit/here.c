@@ -1,0 +1,131 @@
+/*
+ * here.c
+ *		The calls of every day on a node of a cluster that has the account: they
+ *		are done inside its shard, by statements that Citus has no part in.
+ *
+ *		What Citus does for a statement of its own is done for the call: the shard
+ *		stays where it is until the transaction ends, and a transaction that
+ *		writes on other nodes, too, is committed in two phases.
+ */
+#include "postgres.h"
+
+#include "access/xact.h"
+#include "miscadmin.h"
+#include "utils/guc.h"
+#include "utils/snapmgr.h"
+
+#include "account/account.h"
+#include "base/cluster.h"
+#include "base/query.h"
+#include "base/shard.h"
+#include "base/there.h"
+#include "credit/here.h"
+
+/* How Citus names a session between nodes. */
+#define BETWEEN_NODES	"citus_internal "
+
+/* What this transaction has written inside of a shard: of which account, as which role. */
+static struct
+{
+	bool		any;
+	pg_uuid_t	account;
+	Oid			role;
+}			inside;
+
+/*
+ * Let Citus know that this node takes part in the transaction as one that writes.
+ */
+static void
+inside_tell(void)
+{
+	Oid			role;
+	int			context;
+	int			level = NewGUCNestLevel();
+
+	GetUserIdAndSecContext(&role, &context);
+	SetUserIdAndSecContext(inside.role, context | SECURITY_LOCAL_USERID_CHANGE);
+	(void) set_config_option("search_path", "pg_catalog, pg_temp", PGC_USERSET, PGC_S_SESSION, GUC_ACTION_SAVE, true, 0, false);
+	PushActiveSnapshot(GetTransactionSnapshot());
+	query_begin();
+	(void) account_hold_shard(&inside.account);
+	query_end();
+	PopActiveSnapshot();
+	AtEOXact_GUC(true, level);
+	SetUserIdAndSecContext(role, context);
+}
+
+/*
+ * Before a commit that other nodes have a part in, tell of what was written
+ * inside of a shard: Citus asks them to prepare for it then. It was there before
+ * this callback, and is called after it.
+ */
+static void
+inside_end(XactEvent event, void *arg)
+{
+	if (!inside.any)
+		return;
+	inside.any = false;
+	if (event == XACT_EVENT_PRE_COMMIT && cluster_is_coordinating())
+		inside_tell();
+}
+
+/*
+ * Note that the transaction writes inside of the shard of an account.
+ */
+static void
+inside_note(const pg_uuid_t *account)
+{
+	static bool registered = false;
+
+	if (!registered)
+		RegisterXactCallback(inside_end, NULL);
+	registered = true;
+	inside.any = true;
+	inside.account = *account;
+	inside.role = GetUserId();
+}
+
+/*
+ * Tell whether a call may be done inside of a shard: not inside of another
+ * operation, whose statements are Citus's, nor in a snapshot that is older than
+ * the shards' places may be, nor in a part of a query that Citus has sent here,
+ * unless it was ducto that sent it.
+ */
+static bool
+may_be_inside(void)
+{
+	return cluster_is_used() && query_depth() == 0 && !IsolationUsesXactSnapshot() &&
+		strcmp(GetConfigOption("citus.enable_local_execution", false, false), "on") == 0 &&
+		(call_is_from_elsewhere() || strncmp(application_name, BETWEEN_NODES, strlen(BETWEEN_NODES)) != 0);
+}
+
+/*
+ * call_inside does a call of a function whose first argument is the account
+ * inside of its shard, if that is on this node. False: it is to be done
+ * otherwise.
+ */
+bool
+call_inside(FunctionCallInfo fcinfo, PGFunction function, Datum *result)
+{
+	int64		shard;
+	int64		before;
+
+	if (PG_ARGISNULL(0) || !may_be_inside())
+		return false;
+	shard = cluster_keep_here(PG_GETARG_UUID_P(0));
+	if (shard == 0)
+		return false;
+	if (!call_is_from_elsewhere())
+		inside_note(PG_GETARG_UUID_P(0));
+	before = shard_enter(shard);
+	PG_TRY();
+	{
+		*result = function(fcinfo);
+	}
+	PG_FINALLY();
+	{
+		shard_leave(before);
+	}
+	PG_END_TRY();
+	return true;
+}
