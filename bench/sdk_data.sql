@@ -1,18 +1,28 @@
 -- What the SDKs' functions work on, the same for both: users with a short history each, one with a long one, plans, caps,
 -- teams; in ducto, and copied from there.
+-- :users of each kind, :entries of the long history.
+\if :{?users}
+\else
+\set users 899
+\endif
+\if :{?entries}
+\else
+\set entries 50000
+\endif
 SET synchronous_commit = off;
 -- ids that pgbench can write: those of users begin with 1, their teams' with 21
 CREATE FUNCTION bench.id(n integer) RETURNS uuid LANGUAGE sql IMMUTABLE AS $$SELECT lpad(n::text, 32, '0')::uuid$$;
 SELECT set_active_pricing_config('{"models": {"_default": "1"},
-	"plans": {"pro": {"name": "Pro", "free_allowance": 1000, "features": {"chat": true}, "max_concurrent": 20}}}');
-SELECT count(set_user_plan(bench.id(n), 'pro')) FROM generate_series(11101, 11999) n;
+	"plans": {"pro": {"name": "Pro", "free_allowance": 1000, "features": {"chat": true}, "max_concurrent": 20},
+		"plus": {"name": "Plus", "free_allowance": 2000, "features": {"chat": true}, "max_concurrent": 20}}}');
+SELECT count(set_user_plan(bench.id(n), 'pro')) FROM generate_series(11101, 11100 + :users) n;
 SELECT count(deduct_with_allowance(bench.id(n), 0.01, NULL, 0, 'model-' || m % 3, '{"reference_type": "chat"}', true))
-  FROM generate_series(10101, 12999) n, generate_series(1, 20) m;
-SELECT count(deduct_with_allowance(bench.account(1), 0.01, NULL, 0, 'model-' || m % 3)) FROM generate_series(1, 50000) m;
-SELECT count(c) FROM generate_series(12101, 12999) n, ducto_set_spend_cap(bench.id(n), 'daily', 100000) c;
-INSERT INTO ducto.teams (id, name, created_at) SELECT bench.id(200000 + n), 'Team ' || n, now() FROM generate_series(10101, 10999) n;
+  FROM unnest(ARRAY[10100, 11100, 12100]) kind, generate_series(kind + 1, kind + :users) n, generate_series(1, 20) m;
+SELECT count(deduct_with_allowance(bench.account(1), 0.01, NULL, 0, 'model-' || m % 3)) FROM generate_series(1, :entries) m;
+SELECT count(c) FROM generate_series(12101, 12100 + :users) n, ducto_set_spend_cap(bench.id(n), 'daily', 100000) c;
+INSERT INTO ducto.teams (id, name, created_at) SELECT bench.id(200000 + n), 'Team ' || n, now() FROM generate_series(10101, 10100 + :users) n;
 INSERT INTO ducto.accounts (id, kind, plain, created_at, updated_at) SELECT id, 'team', false, now(), now() FROM ducto.teams;
-SELECT count(*) FROM generate_series(10101, 10999) n, ducto_add_team_credits(team_id => bench.id(200000 + n), amount => 1000000),
+SELECT count(*) FROM generate_series(10101, 10100 + :users) n, ducto_add_team_credits(team_id => bench.id(200000 + n), amount => 1000000),
 	ducto_add_team_member(team_id => bench.id(200000 + n), user_id => bench.id(n), spend_cap => 1000000);
 
 \ir sdk.sql

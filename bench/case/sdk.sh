@@ -4,7 +4,9 @@
 # it. A ratio of 1 or less is what it must be.
 
 sql -o /dev/null -c 'CREATE EXTENSION ducto_sdk'
-sql -o /dev/null -f "$BENCH/sdk_data.sql"
+users=$(by_size 899 299)
+entries=$(by_size 50000 10000)
+sql -o /dev/null -v "users=$users" -v "entries=$entries" -f "$BENCH/sdk_data.sql"
 mkdir "$T/sdk"
 plan=$(sql -c "SELECT ducto.sdk_plan_uuid('pro')")
 dates="now() - interval '30 days', now()"
@@ -33,6 +35,7 @@ the_calls() {
 		get_user_plan SELECT * FROM @get_user_plan(:planned);
 		get_no_user_plan SELECT * FROM @get_user_plan(:user);
 		set_user_plan SELECT * FROM @set_user_plan(:planned, 'pro');
+		change_user_plan_twice SELECT * FROM @set_user_plan(:planned, 'plus'); SELECT * FROM @set_user_plan(:planned, 'pro');
 		check_plan_allowance SELECT * FROM @check_plan_allowance(:planned);
 		increment_usage_window SELECT * FROM @increment_usage_window(:planned, '$plan', 0.01);
 		check_no_spend_cap SELECT * FROM @check_spend_cap(:user, 'gpt-4', 1);
@@ -51,7 +54,7 @@ the_calls() {
 # the_long_calls prints those that look through all entries.
 the_long_calls() {
 	cat <<-CALLS
-		list_user_transactions_50_of_50000 SELECT * FROM @list_user_transactions(bench.account(1), NULL, NULL, NULL, 50, 0);
+		list_user_transactions_50_of_$entries SELECT * FROM @list_user_transactions(bench.account(1), NULL, NULL, NULL, 50, 0);
 		spend_by_user SELECT * FROM @spend_by_user($dates);
 		spend_by_model SELECT * FROM @spend_by_model($dates);
 		top_users SELECT * FROM @top_users(10, $dates);
@@ -67,7 +70,7 @@ make_script() {
 	local id="'00000000-0000-0000-0000-000000"
 
 	{
-		printf '%s\n' '\set n random(10101, 10999)' '\set p :n + 1000' '\set c :n + 2000'
+		printf '%s\n' "\\set n random(10101, $((10100 + users)))" '\set p :n + 1000' '\set c :n + 2000'
 		sed -e 's/ \\gset /\\gset\n/' -e "s/@/$2./g" -e "s/:user/${id}0:n'/g" -e "s/:planned/${id}0:p'/g" \
 			-e "s/:capped/${id}0:c'/g" -e "s/:team/${id}2:n'/g" -e "s/:lease/':lease'/g" -e "s/:tx/':tx'/g" <<<"$3"
 	} >"$T/sdk/$1.sql"
@@ -93,5 +96,5 @@ compare() {
 	race_table "$1" "${specs[@]}"
 }
 
-the_calls | compare 'The SDKs, synchronous_commit off, clients: 1' "$(by_size 10000 4000)"
-the_long_calls | rounds=3 compare 'The SDKs, over all entries' "$(by_size 100 20)"
+the_calls | rounds=$(by_size 9 2) compare 'The SDKs, synchronous_commit off, clients: 1' "$(by_size 10000 800)"
+the_long_calls | rounds=$(by_size 3 2) compare 'The SDKs, over all entries' "$(by_size 100 20)"
