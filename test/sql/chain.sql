@@ -1,13 +1,7 @@
 -- The chain of digests: an entry's digest covers it and all entries before it.
 -- In a database of its own, which has a test clock.
-SET client_min_messages = warning;
-DROP DATABASE IF EXISTS regress_ducto_chain;
-CREATE DATABASE regress_ducto_chain TEMPLATE template0;
-ALTER DATABASE regress_ducto_chain SET ducto.test_clock = on;
-\set regression :DBNAME
-\c regress_ducto_chain
-CREATE EXTENSION ducto;
-CREATE FUNCTION found() RETURNS SETOF ducto_discrepancy LANGUAGE sql AS $$ SELECT * FROM ducto_verify() WHERE check_name <> 'test clock' $$;
+\set own regress_ducto_chain
+\i test/sql/include/own_database.sql
 \pset null -
 \set ada '\'c4a10000-0000-4000-8000-000000000001\''
 \set bob '\'c4a10000-0000-4000-8000-000000000002\''
@@ -209,5 +203,5 @@ SELECT * FROM found();
 DROP OWNED BY regress_ducto_chain;
 DROP ROLE regress_ducto_chain;
 
-\c :regression
-DROP DATABASE regress_ducto_chain;
+\c :main
+DROP DATABASE :own;

@@ -1,13 +1,7 @@
 -- grant: credit that expires, the order in which it is spent, and its end
 -- In a database of its own, which has a test clock.
-SET client_min_messages = warning;
-DROP DATABASE IF EXISTS regress_ducto_grant;
-CREATE DATABASE regress_ducto_grant TEMPLATE template0;
-ALTER DATABASE regress_ducto_grant SET ducto.test_clock = on;
-\set regression :DBNAME
-\c regress_ducto_grant
-CREATE EXTENSION ducto;
-CREATE FUNCTION found() RETURNS SETOF ducto_discrepancy LANGUAGE sql AS $$ SELECT * FROM ducto_verify() WHERE check_name <> 'test clock' $$;
+\set own regress_ducto_grant
+\i test/sql/include/own_database.sql
 
 \set ada '\'64a70000-0000-4000-8000-000000000001\''
 \set bob '\'64a70000-0000-4000-8000-000000000002\''
@@ -279,5 +273,5 @@ SELECT expiring, next_boundary FROM ducto.accounts WHERE id = :pia;
 
 SELECT * FROM found();
 
-\c :regression
-DROP DATABASE regress_ducto_grant;
+\c :main
+DROP DATABASE :own;

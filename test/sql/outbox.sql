@@ -1,13 +1,8 @@
 -- The outbox where there is much of it: a large team, a month that nobody has read, thousands who cross a line at once. What is
 -- read is counted. The clock is moved here, so that the story has a database of its own.
 \pset null -
-\set main :DBNAME
-SET client_min_messages = warning;
-DROP DATABASE IF EXISTS regress_ducto_outbox;
-CREATE DATABASE regress_ducto_outbox TEMPLATE template0;
-ALTER DATABASE regress_ducto_outbox SET ducto.test_clock = on;
-\c regress_ducto_outbox
-CREATE EXTENSION ducto;
+\set own regress_ducto_outbox
+\i test/sql/include/own_database.sql
 SET client_min_messages = warning;
 \set ann '\'e7e20000-0000-4000-8000-00000000000a\''
 \set bob '\'e7e20000-0000-4000-8000-00000000000b\''
@@ -138,7 +133,7 @@ SELECT lines_read() - :before AS read;
 COMMIT;
 SELECT kind, payload FROM told WHERE account_id = :ann AND payload ->> 'line' = '100.0000';
 
-SELECT * FROM ducto_verify() WHERE check_name <> 'test clock';
+SELECT * FROM found();
 \c :main
 SET client_min_messages = warning;
-DROP DATABASE regress_ducto_outbox;
+DROP DATABASE :own;

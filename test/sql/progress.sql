@@ -1,12 +1,7 @@
 -- progress: long work tells by NOTICE how far it is, at most once in ducto.progress_interval
 -- In a database of its own: the numbers of entries and the steps are those of this test alone.
-\set main :DBNAME
-SET client_min_messages = warning;
-DROP DATABASE IF EXISTS regress_ducto_progress;
-CREATE DATABASE regress_ducto_progress TEMPLATE template0;
-ALTER DATABASE regress_ducto_progress SET ducto.test_clock = on;
-\c regress_ducto_progress
-CREATE EXTENSION ducto;
+\set own regress_ducto_progress
+\i test/sql/include/own_database.sql
 \set ada '\'b6000000-0000-4000-8000-000000000001\''
 SELECT new_balance FROM ducto_add_credits(:ada, 100, 'purchase');
 SELECT sum(c.amount) FROM generate_series(1, 1300) n, ducto_charge(:ada, 0.01 + 0 * n) c;
@@ -62,7 +57,7 @@ CREATE ROLE regress_ducto_patient;
 SELECT ducto_grant_access('regress_ducto_patient', 'read');
 ALTER ROLE regress_ducto_patient SET ducto.progress_interval = '1d';
 RESET ducto.progress_interval;
-ALTER DATABASE regress_ducto_progress SET ducto.progress_interval = 0;
+ALTER DATABASE :own SET ducto.progress_interval = 0;
 \c
 SET ROLE regress_ducto_patient;
 SELECT check_name FROM ducto_verify();
@@ -85,5 +80,5 @@ SELECT ducto.progress_step('a step');
 SET ducto.progress_interval = '1h';
 SELECT check_name FROM ducto_verify();
 \c :main
-DROP DATABASE regress_ducto_progress;
+DROP DATABASE :own;
 DROP ROLE regress_ducto_patient;

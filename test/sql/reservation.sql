@@ -1,13 +1,7 @@
 -- reservation: holding credits for operations that are under way, and charging what they cost
 -- In a database of its own, which has a test clock.
-SET client_min_messages = warning;
-DROP DATABASE IF EXISTS regress_ducto_reservation;
-CREATE DATABASE regress_ducto_reservation TEMPLATE template0;
-ALTER DATABASE regress_ducto_reservation SET ducto.test_clock = on;
-\set regression :DBNAME
-\c regress_ducto_reservation
-CREATE EXTENSION ducto;
-CREATE FUNCTION found() RETURNS SETOF ducto_discrepancy LANGUAGE sql AS $$ SELECT * FROM ducto_verify() WHERE check_name <> 'test clock' $$;
+\set own regress_ducto_reservation
+\i test/sql/include/own_database.sql
 
 \set ada '\'4e5e0000-0000-4000-8000-000000000001\''
 \set bob '\'4e5e0000-0000-4000-8000-000000000002\''
@@ -355,5 +349,5 @@ SELECT operation_type, model, metadata FROM ducto_list_usage_events(:ada, max_ro
 
 SELECT * FROM found();
 
-\c :regression
-DROP DATABASE regress_ducto_reservation;
+\c :main
+DROP DATABASE :own;

@@ -1,13 +1,7 @@
 -- transfer: credits go from one account to another
 -- In a database of its own, which has a test clock.
-SET client_min_messages = warning;
-DROP DATABASE IF EXISTS regress_ducto_transfer;
-CREATE DATABASE regress_ducto_transfer TEMPLATE template0;
-ALTER DATABASE regress_ducto_transfer SET ducto.test_clock = on;
-\set regression :DBNAME
-\c regress_ducto_transfer
-CREATE EXTENSION ducto;
-CREATE FUNCTION found() RETURNS SETOF ducto_discrepancy LANGUAGE sql AS $$ SELECT * FROM ducto_verify() WHERE check_name <> 'test clock' $$;
+\set own regress_ducto_transfer
+\i test/sql/include/own_database.sql
 
 \set ada '\'74a40000-0000-4000-8000-000000000001\''
 \set bob '\'74a40000-0000-4000-8000-000000000002\''
@@ -218,5 +212,5 @@ SELECT regexp_replace(check_name, '[0-9a-f]{8}-[0-9a-f-]{27}', 'ID') AS check_na
 ROLLBACK;
 SELECT * FROM found();
 
-\c :regression
-DROP DATABASE regress_ducto_transfer;
+\c :main
+DROP DATABASE :own;

@@ -2,18 +2,14 @@
 -- that is the same. Each account is there twice, and a batch is made on one of the two. A database of its own has a test clock.
 \pset null -
 \set SHOW_CONTEXT never
-\set main :DBNAME
-CREATE DATABASE regress_ducto_turn TEMPLATE template0;
-ALTER DATABASE regress_ducto_turn SET ducto.test_clock = on;
-\c regress_ducto_turn
+\set own regress_ducto_turn
+\i test/sql/include/own_database.sql
 SET TimeZone = 'UTC';
 SET DateStyle = 'ISO, YMD';
-CREATE EXTENSION ducto;
 
 CREATE FUNCTION clock_to(at timestamptz) RETURNS timestamptz LANGUAGE sql AS $$
 	SELECT date_trunc('minute', c) FROM ducto_advance_clock(at - ducto.clock()) c
 $$;
-CREATE FUNCTION wrong() RETURNS SETOF ducto_discrepancy LANGUAGE sql AS $$ SELECT * FROM ducto_verify() WHERE check_name <> 'test clock' $$;
 -- The number of an account of one of the two kinds: those of batches, and those of single calls.
 CREATE FUNCTION who(kind text, n bigint) RETURNS uuid LANGUAGE sql IMMUTABLE AS $$
 	SELECT (CASE kind WHEN 'batch' THEN 'ba' ELSE '51' END || '000000-0000-4000-8000-' || lpad(n::text, 12, '0'))::uuid
@@ -116,7 +112,7 @@ SELECT * FROM round_of_charges(7, '2091-03-01 12:00Z');
 SELECT * FROM differ();
 SELECT kind, count(*) FILTER (WHERE l.cycle_end IS NOT NULL) > 60 AS gifts, count(*) FILTER (WHERE type = 'expiry') > 30 AS expiries, count(*) FILTER (WHERE type = 'usage') > 60 AS charges
 FROM twins t JOIN ducto.ledger l ON l.account_id = t.id GROUP BY kind ORDER BY kind;
-SELECT * FROM wrong();
+SELECT * FROM found();
 
 -- Additions at a turn: an array, and one by one; a debt eats of what its cycle gives first.
 SELECT clock_to('2091-04-01 13:00Z');
@@ -143,7 +139,7 @@ FROM twins t JOIN ducto.reservations r ON r.account_id = t.id AND r.idempotency_
 SELECT count(*), count(d.error) AS errors
 FROM twins t JOIN ducto.reservations r ON r.account_id = t.id AND r.idempotency_key = 'lines', LATERAL ducto_deduct(t.id, r.id, 20, overrun => 'full') d WHERE kind = 'single';
 SELECT * FROM differ();
-SELECT * FROM wrong();
+SELECT * FROM found();
 
 -- What was read of the past before it was booked is what the books say.
 CREATE TABLE past AS SELECT id, at, ducto_balance_at(id, at) AS balance FROM twins, generate_series('2090-03-26Z'::timestamptz, '2091-05-02Z', '17 days 5 hours 13 minutes') at;
@@ -152,7 +148,7 @@ INSERT INTO past SELECT id, at, ducto_balance_at(id, at) FROM twins, generate_se
 CALL ducto_sweep();
 SELECT count(*) > 1500 AS many, count(*) FILTER (WHERE balance <> ducto_balance_at(id, at)) AS differ FROM past;
 SELECT * FROM differ();
-SELECT * FROM wrong();
+SELECT * FROM found();
 
 -- A cycle is given once, whoever asks: a batch that names an account twice at its turn, a key that comes again.
 SELECT clock_to('2092-01-01 00:00Z');
@@ -160,7 +156,7 @@ SELECT position, balance_after, idempotent, error FROM ducto_charge_many(jsonb_b
 	jsonb_build_object('user_id', who('batch', 1), 'amount', 1, 'idempotency_key', 'new year'), jsonb_build_object('user_id', who('batch', 1), 'amount', 1),
 	jsonb_build_object('user_id', who('batch', 1), 'amount', 1, 'idempotency_key', 'new year')));
 SELECT type, amount, balance_after FROM ducto.ledger WHERE account_id = who('batch', 1) AND effective_at >= '2092-01-01Z' ORDER BY seq;
-SELECT * FROM wrong();
+SELECT * FROM found();
 
 -- What lives on does so whatever has become of the plan, where nothing else happens at its cycle's end: for who has none any
 -- more, one that gives nothing, or holds the credit. It goes at the end of the next cycle.
@@ -188,7 +184,7 @@ SELECT clock_to('2092-03-01 00:00Z');
 CALL ducto_sweep();
 SELECT right(who::text, 2) AS who, balance FROM unnest(ARRAY[:quit, :down, :hold]::uuid[]) who, LATERAL ducto_get_balance(who) ORDER BY 1;
 SELECT right(account_id::text, 2) AS who, amount, effective_at FROM ducto.ledger WHERE account_id IN (:quit, :down, :hold) AND type = 'expiry' ORDER BY 1, seq;
-SELECT * FROM wrong();
+SELECT * FROM found();
 
 -- A part of it that is given away in its own cycle goes with that; one that is given away later, to the same, goes with the next.
 \set from '\'51000000-0000-4000-8000-000000000031\''
@@ -202,7 +198,7 @@ SELECT balance, next_expiry FROM ducto_get_balance(:to);
 SELECT clock_to('2092-05-01 00:00Z');
 SELECT balance_after, error FROM ducto_charge(:to, 1);
 SELECT type, amount, balance_after, effective_at FROM ducto.ledger WHERE account_id = :to AND type = 'expiry' ORDER BY seq;
-SELECT * FROM wrong();
+SELECT * FROM found();
 
 \c :main
-DROP DATABASE regress_ducto_turn;
+DROP DATABASE :own;

@@ -43,6 +43,11 @@ foreach my $file (sort(glob('test/sql/*.sql sdk/test/sql/*.sql test/specs/*.spec
 	my $text = slurp_file($file);
 	my %other;
 
+	# what it includes, and the name that this is given
+	$text =~ s/^\\i (\S+)$/slurp_file($1)/gem;
+	my ($own) = $text =~ /^\\set own (\S+)$/m;
+	$text =~ s/:own\b/$own/g if defined $own;
+
 	%other = map { $_ => 1 } qw(anon authenticated service_role)
 		if $supabase{$file} && $text =~ /'anon', 'authenticated', 'service_role'\) \\gset\n\\if :taken\n\\quit\n\\endif\n/;
 	is(misdeeds($text, %other), '', "$file keeps to names of its own");
