@@ -14,6 +14,7 @@
 #include "utils/snapmgr.h"
 
 #include "account/alertline.h"
+#include "base/listen.h"
 #include "base/query.h"
 
 PG_FUNCTION_INFO_V1(ducto_alert_mark);
@@ -178,7 +179,7 @@ ducto_alert_mark(PG_FUNCTION_ARGS)
  * A table is another one now, or somebody has published: look anew.
  */
 static void
-pricing_forget(Datum arg, Oid table)
+pricing_forget(Oid table)
 {
 	if (!OidIsValid(table) || table == pricing_table)
 		pricing_known = false;
@@ -193,16 +194,11 @@ pricing_forget(Datum arg, Oid table)
 static void
 pricing_look(void)
 {
-	static bool registered = false;
 	QueryArgs	none = {0};
 
 	if (pricing_known)
 		return;
-	if (!registered)
-	{
-		CacheRegisterRelcacheCallback(pricing_forget, (Datum) 0);
-		registered = true;
-	}
+	relations_listen(pricing_forget);
 	pricing_table = get_relname_relid("pricing", get_namespace_oid("ducto", false));
 	pricing_known = true;
 	memset(&pricing_lines, 0, sizeof(Lines));

@@ -14,6 +14,7 @@
 
 #include "account/plan.h"
 #include "base/cluster.h"
+#include "base/listen.h"
 #include "base/query.h"
 #include "base/shard.h"
 
@@ -208,7 +209,7 @@ ducto_plan_changed(PG_FUNCTION_ARGS)
  * A table is another one now, or a plan has changed.
  */
 static void
-plans_forget(Datum arg, Oid table)
+plans_forget(Oid table)
 {
 	if (!OidIsValid(table) || table == plans_table || table == allowances_table)
 		plans_changes++;
@@ -220,12 +221,9 @@ plans_forget(Datum arg, Oid table)
 static void
 plans_listen(void)
 {
-	static bool registered = false;
 	Oid			schema = get_namespace_oid("ducto", false);
 
-	if (!registered)
-		CacheRegisterRelcacheCallback(plans_forget, (Datum) 0);
-	registered = true;
+	relations_listen(plans_forget);
 	plans_table = get_relname_relid("plans", schema);
 	allowances_table = get_relname_relid("plan_allowances", schema);
 }

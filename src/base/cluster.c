@@ -21,6 +21,7 @@
 #include "utils/snapmgr.h"
 
 #include "base/cluster.h"
+#include "base/listen.h"
 #include "base/query.h"
 #include "base/shard.h"
 
@@ -141,7 +142,7 @@ cluster_has_any(List *tables)
  * Forget what is known of the table accounts when it changes.
  */
 static void
-shards_forget(Datum arg, Oid relid)
+shards_forget(Oid relid)
 {
 	if (relid != InvalidOid && relid != shards.table)
 		return;
@@ -156,13 +157,10 @@ shards_forget(Datum arg, Oid relid)
 static void
 shards_read(void)
 {
-	static bool registered = false;
 	QueryArgs	none = {0};
 	uint64		changes;
 
-	if (!registered)
-		CacheRegisterRelcacheCallback(shards_forget, (Datum) 0);
-	registered = true;
+	relations_listen(shards_forget);
 	query_begin();
 	shards.table = get_relname_relid("accounts", get_namespace_oid("ducto", false));
 	changes = shards.changes;
