@@ -643,6 +643,7 @@ account_hold_shard(const pg_uuid_t *id)
 {
 	QueryArgs	args = {0};
 
+	cluster_shard_stays(id);
 	args_uuid(&args, id);
 	query_run(&hold_shard_query, &args, SPI_OK_UPDATE);
 	AcceptInvalidationMessages();

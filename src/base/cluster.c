@@ -14,6 +14,7 @@
 #include "nodes/value.h"
 #include "parser/parse_func.h"
 #include "storage/lockdefs.h"
+#include "storage/proc.h"
 #include "utils/array.h"
 #include "utils/inval.h"
 #include "utils/lsyscache.h"
@@ -36,6 +37,7 @@ typedef struct Shard
 	bool		here;			/* on this node */
 	int			node;			/* that it is on */
 	bool		alone;			/* on no other beside it */
+	LocalTransactionId left;	/* the transaction that it has moved under, after that had used the cluster */
 } Shard;
 
 /*
@@ -50,15 +52,16 @@ static struct
 	bool		distributed;
 	Shard	   *all;
 	int			n;
+	LocalTransactionId used;	/* the last transaction that sent statements */
 }			shards;
 
-/* Citus tells of a shard that moves as of a change of the table. */
+/* Of a table that it does not name, or it would be one of the cluster. Citus tells of a shard that moves as of a change of that. */
 static KeptQuery shards_query = {
 	.sql = "SELECT s.shardid, s.shardminvalue::integer, s.shardmaxvalue::integer, p.here, p.node, p.n = 1"
 	" FROM pg_catalog.pg_dist_shard s, LATERAL (SELECT bool_or(o.groupid = g.groupid) AS here, min(o.groupid) AS node, count(*) AS n"
 	"  FROM pg_catalog.pg_dist_placement o, pg_catalog.pg_dist_local_group g WHERE o.shardid = s.shardid) p"
-	" WHERE s.logicalrelid = 'ducto.accounts'::regclass ORDER BY s.shardminvalue::integer",
-	.types = {0},
+	" WHERE s.logicalrelid = $1 ORDER BY s.shardminvalue::integer",
+	.types = {REGCLASSOID},
 	.whole = true
 };
 
@@ -151,41 +154,104 @@ shards_forget(Oid relid)
 }
 
 /*
+ * Return the transaction that this backend is in.
+ */
+static LocalTransactionId
+transaction_now(void)
+{
+#if PG_VERSION_NUM >= 170000
+	return MyProc->vxid.lxid;
+#else
+	return MyProc->lxid;
+#endif
+}
+
+/*
+ * Find the shard of a hash; NULL: there is none.
+ */
+static const Shard *
+shard_of_hash(int32 hash)
+{
+	int			from = 0;
+	int			to = shards.n - 1;
+
+	while (from < to)
+	{
+		int			middle = (from + to) / 2;
+
+		if (hash > shards.all[middle].greatest)
+			from = middle + 1;
+		else
+			to = middle;
+	}
+	return from == to && hash >= shards.all[from].least && hash <= shards.all[from].greatest ? &shards.all[from] : NULL;
+}
+
+/*
+ * Return the transaction that a shard has moved under, which is this one where
+ * it was known to be elsewhere when statements were sent.
+ */
+static LocalTransactionId
+shard_left(const Shard *shard)
+{
+	const Shard *before = shard_of_hash(shard->least);
+
+	if (before == NULL || (before->id == shard->id && before->node == shard->node))
+		return before == NULL ? InvalidLocalTransactionId : before->left;
+	return shards.used == transaction_now() ? shards.used : InvalidLocalTransactionId;
+}
+
+/*
+ * Let the shards be those that were read.
+ */
+static void
+shards_take(int n)
+{
+	Shard	   *all = MemoryContextAlloc(TopMemoryContext, sizeof(Shard) * Max(n, 1));
+
+	for (int i = 0; i < n; i++)
+	{
+		all[i].id = row_int8(i, 1);
+		all[i].least = row_int4(i, 2);
+		all[i].greatest = row_int4(i, 3);
+		all[i].here = row_bool(i, 4);
+		all[i].node = row_int4(i, 5);
+		all[i].alone = row_bool(i, 6);
+		all[i].left = shard_left(&all[i]);
+	}
+	if (shards.all != NULL)
+		pfree(shards.all);
+	shards.all = all;
+	shards.n = n;
+}
+
+/*
  * Find out whether the table accounts is distributed, and what its shards are.
  * That is known when all of it was read, and nothing changed meanwhile.
  */
 static void
 shards_read(void)
 {
-	QueryArgs	none = {0};
+	QueryArgs	args = {0};
 	uint64		changes;
 
 	relations_listen(shards_forget);
 	query_begin();
 	shards.table = get_relname_relid("accounts", get_namespace_oid("ducto", false));
+	args_datum(&args, ObjectIdGetDatum(shards.table));
 	changes = shards.changes;
-	shards.n = 0;
 	shards.distributed = cluster_is_there() && has_any(list_make1_oid(shards.table));
 	if (shards.distributed)
 	{
 		int			n;
 
 		PushActiveSnapshot(GetLatestSnapshot());
-		n = (int) query_read(&shards_query, &none);
+		n = (int) query_read(&shards_query, &args);
 		PopActiveSnapshot();
-		shards.all = shards.all == NULL ? MemoryContextAlloc(TopMemoryContext, sizeof(Shard) * Max(n, 1))
-			: repalloc(shards.all, sizeof(Shard) * Max(n, 1));
-		for (int i = 0; i < n; i++)
-		{
-			shards.all[i].id = row_int8(i, 1);
-			shards.all[i].least = row_int4(i, 2);
-			shards.all[i].greatest = row_int4(i, 3);
-			shards.all[i].here = row_bool(i, 4);
-			shards.all[i].node = row_int4(i, 5);
-			shards.all[i].alone = row_bool(i, 6);
-		}
-		shards.n = n;
+		shards_take(n);
 	}
+	else
+		shards.n = 0;
 	query_end();
 	shards.known = changes == shards.changes;
 }
@@ -221,21 +287,46 @@ static const Shard *
 shard_of(const pg_uuid_t *account)
 {
 	int32		hash = (int32) DatumGetUInt32(hash_any(account->data, UUID_LEN));
-	int			from = 0;
-	int			to = shards.n - 1;
+	const Shard *shard = shard_of_hash(hash);
 
-	while (from < to)
-	{
-		int			middle = (from + to) / 2;
-
-		if (hash > shards.all[middle].greatest)
-			from = middle + 1;
-		else
-			to = middle;
-	}
-	if (from > to || hash < shards.all[from].least || hash > shards.all[from].greatest)
+	if (shard == NULL)
 		elog(ERROR, "no shard has the hash %d", hash);
-	return &shards.all[from];
+	return shard;
+}
+
+/*
+ * cluster_touch notes that a statement is sent to the cluster. What of a shard
+ * the transaction has read it goes on to ask for by the same connection: Citus
+ * keeps to it when the shard has moved, and what is written by it is lost.
+ */
+void
+cluster_touch(void)
+{
+	shards.used = transaction_now();
+}
+
+/*
+ * cluster_raise_moved tells that an account is on another node than the
+ * transaction knows.
+ */
+void
+cluster_raise_moved(const char *detail)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
+			 errmsg("the account has moved to another node meanwhile"),
+			 detail != NULL ? errdetail_internal("%s", detail) : 0,
+			 errhint("Try the transaction again.")));
+}
+
+/*
+ * Refuse a shard that has moved under this transaction.
+ */
+static void
+shard_require(const Shard *shard)
+{
+	if (shard->left != InvalidLocalTransactionId && shard->left == transaction_now())
+		cluster_raise_moved(NULL);
 }
 
 /*
@@ -290,7 +381,8 @@ shard_keep(int64 shard)
 
 /*
  * cluster_shard_stays keeps the shard that an account is on where it is until
- * the transaction ends. The tables are distributed.
+ * the transaction ends. The tables are distributed. One that has moved since the
+ * transaction first asked for something is an error.
  */
 void
 cluster_shard_stays(const pg_uuid_t *account)
@@ -302,6 +394,7 @@ cluster_shard_stays(const pg_uuid_t *account)
 		shard = cluster_shard(account);
 		shard_keep(shard);
 	} while (cluster_shard(account) != shard);
+	shard_require(shard_of(account));
 }
 
 /*
@@ -334,7 +427,23 @@ cluster_keep_here(const pg_uuid_t *account)
 	if (!cluster_is_used())
 		return 0;
 	shard = shard_of(account);
+	shard_require(shard);
 	return shard->id == id && shard->here && shard->alone ? id : 0;
+}
+
+/*
+ * cluster_has_here tells whether a shard is on this node, as far as is known.
+ * The tables are distributed.
+ */
+bool
+cluster_has_here(int64 shard)
+{
+	if (!shards.known)
+		shards_read();
+	for (int i = 0; i < shards.n; i++)
+		if (shards.all[i].id == shard)
+			return shards.all[i].here;
+	return false;
 }
 
 /*

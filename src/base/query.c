@@ -172,6 +172,8 @@ query_choose(KeptQuery *query)
 	if (distributed != query->distributed)
 		query_make(query, distributed ? 0 : options);
 	query->distributed = distributed;
+	if (distributed)
+		(void) cluster_is_used();	/* where the shards are is known before something is read there */
 }
 
 /*
@@ -220,6 +222,7 @@ static int
 query_prepare_distributed(KeptQuery *query)
 {
 	query_slim(query);
+	cluster_touch();
 	return planned_by_values();
 }
 

@@ -266,7 +266,7 @@ shard_enter(int64 shard)
 	(void) cluster_is_used();	/* it hears of changes from now on */
 	if (known->n == 0 || known->changes != cluster_changes() || !shard_is_here(known))
 		shard_read(known);
-	if (!shard_is_here(known))
+	if (!cluster_has_here(shard) || !shard_is_here(known))
 		ereport(ERROR,
 				(errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
 				 errmsg("shard " INT64_FORMAT " is not on this node any more", shard)));

@@ -183,20 +183,16 @@ settings_carry(FunctionCallInfo fcinfo)
  * the account on another node, to which Citus does not go on from here.
  */
 pg_noreturn static void
-raise_again(MemoryContext context, uint64 changes)
+raise_again(MemoryContext context, bool moved)
 {
 	ErrorData  *error;
 
-	if (geterrcode() != ERRCODE_INTERNAL_ERROR || cluster_changes() == changes)
+	if (geterrcode() != ERRCODE_INTERNAL_ERROR || !moved)
 		PG_RE_THROW();
 	MemoryContextSwitchTo(context);
 	error = CopyErrorData();
 	FlushErrorState();
-	ereport(ERROR,
-			(errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
-			 errmsg("the account has moved to another node meanwhile"),
-			 errdetail_internal("%s", error->message),
-			 errhint("Try the transaction again.")));
+	cluster_raise_moved(error->message);
 }
 
 /*
@@ -210,10 +206,9 @@ call_here(FunctionCallInfo fcinfo, PGFunction function)
 	bool		before = from_elsewhere;
 	MemoryContext context = CurrentMemoryContext;
 	Datum		result = (Datum) 0;
-	uint64		changes;
+	bool		elsewhere = !PG_ARGISNULL(0) && cluster_is_elsewhere(PG_GETARG_UUID_P(0));
+	uint64		changes = cluster_changes();
 
-	(void) cluster_is_used();
-	changes = cluster_changes();
 	settings_carry(fcinfo);
 	from_elsewhere = true;
 	PG_TRY();
@@ -223,7 +218,7 @@ call_here(FunctionCallInfo fcinfo, PGFunction function)
 	PG_CATCH();
 	{
 		from_elsewhere = before;
-		raise_again(context, changes);
+		raise_again(context, elsewhere || cluster_changes() != changes);
 	}
 	PG_END_TRY();
 	from_elsewhere = before;

@@ -26,7 +26,8 @@ KEYED = ("ducto_charge", "ducto_reserve", "ducto_deduct", "ducto_add_credits", "
 BATCHES = {"ducto_charge_many": "charges", "ducto_add_credits_many": "credits"}
 
 # What is told of a node of a cluster that is away under a code for errors of any kind.
-AWAY = ("failure on connection", "failed to COPY to shard", "server closed the connection", "postmaster was shut down")
+AWAY = ("failure on connection", "failed to COPY to shard", "server closed the connection", "postmaster was shut down",
+        "could not commit transaction", "unexpected postmaster exit")
 
 # Two plans that clients give and take away, and one that who has it keeps. All cycles are days.
 PRICING = """{"models": {"_default": "1", "cheap": "input_tokens * 0.000048", "third": "input_tokens / 3"}, "min_balance": 0,

@@ -154,6 +154,21 @@ value('known', 'CREATE EXTENSION ducto; ALTER DATABASE known SET citus.max_cache
 	}
 	value('known', $move);
 	is(value('known', 'SELECT count(*) FROM ducto_verify()'), '0', 'nothing to find for the auditor');
+
+	# What a transaction has read of the shard it would go on to write on the node that the shard has left.
+	foreach my $what (sort keys %calls)
+	{
+		$session = Session->new($node, dbname => 'known');
+		$session->run("BEGIN; SELECT ducto_get_team_balance('$team')");
+		value('known', $move);
+		$session->run($calls{$what});
+		is($session->sqlstate, '40001', "$what in a transaction that has read where the shard was");
+		$session->run('ROLLBACK');
+		$session->run($calls{$what});
+		is($session->sqlstate, '00000', 'is made when it is tried again');
+		$session->quit;
+	}
+	is(value('known', 'SELECT count(*) FROM ducto_verify()'), '0', 'nothing to find for the auditor');
 }
 
 # --- spend caps of every kind -------------------------------------------------
