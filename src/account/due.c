@@ -242,7 +242,7 @@ holds_expire_of(Account *const *accs, int n, int64 *counts)
 	closed = query_run(&holds_expire_of_query, &args, SPI_OK_UPDATE_RETURNING);
 	for (uint64 row = 0; row < closed; row++)
 	{
-		int			i = (int) row_int8(row, EXPIRED_COLUMN_COUNT + 1) - 1;
+		int			i = (int) row_int8(row, EXPIRED_ACCOUNT) - 1;
 
 		event_of_expired(accs[i], row);
 		counts[i]++;

@@ -51,6 +51,12 @@ static KeptQuery event_insert_query = {
 
 #define EVENT_COLUMNS	"id, account_id, user_id, team_id, kind, payload, created_at"
 
+/* Of them the caller is told all, and one is read. */
+enum
+{
+	EVENT_ID = 1
+};
+
 /*
  * Skips what others are taking. A row that one has taken since the snapshot is
  * read anew, and is not due any more then.
@@ -93,6 +99,12 @@ static KeptQuery events_lock_query = {
 static KeptQuery events_ack_query = {
 	.sql = "UPDATE ducto.events SET acked_at = $2 WHERE id = ANY ($1) AND acked_at IS NULL",
 	.types = {UUIDARRAYOID, TIMESTAMPTZOID}
+};
+
+/* What the statements that find events say of each. */
+enum
+{
+	FOUND_ACCOUNT = 1, FOUND_NUMBER
 };
 
 /* On a cluster the events are on many nodes and each has its origin; they are found without a lock, and locked one by one. */
@@ -256,17 +268,17 @@ event_add(Account *acc, const pg_uuid_t *id, const char *kind, JsonOut *payload)
 void
 event_of_expired(Account *acc, uint64 row)
 {
-	pg_uuid_t	id = row_uuid(row, 1);
+	pg_uuid_t	id = row_uuid(row, EXPIRED_ID);
 	JsonOut		payload;
 
 	event_begin(&payload);
 	event_uuid(&payload, "reservation_id", &id);
-	event_money(&payload, "amount", row_money(row, 2));
-	event_text(&payload, "operation_type", row_text(row, 3));
-	event_text(&payload, "model", row_text(row, 4));
-	if (!row_is_null(row, 5))
-		event_uuid(&payload, "user_id", DatumGetUUIDP(row_datum(row, 5)));
-	event_time(&payload, "expired_at", row_time(row, 6));
+	event_money(&payload, "amount", row_money(row, EXPIRED_AMOUNT));
+	event_text(&payload, "operation_type", row_text(row, EXPIRED_OPERATION_TYPE));
+	event_text(&payload, "model", row_text(row, EXPIRED_MODEL));
+	if (!row_is_null(row, EXPIRED_ACTOR))
+		event_uuid(&payload, "user_id", DatumGetUUIDP(row_datum(row, EXPIRED_ACTOR)));
+	event_time(&payload, "expired_at", row_time(row, EXPIRED_AT));
 	event_add(acc, NULL, EVENT_RESERVATION_EXPIRED, &payload);
 }
 
@@ -406,8 +418,8 @@ events_find(KeptQuery *query, QueryArgs *args, int *n)
 	found = palloc(sizeof(EventKey) * Max(*n, 1));
 	for (int i = 0; i < *n; i++)
 	{
-		found[i].account = row_uuid(i, 1);
-		found[i].number = row_int8(i, 2);
+		found[i].account = row_uuid(i, FOUND_ACCOUNT);
+		found[i].number = row_int8(i, FOUND_NUMBER);
 	}
 	return found;
 }
@@ -460,7 +472,7 @@ take_together(TimestampTz now, TimestampTz until, int max_rows, Datum kinds, Tup
 	ids = palloc(sizeof(pg_uuid_t) * n);
 	for (uint64 i = 0; i < n; i++)
 	{
-		ids[i] = row_uuid(i, 1);
+		ids[i] = row_uuid(i, EVENT_ID);
 		tuplestore_puttuple(taken, SPI_tuptable->vals[i]);
 	}
 	args_uuid_array(&lease, ids, (int) n);

@@ -18,7 +18,12 @@
 
 /* What is told of a reservation that expired, of a row of ducto.reservations. */
 #define EXPIRED_COLUMNS	"id, amount, operation_type, model, actor, expires_at"
-#define EXPIRED_COLUMN_COUNT	6
+
+/* Where a row has them; EXPIRED_ACCOUNT is which of several accounts it is of, from 1. */
+enum
+{
+	EXPIRED_ID = 1, EXPIRED_AMOUNT, EXPIRED_OPERATION_TYPE, EXPIRED_MODEL, EXPIRED_ACTOR, EXPIRED_AT, EXPIRED_ACCOUNT
+};
 
 /* The members of a team that an event names. */
 #define MAX_MEMBERS		"100"

@@ -114,7 +114,7 @@ prune_arguments(const Wave *wave, QueryArgs *args, void *state)
 static void
 prune_answer(ShardPart *part, uint64 row, void *state)
 {
-	((OldEvents *) state)->pruned += row_int8(row, 2);
+	((OldEvents *) state)->pruned += row_int8(row, WAVE_ANSWER);
 	part->next = part->end;
 }
 

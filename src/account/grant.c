@@ -156,6 +156,11 @@ static KeptQuery grant_leave_query = {
 	.types = {UUIDOID, UUIDOID, NUMERICOID}
 };
 
+enum
+{
+	LEFT_TYPE = 1, LEFT_PRIORITY, LEFT_EXPIRES_AT
+};
+
 /* The account may have a part of the grant, or have had one; what comes later may live on after its cycle. */
 static KeptQuery grant_arrive_query = {
 	.sql = GRANT_INTO(" AS g") GRANT_VALUES " ON CONFLICT (account_id, id) DO UPDATE"
@@ -626,12 +631,12 @@ grant_arrive(const pg_uuid_t *account, const Burn *part, int64 seq, TimestampTz 
 	Gift		grant = {
 		.id = part->grant,
 		.seq = seq,
-		.type = (EntryType) row_word(0, 1, entry_types),
+		.type = (EntryType) row_word(0, LEFT_TYPE, entry_types),
 		.amount = part->amount,
 		.remaining = part->amount,
-		.priority = row_int4(0, 2),
+		.priority = row_int4(0, LEFT_PRIORITY),
 		.given_at = created_at,
-		.expires_at = row_time(0, 3),
+		.expires_at = row_time(0, LEFT_EXPIRES_AT),
 		.rolls_to = DT_NOBEGIN,
 	};
 	QueryArgs	args = {0};

@@ -22,6 +22,12 @@ static KeptQuery grants_first_query = {
 	.types = {UUIDARRAYOID, INT8OID}
 };
 
+/* Where a row has them; FIRST_OF is which of the accounts it is of, from 1. */
+enum
+{
+	FIRST_OF, FIRST_ID, FIRST_SEQ, FIRST_REMAINING, FIRST_PRIORITY, FIRST_EXPIRES_AT
+};
+
 /* The grants of an account that a batch keeps. */
 typedef struct GrantList
 {
@@ -86,14 +92,14 @@ read_grant(TupleTableSlot *slot, void *state)
 	Grant	   *grant;
 
 	slot_getallattrs(slot);
-	list = reader->lists[DatumGetInt64(slot->tts_values[0]) - 1];
+	list = reader->lists[DatumGetInt64(slot->tts_values[FIRST_OF]) - 1];
 	grant = list_open(list, list->n);
 	memset(grant, 0, sizeof(Grant));
-	grant->id = *DatumGetUUIDP(slot->tts_values[1]);
-	grant->seq = DatumGetInt64(slot->tts_values[2]);
-	grant->remaining = grant->before = money_from_datum(slot->tts_values[3]);
-	grant->priority = DatumGetInt32(slot->tts_values[4]);
-	grant->expires_at = DatumGetTimestampTz(slot->tts_values[5]);
+	grant->id = *DatumGetUUIDP(slot->tts_values[FIRST_ID]);
+	grant->seq = DatumGetInt64(slot->tts_values[FIRST_SEQ]);
+	grant->remaining = grant->before = money_from_datum(slot->tts_values[FIRST_REMAINING]);
+	grant->priority = DatumGetInt32(slot->tts_values[FIRST_PRIORITY]);
+	grant->expires_at = DatumGetTimestampTz(slot->tts_values[FIRST_EXPIRES_AT]);
 	list->ordered = list->n;
 	return true;
 }

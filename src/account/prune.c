@@ -126,7 +126,7 @@ prune_arguments(const Wave *wave, QueryArgs *args, void *state)
 static void
 prune_answer(ShardPart *part, uint64 row, void *state)
 {
-	((Prune *) state)->pruned += row_int8(row, 2);
+	((Prune *) state)->pruned += row_int8(row, WAVE_ANSWER);
 	part->next = part->end;
 }
 

@@ -15,6 +15,11 @@ static KeptQuery ledger_probe_query = {
 	.types = {UUIDOID, INT8OID}
 };
 
+enum
+{
+	PROBE_CREATED_AT = 1, PROBE_EFFECTIVE_AT, PROBE_BALANCE_AFTER
+};
+
 /*
  * Read an entry's times and balance; false when the snapshot lacks it.
  */
@@ -52,7 +57,7 @@ seq_find(const pg_uuid_t *account, int64 last_seq, TimestampTz at,
 					(errcode(ERRCODE_DATA_CORRUPTED),
 					 errmsg("entry " INT64_FORMAT " of an account's ledger is missing", middle),
 					 errhint("Run ducto_verify.")));
-		time = row_time(0, effective ? 2 : 1);
+		time = row_time(0, effective ? PROBE_EFFECTIVE_AT : PROBE_CREATED_AT);
 		SPI_freetuptable(SPI_tuptable);
 		if (time < at || (inclusive && time == at))
 			low = middle;
@@ -93,5 +98,5 @@ ledger_balance_at_seq(const pg_uuid_t *account, int64 seq)
 {
 	if (seq == 0 || !ledger_probe(account, seq, true))
 		return 0;
-	return row_money(0, 3);
+	return row_money(0, PROBE_BALANCE_AFTER);
 }

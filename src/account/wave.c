@@ -233,7 +233,7 @@ wave_send(const Wave *wave, KeptQuery *query, const WaveWork *work, void *state)
 	n = query_run(query, &args, SPI_OK_SELECT);
 	for (uint64 i = 0; i < n; i++)
 	{
-		ShardPart  *part = wave->now[row_int4(i, 1) - 1];
+		ShardPart  *part = wave->now[row_int4(i, WAVE_PART) - 1];
 
 		part->answered = true;
 		work->answer(part, i, state);

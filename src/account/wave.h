@@ -19,6 +19,12 @@
 #define ON_ANY_SHARD(call) \
 	"SELECT w.n, " call " FROM (SELECT (1 + 0 * count(*))::integer AS n FROM ducto.accounts WHERE id = ($1)[1]) w"
 
+/* The columns of both: which of the wave's parts it is, from 1, and what the call returned. */
+enum
+{
+	WAVE_PART = 1, WAVE_ANSWER
+};
+
 /* Of the arrays that wave_args_accounts appends, or others like that of accounts, what is a shard's. */
 #define OF_SHARD(array)	"(" array ")[($4)[w.n]:($5)[w.n]]"
 

@@ -666,8 +666,8 @@ ducto_settle(PG_FUNCTION_ARGS)
 	rejection = lines_make(&request, &settled);
 	result_begin(&row, fcinfo);
 	result_uuid(&row, settled.booked ? &settled.transaction : NULL);
-	result_datum(&row, Int32GetDatum(settled.lines));
-	result_datum(&row, Int32GetDatum(request.known));
+	result_int4(&row, settled.lines);
+	result_int4(&row, request.known);
 	result_money(&row, settled.amount);
 	result_money(&row, settled.balance_after);
 	result_money(&row, settled.allowance);

@@ -36,6 +36,11 @@ PG_FUNCTION_INFO_V1(ducto_sweep_shard);
 #define SWEEP_TYPES \
 	{UUIDARRAYOID, INT8ARRAYOID, UUIDARRAYOID, INT4ARRAYOID, INT4ARRAYOID, BOOLOID, INT8OID, INT8OID, INT8OID, TEXTARRAYOID}
 
+enum
+{
+	SWEPT_NEXT = WAVE_ANSWER, SWEPT_ACCOUNTS, SWEPT_ENTRIES, SWEPT_CLOSED, SWEPT_EXPIRED
+};
+
 /*
  * Tell whether a sweep has booked as much as it may.
  */
@@ -269,11 +274,11 @@ sweep_answer(ShardPart *part, uint64 row, void *state)
 {
 	Sweep	   *sweep = state;
 
-	part->next += row_int4(row, 2);
-	sweep->accounts += row_int8(row, 3);
-	sweep->entries += row_int8(row, 4);
-	sweep->closed += row_int8(row, 5);
-	sweep->expired = spend_add(sweep->expired, row_spend(row, 6), "expired_amount");
+	part->next += row_int4(row, SWEPT_NEXT);
+	sweep->accounts += row_int8(row, SWEPT_ACCOUNTS);
+	sweep->entries += row_int8(row, SWEPT_ENTRIES);
+	sweep->closed += row_int8(row, SWEPT_CLOSED);
+	sweep->expired = spend_add(sweep->expired, row_spend(row, SWEPT_EXPIRED), "expired_amount");
 	sweep->in_part = sweep->in_part || part->next < part->end;
 }
 
