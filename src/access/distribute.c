@@ -31,6 +31,11 @@ static KeptQuery citus_query = {
 	" FROM pg_extension e WHERE e.extname = 'citus'"
 };
 
+enum
+{
+	CITUS_VERSION = 1, CITUS_MAJOR_VERSION, CITUS_COORDINATOR
+};
+
 /* On how many nodes shards may be. */
 static KeptQuery nodes_query = {
 	.sql = "SELECT count(*) FROM pg_catalog.pg_dist_node n WHERE n.isactive AND n.shouldhaveshards"
@@ -69,6 +74,11 @@ static KeptQuery tables_query = {
 	" ORDER BY k.key IS NOT NULL, c.relname <> 'accounts', c.relname"
 };
 
+enum
+{
+	TABLE_NAME = 1, TABLE_KEY, TABLE_LOCAL, TABLE_DONE
+};
+
 static KeptQuery distribute_query = {
 	.sql = "SELECT pg_catalog.create_distributed_table($1::regclass, $2, colocate_with => $3)",
 	.types = {TEXTOID, TEXTOID, TEXTOID}
@@ -93,6 +103,11 @@ static KeptQuery functions_query = {
 	.types = {0}
 };
 
+enum
+{
+	FUNCTION_SIGNATURE = 1, FUNCTION_NAME, FUNCTION_DONE
+};
+
 static KeptQuery delegate_query = {
 	.sql = "SELECT pg_catalog.create_distributed_function($1::regprocedure, 'user_id', 'ducto.accounts', true)",
 	.types = {TEXTOID}
@@ -110,12 +125,12 @@ require_coordinator(const char *doing, const char *function)
 
 	if (query_run(&citus_query, &none, SPI_OK_SELECT) != 1)
 		elog(ERROR, "extension citus is gone");
-	if (row_int4(0, 2) < CITUS_MAJOR)
+	if (row_int4(0, CITUS_MAJOR_VERSION) < CITUS_MAJOR)
 		ereport(ERROR,
 				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
-				 errmsg("cannot %s: Citus is of version %s", doing, row_text(0, 1)),
+				 errmsg("cannot %s: Citus is of version %s", doing, row_text(0, CITUS_VERSION)),
 				 errhint("Update it to %d or later.", CITUS_MAJOR)));
-	if (!row_bool(0, 3))
+	if (!row_bool(0, CITUS_COORDINATOR))
 		ereport(ERROR,
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 				 errmsg("cannot %s: this node is a worker", doing),
@@ -178,10 +193,10 @@ distributed_tables(int *n)
 	tables = palloc0(sizeof(DistributedTable) * *n);
 	for (int i = 0; i < *n; i++)
 	{
-		tables[i].name = psprintf("ducto.%s", row_text(i, 1));
-		tables[i].key = row_text(i, 2);
-		tables[i].local = row_bool(i, 3);
-		tables[i].done = row_bool(i, 4);
+		tables[i].name = psprintf("ducto.%s", row_text(i, TABLE_NAME));
+		tables[i].key = row_text(i, TABLE_KEY);
+		tables[i].local = row_bool(i, TABLE_LOCAL);
+		tables[i].done = row_bool(i, TABLE_DONE);
 	}
 	return tables;
 }
@@ -275,9 +290,9 @@ functions_distribute(ResultRow *row)
 		bool		done;
 
 		SPI_tuptable = functions;
-		signature = row_text(i, 1);
-		name = row_text(i, 2);
-		done = row_bool(i, 3);
+		signature = row_text(i, FUNCTION_SIGNATURE);
+		name = row_text(i, FUNCTION_NAME);
+		done = row_bool(i, FUNCTION_DONE);
 		args_text(&args, signature);
 		if (!done)
 			query_run(&delegate_query, &args, SPI_OK_SELECT);

@@ -65,6 +65,11 @@ static KeptQuery copies_query = {
 	.types = {TEXTOID}
 };
 
+enum
+{
+	COPY_OUT = 1, COPY_BACK
+};
+
 /* How the trigger by which Citus truncates shards is dropped. */
 static KeptQuery trigger_query = {
 	.sql = "SELECT format('DROP TRIGGER %I ON %s', t.tgname, $1) FROM pg_trigger t JOIN pg_proc p ON p.oid = t.tgfoid"
@@ -141,8 +146,8 @@ table_undistribute(const DistributedTable *table)
 
 	args_text(&args, table->name);
 	query_run(&copies_query, &args, SPI_OK_SELECT);
-	copy_back = row_text(0, 2);
-	query_utility(row_text(0, 1));
+	copy_back = row_text(0, COPY_BACK);
+	query_utility(row_text(0, COPY_OUT));
 	distributed_table_empty(table);
 	table_forget(table);
 	rc = SPI_execute(copy_back, false, 0);

@@ -37,6 +37,12 @@ static KeptQuery usage_queries[] = {
 	}
 };
 
+/* Where a row has them. */
+enum
+{
+	USED_BY, USED_MODEL, USED_ON, USED_SPEND, USED_ENTRIES
+};
+
 /* What an entry took from grants is what window.c counts on one server. */
 static KeptQuery books_query = {
 	.sql = "SELECT day, type, count(*), sum(amount), sum(from_grants), sum(allowance_consumed)"
@@ -46,6 +52,11 @@ static KeptQuery books_query = {
 	"  FROM ducto.ledger WHERE " OF_WINDOW ") e GROUP BY day, type",
 	.types = {TIMESTAMPTZOID, TIMESTAMPTZOID},
 	.whole = true
+};
+
+enum
+{
+	BOOK_DAY, BOOK_TYPE, BOOK_ENTRIES, BOOK_AMOUNT, BOOK_FROM_GRANTS, BOOK_ALLOWANCE
 };
 
 /*
@@ -60,14 +71,14 @@ read_usage_sum(TupleTableSlot *slot, void *state)
 	TimestampTz day = 0;
 
 	slot_getallattrs(slot);
-	if (!slot->tts_isnull[0])
-		user = DatumGetUUIDP(slot->tts_values[0]);
-	if (!slot->tts_isnull[1])
-		model = DatumGetTextPP(slot->tts_values[1]);
-	if (!slot->tts_isnull[2])
-		day = DatumGetTimestampTz(slot->tts_values[2]);
+	if (!slot->tts_isnull[USED_BY])
+		user = DatumGetUUIDP(slot->tts_values[USED_BY]);
+	if (!slot->tts_isnull[USED_MODEL])
+		model = DatumGetTextPP(slot->tts_values[USED_MODEL]);
+	if (!slot->tts_isnull[USED_ON])
+		day = DatumGetTimestampTz(slot->tts_values[USED_ON]);
 	usage_sums_add(state, day, user, model == NULL ? NULL : VARDATA_ANY(model), model == NULL ? 0 : (int) VARSIZE_ANY_EXHDR(model),
-				   spend_from_datum(slot->tts_values[3]), DatumGetInt64(slot->tts_values[4]));
+				   spend_from_datum(slot->tts_values[USED_SPEND]), DatumGetInt64(slot->tts_values[USED_ENTRIES]));
 	return true;
 }
 
@@ -81,12 +92,16 @@ read_book_sum(TupleTableSlot *slot, void *state)
 	BookSum		sum = {.status = 0};
 
 	slot_getallattrs(slot);
-	type = DatumGetTextPP(slot->tts_values[1]);
-	sum.key = (BookKey) {period_day(DatumGetTimestampTz(slot->tts_values[0])), VARSIZE_ANY_EXHDR(type), VARDATA_ANY(type)};
-	sum.entries = DatumGetInt64(slot->tts_values[2]);
-	sum.amount = spend_from_datum(slot->tts_values[3]);
-	sum.from_grants = spend_from_datum(slot->tts_values[4]);
-	sum.allowance = spend_from_datum(slot->tts_values[5]);
+	type = DatumGetTextPP(slot->tts_values[BOOK_TYPE]);
+	sum.key = (BookKey) {
+		.day = period_day(DatumGetTimestampTz(slot->tts_values[BOOK_DAY])),
+		.length = VARSIZE_ANY_EXHDR(type),
+		.type = VARDATA_ANY(type)
+	};
+	sum.entries = DatumGetInt64(slot->tts_values[BOOK_ENTRIES]);
+	sum.amount = spend_from_datum(slot->tts_values[BOOK_AMOUNT]);
+	sum.from_grants = spend_from_datum(slot->tts_values[BOOK_FROM_GRANTS]);
+	sum.allowance = spend_from_datum(slot->tts_values[BOOK_ALLOWANCE]);
 	book_sums_add(state, &sum);
 	return true;
 }

@@ -38,6 +38,11 @@ static KeptQuery state_insert_query = {
 	"SELECT first_xact, next_xact, types, type_entries, type_amount, type_from_grants, type_allowance" \
 	" FROM ducto.usage_rollup WHERE " STATE_KEY
 
+enum
+{
+	STATE_FIRST_XACT = 1, STATE_NEXT_XACT, STATE_ARRAYS
+};
+
 static KeptQuery state_lock_query = {
 	.sql = STATE_SELECT " FOR UPDATE",
 };
@@ -279,13 +284,13 @@ state_take(KeptQuery *query, RollupState *state, bool anew)
 	query_run(&state_insert_query, &args, SPI_OK_INSERT);
 	if (query_run(query, &none, SPI_OK_SELECT) != 1)
 		return false;
-	first = row_int8(0, 1);
+	first = row_int8(0, STATE_FIRST_XACT);
 	state->exists = true;
-	state->next = row_int8(0, 2);
+	state->next = row_int8(0, STATE_NEXT_XACT);
 	state->total = book_sums_create(CurrentMemoryContext);
 	if (anew || first != xact_first_here())
 		rollup_clear(state);
-	else if (!row_books(0, 3, &total) || !book_sums_add_arrays(state->total, 0, &total))
+	else if (!row_books(0, STATE_ARRAYS, &total) || !book_sums_add_arrays(state->total, 0, &total))
 		rollup_damaged();
 	return true;
 }

@@ -65,6 +65,11 @@ static KeptQuery shards_query = {
 	.whole = true
 };
 
+enum
+{
+	SHARD_ID = 1, SHARD_LEAST, SHARD_GREATEST, SHARD_HERE, SHARD_NODE, SHARD_ALONE
+};
+
 /*
  * cluster_is_there tells whether Citus is in this database.
  */
@@ -211,12 +216,12 @@ shards_take(int n)
 
 	for (int i = 0; i < n; i++)
 	{
-		all[i].id = row_int8(i, 1);
-		all[i].least = row_int4(i, 2);
-		all[i].greatest = row_int4(i, 3);
-		all[i].here = row_bool(i, 4);
-		all[i].node = row_int4(i, 5);
-		all[i].alone = row_bool(i, 6);
+		all[i].id = row_int8(i, SHARD_ID);
+		all[i].least = row_int4(i, SHARD_LEAST);
+		all[i].greatest = row_int4(i, SHARD_GREATEST);
+		all[i].here = row_bool(i, SHARD_HERE);
+		all[i].node = row_int4(i, SHARD_NODE);
+		all[i].alone = row_bool(i, SHARD_ALONE);
 		all[i].left = shard_left(&all[i]);
 	}
 	if (shards.all != NULL)

@@ -446,9 +446,8 @@ members_listed(const pg_uuid_t *team, QueryArgs *args)
 }
 
 /*
- * team_members calls a function with each member of a team: user_id, role,
- * spend_cap, what was spent this month, joined_at. The caller has connected to
- * SPI.
+ * team_members calls a function with each member of a team: what LISTED_MEMBER
+ * and the names after it say. The caller has connected to SPI.
  */
 void
 team_members(const pg_uuid_t *team, RowReader reader, void *state)

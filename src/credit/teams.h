@@ -29,6 +29,12 @@ typedef struct TeamBalance
 	int32		members;
 } TeamBalance;
 
+/* Where a row of team_members has what it tells of a member; the spend is that of this month. */
+enum
+{
+	LISTED_MEMBER, LISTED_ROLE, LISTED_CAP, LISTED_SPENT, LISTED_JOINED_AT
+};
+
 extern bool team_make(TeamRequest *request);
 extern Rejection team_read(const pg_uuid_t *team, TeamBalance *balance);
 extern void team_members(const pg_uuid_t *team, RowReader reader, void *state);

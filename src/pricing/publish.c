@@ -48,6 +48,12 @@ static KeptQuery activate_query = {
 
 #define PRICING_COLUMNS "id, version, config, label, active, created_at"
 
+/* Of them the caller is told all, and one is read. */
+enum
+{
+	PRICING_ID = 1
+};
+
 static KeptQuery read_query = {
 	.sql = "SELECT " PRICING_COLUMNS " FROM ducto.pricing WHERE version = $1",
 	.types = {INT4OID}
@@ -219,7 +225,7 @@ pricing_activate(int version, pg_uuid_t *id)
 	args_int4(&args, version);
 	if (query_run(&read_query, &args, SPI_OK_SELECT) == 0)
 		return false;
-	*id = row_uuid(0, 1);
+	*id = row_uuid(0, PRICING_ID);
 	before = pricing_lock();
 	if (query_run(&activate_query, &args, SPI_OK_UPDATE_RETURNING) != 1)
 		elog(ERROR, "pricing version %d is gone", version);

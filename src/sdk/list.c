@@ -20,8 +20,14 @@ PG_FUNCTION_INFO_V1(ducto_sdk_list_user_transactions);
 PG_FUNCTION_INFO_V1(ducto_sdk_list_usage_events);
 
 #define DEFAULT_PAGE	50
-#define LIST_COLUMNS	9
 #define TYPE_TEAM_USAGE	"team_usage"
+
+/* The columns of a list. */
+enum
+{
+	LIST_ID, LIST_USER, LIST_AMOUNT, LIST_TYPE, LIST_REFERENCE_TYPE, LIST_REFERENCE, LIST_METADATA, LIST_CREATED_AT, LIST_TOTAL,
+	LIST_COLUMNS
+};
 
 /* A page of what a user has: entries with low < seq <= high, of teams those of a window. */
 typedef struct SdkPage
@@ -46,6 +52,13 @@ typedef struct SdkPage
 #define ENTRY_COLUMNS \
 	"id, amount, type, operation_type, reference, metadata, created_at, model, idempotency_key, allowance_consumed," \
 	" balance_after, expires_at"
+
+/* Where a row has them, and the team whose entry it is, NULL for the user's own. */
+enum
+{
+	ENTRY_ID, ENTRY_AMOUNT, ENTRY_TYPE, ENTRY_OPERATION_TYPE, ENTRY_REFERENCE, ENTRY_METADATA, ENTRY_CREATED_AT, ENTRY_MODEL,
+	ENTRY_KEY, ENTRY_ALLOWANCE, ENTRY_BALANCE_AFTER, ENTRY_EXPIRES_AT, ENTRY_TEAM
+};
 
 #define OWN_ENTRIES	" FROM ducto.ledger WHERE account_id = $1 AND seq > $2 AND seq <= $3"
 
@@ -88,6 +101,11 @@ static KeptQuery user_counted_query = {
 	.sql = USER_COLUMNS ", (SELECT count(*) FROM ducto.ledger WHERE account_id = $1 AND type <> 'usage')"
 	" FROM ducto.accounts WHERE id = $1",
 	.types = {UUIDOID}
+};
+
+enum
+{
+	USER_KIND = 1, USER_LAST_SEQ, USER_IN_TEAMS, USER_NOT_USAGE
 };
 
 /* On a cluster that is asked of all nodes, and this of one. */
@@ -184,14 +202,14 @@ entry_known(TupleTableSlot *slot, EntryType type, Known *known)
 	const bool *nulls = slot->tts_isnull;
 
 	known->n = 0;
-	known_add(known, "model", entry_text(slot, 7));
+	known_add(known, "model", entry_text(slot, ENTRY_MODEL));
 	known_add(known, "reason", type == TYPE_EXPIRY ? "credit_expired" : NULL);
-	known_add(known, "team_id", nulls[12] ? NULL : uuid_to_cstring(DatumGetUUIDP(values[12])));
-	known_add(known, "expires_at", nulls[11] ? NULL : time_text(DatumGetTimestampTz(values[11])));
+	known_add(known, "team_id", nulls[ENTRY_TEAM] ? NULL : uuid_to_cstring(DatumGetUUIDP(values[ENTRY_TEAM])));
+	known_add(known, "expires_at", nulls[ENTRY_EXPIRES_AT] ? NULL : time_text(DatumGetTimestampTz(values[ENTRY_EXPIRES_AT])));
 	known_add(known, "ledger_type", is_unknown(type) && type != TYPE_EXPIRY ? entry_types[type] : NULL);
-	known_add(known, "balance_after", figure_text(values[10]));
-	known_add(known, "idempotency_key", entry_text(slot, 8));
-	known_add(known, "allowance_consumed", type == TYPE_USAGE || type == TYPE_REFUND ? figure_text(values[9]) : NULL);
+	known_add(known, "balance_after", figure_text(values[ENTRY_BALANCE_AFTER]));
+	known_add(known, "idempotency_key", entry_text(slot, ENTRY_KEY));
+	known_add(known, "allowance_consumed", type == TYPE_USAGE || type == TYPE_REFUND ? figure_text(values[ENTRY_ALLOWANCE]) : NULL);
 }
 
 /*
@@ -290,28 +308,28 @@ list_entry(TupleTableSlot *slot, void *state)
 		return true;
 	}
 	slot_getallattrs(slot);
-	type = (EntryType) word_find(entry_types, TextDatumGetCString(slot->tts_values[2]));
-	metadata = DatumGetJsonbP(slot->tts_values[5]);
+	type = (EntryType) word_find(entry_types, TextDatumGetCString(slot->tts_values[ENTRY_TYPE]));
+	metadata = DatumGetJsonbP(slot->tts_values[ENTRY_METADATA]);
 	reference_type = sdk_member(metadata, "reference_type");
-	values[0] = slot->tts_values[0];
-	values[1] = UUIDPGetDatum(page->user);
-	values[2] = slot->tts_values[1];
-	values[3] = slot->tts_values[2];
-	if (!slot->tts_isnull[12])
-		values[3] = CStringGetTextDatum(TYPE_TEAM_USAGE);
+	values[LIST_ID] = slot->tts_values[ENTRY_ID];
+	values[LIST_USER] = UUIDPGetDatum(page->user);
+	values[LIST_AMOUNT] = slot->tts_values[ENTRY_AMOUNT];
+	values[LIST_TYPE] = slot->tts_values[ENTRY_TYPE];
+	if (!slot->tts_isnull[ENTRY_TEAM])
+		values[LIST_TYPE] = CStringGetTextDatum(TYPE_TEAM_USAGE);
 	else if (is_unknown(type))
-		values[3] = CStringGetTextDatum(entry_types[TYPE_ADJUSTMENT]);
-	if (reference_type == NULL && !slot->tts_isnull[3])
-		values[4] = slot->tts_values[3];
+		values[LIST_TYPE] = CStringGetTextDatum(entry_types[TYPE_ADJUSTMENT]);
+	if (reference_type == NULL && !slot->tts_isnull[ENTRY_OPERATION_TYPE])
+		values[LIST_REFERENCE_TYPE] = slot->tts_values[ENTRY_OPERATION_TYPE];
 	else
-		row_put_text(&values[4], &nulls[4], reference_type);
-	values[5] = slot->tts_values[4];
-	if (slot->tts_isnull[4])
-		nulls[5] = !sdk_uuid(sdk_member(metadata, "reference_id"), &values[5]);
+		row_put_text(&values[LIST_REFERENCE_TYPE], &nulls[LIST_REFERENCE_TYPE], reference_type);
+	values[LIST_REFERENCE] = slot->tts_values[ENTRY_REFERENCE];
+	if (slot->tts_isnull[ENTRY_REFERENCE])
+		nulls[LIST_REFERENCE] = !sdk_uuid(sdk_member(metadata, "reference_id"), &values[LIST_REFERENCE]);
 	entry_known(slot, type, &known);
-	values[6] = entry_metadata(metadata, &known);
-	values[7] = slot->tts_values[6];
-	values[8] = Int64GetDatum(page->total);
+	values[LIST_METADATA] = entry_metadata(metadata, &known);
+	values[LIST_CREATED_AT] = slot->tts_values[ENTRY_CREATED_AT];
+	values[LIST_TOTAL] = Int64GetDatum(page->total);
 	tuplestore_putvalues(page->row.store, page->row.desc, values, nulls);
 	return --page->max_rows > 0;
 }
@@ -452,14 +470,14 @@ page_begin(SdkPage *page)
 	known = query_read(alone ? &user_alone_query : query, &args) > 0;
 	if (known)
 	{
-		acc.team = row_word(0, 1, account_kinds) != 0;
+		acc.team = row_word(0, USER_KIND, account_kinds) != 0;
 		account_require_user(&acc);
-		page->high = row_int8(0, 2);
+		page->high = row_int8(0, USER_LAST_SEQ);
 	}
 	if (known && !alone)
 	{
-		page->teams &= row_bool(0, 3);
-		page->others = counted ? row_int8(0, 4) : -1;
+		page->teams &= row_bool(0, USER_IN_TEAMS);
+		page->others = counted ? row_int8(0, USER_NOT_USAGE) : -1;
 	}
 	else
 		page->teams = page->teams && query_read(&member_query, &args) > 0;

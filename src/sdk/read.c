@@ -221,14 +221,14 @@ put_member(TupleTableSlot *slot, void *state)
 
 	slot_getallattrs(slot);
 	jsonout_push(&out, WJB_BEGIN_OBJECT, NULL);
-	put_uuid(&out, "user_id", DatumGetUUIDP(slot->tts_values[0]));
-	put_text(&out, "role", TextDatumGetCString(slot->tts_values[1]));
-	if (slot->tts_isnull[2])
+	put_uuid(&out, "user_id", DatumGetUUIDP(slot->tts_values[LISTED_MEMBER]));
+	put_text(&out, "role", TextDatumGetCString(slot->tts_values[LISTED_ROLE]));
+	if (slot->tts_isnull[LISTED_CAP])
 		put_text(&out, "spend_cap", NULL);
 	else
-		put_figure(&out, "spend_cap", slot->tts_values[2]);
-	put_figure(&out, "total_spent", slot->tts_values[3]);
-	put_time(&out, "joined_at", DatumGetTimestampTz(slot->tts_values[4]));
+		put_figure(&out, "spend_cap", slot->tts_values[LISTED_CAP]);
+	put_figure(&out, "total_spent", slot->tts_values[LISTED_SPENT]);
+	put_time(&out, "joined_at", DatumGetTimestampTz(slot->tts_values[LISTED_JOINED_AT]));
 	result_datum(row, JsonbPGetDatum(jsonout_end(&out)));
 	result_put(row);
 	return true;
