@@ -194,6 +194,11 @@ static KeptQuery callers_query = {
 	" WHERE e.class IN ('api', 'price', 'my') GROUP BY e.extension, e.grantee, e.role, a.functions, a.reads ORDER BY e.role"
 };
 
+enum
+{
+	CALLER_EXTENSION = 1, CALLER_GRANTEE, CALLER_ROLE, CALLER_FUNCTIONS
+};
+
 /* Who holds something on some objects. */
 static KeptQuery held_query = {
 	.sql = OBJECTS ENTRIES
@@ -567,10 +572,10 @@ access_carry_over(void)
 	{
 		bool		isnull;
 
-		access_change(SPI_getvalue(callers->vals[i], callers->tupdesc, 1),
-					  DatumGetObjectId(SPI_getbinval(callers->vals[i], callers->tupdesc, 2, &isnull)),
-					  SPI_getvalue(callers->vals[i], callers->tupdesc, 3),
-					  SPI_getvalue(callers->vals[i], callers->tupdesc, 4), "additions");
+		access_change(SPI_getvalue(callers->vals[i], callers->tupdesc, CALLER_EXTENSION),
+					  DatumGetObjectId(SPI_getbinval(callers->vals[i], callers->tupdesc, CALLER_GRANTEE, &isnull)),
+					  SPI_getvalue(callers->vals[i], callers->tupdesc, CALLER_ROLE),
+					  SPI_getvalue(callers->vals[i], callers->tupdesc, CALLER_FUNCTIONS), "additions");
 	}
 }
 

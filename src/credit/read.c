@@ -107,6 +107,12 @@ static KeptQuery lines_entries_query = {
 	.types = {UUIDOID, INT8OID, INT8OID, BOOLOID}
 };
 
+/* Where a row has which entry it is. */
+enum
+{
+	ENTRY_ID, ENTRY_SEQ
+};
+
 /* By the ranges of blocks that have the entry; the account, which an index begins with, would lead to all its lines. */
 static KeptQuery lines_query = {
 	.sql = "SELECT line, key, model, amount, usage, metadata FROM ducto.usage_lines"
@@ -115,7 +121,12 @@ static KeptQuery lines_query = {
 	.block_range = true
 };
 
-#define LINE_COLUMNS	11
+/* The columns of ducto_usage_line. */
+enum
+{
+	LINE_ENTRY, LINE_NUMBER, LINE_KEY, LINE_USER, LINE_TEAM, LINE_OPERATION, LINE_MODEL, LINE_AMOUNT, LINE_USAGE, LINE_METADATA,
+	LINE_CREATED_AT, LINE_COLUMNS
+};
 
 /* A page of lines, and the entry whose lines are read. */
 typedef struct LinePage
@@ -374,7 +385,7 @@ ducto_list_usage_events(PG_FUNCTION_ARGS)
 static bool
 line_receive(TupleTableSlot *slot, void *state)
 {
-	static const int places[] = {1, 2, 6, 7, 8, 9};
+	static const int places[] = {LINE_NUMBER, LINE_KEY, LINE_MODEL, LINE_AMOUNT, LINE_USAGE, LINE_METADATA};
 	LinePage   *page = state;
 
 	slot_getallattrs(slot);
@@ -383,10 +394,10 @@ line_receive(TupleTableSlot *slot, void *state)
 		page->row.columns.values[places[i]] = slot->tts_values[i];
 		page->row.columns.nulls[places[i]] = slot->tts_isnull[i];
 	}
-	if (page->row.columns.nulls[9])
+	if (page->row.columns.nulls[LINE_METADATA])
 	{
-		page->row.columns.values[9] = DirectFunctionCall1(jsonb_in, CStringGetDatum("{}"));
-		page->row.columns.nulls[9] = false;
+		page->row.columns.values[LINE_METADATA] = DirectFunctionCall1(jsonb_in, CStringGetDatum("{}"));
+		page->row.columns.nulls[LINE_METADATA] = false;
 	}
 	page->row.columns.n = LINE_COLUMNS;
 	result_put(&page->row);
@@ -400,7 +411,7 @@ line_receive(TupleTableSlot *slot, void *state)
 static bool
 lines_receive(TupleTableSlot *slot, void *state)
 {
-	static const int places[] = {0, -1, 3, 4, 5, 10};
+	static const int places[] = {LINE_ENTRY, -1, LINE_USER, LINE_TEAM, LINE_OPERATION, LINE_CREATED_AT};
 	LinePage   *page = state;
 	QueryArgs	args = {0};
 
@@ -413,8 +424,8 @@ lines_receive(TupleTableSlot *slot, void *state)
 			page->row.columns.nulls[places[i]] = slot->tts_isnull[i];
 		}
 	query_begin();
-	args_datum(&args, slot->tts_values[0]);
-	args_int4(&args, page->before_line > 0 && DatumGetInt64(slot->tts_values[1]) == page->before_seq ?
+	args_datum(&args, slot->tts_values[ENTRY_ID]);
+	args_int4(&args, page->before_line > 0 && DatumGetInt64(slot->tts_values[ENTRY_SEQ]) == page->before_seq ?
 			  page->before_line : PG_INT32_MAX);
 	args_int8(&args, page->left);
 	query_each(&lines_query, &args, true, line_receive, page);
