@@ -12,7 +12,8 @@ use Time::HiRes qw(sleep time);
 our @EXPORT_OK = qw(kill_all);
 
 # kill_all kills every process of a node's server, waits until they are gone, and
-# returns how many served or helped clients.
+# returns how many served or helped clients. All are stopped before the first is
+# killed, or one that waits would do more when it finds the postmaster gone.
 sub kill_all
 {
 	my ($node) = @_;
@@ -20,6 +21,7 @@ sub kill_all
 	my $postmaster = slurp_file($node->data_dir . '/postmaster.pid') =~ /^(\d+)$/m ? $1 : die 'no postmaster';
 	my $until = time + $PostgreSQL::Test::Utils::timeout_default;
 
+	kill 'STOP', @pids, $postmaster;
 	kill 'KILL', $postmaster, @pids;
 	$node->kill9;
 	while (kill(0, $postmaster, @pids) && time < $until)
