@@ -126,19 +126,6 @@ static WaveWork prune_work = {
 };
 
 /*
- * Remove events where their accounts are, on all nodes at once.
- */
-static void
-prune_on_shards(OldEvents *old)
-{
-	Wave		wave;
-
-	wave_begin(&wave, old->accounts, old->n);
-	while (wave_next(&wave, true))
-		wave_run(&wave, &prune_work, old);
-}
-
-/*
  * events_prune removes events that were acknowledged before a time, the first
  * of them, and returns how many.
  */
@@ -154,7 +141,7 @@ events_prune(TimestampTz before, int64 max_rows)
 		return (int64) query_remove(&events_prune_query, &args);
 	events_find_old(&args, &old);
 	if (shard_may_be_entered())
-		prune_on_shards(&old);
+		wave_all(old.accounts, old.n, &prune_work, &old);
 	else
 		prune_one_by_one(&old);
 	return old.pruned;

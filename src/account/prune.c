@@ -138,19 +138,6 @@ static WaveWork prune_work = {
 };
 
 /*
- * Remove reservations where their accounts are, on all nodes at once.
- */
-static void
-prune_on_shards(Prune *prune)
-{
-	Wave		wave;
-
-	wave_begin(&wave, prune->accounts, prune->n);
-	while (wave_next(&wave, true))
-		wave_run(&wave, &prune_work, prune);
-}
-
-/*
  * Remove the next reservations.
  */
 static void
@@ -160,7 +147,7 @@ prune_batch(Prune *prune)
 	CHECK_FOR_INTERRUPTS();
 	query_begin();
 	if (prune->on_shards)
-		prune_on_shards(prune);
+		wave_all(prune->accounts, prune->n, &prune_work, prune);
 	else
 		prune->pruned += cluster_is_used() ? prune_one_by_one(prune) : prune_at_once(prune);
 	query_end();

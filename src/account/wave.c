@@ -261,6 +261,19 @@ wave_run(Wave *wave, WaveWork *work, void *state)
 }
 
 /*
+ * wave_all does the work on accounts where they are, on all nodes at once.
+ */
+void
+wave_all(const pg_uuid_t *accounts, int64 n, WaveWork *work, void *state)
+{
+	Wave		wave;
+
+	wave_begin(&wave, accounts, n);
+	while (wave_next(&wave, true))
+		wave_run(&wave, work, state);
+}
+
+/*
  * wave_args_accounts appends the accounts of a wave, and which of them are
  * each part's.
  */

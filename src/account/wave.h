@@ -62,6 +62,7 @@ extern void accounts_by_turns(pg_uuid_t *ids, int64 n);
 extern void wave_begin(Wave *wave, const pg_uuid_t *accounts, int64 n);
 extern bool wave_next(Wave *wave, bool all_nodes);
 extern void wave_run(Wave *wave, WaveWork *work, void *state);
+extern void wave_all(const pg_uuid_t *accounts, int64 n, WaveWork *work, void *state);
 extern int64 wave_done(const Wave *wave, int64 n);
 extern void wave_args_accounts(const Wave *wave, QueryArgs *args);
 extern int64 *wave_places(const Wave *wave, int *n);

@@ -201,8 +201,10 @@ shard_left(const Shard *shard)
 {
 	const Shard *before = shard_of_hash(shard->least);
 
-	if (before == NULL || (before->id == shard->id && before->node == shard->node))
-		return before == NULL ? InvalidLocalTransactionId : before->left;
+	if (before == NULL)
+		return InvalidLocalTransactionId;
+	if (before->id == shard->id && before->node == shard->node)
+		return before->left;
 	return shards.used == transaction_now() ? shards.used : InvalidLocalTransactionId;
 }
 

@@ -170,20 +170,24 @@ row_uuid(uint64 row, int column)
 }
 
 /*
+ * Return a copy of a value of a type that has one size, NULL for NULL.
+ */
+static void *
+row_copy(uint64 row, int column, Size size)
+{
+	bool		isnull;
+	Datum		value = row_get(row, column, &isnull);
+
+	return isnull ? NULL : memcpy(palloc(size), DatumGetPointer(value), size);
+}
+
+/*
  * row_uuid_or_null returns a uuid, NULL for NULL.
  */
 pg_uuid_t *
 row_uuid_or_null(uint64 row, int column)
 {
-	bool		isnull;
-	Datum		value = row_get(row, column, &isnull);
-	pg_uuid_t  *uuid;
-
-	if (isnull)
-		return NULL;
-	uuid = palloc(sizeof(pg_uuid_t));
-	*uuid = *DatumGetUUIDP(value);
-	return uuid;
+	return row_copy(row, column, sizeof(pg_uuid_t));
 }
 
 /*
@@ -232,15 +236,7 @@ row_time(uint64 row, int column)
 Interval *
 row_interval(uint64 row, int column)
 {
-	bool		isnull;
-	Datum		value = row_get(row, column, &isnull);
-	Interval   *interval;
-
-	if (isnull)
-		return NULL;
-	interval = palloc(sizeof(Interval));
-	*interval = *DatumGetIntervalP(value);
-	return interval;
+	return row_copy(row, column, sizeof(Interval));
 }
 
 /*
