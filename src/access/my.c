@@ -13,6 +13,7 @@
 #include "base/query.h"
 #include "base/request.h"
 #include "base/uuid.h"
+#include "credit/here.h"
 #include "credit/read.h"
 
 PG_FUNCTION_INFO_V1(ducto_my_balance);
@@ -63,22 +64,29 @@ claims_sub(char *json)
 }
 
 /*
- * Return the id of the user who calls. A team's id is none: its pool is not
- * one user's to see.
+ * Return the id of the user who calls.
  */
 static pg_uuid_t *
 identity_get(void)
 {
 	char	   *claims = request_setting(CLAIMS_SETTING);
 	char	   *sub = claims != NULL ? claims_sub(claims) : request_setting(SUB_SETTING);
-	pg_uuid_t  *user;
-	Account		acc;
 
 	if (sub == NULL)
 		identity_reject(CLAIMS_SETTING " is not set");
 	if (!uuid_has_form(sub))
 		identity_reject("the claim \"sub\" is no uuid");
-	user = DatumGetUUIDP(DirectFunctionCall1(uuid_in, CStringGetDatum(sub)));
+	return DatumGetUUIDP(DirectFunctionCall1(uuid_in, CStringGetDatum(sub)));
+}
+
+/*
+ * Reject a team's id: its pool is not one user's to see.
+ */
+static const pg_uuid_t *
+identity_check(const pg_uuid_t *user)
+{
+	Account		acc;
+
 	query_begin();
 	account_load(user, &acc, ACCOUNT_READ);
 	query_end();
@@ -94,7 +102,12 @@ identity_get(void)
 Datum
 ducto_my_balance(PG_FUNCTION_ARGS)
 {
-	PG_RETURN_DATUM(balance_read(fcinfo, identity_get()));
+	pg_uuid_t  *user = identity_get();
+	Datum		result;
+
+	if (call_reads(fcinfo, user, ducto_my_balance, &result))
+		PG_RETURN_DATUM(result);
+	PG_RETURN_DATUM(balance_read(fcinfo, identity_check(user)));
 }
 
 /*
@@ -104,7 +117,12 @@ ducto_my_balance(PG_FUNCTION_ARGS)
 Datum
 ducto_my_grants(PG_FUNCTION_ARGS)
 {
-	return grants_read(fcinfo, identity_get(), MY_MAX_ROWS);
+	pg_uuid_t  *user = identity_get();
+	Datum		result;
+
+	if (call_reads(fcinfo, user, ducto_my_grants, &result))
+		PG_RETURN_DATUM(result);
+	return grants_read(fcinfo, identity_check(user), MY_MAX_ROWS);
 }
 
 /*
@@ -116,8 +134,12 @@ Datum
 ducto_my_transactions(PG_FUNCTION_ARGS)
 {
 	int			max_rows = arg_int_between(fcinfo, 0, "max_rows", 1, MY_MAX_ROWS, DEFAULT_PAGE);
+	pg_uuid_t  *user = identity_get();
+	Datum		result;
 
-	return transactions_read(fcinfo, identity_get(), max_rows, arg_uuid_or_null(fcinfo, 1));
+	if (call_reads(fcinfo, user, ducto_my_transactions, &result))
+		PG_RETURN_DATUM(result);
+	return transactions_read(fcinfo, identity_check(user), max_rows, arg_uuid_or_null(fcinfo, 1));
 }
 
 /*
@@ -132,10 +154,14 @@ ducto_my_events(PG_FUNCTION_ARGS)
 		EVENT_GRANT_EXPIRING
 	};
 	Datum		shown[lengthof(kinds)];
+	pg_uuid_t  *user = identity_get();
+	Datum		result;
 
+	if (call_reads(fcinfo, user, ducto_my_events, &result))
+		PG_RETURN_DATUM(result);
 	for (int i = 0; i < lengthof(kinds); i++)
 		shown[i] = CStringGetTextDatum(kinds[i]);
-	return events_read(fcinfo, identity_get(),
+	return events_read(fcinfo, identity_check(user),
 					   PointerGetDatum(construct_array(shown, lengthof(kinds), TEXTOID, -1, false, TYPALIGN_INT)),
 					   DEFAULT_PAGE, NULL);
 }
@@ -147,5 +173,10 @@ ducto_my_events(PG_FUNCTION_ARGS)
 Datum
 ducto_my_plan(PG_FUNCTION_ARGS)
 {
-	PG_RETURN_DATUM(user_plan_read(fcinfo, identity_get()));
+	pg_uuid_t  *user = identity_get();
+	Datum		result;
+
+	if (call_reads(fcinfo, user, ducto_my_plan, &result))
+		PG_RETURN_DATUM(result);
+	PG_RETURN_DATUM(user_plan_read(fcinfo, identity_check(user)));
 }

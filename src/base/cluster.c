@@ -11,9 +11,10 @@
 #include "executor/executor.h"
 #include "executor/spi.h"
 #include "fmgr.h"
+#include "miscadmin.h"
 #include "nodes/value.h"
 #include "parser/parse_func.h"
-#include "storage/lockdefs.h"
+#include "storage/lock.h"
 #include "storage/proc.h"
 #include "utils/array.h"
 #include "utils/inval.h"
@@ -52,12 +53,14 @@ static struct
 	bool		distributed;
 	Shard	   *all;
 	int			n;
+	int			group;			/* that Citus has for the tables of these shards */
 	LocalTransactionId used;	/* the last transaction that sent statements */
 }			shards;
 
 /* Of a table that it does not name, or it would be one of the cluster. Citus tells of a shard that moves as of a change of that. */
 static KeptQuery shards_query = {
-	.sql = "SELECT s.shardid, s.shardminvalue::integer, s.shardmaxvalue::integer, p.here, p.node, p.n = 1"
+	.sql = "SELECT s.shardid, s.shardminvalue::integer, s.shardmaxvalue::integer, p.here, p.node, p.n = 1,"
+	" (SELECT t.colocationid FROM pg_catalog.pg_dist_partition t WHERE t.logicalrelid = $1)"
 	" FROM pg_catalog.pg_dist_shard s, LATERAL (SELECT bool_or(o.groupid = g.groupid) AS here, min(o.groupid) AS node, count(*) AS n"
 	"  FROM pg_catalog.pg_dist_placement o, pg_catalog.pg_dist_local_group g WHERE o.shardid = s.shardid) p"
 	" WHERE s.logicalrelid = $1 ORDER BY s.shardminvalue::integer",
@@ -67,7 +70,29 @@ static KeptQuery shards_query = {
 
 enum
 {
-	SHARD_ID = 1, SHARD_LEAST, SHARD_GREATEST, SHARD_HERE, SHARD_NODE, SHARD_ALONE
+	SHARD_ID = 1, SHARD_LEAST, SHARD_GREATEST, SHARD_HERE, SHARD_NODE, SHARD_ALONE, SHARD_GROUP
+};
+
+/*
+ * What Citus marks the locks of the places of shards with, which are named by the
+ * number of the shard and by the group. Who moves one has such a lock until that
+ * is known on the node.
+ */
+#define PLACE_LOCK	8
+
+/* A transaction that is prepared and is about to move a shard. */
+static KeptQuery move_decided_query = {
+	.sql = "SELECT FROM pg_catalog.pg_locks WHERE locktype = 'advisory' AND pid IS NULL AND granted AND mode = 'ExclusiveLock'"
+	" AND database = $1 AND classid = $2 AND objid = $3 AND objsubid = $4",
+	.types = {OIDOID, OIDOID, OIDOID, INT2OID},
+	.whole = true
+};
+
+/* In the transaction's snapshot. */
+static KeptQuery seen_here_query = {
+	.sql = "SELECT FROM pg_catalog.pg_dist_placement p, pg_catalog.pg_dist_local_group g"
+	" WHERE p.shardid = $1 AND p.groupid = g.groupid",
+	.types = {INT8OID}
 };
 
 /*
@@ -230,6 +255,7 @@ shards_take(int n)
 		pfree(shards.all);
 	shards.all = all;
 	shards.n = n;
+	shards.group = n > 0 ? row_int4(0, SHARD_GROUP) : 0;
 }
 
 /*
@@ -436,6 +462,93 @@ cluster_keep_here(const pg_uuid_t *account)
 	shard = shard_of(account);
 	shard_require(shard);
 	return shard->id == id && shard->here && shard->alone ? id : 0;
+}
+
+/*
+ * Tell whether a shard is one that reads may be in: it is on this node alone, and
+ * the transaction has asked for nothing by Citus, whose connections may have
+ * written what is not seen here.
+ */
+static const Shard *
+shard_readable(const pg_uuid_t *account)
+{
+	const Shard *shard;
+
+	if (!cluster_is_used() || shards.used == transaction_now())
+		return NULL;
+	shard = shard_of(account);
+	return shard->here && shard->alone ? shard : NULL;
+}
+
+/*
+ * Wait until the node knows where a shard is, if a move of it is decided, but not
+ * everywhere yet. One that is being copied is not waited for: it is still here.
+ */
+static void
+shard_settle(const LOCKTAG *place)
+{
+	QueryArgs	args = {0};
+	bool		decided;
+
+	query_begin();
+	args_datum(&args, ObjectIdGetDatum(place->locktag_field1));
+	args_datum(&args, ObjectIdGetDatum(place->locktag_field2));
+	args_datum(&args, ObjectIdGetDatum(place->locktag_field3));
+	args_datum(&args, Int16GetDatum(place->locktag_field4));
+	decided = query_read(&move_decided_query, &args) > 0;
+	query_end();
+	if (!decided)
+		return;
+	(void) LockAcquire(place, ShareLock, false, false);
+	LockRelease(place, ShareLock, false);
+}
+
+/*
+ * cluster_look_here returns the shard that an account is on for what reads it; 0:
+ * it is to be read by Citus. It keeps no lock: a shard that moves away stays as
+ * it was when that was decided, and until that is known here nobody has been
+ * told of more.
+ */
+int64
+cluster_look_here(const pg_uuid_t *account)
+{
+	const Shard *shard;
+	LOCKTAG		place;
+
+	AcceptInvalidationMessages();
+	shard = shard_readable(account);
+	if (shard == NULL)
+		return 0;
+	SET_LOCKTAG_ADVISORY(place, MyDatabaseId, (uint32) (shard - shards.all), (uint32) shards.group, PLACE_LOCK);
+	if (LockAcquire(&place, ShareLock, false, true) != LOCKACQUIRE_NOT_AVAIL)
+		LockRelease(&place, ShareLock, false);
+	else
+		shard_settle(&place);
+	AcceptInvalidationMessages();
+	shard = shard_readable(account);
+	return shard != NULL ? shard->id : 0;
+}
+
+/*
+ * cluster_require_seen refuses to read an account that has come to this node after
+ * the transaction's snapshot was taken, in which it has no row. The tables are
+ * distributed.
+ */
+void
+cluster_require_seen(const pg_uuid_t *account)
+{
+	QueryArgs	args = {0};
+	bool		seen;
+
+	AcceptInvalidationMessages();
+	if (!cluster_is_used() || !shard_of(account)->here)
+		return;
+	query_begin();
+	args_int8(&args, shard_of(account)->id);
+	seen = query_read(&seen_here_query, &args) > 0;
+	query_end();
+	if (!seen)
+		cluster_raise_moved(NULL);
 }
 
 /*

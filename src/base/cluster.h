@@ -17,6 +17,8 @@ extern void cluster_touch(void);
 pg_noreturn extern void cluster_raise_moved(const char *detail);
 extern void cluster_shard_stays(const pg_uuid_t *account);
 extern int64 cluster_keep_here(const pg_uuid_t *account);
+extern int64 cluster_look_here(const pg_uuid_t *account);
+extern void cluster_require_seen(const pg_uuid_t *account);
 extern bool cluster_has_here(int64 shard);
 extern bool cluster_is_elsewhere(const pg_uuid_t *account);
 extern bool cluster_is_coordinating(void);

@@ -178,12 +178,13 @@ settings_carry(FunctionCallInfo fcinfo)
 }
 
 /*
- * Raise again what a call that came here has failed with, as what it is where
- * the account's shard moved meanwhile: a statement that waited for that finds
- * the account on another node, to which Citus does not go on from here.
+ * call_raise_again raises again what a call on the account's node has failed with, as
+ * what it is where the account's shard moved meanwhile: a statement that waited
+ * for that finds the account on another node, to which Citus does not go on from
+ * here, or the tables of the shard gone.
  */
-pg_noreturn static void
-raise_again(MemoryContext context, bool moved)
+void
+call_raise_again(MemoryContext context, bool moved)
 {
 	ErrorData  *error;
 
@@ -218,7 +219,7 @@ call_here(FunctionCallInfo fcinfo, PGFunction function)
 	PG_CATCH();
 	{
 		from_elsewhere = before;
-		raise_again(context, elsewhere || cluster_changes() != changes);
+		call_raise_again(context, elsewhere || cluster_changes() != changes);
 	}
 	PG_END_TRY();
 	from_elsewhere = before;

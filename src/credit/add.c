@@ -15,6 +15,7 @@
 #include "base/args.h"
 #include "base/query.h"
 #include "credit/add.h"
+#include "credit/here.h"
 #include "credit/read.h"
 #include "credit/there.h"
 
@@ -394,5 +395,10 @@ balance_read(FunctionCallInfo fcinfo, const pg_uuid_t *user)
 Datum
 ducto_get_balance(PG_FUNCTION_ARGS)
 {
-	PG_RETURN_DATUM(balance_read(fcinfo, arg_uuid(fcinfo, 0, "user_id")));
+	pg_uuid_t  *user = arg_uuid(fcinfo, 0, "user_id");
+	Datum		result;
+
+	if (call_reads(fcinfo, user, ducto_get_balance, &result))
+		PG_RETURN_DATUM(result);
+	PG_RETURN_DATUM(balance_read(fcinfo, user));
 }

@@ -11,6 +11,7 @@
 #include "base/query.h"
 #include "base/result.h"
 #include "credit/caps.h"
+#include "credit/here.h"
 
 PG_FUNCTION_INFO_V1(ducto_set_spend_cap);
 PG_FUNCTION_INFO_V1(ducto_remove_spend_cap);
@@ -164,7 +165,10 @@ ducto_list_spend_caps(PG_FUNCTION_ARGS)
 	pg_uuid_t  *user = arg_uuid(fcinfo, 0, "user_id");
 	CapList		list;
 	ResultRow	row;
+	Datum		result;
 
+	if (call_reads(fcinfo, user, ducto_list_spend_caps, &result))
+		PG_RETURN_DATUM(result);
 	result_set_begin(&row, fcinfo);
 	query_begin();
 	caps_show(user, &list);
@@ -238,6 +242,8 @@ ducto_check_spend_cap(PG_FUNCTION_ARGS)
 	ResultRow	row;
 	Datum		result;
 
+	if (call_reads(fcinfo, user, ducto_check_spend_cap, &result))
+		PG_RETURN_DATUM(result);
 	query_begin();
 	cap_check(user, model, amount, &check);
 	result_begin(&row, fcinfo);

@@ -4,6 +4,7 @@
  */
 #include "postgres.h"
 
+#include "credit/here.h"
 #include "utils/array.h"
 
 #include "account/event.h"
@@ -152,7 +153,10 @@ ducto_list_events(PG_FUNCTION_ARGS)
 	pg_uuid_t  *account = arg_uuid(fcinfo, 0, "account_id");
 	Datum		kinds = arg_kinds(fcinfo, 1);
 	int			max_rows = arg_int_between(fcinfo, 2, "max_rows", 1, PG_INT32_MAX, DEFAULT_PAGE);
+	Datum		result;
 
+	if (call_reads(fcinfo, account, ducto_list_events, &result))
+		PG_RETURN_DATUM(result);
 	return events_read(fcinfo, account, kinds, max_rows, PG_ARGISNULL(3) ? NULL : PG_GETARG_UUID_P(3));
 }
 

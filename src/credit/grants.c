@@ -7,6 +7,7 @@
 #include "account/roll.h"
 #include "base/args.h"
 #include "base/query.h"
+#include "credit/here.h"
 #include "credit/read.h"
 
 PG_FUNCTION_INFO_V1(ducto_list_grants);
@@ -131,5 +132,10 @@ grants_read(FunctionCallInfo fcinfo, const pg_uuid_t *user, int max_rows)
 Datum
 ducto_list_grants(PG_FUNCTION_ARGS)
 {
-	return grants_read(fcinfo, arg_uuid(fcinfo, 0, "user_id"), ALL_ROWS);
+	pg_uuid_t  *user = arg_uuid(fcinfo, 0, "user_id");
+	Datum		result;
+
+	if (call_reads(fcinfo, user, ducto_list_grants, &result))
+		PG_RETURN_DATUM(result);
+	return grants_read(fcinfo, user, ALL_ROWS);
 }

@@ -32,6 +32,9 @@ static struct
 	Oid			role;
 }			inside;
 
+/* A function that only reads is called. */
+static bool reading = false;
+
 /*
  * Let Citus know that this node takes part in the transaction as one that writes.
  */
@@ -127,5 +130,52 @@ call_inside(FunctionCallInfo fcinfo, PGFunction function, Datum *result)
 		shard_leave(before);
 	}
 	PG_END_TRY();
+	return true;
+}
+
+/*
+ * call_reads does a call of a function that only reads an account of a cluster:
+ * inside of its shard, if that is on this node. False: it is to be done as on
+ * one server. All of it is read in one snapshot, taken when it was known where
+ * the shard is: the calling statement's may be older than the shard's coming,
+ * and rows that have come since are not in it. A snapshot of the transaction's
+ * that is older is an error.
+ */
+bool
+call_reads(FunctionCallInfo fcinfo, const pg_uuid_t *account, PGFunction function, Datum *result)
+{
+	MemoryContext context = CurrentMemoryContext;
+	int64		shard;
+	int64		before;
+	uint64		changes;
+
+	if (reading || !cluster_is_used() || query_depth() > 0)
+		return false;
+	if (IsolationUsesXactSnapshot())
+	{
+		cluster_require_seen(account);
+		return false;
+	}
+	shard = may_be_inside() ? cluster_look_here(account) : 0;
+	changes = cluster_changes();
+	before = shard != 0 ? shard_enter(shard) : shard_entered();
+	reading = true;
+	PG_TRY();
+	{
+		PushActiveSnapshot(GetLatestSnapshot());
+		*result = function(fcinfo);
+		PopActiveSnapshot();
+	}
+	PG_CATCH();
+	{
+		reading = false;
+		shard_leave(before);
+		call_raise_again(context, cluster_changes() != changes);
+	}
+	PG_END_TRY();
+	reading = false;
+	shard_leave(before);
+	if (shard == 0 && cluster_changes() != changes)
+		cluster_raise_moved(NULL);
 	return true;
 }

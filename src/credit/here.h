@@ -3,7 +3,9 @@
 
 #include "postgres.h"
 #include "fmgr.h"
+#include "utils/uuid.h"
 
+extern bool call_reads(FunctionCallInfo fcinfo, const pg_uuid_t *account, PGFunction function, Datum *result);
 extern bool call_inside(FunctionCallInfo fcinfo, PGFunction function, Datum *result);
 
 #endif

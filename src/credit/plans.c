@@ -14,6 +14,7 @@
 #include "base/query.h"
 #include "base/result.h"
 #include "base/zone.h"
+#include "credit/here.h"
 #include "credit/plans.h"
 #include "credit/read.h"
 
@@ -166,7 +167,12 @@ user_plan_read(FunctionCallInfo fcinfo, const pg_uuid_t *user)
 Datum
 ducto_get_user_plan(PG_FUNCTION_ARGS)
 {
-	PG_RETURN_DATUM(user_plan_read(fcinfo, arg_uuid(fcinfo, 0, "user_id")));
+	pg_uuid_t  *user = arg_uuid(fcinfo, 0, "user_id");
+	Datum		result;
+
+	if (call_reads(fcinfo, user, ducto_get_user_plan, &result))
+		PG_RETURN_DATUM(result);
+	PG_RETURN_DATUM(user_plan_read(fcinfo, user));
 }
 
 /*
@@ -204,6 +210,8 @@ ducto_check_allowance(PG_FUNCTION_ARGS)
 	RollTotals	totals;
 	Datum		result;
 
+	if (call_reads(fcinfo, user, ducto_check_allowance, &result))
+		PG_RETURN_DATUM(result);
 	query_begin();
 	account_project(user, &acc, DT_NOEND, &totals);
 	account_require_user(&acc);
@@ -285,6 +293,8 @@ ducto_check_feature(PG_FUNCTION_ARGS)
 	ResultRow	row;
 	Datum		result;
 
+	if (call_reads(fcinfo, user, ducto_check_feature, &result))
+		PG_RETURN_DATUM(result);
 	arg_require(fcinfo, 1, "feature");
 	feature = arg_text(fcinfo, 1, "feature");
 	query_begin();

@@ -5,6 +5,7 @@
 #include "postgres.h"
 
 #include "miscadmin.h"
+#include "credit/here.h"
 #include "utils/array.h"
 
 #include "account/ahead.h"
@@ -305,7 +306,10 @@ ducto_list_transactions(PG_FUNCTION_ARGS)
 	int			skip_rows = arg_int_between(fcinfo, 5, "skip_rows", 0, PG_INT32_MAX, 0);
 	Account		acc;
 	LedgerPage	page;
+	Datum		result;
 
+	if (call_reads(fcinfo, account, ducto_list_transactions, &result))
+		PG_RETURN_DATUM(result);
 	query_begin();
 	account_load(account, &acc, ACCOUNT_READ);
 	page_begin(&page, &acc, types);
@@ -519,7 +523,10 @@ ducto_list_usage_lines(PG_FUNCTION_ARGS)
 	char	   *before = arg_text(fcinfo, 5, "before");
 	pg_uuid_t	account;
 	LinePage	page = {.left = arg_int_between(fcinfo, 4, "max_rows", 1, PG_INT32_MAX, DEFAULT_PAGE)};
+	Datum		result;
 
+	if (transaction == NULL && call_reads(fcinfo, user, ducto_list_usage_lines, &result))
+		PG_RETURN_DATUM(result);
 	result_set_begin(&page.row, fcinfo);
 	query_begin();
 	if (transaction == NULL)
@@ -546,6 +553,8 @@ ducto_balance_at(PG_FUNCTION_ARGS)
 	Money		balance;
 	Datum		result;
 
+	if (call_reads(fcinfo, user, ducto_balance_at, &result))
+		PG_RETURN_DATUM(result);
 	if (at > now)
 		arg_reject("at", timestamptz_to_str(at), "\"at\" must not lie in the future.");
 	query_begin();

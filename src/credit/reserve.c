@@ -17,6 +17,7 @@
 #include "base/result.h"
 #include "base/setting.h"
 #include "base/uuidv7.h"
+#include "credit/here.h"
 #include "credit/reserve.h"
 #include "credit/there.h"
 
@@ -503,6 +504,8 @@ ducto_can_afford(PG_FUNCTION_ARGS)
 	Datum		result;
 
 	request.user = arg_uuid(fcinfo, 0, "user_id");
+	if (call_reads(fcinfo, request.user, ducto_can_afford, &result))
+		PG_RETURN_DATUM(result);
 	request.amount = arg_money(fcinfo, 1, "amount", MONEY_POSITIVE);
 	request.model = arg_text(fcinfo, 2, "model");
 	request.operation_type = arg_text_default(fcinfo, 3, "operation_type", "usage");

@@ -4,6 +4,7 @@
  */
 #include "postgres.h"
 
+#include "credit/here.h"
 #include "utils/fmgrprotos.h"
 #include "utils/numeric.h"
 
@@ -336,6 +337,8 @@ ducto_get_team_balance(PG_FUNCTION_ARGS)
 	ResultRow	row;
 	Datum		result;
 
+	if (call_reads(fcinfo, team, ducto_get_team_balance, &result))
+		PG_RETURN_DATUM(result);
 	query_begin();
 	rejection = team_read(team, &balance);
 	result_begin(&row, fcinfo);
@@ -467,7 +470,10 @@ ducto_get_team_members(PG_FUNCTION_ARGS)
 	pg_uuid_t  *team = arg_uuid(fcinfo, 0, "team_id");
 	QueryArgs	args = {0};
 	KeptQuery  *query;
+	Datum		result;
 
+	if (call_reads(fcinfo, team, ducto_get_team_members, &result))
+		PG_RETURN_DATUM(result);
 	query_begin();
 	query = members_listed(team, &args);
 	query_read_into(fcinfo, query, &args);

@@ -399,6 +399,43 @@ foreach my $at ($node, $first, $second)
 		'the shard stays where it is until the transaction ends');
 	$here->run('ROLLBACK');
 
+	my $jwt = 'SET request.jwt.claims = \'{"sub": "' . $one =~ tr/'//dr . '"}\'';
+	my ($its) = grep { is_on($first, "'$_'") } split /\n/, value(q(SELECT team_id FROM generate_series(1, 12) i, ducto_create_team('own ' || i, 10)));
+	my @reads = ("ducto_get_balance($one)", "ducto_get_user_plan($one)", "ducto_check_allowance($one)", "ducto_check_feature($one, 'beta')",
+		"ducto_check_spend_cap($one, 'm', 1)", "ducto_list_spend_caps($one)", "ducto_list_transactions($one)", "ducto_list_usage_lines($one)",
+		"ducto_balance_at($one, '2020-01-01')", "ducto_list_grants($one)", "ducto_can_afford($one, 5)", "ducto_list_events($one)",
+		"ducto_get_team_balance('$its')", "ducto_get_team_members('$its')", 'ducto_my_balance()', 'ducto_my_grants()', 'ducto_my_transactions()',
+		'ducto_my_events()', 'ducto_my_plan()');
+	my $read = sub { my ($at, $begin) = @_; return $at->safe_psql('shop', join ';', $jwt, $begin, map { "SELECT r FROM $_ r" } @reads) };
+
+	$here->run("SELECT ducto_set_user_plan($one, 'pro'); SELECT ducto_set_spend_cap($one, 'daily', 50); SELECT ducto_set_alerts($one, '{50}');"
+		. " SELECT ducto_charge($one, 60, skip_allowance => true); SELECT ducto_add_team_member('$its', $two)");
+	is($told->("$jwt; SELECT * FROM $_"), '', "nor in the reading $_") foreach @reads;
+	like($told->("BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT * FROM $_; COMMIT"), qr/executing the command locally/, 'but in a snapshot of a transaction')
+	  foreach @reads[ 0, 6 ];
+	is($read->($first, 'SELECT 1'), $read->($first, 'BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT 1'), 'which says the same');
+	is($read->($first, 'SELECT 1'), $read->($_, 'SELECT 1'), 'as does who asks ' . $_->name) foreach $node, $second;
+	$here->run("BEGIN; SELECT ducto_sweep_expired(); SELECT count(*) FROM ducto_add_credits_many('["
+		. join(',', map { '{"user_id": "' . tr/'//dr . '", "amount": 3}' } $one, $two, $away) . "]')");
+	is($here->value("SELECT balance FROM ducto_get_balance($one)"), $here->value("SELECT sum(amount) FROM ducto.ledger WHERE account_id = $one"),
+		'a transaction reads what it has written by Citus');
+	$here->run("ROLLBACK; SELECT ducto_remove_spend_cap($one, 'daily'); SELECT ducto_set_user_plan($one, NULL); SELECT ducto_add_credits($one, 60)");
+
+	my $mover = Session->new($first, dbname => 'shop');
+	my $moves = "BEGIN; SELECT lock_shard_metadata(7, ARRAY[get_shard_id_for_distribution_column('ducto.accounts', $one)])";
+
+	$here->run("SET statement_timeout = '1s'");
+	$mover->run("SET citus.enable_manual_changes_to_shards = on; $moves");
+	is($told->("SELECT ducto_get_balance($one)"), '', 'a reading waits for no shard that is being copied');
+	$mover->run("PREPARE TRANSACTION 'moves'");
+	die $mover->error->{message} if $mover->error;
+	$here->run("SELECT ducto_get_balance($one)");
+	is($here->sqlstate, '57014', 'but for one whose move is decided');
+	$mover->run("ROLLBACK PREPARED 'moves'");
+	isnt($here->value("SELECT balance FROM ducto_get_balance($one)"), '', 'until that is known');
+	$here->run('RESET ALL');
+	$mover->quit;
+
 	unlike($told->("BEGIN; SELECT ducto_charge($one, 1); SELECT ducto_charge($two, 1); COMMIT"), qr/PREPARE TRANSACTION|executing/,
 		'a transaction on its own node is ended there');
 	like($told->("BEGIN; SELECT ducto_charge($one, 1); SELECT ducto_charge($away, 1); COMMIT"), qr/PREPARE TRANSACTION/,
@@ -702,9 +739,28 @@ foreach my $way ([ $first, $second ], [ $second, $first ])
 {
 	my ($from, $to) = @$way;
 
+	my $gate  = Session->new($to, dbname => 'shop');
+	my $kept  = Session->new($to, dbname => 'shop');
+	my $found = '';
+	my $older;
+
+	$gate->run('SELECT pg_advisory_lock(7)');
+	$older = IPC::Run::start([ 'psql', '-XAtq', '-d', $to->connstr('shop'), '-o', '/dev/null', '-c', "SELECT ducto_get_balance($stays)", '-c', '\o', '-c',
+		"SELECT balance FROM (SELECT coalesce(nullif(pg_advisory_lock(7)::text, ''), $stays)::uuid AS id OFFSET 0) u, ducto_get_balance(u.id)" ], '>', \$found, '2>&1');
+	$kept->run('BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT count(*) FROM pg_class');
+	$to->poll_query_until('shop', "SELECT count(*) = 1 FROM pg_stat_activity WHERE wait_event = 'advisory'") or die 'nobody waits';
 	value(sprintf q(SELECT citus_move_shard_placement(get_shard_id_for_distribution_column('ducto.accounts', %s), '%s', %d, '%s', %d, 'block_writes')),
 		$stays, $from->host, $from->port, $to->host, $to->port);
 	is($mover->value("SELECT amount FROM ducto_charge($stays, 0.01)"), '0.0100', 'one that moves to ' . $to->name . ' as well');
+	$gate->run('SELECT pg_advisory_unlock(7)');
+	$older->finish;
+	is($found, value("SELECT balance FROM ducto_get_balance($stays)") . "\n", 'a statement that is older than it finds what came with it');
+	$kept->run("SELECT balance FROM ducto_get_balance($stays)");
+	is($kept->sqlstate, '40001', 'a transaction whose snapshot is older has to be tried again');
+	value("SELECT ducto_charge($stays, 0.01)");
+	is($_->value("SELECT balance FROM ducto_get_balance($stays)"), value("SELECT balance FROM ducto_get_balance($stays)"),
+		'and sessions what is charged there') foreach $mover, $gate;
+	$_->quit foreach $gate, $kept;
 	value('CALL citus_cleanup_orphaned_resources()');
 }
 $mover->quit;
