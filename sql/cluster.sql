@@ -174,8 +174,7 @@ it was done before it changes nothing.
 shard_count: into how many shards, 1 to 64000; NULL = 32.
 Locks the tables against reading and writing until it ends.
 Returns what was done, step by step.
-Errors: 0A000 (Citus is not in this database, or older than 13), 55000 (this is a worker, or there is none, or
-  the test clock is on), 22023.';
+Errors: 0A000 (Citus is not in this database, or older than 13), 55000 (this is a worker, or there is none), 22023.';
 
 CREATE FUNCTION @extschema@.ducto_undistribute()
 RETURNS SETOF @extschema@.ducto_distribute_step

@@ -8,14 +8,12 @@
  */
 #include "postgres.h"
 
-
 #include "access/distribute.h"
 #include "analytics/rollup.h"
 #include "base/args.h"
 #include "base/cluster.h"
 #include "base/keep.h"
 #include "base/query.h"
-#include "base/setting.h"
 
 PG_FUNCTION_INFO_V1(ducto_distribute);
 
@@ -63,7 +61,7 @@ static KeptQuery settings_query = {
  * whether it stays on the coordinator; and whether it is distributed already.
  */
 static KeptQuery tables_query = {
-	.sql = "SELECT c.relname::text, k.key, c.relname IN ('usage_rollup', 'test_clock'),"
+	.sql = "SELECT c.relname::text, k.key, c.relname = 'usage_rollup',"
 	" EXISTS (SELECT FROM pg_catalog.pg_dist_partition p WHERE p.logicalrelid = c.oid)"
 	" FROM pg_class c JOIN pg_depend d ON d.classid = 'pg_class'::regclass AND d.objid = c.oid AND d.deptype = 'e'"
 	" JOIN pg_extension e ON d.refclassid = 'pg_extension'::regclass AND e.oid = d.refobjid AND e.extname = 'ducto',"
@@ -162,21 +160,6 @@ require_citus(void)
 				 errmsg("cannot distribute: there is no node that shards could be on"),
 				 errhint("Name the workers with citus_add_node.")));
 	return row_int8(0, 1);
-}
-
-/*
- * Check that time is the server's: on other nodes it would be.
- */
-static void
-require_clock(void)
-{
-	if (setting_test_clock())
-		ereport(ERROR,
-				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-				 errmsg("cannot distribute: the test clock is on"),
-				 errdetail("ducto_advance_clock moves the clock of one node, and the others would not follow."),
-				 errhint("Turn it off for the database, ALTER DATABASE ... RESET ducto.test_clock, and call ducto_distribute in a new"
-						 " session.")));
 }
 
 /*
@@ -316,7 +299,6 @@ ducto_distribute(PG_FUNCTION_ARGS)
 
 	query_begin();
 	nodes = require_citus();
-	require_clock();
 	query_utility(LOCK_SQL);
 	distribute_settings(shards);
 	result_set_begin(&row, fcinfo);

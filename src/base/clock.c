@@ -6,6 +6,8 @@
  *		ducto_advance_clock added to it: the row of ducto.test_clock. Each look
  *		at the clock reads what is committed of that, and what the transaction
  *		itself has added, as a clock that goes on does not wait for snapshots.
+ *		On a cluster the row is on every node, in a table that is Citus's part of
+ *		ducto.test_clock there.
  */
 #include "postgres.h"
 
@@ -13,8 +15,10 @@
 #include "access/htup_details.h"
 #include "access/table.h"
 #include "catalog/namespace.h"
+#include "catalog/pg_namespace.h"
 #include "fmgr.h"
 #include "utils/datetime.h"
+#include "utils/fmgroids.h"
 #include "utils/fmgrprotos.h"
 #include "utils/lsyscache.h"
 #include "utils/rel.h"
@@ -58,13 +62,47 @@ ahead_from_row(HeapTuple row, TupleDesc desc, AttrNumber column)
 }
 
 /*
+ * Return the table that has the rows of one which is on every node of a
+ * cluster: what Citus has made of it on this one; the table itself elsewhere.
+ */
+static Oid
+table_here(const char *name, Oid schema)
+{
+	Oid			table = get_relname_relid(name, schema);
+	Oid			catalog = get_relname_relid("pg_dist_shard", PG_CATALOG_NAMESPACE);
+	Relation	rel;
+	SysScanDesc scan;
+	ScanKeyData key;
+	HeapTuple	row;
+
+	if (!OidIsValid(table) || !OidIsValid(catalog))
+		return table;
+	rel = table_open(catalog, AccessShareLock);
+	ScanKeyInit(&key, get_attnum(catalog, "logicalrelid"), BTEqualStrategyNumber, F_OIDEQ, ObjectIdGetDatum(table));
+	scan = systable_beginscan(rel, InvalidOid, false, NULL, 1, &key);
+	row = systable_getnext(scan);
+	if (HeapTupleIsValid(row))
+	{
+		bool		isnull;
+		Datum		shard = heap_getattr(row, get_attnum(catalog, "shardid"), RelationGetDescr(rel), &isnull);
+
+		table = get_relname_relid(psprintf("%s_" INT64_FORMAT, name, DatumGetInt64(shard)), schema);
+		if (!OidIsValid(table))
+			elog(ERROR, "table %s is not on this node", name);
+	}
+	systable_endscan(scan);
+	table_close(rel, AccessShareLock);
+	return table;
+}
+
+/*
  * Return how far the test clock is ahead. It reads the table without SPI: the
  * clock is looked at between a statement and its result, too.
  */
 static int64
 clock_ahead(void)
 {
-	Oid			table = get_relname_relid("test_clock", get_namespace_oid("ducto", true));
+	Oid			table = table_here("test_clock", get_namespace_oid("ducto", true));
 	Relation	rel;
 	SysScanDesc scan;
 	HeapTuple	row;
