@@ -2,7 +2,9 @@
 -- views of the engine have their names.
 --
 -- What the views need belongs to no extension: ducto_sdk may be dropped and made
--- anew while they are there. It goes with the extension ducto.
+-- anew while they are there. It goes with the extension ducto. All of it is on this
+-- server alone: where Citus is, it would send the views to other nodes, and refuse
+-- what they need.
 
 CREATE FUNCTION ducto.sdk_tables() RETURNS TABLE (name text, source text, own boolean, hint text)
 LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp
@@ -34,7 +36,7 @@ REVOKE ALL ON FUNCTION ducto.sdk_table(text) FROM PUBLIC;
 COMMENT ON FUNCTION ducto.sdk_table(text) IS 'For ducto_sdk_import: a table of the SDKs'' own engine, NULL when it is missing.';
 
 CREATE FUNCTION ducto.sdk_tables_take() RETURNS void
-LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp
+LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp SET citus.enable_ddl_propagation = off
 AS $take$
 DECLARE
 	theirs text;
@@ -161,7 +163,7 @@ REVOKE ALL ON FUNCTION ducto.sdk_view_rows(text, text, boolean) FROM PUBLIC;
 COMMENT ON FUNCTION ducto.sdk_view_rows(text, text, boolean) IS 'For ducto_sdk_import: the condition by which a role sees the rows of a view.';
 
 CREATE FUNCTION ducto.sdk_view_helpers() RETURNS void
-LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp
+LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp SET citus.enable_ddl_propagation = off
 AS $helpers$
 BEGIN
 	IF to_regprocedure('ducto.sdk_view_plan(text)') IS NOT NULL THEN
@@ -203,7 +205,7 @@ REVOKE ALL ON FUNCTION ducto.sdk_view_helpers() FROM PUBLIC;
 COMMENT ON FUNCTION ducto.sdk_view_helpers() IS 'For ducto_sdk_import: makes the functions that the views need.';
 
 CREATE FUNCTION ducto.sdk_view_make(theirs text, source text, own boolean, hint text) RETURNS void
-LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp
+LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp SET citus.enable_ddl_propagation = off
 AS $$
 DECLARE
 	query text;
@@ -247,7 +249,7 @@ COMMENT ON FUNCTION ducto.sdk_view_make(text, text, boolean, text) IS
 'For ducto_sdk_import: makes the view that has the name, the columns and the privileges of a table that was moved.';
 
 CREATE FUNCTION ducto.sdk_tables_back() RETURNS void
-LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp
+LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp SET citus.enable_ddl_propagation = off
 AS $$
 DECLARE
 	theirs text;
