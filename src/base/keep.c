@@ -5,6 +5,8 @@
  */
 #include "postgres.h"
 
+#include <ctype.h>
+
 #include "commands/trigger.h"
 #include "tcop/tcopprot.h"
 #include "utils/rel.h"
@@ -102,6 +104,20 @@ hint_instead(const char *table)
 }
 
 /*
+ * Return the name of a table, for a shard that of the table which it is a part
+ * of: Citus appends the shard's number.
+ */
+static const char *
+table_name(const char *relation)
+{
+	size_t		length = strlen(relation);
+
+	while (length > 0 && isdigit((unsigned char) relation[length - 1]))
+		length--;
+	return relation[length] != '\0' && length > 1 && relation[length - 1] == '_' ? pnstrdup(relation, length - 1) : relation;
+}
+
+/*
  * Tell whether a table is a shard of one that ducto removes rows of, and the
  * statement is one of ducto's, which Citus has sent from another node.
  */
@@ -131,10 +147,13 @@ ducto_refuse_removal(PG_FUNCTION_ARGS)
 		elog(ERROR, "not called by trigger manager");
 	table = RelationGetRelationName(trigger->tg_relation);
 	if (!removing && !emptying && !is_ours_from_elsewhere(table))
+	{
+		table = table_name(table);
 		ereport(ERROR,
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 				 errmsg("rows of ducto.%s are not removed", table),
 				 errdetail("The books rest on them, and what was removed could not be proven any more."),
 				 errhint("%s", hint_instead(table))));
+	}
 	return PointerGetDatum(NULL);
 }
