@@ -44,24 +44,34 @@ END $$;
 -- Moves all that a user ever did to one moment in the past, as if the caps had counted it then. Holds stay open.
 CREATE FUNCTION pg_temp.move_history(who uuid, moment timestamptz) RETURNS void
 LANGUAGE plpgsql AS $$
+DECLARE
+	month_start CONSTANT timestamptz := (ducto.period('month', moment, NULL, NULL))[1];
+	month_end CONSTANT timestamptz := (ducto.period('month', moment, NULL, NULL))[2];
+	cap text;
+	from_then timestamptz;
+	until_then timestamptz;
 BEGIN
 	ALTER TABLE ducto.ledger DISABLE TRIGGER ledger_append_only;
 	UPDATE ducto.ledger SET created_at = moment, effective_at = moment WHERE account_id = who;
 	ALTER TABLE ducto.ledger ENABLE ALWAYS TRIGGER ledger_append_only;
 	UPDATE ducto.reservations SET created_at = moment WHERE account_id = who;
 	UPDATE ducto.accounts SET updated_at = moment,
-		cycle_start = (ducto.period('month', moment, NULL, NULL))[1], cycle_end = (ducto.period('month', moment, NULL, NULL))[2],
-		next_boundary = least(next_boundary, (ducto.period('month', moment, NULL, NULL))[2])
+		cycle_start = month_start, cycle_end = month_end, next_boundary = least(next_boundary, month_end)
 		WHERE id = who;
-	UPDATE ducto.spend_caps SET window_from = (ducto.cap_window(cap_type, NULL, moment, NULL))[1],
-		window_until = (ducto.cap_window(cap_type, NULL, moment, NULL))[2] WHERE account_id = who;
+	FOR cap, from_then, until_then IN SELECT DISTINCT c.cap_type, (ducto.cap_window(c.cap_type, NULL, moment, NULL))[1],
+		(ducto.cap_window(c.cap_type, NULL, moment, NULL))[2] FROM ducto.spend_caps c WHERE c.account_id = who
+	LOOP
+		UPDATE ducto.spend_caps SET window_from = from_then, window_until = until_then WHERE account_id = who AND cap_type = cap;
+	END LOOP;
 END $$;
 
 -- Lets the open holds of a user be past their time.
 CREATE FUNCTION pg_temp.holds_expire_now(who uuid) RETURNS void
 LANGUAGE plpgsql AS $$
+DECLARE
+	moment CONSTANT timestamptz := clock_timestamp();
 BEGIN
-	UPDATE ducto.reservations SET expires_at = clock_timestamp() WHERE account_id = who AND state = 'open';
+	UPDATE ducto.reservations SET expires_at = moment WHERE account_id = who AND state = 'open';
 	UPDATE ducto.accounts SET next_boundary = updated_at WHERE id = who;
 END $$;
 

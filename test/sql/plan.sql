@@ -44,23 +44,27 @@ END $$;
 -- Moves all that a user ever did, grants and holds aside, to one moment.
 CREATE FUNCTION pg_temp.move_history(who uuid, moment timestamptz) RETURNS void
 LANGUAGE plpgsql AS $$
+DECLARE
+	month_start CONSTANT timestamptz := (ducto.period('month', moment, NULL, NULL))[1];
+	month_end CONSTANT timestamptz := (ducto.period('month', moment, NULL, NULL))[2];
 BEGIN
 	ALTER TABLE ducto.ledger DISABLE TRIGGER ledger_append_only;
 	UPDATE ducto.ledger SET created_at = moment, effective_at = moment WHERE account_id = who;
 	ALTER TABLE ducto.ledger ENABLE ALWAYS TRIGGER ledger_append_only;
 	UPDATE ducto.accounts SET updated_at = moment,
-		cycle_start = (ducto.period('month', moment, NULL, NULL))[1], cycle_end = (ducto.period('month', moment, NULL, NULL))[2],
-		next_boundary = least(next_boundary, (ducto.period('month', moment, NULL, NULL))[2])
+		cycle_start = month_start, cycle_end = month_end, next_boundary = least(next_boundary, month_end)
 		WHERE id = who;
 END $$;
 
 -- Lets the grants of a user be due.
 CREATE FUNCTION pg_temp.grants_expire_now(who uuid) RETURNS void
 LANGUAGE plpgsql AS $$
+DECLARE
+	moment CONSTANT timestamptz := clock_timestamp();
 BEGIN
-	UPDATE ducto.grants SET expires_at = clock_timestamp() WHERE account_id = who;
+	UPDATE ducto.grants SET expires_at = moment WHERE account_id = who;
 	ALTER TABLE ducto.ledger DISABLE TRIGGER ledger_append_only;
-	UPDATE ducto.ledger l SET expires_at = g.expires_at FROM ducto.grants g WHERE g.account_id = who AND l.id = g.id;
+	UPDATE ducto.ledger l SET expires_at = g.expires_at FROM ducto.grants g WHERE g.account_id = who AND l.account_id = g.account_id AND l.id = g.id;
 	ALTER TABLE ducto.ledger ENABLE ALWAYS TRIGGER ledger_append_only;
 	UPDATE ducto.accounts SET next_boundary = updated_at WHERE id = who;
 END $$;

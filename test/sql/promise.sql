@@ -28,14 +28,16 @@ $$;
 -- Lets all that an account ever did be of a moment.
 CREATE FUNCTION pg_temp.move(who uuid, moment timestamptz) RETURNS void
 LANGUAGE plpgsql AS $$
+DECLARE
+	month_start CONSTANT timestamptz := (ducto.period('month', moment, NULL, NULL))[1];
+	month_end CONSTANT timestamptz := (ducto.period('month', moment, NULL, NULL))[2];
 BEGIN
 	ALTER TABLE ducto.ledger DISABLE TRIGGER ledger_append_only;
 	UPDATE ducto.ledger SET created_at = moment, effective_at = moment WHERE account_id = who;
 	ALTER TABLE ducto.ledger ENABLE ALWAYS TRIGGER ledger_append_only;
 	UPDATE ducto.grants SET created_at = moment WHERE account_id = who;
 	UPDATE ducto.accounts SET updated_at = moment,
-		cycle_start = (ducto.period('month', moment, NULL, NULL))[1], cycle_end = (ducto.period('month', moment, NULL, NULL))[2],
-		next_boundary = least(next_boundary, (ducto.period('month', moment, NULL, NULL))[2])
+		cycle_start = month_start, cycle_end = month_end, next_boundary = least(next_boundary, month_end)
 		WHERE id = who;
 END $$;
 
