@@ -71,12 +71,12 @@ static planner_hook_type next_planner = NULL;
  * shard_may_be_entered tells whether what is done with many accounts is to be
  * done shard by shard: on a cluster, but not inside of another operation, whose
  * statements are Citus's, nor in a snapshot that is older than the shards' places
- * may be.
+ * may be, nor where nothing may be written: another node would not know that.
  */
 bool
 shard_may_be_entered(void)
 {
-	return cluster_is_used() && query_depth() <= 1 && !IsolationUsesXactSnapshot();
+	return cluster_is_used() && query_depth() <= 1 && !IsolationUsesXactSnapshot() && !XactReadOnly;
 }
 
 /*

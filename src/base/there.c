@@ -11,6 +11,7 @@
  */
 #include "postgres.h"
 
+#include "access/xact.h"
 #include "catalog/pg_type.h"
 #include "nodes/primnodes.h"
 #include "nodes/supportnodes.h"
@@ -31,8 +32,8 @@ extern PGDLLEXPORT Datum ducto_call_once(PG_FUNCTION_ARGS);
 
 /* The settings that decide what a call does: they are carried, in this order. */
 static const char *const carried[] = {
-	"ducto.require_idempotency_key", "ducto.key_mismatch", "ducto.reservation_ttl", "ducto.ledger_chain", "lock_timeout",
-	"TimeZone", "DateStyle", "IntervalStyle"
+	"ducto.require_idempotency_key", "ducto.key_mismatch", "ducto.reservation_ttl", "ducto.ledger_chain", "ducto.test_clock",
+	"lock_timeout", "TimeZone", "DateStyle", "IntervalStyle"
 };
 
 /* Whether the call that is answered came from elsewhere, or could have. */
@@ -92,7 +93,7 @@ call_send(FunctionCallInfo fcinfo, KeptQuery *query, const char *again, Datum *r
 	QueryArgs	args = {0};
 	bool		answered;
 
-	if (PG_ARGISNULL(0) || !cluster_is_elsewhere(PG_GETARG_UUID_P(0)) || query_depth() > 0)
+	if (PG_ARGISNULL(0) || !cluster_is_elsewhere(PG_GETARG_UUID_P(0)) || query_depth() > 0 || XactReadOnly)
 		return false;
 	query_begin();
 	for (int i = 0; OidIsValid(query->types[i + 1]); i++)
@@ -117,7 +118,8 @@ call_send(FunctionCallInfo fcinfo, KeptQuery *query, const char *again, Datum *r
  * where that is, by a query that has all the function's arguments and those of
  * args_carried. False: it is to be made here, as on one server. So it is for a
  * rejection, which booked nothing: it is told here, as the settings say. An
- * operation inside another one is made where that one is.
+ * operation inside another one is made where that one is, and one that may not
+ * write where that is known.
  */
 bool
 call_there(FunctionCallInfo fcinfo, KeptQuery *query, Datum *result)
