@@ -319,6 +319,44 @@ $(tail -n 20 "$T/pg_ctl.log" "$T/out/server.log")"
 	export PGDATABASE=ducto
 }
 
+# --- clusters --------------------------------------------------------------
+
+# citus_missing prints why there can be no cluster; nothing where Citus is installed.
+citus_missing() {
+	local library
+
+	library=$("$PG_CONFIG" --pkglibdir)
+	[ -e "$library/citus.so" ] || echo "Citus is not installed in $library"
+}
+
+# node_settings prints what a node of a cluster is started with.
+node_settings() {
+	printf '%s\n' "shared_preload_libraries = 'citus'" "citus.node_conninfo = 'sslmode=disable'" \
+		"citus.local_hostname = '$S/sock'" 'citus.enable_statistics_collection = off' 'wal_level = logical' \
+		'max_prepared_transactions = 200'
+}
+
+# start_node starts a server beside that of start_server, with a database of the
+# same name that has Citus: start_node NAME PORT SETTING…
+start_node() {
+	local data=$T/data/$1
+
+	"${as_server[@]}" "$BIN/initdb" -D "$data" -U postgres -A trust -E UTF8 --locale=C --no-sync >"$T/initdb.log" 2>&1 ||
+		die "initdb failed"
+	printf '%s\n' "listen_addresses = ''" "unix_socket_directories = '$S/sock'" "port = $2" \
+		"timezone = 'UTC'" "log_timezone = 'UTC'" "${@:3}" >>"$data/postgresql.conf"
+	"${as_server[@]}" "$BIN/pg_ctl" -D "$data" -l "$T/out/$1.log" -w start >"$T/pg_ctl.log" 2>&1 ||
+		die "$1 does not start:
+$(tail -n 20 "$T/out/$1.log")"
+	"$BIN/psql" -Xq -p "$2" -d postgres -c "CREATE DATABASE $PGDATABASE"
+	"$BIN/psql" -Xq -p "$2" -c 'CREATE EXTENSION citus'
+}
+
+# begin_cluster makes a server with Citus a coordinator, to which join_cluster
+# adds one as a worker: begin_cluster PORT, join_cluster PORT WORKER_PORT
+begin_cluster() { "$BIN/psql" -Xq -v ON_ERROR_STOP=1 -o /dev/null -p "$1" -c "SELECT citus_set_coordinator_host('$S/sock', $1)"; }
+join_cluster() { "$BIN/psql" -Xq -v ON_ERROR_STOP=1 -o /dev/null -p "$1" -c "SELECT citus_add_node('$S/sock', $2)"; }
+
 # --- pages -----------------------------------------------------------------
 
 # all_pages prints the pages of the copy that may have examples.
