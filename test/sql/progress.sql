@@ -9,8 +9,8 @@ SELECT ducto_advance_clock('1 day') IS NOT NULL AS next_day;
 SELECT sum(c.amount) FROM generate_series(1, 1300) n, ducto_charge(:ada, 0.01 + 0 * n) c;
 SELECT ducto_advance_clock('1 day') IS NOT NULL AS next_day;
 
--- No step is longer than ten seconds here, so nothing is told.
-SHOW ducto.progress_interval;
+-- No step is longer than the interval here, so nothing is told.
+SELECT boot_val, unit FROM pg_settings WHERE name = 'ducto.progress_interval';
 SELECT check_name, expected FROM ducto_verify();
 -- A transaction that runs elsewhere, of autovacuum say, makes the rollup wait, but not for ever.
 SET statement_timeout = '30s';

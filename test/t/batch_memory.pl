@@ -17,6 +17,8 @@ use Test::More;
 
 use constant MB => 1024;
 
+plan(skip_all => 'AddressSanitizer takes memory itself') if ($ENV{LD_PRELOAD} // '') =~ /libasan/;
+
 my $node = PostgreSQL::Test::Cluster->new('batch_memory');
 $node->init;
 $node->append_conf('postgresql.conf', "fsync = off\nautovacuum = off");
