@@ -446,7 +446,7 @@ accounts_lock_together(KeptQuery *query, Account *accs, int n, pg_uuid_t *locked
 			i++;
 		account_from_row(&accs[i], row);
 	}
-	SPI_freetuptable(SPI_tuptable);
+	rows_free();
 	return found;
 }
 

@@ -65,7 +65,8 @@ static KeptQuery events_take_query = {
 	.sql = "SELECT " EVENT_COLUMNS ", attempt + 1 FROM ducto.events"
 	" WHERE origin = $1 AND acked_at IS NULL AND visible_at <= $2"
 	" ORDER BY visible_at, account_id, number LIMIT $3 FOR NO KEY UPDATE SKIP LOCKED",
-	.types = {INT8OID, TIMESTAMPTZOID, INT8OID}
+	.types = {INT8OID, TIMESTAMPTZOID, INT8OID},
+	.tuples = true
 };
 
 /*
@@ -133,7 +134,8 @@ static KeptQuery events_unacked_query = {
 static KeptQuery event_take_query = {
 	.sql = "SELECT " EVENT_COLUMNS ", attempt + 1 FROM ducto.events"
 	" WHERE account_id = $1 AND number = $2 AND acked_at IS NULL AND visible_at <= $3 FOR NO KEY UPDATE SKIP LOCKED",
-	.types = {UUIDOID, INT8OID, TIMESTAMPTZOID}
+	.types = {UUIDOID, INT8OID, TIMESTAMPTZOID},
+	.tuples = true
 };
 
 /* The caller has the row's lock. */

@@ -129,7 +129,7 @@ caps_keep(Account *accs, int n)
 	for (int i = 0; i < n; i++)
 		if (accs[i].caps > 0)
 			row += caps_from_rows(&accs[i], row, found, caps + row, kept + row);
-	SPI_freetuptable(SPI_tuptable);
+	rows_free();
 }
 
 /*

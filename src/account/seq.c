@@ -58,7 +58,7 @@ seq_find(const pg_uuid_t *account, int64 last_seq, TimestampTz at,
 					 errmsg("entry " INT64_FORMAT " of an account's ledger is missing", middle),
 					 errhint("Run ducto_verify.")));
 		time = row_time(0, effective ? PROBE_EFFECTIVE_AT : PROBE_CREATED_AT);
-		SPI_freetuptable(SPI_tuptable);
+		rows_free();
 		if (time < at || (inclusive && time == at))
 			low = middle;
 		else

@@ -18,6 +18,7 @@
 #include "utils/tuplestore.h"
 
 #include "base/cluster.h"
+#include "base/direct.h"
 #include "base/query.h"
 #include "base/result.h"
 #include "base/shard.h"
@@ -25,13 +26,29 @@
 /* How many operations are under way in this backend, one inside the other. */
 static int	depth = 0;
 
+/* Where results of the operation that runs live. */
+static MemoryContext results = NULL;
+
+/* What an operation finds when it begins. */
+typedef struct Outer
+{
+	MemoryContextCallback leave;
+	MemoryContext results;
+	RowsRead	rows;
+} Outer;
+
 /*
- * Count one operation less, however it ended.
+ * Count one operation less, however it ended, and let the one around it go on
+ * with its own result.
  */
 static void
 depth_leave(void *arg)
 {
+	const Outer *outer = arg;
+
 	depth--;
+	results = outer->results;
+	rows_restore(&outer->rows);
 }
 
 /*
@@ -42,14 +59,17 @@ void
 query_begin(void)
 {
 	int			rc = SPI_connect();
-	MemoryContextCallback *leave;
+	Outer	   *outer;
 
 	if (rc != SPI_OK_CONNECT)
 		elog(ERROR, "SPI_connect failed: %s", SPI_result_code_string(rc));
-	row_forget();
-	leave = palloc0(sizeof(MemoryContextCallback));
-	leave->func = depth_leave;
-	MemoryContextRegisterResetCallback(CurrentMemoryContext, leave);
+	outer = palloc0(sizeof(Outer));
+	outer->results = results;
+	rows_begin(&outer->rows);
+	outer->leave.func = depth_leave;
+	outer->leave.arg = outer;
+	MemoryContextRegisterResetCallback(CurrentMemoryContext, &outer->leave);
+	results = CurrentMemoryContext;
 	depth++;
 }
 
@@ -73,7 +93,6 @@ query_end(void)
 
 	if (rc != SPI_OK_FINISH)
 		elog(ERROR, "SPI_finish failed: %s", SPI_result_code_string(rc));
-	row_forget();
 }
 
 #define NO_LEVEL	0
@@ -136,6 +155,7 @@ query_make(KeptQuery *query, int options)
 		elog(ERROR, "SPI_prepare failed: %s: %s", SPI_result_code_string(SPI_result), query->sql);
 	if (SPI_keepplan(plan) != 0)
 		elog(ERROR, "SPI_keepplan failed");
+	direct_forget(query);
 	if (query->plan != NULL)
 		SPI_freeplan(query->plan);
 	query->plan = plan;
@@ -277,9 +297,9 @@ query_distributed(KeptQuery *query)
 }
 
 /*
- * Return the parameters of a query as the executor wants them.
+ * query_params returns the parameters of a query as the executor wants them.
  */
-static ParamListInfo
+ParamListInfo
 query_params(const KeptQuery *query, const QueryArgs *args)
 {
 	ParamListInfo params = args->n > 0 ? makeParamList(args->n) : NULL;
@@ -292,6 +312,22 @@ query_params(const KeptQuery *query, const QueryArgs *args)
 		params->params[i].ptype = query->types[i];
 	}
 	return params;
+}
+
+/*
+ * Execute a query without the executor where it needs none. False: it does, and
+ * nothing was written.
+ */
+static bool
+query_try_direct(KeptQuery *query, const QueryArgs *args, bool read_only)
+{
+	MemoryContext previous = MemoryContextSwitchTo(results);
+	int64		shard = shard_suspend();
+	bool		done = direct_execute(query, args, read_only);
+
+	shard_leave(shard);
+	MemoryContextSwitchTo(previous);
+	return done;
 }
 
 /*
@@ -308,6 +344,8 @@ query_execute(KeptQuery *query, const QueryArgs *args, bool read_only, int expec
 	int			rc;
 
 	query = shard_query(query);
+	if (receiver == NULL && query_try_direct(query, args, read_only))
+		return SPI_processed;
 	level = query_prepare(query);
 	if (args->n != SPI_getargcount(query->plan))
 		elog(ERROR, "%d parameters for: %s", args->n, query->sql);

@@ -27,10 +27,13 @@ typedef struct KeptQuery
 	bool		whole;			/* it reads whole tables: a sequential scan is right */
 	bool		block_range;	/* its index is of ranges of blocks: a bitmap is right */
 	bool		anew;			/* it joins as many rows as its parameters have: planned for each execution */
+	bool		tuples;			/* its rows are taken as tuples, not column by column */
 	SPIPlanPtr	plan;			/* NULL until it is used */
 	bool		distributed;	/* a table of it is, over the nodes of a cluster */
 	bool		of_shard;		/* it is on one shard of a cluster, as shard_query made it */
 	Oid			reader;			/* the role that is known to see all rows */
+	struct Direct *direct;		/* what does without the executor; NULL for nothing */
+	int			direct_of;		/* the generation of the plan that it is of, 0 for none */
 } KeptQuery;
 
 /* The parameters of one execution. */
@@ -43,6 +46,7 @@ extern void query_begin(void);
 extern void query_end(void);
 extern int	query_depth(void);
 extern bool query_distributed(KeptQuery *query);
+extern ParamListInfo query_params(const KeptQuery *query, const QueryArgs *args);
 
 extern uint64 query_run(KeptQuery *query, QueryArgs *args, int expected);
 extern uint64 query_read(KeptQuery *query, QueryArgs *args);
@@ -60,6 +64,28 @@ typedef struct RecordColumns
 	Oid			type;			/* of the record that numbers is of; InvalidOid for none yet */
 	int			numbers[ROW_MAX_COLUMNS];
 } RecordColumns;
+
+/* Rows that were read without the executor: of each the values of its columns, and then which of them are NULL. */
+typedef struct RowsRead
+{
+	int			ncolumns;
+	uint64		n;
+	uint64		room;
+	Datum	  **rows;
+} RowsRead;
+
+extern Datum *rows_read_add(RowsRead *rows, int ncolumns);
+extern void rows_read_set(const RowsRead *rows);
+extern void rows_begin(RowsRead *before);
+extern void rows_restore(const RowsRead *before);
+extern void rows_free(void);
+
+/* Which columns of a row are NULL. */
+static inline bool *
+rows_read_nulls(const RowsRead *rows, uint64 row)
+{
+	return (bool *) (rows->rows[row] + rows->ncolumns);
+}
 
 /* Columns of a row of the last result; the first column is 1. */
 extern void row_forget(void);

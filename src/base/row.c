@@ -13,19 +13,86 @@
 
 #include "base/query.h"
 
+/* The rows of the last result where no tuples were made of them; none where rows is NULL. */
+static RowsRead last;
+
 /* The row that was taken apart last; NULL for none. */
-static HeapTuple taken = NULL;
+static const void *taken = NULL;
 static int	ncolumns;
 static Datum values[ROW_MAX_COLUMNS];
 static bool nulls[ROW_MAX_COLUMNS];
 
 /*
- * row_forget forgets the row that was taken apart: its memory may be that of
- * another by now.
+ * rows_read_add adds a row, and returns where the values of its columns go, and
+ * after them which are NULL.
+ */
+Datum *
+rows_read_add(RowsRead *rows, int ncolumns)
+{
+	if (rows->n == rows->room)
+	{
+		rows->room = Max(rows->room * 2, 1);
+		rows->rows = rows->rows == NULL ? palloc(sizeof(Datum *) * rows->room) :
+			repalloc_huge(rows->rows, sizeof(Datum *) * rows->room);
+	}
+	rows->ncolumns = ncolumns;
+	rows->rows[rows->n] = palloc((sizeof(Datum) + sizeof(bool)) * Max(ncolumns, 1));
+	return rows->rows[rows->n++];
+}
+
+/*
+ * rows_read_set makes rows the last result.
+ */
+void
+rows_read_set(const RowsRead *rows)
+{
+	last = *rows;
+	taken = NULL;
+	SPI_processed = rows->n;
+	SPI_tuptable = NULL;
+}
+
+/*
+ * rows_begin puts the last result aside for an operation inside of another, and
+ * rows_restore takes it up again.
+ */
+void
+rows_begin(RowsRead *before)
+{
+	*before = last;
+	row_forget();
+}
+
+void
+rows_restore(const RowsRead *before)
+{
+	last = *before;
+	taken = NULL;
+}
+
+/*
+ * rows_free frees the rows of the last result.
+ */
+void
+rows_free(void)
+{
+	for (uint64 i = 0; last.rows != NULL && i < last.n; i++)
+		pfree(last.rows[i]);
+	if (last.rows != NULL)
+		pfree(last.rows);
+	else
+		SPI_freetuptable(SPI_tuptable);
+	row_forget();
+}
+
+/*
+ * row_forget forgets the last result, unless it is SPI's, and the row that was
+ * taken apart: its memory may be that of another by now.
  */
 void
 row_forget(void)
 {
+	memset(&last, 0, sizeof(last));
 	taken = NULL;
 }
 
@@ -58,18 +125,29 @@ columns_find(RecordColumns *columns, TupleDesc desc)
 }
 
 /*
+ * Take a row that was read without the executor.
+ */
+static void
+row_take(uint64 row)
+{
+	ncolumns = last.ncolumns;
+	memcpy(values, last.rows[row], sizeof(Datum) * ncolumns);
+	memcpy(nulls, rows_read_nulls(&last, row), sizeof(bool) * ncolumns);
+}
+
+/*
  * Read a column of the last result.
  */
 static Datum
 row_get(uint64 row, int column, bool *isnull)
 {
-	HeapTuple	tuple = SPI_tuptable->vals[row];
+	const void *wanted = last.rows != NULL ? (void *) last.rows[row] : (void *) SPI_tuptable->vals[row];
 
-	if (tuple != taken)
-	{
-		row_take_apart(tuple, SPI_tuptable->tupdesc);
-		taken = tuple;
-	}
+	if (wanted != taken && last.rows != NULL)
+		row_take(row);
+	else if (wanted != taken)
+		row_take_apart(SPI_tuptable->vals[row], SPI_tuptable->tupdesc);
+	taken = wanted;
 	Assert(column > 0 && column <= ncolumns);
 	*isnull = nulls[column - 1];
 	return values[column - 1];

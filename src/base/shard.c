@@ -304,6 +304,8 @@ shard_query(KeptQuery *query)
 	{
 		known->query = *query;
 		known->query.plan = NULL;
+		known->query.direct = NULL;
+		known->query.direct_of = 0;
 		known->query.distributed = false;
 		known->query.reader = InvalidOid;
 		known->query.of_shard = true;

@@ -85,7 +85,7 @@ ids_keep(int64 n)
 
 	for (int64 i = 0; i < n; i++)
 		ids[i] = row_uuid(i, 1);
-	SPI_freetuptable(SPI_tuptable);
+	rows_free();
 	return ids;
 }
 
