@@ -118,8 +118,6 @@ typedef struct AccountChange
 	bool		linked;
 } AccountChange;
 
-struct Hold;
-
 /* Whether the row of an account says what it has at a time: nothing is due, and the clock was not set back. */
 #define SAYS_IT_ALL(account, now) \
 	account ".next_boundary > " now " AND " account ".updated_at <= " now \
@@ -147,14 +145,15 @@ extern void account_write(Account *acc);
 extern void account_write_head(const Account *acc);
 
 extern void account_seen(bool plain);
+extern bool account_is_doubted(void);
 extern bool account_try_charge(const pg_uuid_t *id, const Charge *charge, Money floor, const pg_uuid_t *pricing,
 							   Account *after, AccountChange *change);
 extern bool account_try_charge_team(const pg_uuid_t *id, const pg_uuid_t *member, const Charge *charge, bool likely,
 									Account *after, AccountChange *change);
-extern bool account_try_settle(const pg_uuid_t *id, const pg_uuid_t *reservation, const Charge *charge, bool final,
-							   Account *after, AccountChange *change, struct Hold *hold);
+extern bool account_try_settle(const pg_uuid_t *id, Money open, Money freed, const Charge *charge,
+							   Account *after, AccountChange *change);
 extern bool account_try_expect(const pg_uuid_t *id, const pg_uuid_t *reservation, int ttl_seconds, Account *after);
-extern bool account_try_release(const pg_uuid_t *id, const pg_uuid_t *reservation, Account *after, AccountChange *change);
+extern bool account_try_release(const pg_uuid_t *id, Money open, Account *after, AccountChange *change);
 extern bool account_try_hold(const pg_uuid_t *id, Money amount, const Money *floor, int ttl_seconds,
 							 Account *after, AccountChange *change, PricingTerms *terms);
 extern void account_undo(const pg_uuid_t *id, const AccountChange *change);

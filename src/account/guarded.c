@@ -13,7 +13,6 @@
 #include "account/ahead.h"
 #include "account/alertline.h"
 #include "account/claim.h"
-#include "account/hold.h"
 #include "base/clock.h"
 #include "base/cluster.h"
 #include "base/period.h"
@@ -100,37 +99,21 @@ enum
 	" OR CASE WHEN m.month = $7 THEN m.spent ELSE 0.0000 END + m.held + $2 <= m.spend_cap))"
 
 /*
- * What guarded updates read of an open hold beside the account, in a snapshot
- * from before its lock: the caller closes the hold only as it is told here, and
- * undoes the update where it has changed since. It names no state, see
- * hold_close_query.
+ * Lock, decision and booking of a deduct within a hold of which $6 is open: $2,
+ * or what a carry makes of it, is charged, and $3 no longer held. The hold was
+ * read before the lock: the caller closes it only as it was, and undoes the
+ * update where it has changed since.
  */
-#define OF_HOLD(id) \
-	" FROM ducto.reservations r WHERE a.id = $1 AND r.account_id = $1 AND r.id = " id \
-	" AND r.closed_at IS NULL AND NOT r.skip_allowance AND plain AND ended_until IS NULL"
-#define HOLD_FIELDS(FIELD) \
-	FIELD(0, remaining, money, remaining) \
-	FIELD(1, cap_held, money, cap_held) \
-	FIELD(2, operation_type, text, operation_type) \
-	FIELD(3, model, text, model)
-#define HOLD_COLUMN(n, column, ...)	", r." #column
-#define HOLD_COLUMNS	HOLD_FIELDS(HOLD_COLUMN)
-
-/*
- * Lock, decision and booking of a deduct within its hold $6: $2, or what a
- * carry makes of it, is charged, and $3 no longer held, or all of the hold where that is
- * NULL.
- */
+#define OF_HOLD(held, now)	" WHERE id = $1 AND plain AND ended_until IS NULL AND held >= " held " AND next_boundary > " now
 #define SETTLE_SQL(amount, most, carry, head, guard, more) \
-	"UPDATE ducto.accounts a SET balance = balance - " amount "," \
+	"UPDATE ducto.accounts SET balance = balance - " amount "," \
 	" expiring = CASE WHEN expiring = 0 THEN expiring ELSE expiring - " amount " END," \
-	" held = held - coalesce($3, r.remaining), last_seq = last_seq + 1, updated_at = greatest(updated_at, $4)" carry head \
-	OF_HOLD("$6") " AND r.remaining >= " most " AND held >= r.remaining AND next_boundary > $4" \
-	" AND (expiring = 0 OR expiring > " most ")" LEAVES(most, "0.0000") guard \
-	" RETURNING " AFTER_COLUMNS more HOLD_COLUMNS
+	" held = held - $3, last_seq = last_seq + 1, updated_at = greatest(updated_at, $4)" carry head \
+	OF_HOLD("$6", "$4") " AND (expiring = 0 OR expiring > " most ")" LEAVES(most, "0.0000") guard \
+	" RETURNING " AFTER_COLUMNS more
 #define SETTLE_CARRY_SQL(head, guard, more) \
 	SETTLE_SQL(CARRY_AMOUNT("$7", "$8"), "$8", CARRY_SET("$7", "$9", "$10"), head, CARRY_IS_SOUND guard, AFTER_CARRY more)
-#define SETTLE_TYPES	CHARGE_TYPES, UUIDOID
+#define SETTLE_TYPES	CHARGE_TYPES, NUMERICOID
 
 static KeptQuery account_charge_query = {.sql = CHARGE_SQL("$2", "$2", "", "", PLAIN), .types = {CHARGE_TYPES}};
 static KeptQuery account_charge_chained_query = {
@@ -207,11 +190,11 @@ static KeptQuery account_hold_query = {.sql = HOLD_SQL ", (" TERMS_SQL ")", .typ
 static KeptQuery account_hold_alone_query = {.sql = HOLD_SQL, .types = {HOLD_TYPES}};
 static KeptQuery terms_query = {.sql = TERMS_SQL, .types = {0}};
 
-/* Frees what the hold $2 holds. */
+/* Frees $2, all that a hold holds; as a settle. */
 static KeptQuery account_release_query = {
-	.sql = "UPDATE ducto.accounts a SET held = held - r.remaining, updated_at = greatest(updated_at, $3)"
-	OF_HOLD("$2") " AND held >= r.remaining AND next_boundary > $3 RETURNING " AFTER_COLUMNS ", r.remaining",
-	.types = {UUIDOID, UUIDOID, TIMESTAMPTZOID}
+	.sql = "UPDATE ducto.accounts SET held = held - $2, updated_at = greatest(updated_at, $3)"
+	OF_HOLD("$2", "$3") " RETURNING " AFTER_COLUMNS,
+	.types = {UUIDOID, NUMERICOID, TIMESTAMPTZOID}
 };
 
 /* Lets the account expect that its open hold $2 expires at $4; nothing of the hold is in the row, so there is nothing to undo. */
@@ -254,6 +237,16 @@ account_seen(bool plain)
 }
 
 /*
+ * account_is_doubted tells whether a guarded update of a user's account is likely
+ * to be in vain.
+ */
+bool
+account_is_doubted(void)
+{
+	return doubts >= DOUBTS;
+}
+
+/*
  * account_update makes a guarded update of an account and claims it; false when
  * it did nothing.
  */
@@ -274,7 +267,7 @@ account_update(KeptQuery *query, const pg_uuid_t *id, QueryArgs *args)
 static bool
 user_update(KeptQuery *query, const pg_uuid_t *id, QueryArgs *args)
 {
-	if (doubts >= DOUBTS || !account_update(query, id, args))
+	if (account_is_doubted() || !account_update(query, id, args))
 		return false;
 	account_seen(true);
 	return true;
@@ -337,19 +330,6 @@ account_charged(const pg_uuid_t *id, const Charge *charge, Account *after, Accou
 		after->linked = change->linked = after->expiring == 0;
 	}
 	return valid;
-}
-
-#define HOLD_READ(n, name, kind, member)	hold->member = row_##kind(0, column + (n));
-
-/*
- * Take what a guarded update told of a hold, from a column on.
- */
-static void
-hold_from_row(const pg_uuid_t *id, int column, Hold *hold)
-{
-	memset(hold, 0, sizeof(Hold));
-	hold->id = *id;
-	HOLD_FIELDS(HOLD_READ)
 }
 
 /*
@@ -439,14 +419,12 @@ account_try_charge(const pg_uuid_t *id, const Charge *charge, Money floor, const
 }
 
 /*
- * account_try_settle takes a charge from a user's account, and frees what an
- * open hold held for it, all of that where it is final, under the conditions of
- * account_try_charge: the charge is within the hold. It tells of the hold as it
- * was before. False: it did nothing.
+ * account_try_settle takes a charge from a user's account, and frees a part of
+ * what is open of a hold, under the conditions of account_try_charge: the charge
+ * is within the hold. False: it did nothing.
  */
 bool
-account_try_settle(const pg_uuid_t *id, const pg_uuid_t *reservation, const Charge *charge, bool final,
-				   Account *after, AccountChange *change, Hold *hold)
+account_try_settle(const pg_uuid_t *id, Money open, Money freed, const Charge *charge, Account *after, AccountChange *change)
 {
 	static KeptQuery *const queries[2][2] = {
 		{&account_settle_query, &account_settle_chained_query},
@@ -455,22 +433,19 @@ account_try_settle(const pg_uuid_t *id, const pg_uuid_t *reservation, const Char
 	QueryArgs	args = {0};
 	bool		valid;
 
+	Assert(freed <= open);
 	args_uuid(&args, id);
 	args_money(&args, charge->amount);
-	if (final)
-		args_null(&args);
-	else
-		args_money(&args, charge->amount);
+	args_money(&args, freed);
 	args_time(&args, clock_now());
 	args_int8(&args, lines_pricing_mark());
-	args_uuid(&args, reservation);
+	args_money(&args, open);
 	args_carry(&args, charge);
 	args_links(&args, charge);
 	if (!user_update(queries[charge->rest != 0][charge->link != NULL], id, &args))
 		return false;
 	valid = account_charged(id, charge, after, change);
-	hold_from_row(reservation, AFTER_COLUMN_COUNT + 1 + (charge->rest != 0) + (charge->link != NULL), hold);
-	change->held = final ? -hold->remaining : -charge->amount;
+	change->held = -freed;
 	if (!valid)
 		account_undo(id, change);
 	return valid;
@@ -559,23 +534,22 @@ account_try_hold(const pg_uuid_t *id, Money amount, const Money *floor, int ttl_
 }
 
 /*
- * account_try_release frees what an open hold holds of a user's account under
- * the conditions of account_try_charge, and tells by change how much that is.
- * False: it did nothing.
+ * account_try_release frees all that a hold holds of a user's account under the
+ * conditions of account_try_charge. False: it did nothing.
  */
 bool
-account_try_release(const pg_uuid_t *id, const pg_uuid_t *reservation, Account *after, AccountChange *change)
+account_try_release(const pg_uuid_t *id, Money open, Account *after, AccountChange *change)
 {
 	QueryArgs	args = {0};
 	bool		valid;
 
 	args_uuid(&args, id);
-	args_uuid(&args, reservation);
+	args_money(&args, open);
 	args_time(&args, clock_now());
 	if (!user_update(&account_release_query, id, &args))
 		return false;
 	valid = account_after(id, after, change);
-	change->held = -row_money(0, HELD_COLUMN);
+	change->held = -open;
 	if (!valid)
 		account_undo(id, change);
 	return valid;

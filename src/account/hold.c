@@ -134,9 +134,15 @@ static KeptQuery holds_count_query = {
 	.types = {UUIDOID, TEXTOID, TIMESTAMPTZOID, INT8OID}
 };
 
-/* What an entry says of its hold never changes. */
+/* In a snapshot from before the account's lock: what is done with it is only done as it is told here. It names no state, see below. */
+#define OPEN_FIELDS(FIELD) \
+	FIELD(2, cap_held, money, cap_held) \
+	FIELD(3, operation_type, text, operation_type) \
+	FIELD(4, model, text, model)
+
 static KeptQuery hold_peek_query = {
-	.sql = "SELECT operation_type, model FROM ducto.reservations WHERE account_id = $1 AND id = $2",
+	.sql = "SELECT remaining" OPEN_FIELDS(COLUMN_NAME) " FROM ducto.reservations"
+	" WHERE account_id = $1 AND id = $2 AND closed_at IS NULL AND NOT skip_allowance",
 	.types = {UUIDOID, UUIDOID}
 };
 
@@ -440,39 +446,47 @@ hold_try_close(const pg_uuid_t *user, const Hold *hold, Money freed, bool final,
 	return query_run(&hold_close_query, &args, SPI_OK_UPDATE) == 1;
 }
 
+#define OPEN_READ(n, column, kind, member)	hold->member = row_##kind(0, n);
+
 /*
- * hold_peek reads what an entry says of its hold. False: there is none.
+ * hold_peek reads what is open of a user's reservation, without a lock, and what
+ * an entry says of it. False: there is none, or it is likely that more has to be
+ * done than hold_try_settle and its like do.
  */
 bool
 hold_peek(const pg_uuid_t *user, const pg_uuid_t *id, Hold *hold)
 {
 	QueryArgs	args = {0};
 
+	if (account_is_doubted())
+		return false;
 	args_uuid(&args, user);
 	args_uuid(&args, id);
 	if (query_run(&hold_peek_query, &args, SPI_OK_SELECT) == 0)
 		return false;
 	memset(hold, 0, sizeof(Hold));
 	hold->id = *id;
-	hold->operation_type = row_text(0, 1);
-	hold->model = row_text(0, 2);
+	hold->remaining = row_money(0, 1);
+	OPEN_FIELDS(OPEN_READ)
 	return true;
 }
 
 /*
  * hold_try_settle takes a charge, which has a rest only where it is final, for
- * an open reservation, when that is all there is to do. The account is then
- * locked and as in after, and hold tells of the reservation as it was. With a
- * link it moves the head of the account's chain, unless it took from grants.
- * False: it did nothing.
+ * an open reservation that hold_peek has read, when that is all there is to do.
+ * The account is then locked and as in after. With a link it moves the head of
+ * the account's chain, unless it took from grants. False: it did nothing.
  */
 bool
-hold_try_settle(const pg_uuid_t *user, const pg_uuid_t *id, const Charge *charge, bool final,
-				Account *after, AccountChange *change, Hold *hold)
+hold_try_settle(const pg_uuid_t *user, const Hold *hold, const Charge *charge, bool final,
+				Account *after, AccountChange *change)
 {
-	if (!account_try_settle(user, id, charge, final, after, change, hold))
+	Money		most = charge->amount + (charge->rest != 0 ? 1 : 0);
+	Money		freed = final ? hold->remaining : charge->amount;
+
+	if (most > hold->remaining || !account_try_settle(user, hold->remaining, freed, charge, after, change))
 		return false;
-	if (hold_try_close(user, hold, -change->held, final, after->now))
+	if (hold_try_close(user, hold, freed, final, after->now))
 		return true;
 	account_undo(user, change);
 	return false;
@@ -503,13 +517,14 @@ hold_try_release(const pg_uuid_t *user, const pg_uuid_t *id)
 {
 	Account		after;
 	AccountChange change;
+	Hold		hold;
 	QueryArgs	args = {0};
 
-	if (!account_try_release(user, id, &after, &change))
+	if (!hold_peek(user, id, &hold) || !account_try_release(user, hold.remaining, &after, &change))
 		return false;
 	args_uuid(&args, user);
 	args_uuid(&args, id);
-	args_money(&args, -change.held);
+	args_money(&args, hold.remaining);
 	args_time(&args, after.now);
 	if (query_run(&hold_release_query, &args, SPI_OK_UPDATE) == 1)
 		return true;

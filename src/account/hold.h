@@ -85,8 +85,8 @@ extern void holds_expire_of(Account *const *accs, int n, int64 *counts);
 extern int64 holds_prune(TimestampTz before, int64 max_rows);
 extern int64 holds_expire(Account *acc, TimestampTz until, int64 limit, bool *left);
 extern bool hold_peek(const pg_uuid_t *user, const pg_uuid_t *id, Hold *hold);
-extern bool hold_try_settle(const pg_uuid_t *user, const pg_uuid_t *id, const Charge *charge, bool final,
-							Account *after, AccountChange *change, Hold *hold);
+extern bool hold_try_settle(const pg_uuid_t *user, const Hold *hold, const Charge *charge, bool final,
+							Account *after, AccountChange *change);
 extern bool hold_try_renew(const pg_uuid_t *user, const pg_uuid_t *id, int ttl_seconds, Account *after, Hold *hold);
 extern bool hold_try_release(const pg_uuid_t *user, const pg_uuid_t *id);
 extern void hold_reopen(const pg_uuid_t *user, const Hold *hold);

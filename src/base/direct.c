@@ -27,7 +27,7 @@
 #include "utils/snapmgr.h"
 
 #include "base/direct.h"
-#include "base/shard.h"
+#include "base/setting.h"
 
 #if PG_VERSION_NUM >= 190000
 #define begin_scan(table, index, snapshot, nkeys)	index_beginscan(table, index, snapshot, NULL, nkeys, 0, 0)
@@ -629,7 +629,7 @@ direct_execute(KeptQuery *query, const QueryArgs *args, bool read_only)
 	const Direct *direct;
 	RowsRead	rows;
 
-	if (query->plan == NULL || query->distributed || query->anew || query->tuples || query->reader != GetUserId() ||
+	if (query->plan == NULL || !setting_direct() || query->distributed || query->anew || query->tuples || query->reader != GetUserId() ||
 		IsInParallelMode() || ExecutorCheckPerms_hook != NULL)
 		return false;
 	direct = direct_of(query);

@@ -116,6 +116,7 @@ static bool chain_value = false;
 static bool test_clock_value = false;
 static int	progress_interval_value = 10;
 static int	event_retention_value = 604800;
+static bool direct_value = true;
 
 /*
  * Return what PostgreSQL knows of a setting. It stays where it is.
@@ -184,6 +185,11 @@ settings_define(void)
 							"The next sweep removes older ones.",
 							&event_retention_value, 604800, 0, RETENTION_MAX_SECONDS,
 							PGC_USERSET, GUC_UNIT_S, NULL, NULL, NULL);
+	DefineCustomBoolVariable("ducto.direct",
+							 "Whether statements of one table are executed without the server's executor.",
+							 "off: pg_stat_statements and auto_explain see every statement of a call, which costs twice as much.",
+							 &direct_value, true,
+							 PGC_USERSET, 0, NULL, NULL, NULL);
 	for (int i = 0; i < lengthof(settings); i++)
 		settings[i]->generic = generic_find(settings[i]->name);
 }
@@ -453,6 +459,16 @@ bool
 setting_chain(void)
 {
 	return chain_value;
+}
+
+/*
+ * setting_direct tells whether statements of one table are executed without the
+ * executor.
+ */
+bool
+setting_direct(void)
+{
+	return direct_value;
 }
 
 /*

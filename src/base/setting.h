@@ -22,6 +22,7 @@ extern int	setting_reservation_ttl(void);
 extern bool setting_require_key(void);
 extern bool setting_key_conflicts(void);
 extern bool setting_chain(void);
+extern bool setting_direct(void);
 extern bool setting_test_clock(void);
 extern int	setting_progress_interval(void);
 extern int64 setting_event_retention(void);

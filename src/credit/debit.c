@@ -170,16 +170,16 @@ debit_is_plain(const Debit *debit)
 
 /*
  * Take a charge from an account, and what it has beside its row, by guarded
- * updates; from a hold, which is told of then. A call that was sent has read
+ * updates; with a hold, from that. A call that was sent has read
  * the active pricing just before. False: they did nothing.
  */
 static bool
-debit_take(const Debit *debit, const Charge *charge, Account *after, AccountChange *change, Hold *hold)
+debit_take(const Debit *debit, const Hold *hold, const Charge *charge, Account *after, AccountChange *change)
 {
 	bool		check_price = debit->priced != NULL && !call_is_from_elsewhere();
 
-	if (debit->reservation != NULL)
-		return hold_try_settle(debit->user, debit->reservation, charge, debit->final, after, change, hold);
+	if (hold != NULL)
+		return hold_try_settle(debit->user, hold, charge, debit->final, after, change);
 	if (debit->team == NULL)
 		return account_try_charge(debit->user, charge, debit->floor,
 								  check_price ? pricing_id(debit->priced->pricing) : NULL, after, change);
@@ -240,7 +240,7 @@ debit_at_once(const Debit *debit, Deduction *deduction)
 	Hold	   *hold = debit->reservation != NULL ? &of : NULL;
 	LedgerEntry entry;
 
-	if (!debit_is_plain(debit))
+	if (!debit_is_plain(debit) || (hold != NULL && !hold_peek(debit->user, debit->reservation, hold)))
 		return false;
 	if (debit->priced != NULL)
 	{
@@ -249,12 +249,10 @@ debit_at_once(const Debit *debit, Deduction *deduction)
 	}
 	if (chain)
 	{
-		if (hold != NULL && !hold_peek(debit->user, debit->reservation, hold))
-			return false;
 		debit_entry(debit, hold, &entry);
 		ledger_link(debit->team != NULL ? debit->team : debit->user, &entry, &charge);
 	}
-	if (!debit_take(debit, &charge, &after, &change, hold))
+	if (!debit_take(debit, hold, &charge, &after, &change))
 		return false;
 	if (!chain)
 		debit_entry(debit, hold, &entry);

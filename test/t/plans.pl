@@ -10,7 +10,8 @@ use Test::More;
 
 my $node = PostgreSQL::Test::Cluster->new('plans');
 $node->init;
-$node->append_conf('postgresql.conf', "autovacuum = off\n");
+# Statements that do without the executor are not seen otherwise.
+$node->append_conf('postgresql.conf', "autovacuum = off\nducto.direct = off\n");
 $node->start;
 $node->safe_psql('postgres', 'CREATE EXTENSION ducto');
 $node->safe_psql('postgres', 'VACUUM ANALYZE');
@@ -102,9 +103,9 @@ foreach my $call (
 	['a charge', 2, "ducto_charge($plain, 1)"],
 	['a charge with a key', 2, "ducto_charge($plain, 1, 'charge')"],
 	['a reserve', 2, "ducto_reserve($plain, 1)"],
-	['a reserve and its deduct', 2 + 3, "$hold, LATERAL ducto_deduct($plain, r.reservation_id, 3)"],
-	['a reserve and a deduct of a part', 2 + 3, "$hold, LATERAL ducto_deduct($plain, r.reservation_id, 3, 'part', final => false)"],
-	['a reserve and its release', 2 + 2, "$hold, LATERAL ducto_release($plain, r.reservation_id)"])
+	['a reserve and its deduct', 2 + 4, "$hold, LATERAL ducto_deduct($plain, r.reservation_id, 3)"],
+	['a reserve and a deduct of a part', 2 + 4, "$hold, LATERAL ducto_deduct($plain, r.reservation_id, 3, 'part', final => false)"],
+	['a reserve and its release', 2 + 3, "$hold, LATERAL ducto_release($plain, r.reservation_id)"])
 {
 	my ($name, $statements, $from) = @$call;
 
