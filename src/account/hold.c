@@ -134,7 +134,10 @@ static KeptQuery holds_count_query = {
 	.types = {UUIDOID, TEXTOID, TIMESTAMPTZOID, INT8OID}
 };
 
-/* In a snapshot from before the account's lock: what is done with it is only done as it is told here. It names no state, see below. */
+/*
+ * In a snapshot from before the account's lock: the caller closes the hold only
+ * as it is told here. It names no state, see hold_close_query.
+ */
 #define OPEN_FIELDS(FIELD) \
 	FIELD(2, cap_held, money, cap_held) \
 	FIELD(3, operation_type, text, operation_type) \

@@ -169,6 +169,7 @@ row_lock(const Run *run, TupleTableSlot *row)
 			break;
 	}
 	elog(ERROR, "unexpected table_tuple_lock status: %u", result);
+	return false;				/* keep compiler quiet */
 }
 
 /*
@@ -289,6 +290,7 @@ row_follow(const Run *run, TupleTableSlot *row, LockTupleMode mode)
 			break;
 	}
 	elog(ERROR, "unexpected table_tuple_lock status: %u", result);
+	return false;				/* keep compiler quiet */
 }
 
 /*
@@ -629,8 +631,8 @@ direct_execute(KeptQuery *query, const QueryArgs *args, bool read_only)
 	const Direct *direct;
 	RowsRead	rows;
 
-	if (query->plan == NULL || !setting_direct() || query->distributed || query->anew || query->tuples || query->reader != GetUserId() ||
-		IsInParallelMode() || ExecutorCheckPerms_hook != NULL)
+	if (query->plan == NULL || query->distributed || query->anew || query->tuples || query->reader != GetUserId() ||
+		!setting_direct() || IsInParallelMode() || ExecutorCheckPerms_hook != NULL)
 		return false;
 	direct = direct_of(query);
 	if (direct == NULL || (read_only && (direct->command != CMD_SELECT || direct->locks)))

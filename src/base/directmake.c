@@ -331,7 +331,11 @@ index_make(DirectIndex *index, Oid id, Oid arbiter, Direct *direct)
 
 		info->ii_PredicateState = ExecInitQual((List *) expression_planner((Expr *) info->ii_Predicate), NULL);
 		foreach(cell, info->ii_Expressions)
-			info->ii_ExpressionsState = lappend(info->ii_ExpressionsState, ExecInitExpr(expression_planner(lfirst(cell)), NULL));
+		{
+			Expr	   *expr = expression_planner(lfirst(cell));
+
+			info->ii_ExpressionsState = lappend(info->ii_ExpressionsState, ExecInitExpr(expr, NULL));
+		}
 		index->unchanged = direct->command == CMD_UPDATE && !index_is_updated(direct, info);
 		if (id == arbiter)
 			BuildSpeculativeIndexInfo(relation, info);

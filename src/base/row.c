@@ -27,7 +27,7 @@ static bool nulls[ROW_MAX_COLUMNS];
  * after them which are NULL.
  */
 Datum *
-rows_read_add(RowsRead *rows, int ncolumns)
+rows_read_add(RowsRead *rows, int columns)
 {
 	if (rows->n == rows->room)
 	{
@@ -35,8 +35,8 @@ rows_read_add(RowsRead *rows, int ncolumns)
 		rows->rows = rows->rows == NULL ? palloc(sizeof(Datum *) * rows->room) :
 			repalloc_huge(rows->rows, sizeof(Datum *) * rows->room);
 	}
-	rows->ncolumns = ncolumns;
-	rows->rows[rows->n] = palloc((sizeof(Datum) + sizeof(bool)) * Max(ncolumns, 1));
+	rows->ncolumns = columns;
+	rows->rows[rows->n] = palloc((sizeof(Datum) + sizeof(bool)) * Max(columns, 1));
 	return rows->rows[rows->n++];
 }
 

@@ -76,13 +76,17 @@ my $plain = q{'00000000-0000-0000-0000-00000000ffff'};
 $node->safe_psql('postgres', "SELECT ducto_add_credits($plain, 100)");
 my $hold = "ducto_reserve($plain, 4, min_balance => 0) r";
 
-# The plans of a SELECT FROM a call, of a session that has charged others.
+# The plans of a SELECT FROM a call, of a session that has charged others, made
+# the call, and may be set to something.
+my $setting = '';
+
 sub plans_of
 {
 	my ($from, @charged) = @_;
 	my $before = join '', map { "SELECT count(ducto_charge($_, 0.0001)) FROM generate_series(1, 8);\n" } @charged;
 
 	($status, $answer, $plans) = $node->psql('postgres', <<"SQL");
+$setting
 $before
 LOAD 'auto_explain';
 SET auto_explain.log_min_duration = 0;
@@ -99,19 +103,40 @@ sub statements
 	return scalar(() = plans_of(@_) =~ /^Query Text:/mg) - 1;
 }
 
-foreach my $call (
+my @calls = (
 	['a charge', 2, "ducto_charge($plain, 1)"],
 	['a charge with a key', 2, "ducto_charge($plain, 1, 'charge')"],
 	['a reserve', 2, "ducto_reserve($plain, 1)"],
 	['a reserve and its deduct', 2 + 4, "$hold, LATERAL ducto_deduct($plain, r.reservation_id, 3)"],
 	['a reserve and a deduct of a part', 2 + 4, "$hold, LATERAL ducto_deduct($plain, r.reservation_id, 3, 'part', final => false)"],
-	['a reserve and its release', 2 + 3, "$hold, LATERAL ducto_release($plain, r.reservation_id)"])
+	['a reserve and its release', 2 + 3, "$hold, LATERAL ducto_release($plain, r.reservation_id)"]);
+
+foreach my $call (@calls)
 {
 	my ($name, $statements, $from) = @$call;
 
 	is(statements($from, $plain), $statements, "$name takes $statements statements")
 		or diag($plans);
 }
+
+# None of them needs the executor once the session has made each of them, unless
+# a table has a trigger.
+foreach my $call (@calls)
+{
+	my ($name, $statements, $from) = @$call;
+	(my $again = $from) =~ s/'(charge|part)'/gen_random_uuid()::text/;
+
+	$setting = "SET ducto.direct = on;\n" . "SELECT FROM $again;\n" x 2;
+	is(statements($again, $plain), 0, "$name needs no executor")
+		or diag($plans);
+}
+$node->safe_psql('postgres', <<'SQL');
+CREATE FUNCTION seen() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NULL; END';
+CREATE TRIGGER seen AFTER UPDATE ON ducto.accounts FOR EACH ROW EXECUTE FUNCTION seen();
+SQL
+is(statements("ducto_charge($plain, 1)", $plain), 1, 'the one whose table has a trigger does');
+$node->safe_psql('postgres', 'DROP FUNCTION seen CASCADE');
+$setting = '';
 
 # Where most accounts have a plan, none is tried as if it had not.
 my $planned = q{'00000000-0000-0000-0000-00000000fffe'};
