@@ -91,11 +91,6 @@ static KeptQuery members_make_query = {
 	.types = {UUIDOID, DATEOID, TIMESTAMPTZOID, TIMESTAMPTZOID, INT8OID}
 };
 
-static KeptQuery members_count_query = {
-	.sql = "SELECT count(*)::integer FROM ducto.team_members WHERE team_id = $1 AND left_at IS NULL",
-	.types = {UUIDOID}
-};
-
 /* Who joins again is new but for the counters. */
 static KeptQuery member_join_query = {
 	.sql = "INSERT INTO ducto.team_members AS m (team_id, user_id, role, spend_cap, month, joined_at)"
@@ -537,20 +532,6 @@ members_make(const Account *pool)
 	args_time(&args, period_start(period_next_month(month)));
 	args_int8(&args, windows_before(pool, false));
 	query_run(&members_make_query, &args, SPI_OK_UPDATE);
-}
-
-/*
- * members_count counts the members of a team, in the snapshot of the calling
- * statement.
- */
-int32
-members_count(const pg_uuid_t *team)
-{
-	QueryArgs	args = {0};
-
-	args_uuid(&args, team);
-	query_read(&members_count_query, &args);
-	return row_int4(0, 1);
 }
 
 /*

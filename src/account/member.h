@@ -29,6 +29,13 @@ typedef struct MemberTerms
 } MemberTerms;
 
 /*
+ * Whether a row m of team_members is of a member that has not left. With a team,
+ * only the primary key finds rows by this, whatever the statistics say: another
+ * index has the team somewhere, and by it the members of all teams were read.
+ */
+#define IS_STILL_IN(m)	"coalesce(" m ".left_at, 'infinity') >= 'infinity'"
+
+/*
  * What the ledger says members of a team spent from one time until another, less
  * what was refunded of it, where a condition holds; no entry up to the seq after
  * counts.
@@ -53,7 +60,6 @@ extern void members_keep(const PoolMember *of, int n);
 extern void members_write(Account *accs, int n);
 extern void members_make(const Account *pool);
 extern void members_end_holds(Account *pool, TimestampTz until);
-extern int32 members_count(const pg_uuid_t *team);
 extern void member_join(const Account *pool, const pg_uuid_t *user, MemberTerms *terms);
 extern bool member_leave(const Account *pool, const pg_uuid_t *user);
 

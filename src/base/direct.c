@@ -82,16 +82,24 @@ value_compute(const Run *run, const DirectValue *value, TupleTableSlot *row, boo
 }
 
 /*
- * Add a row to those that were read.
+ * Add a row to those that were read, or count it.
  */
 static void
 row_add(Run *run, TupleTableSlot *slot)
 {
 	const Direct *direct = run->direct;
-	MemoryContext previous = MemoryContextSwitchTo(run->rows_context);
-	Datum	   *values = rows_read_add(&run->rows, direct->nresults);
-	bool	   *nulls = (bool *) (values + direct->nresults);
+	MemoryContext previous;
+	Datum	   *values;
+	bool	   *nulls;
 
+	if (direct->counts)
+	{
+		run->rows.n++;
+		return;
+	}
+	previous = MemoryContextSwitchTo(run->rows_context);
+	values = rows_read_add(&run->rows, direct->nresults);
+	nulls = (bool *) (values + direct->nresults);
 	for (int i = 0; i < direct->nresults; i++)
 	{
 		values[i] = value_compute(run, &direct->results[i], slot, &nulls[i]);
@@ -507,6 +515,21 @@ run_insert(Run *run)
 	ExecDropSingleTupleTableSlot(row);
 }
 
+/*
+ * Let how many rows were found be the only one.
+ */
+static void
+rows_count(RowsRead *rows)
+{
+	Datum		count = Int64GetDatum((int64) rows->n);
+	Datum	   *values;
+
+	memset(rows, 0, sizeof(RowsRead));
+	values = rows_read_add(rows, 1);
+	values[0] = count;
+	*(bool *) (values + 1) = false;
+}
+
 static void run_before(const Direct *direct, const QueryArgs *args, ParamListInfo params, Snapshot snapshot);
 
 /*
@@ -536,6 +559,8 @@ run_direct(const Direct *direct, const QueryArgs *args, ParamListInfo params, Sn
 	else if (ExecQual(direct->gate, run.context))
 		run_scan(&run);
 	table_close(run.table, NoLock);
+	if (direct->counts)
+		rows_count(&run.rows);
 	return run.rows;
 }
 

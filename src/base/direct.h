@@ -75,6 +75,7 @@ typedef struct Direct
 	LockTupleMode row_lock;
 	LockWaitPolicy wait;
 	ExprState  *gate;			/* what has to be met for it to find any row */
+	bool		counts;			/* it has one row, which says how many it finds */
 	int			nresults;
 	DirectValue *results;		/* of a SELECT, or what is returned of a row that was written */
 	int			nvalues;

@@ -28,6 +28,7 @@
 #include "nodes/nodes.h"
 #include "optimizer/optimizer.h"
 #include "parser/parsetree.h"
+#include "utils/fmgroids.h"
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
 #include "utils/syscache.h"
@@ -205,22 +206,38 @@ keys_make(Direct *direct, List *quals, Relation index)
  * Make the way to the rows of a plan that finds them by an index.
  */
 static bool
-scan_make(Direct *direct, const IndexScan *node)
+scan_make(Direct *direct, Oid id, ScanDirection direction, List *quals)
 {
-	DirectScan *scan = &direct->scan;
-	Relation	index;
-	bool		made;
+	Relation	index = index_open(id, AccessShareLock);
+	bool		made = index->rd_rel->relam == BTREE_AM_OID && keys_make(direct, quals, index);
 
-	if (node->indexorderby != NIL)
-		return false;
-	index = index_open(node->indexid, AccessShareLock);
-	scan->index = node->indexid;
-	scan->direction = node->indexorderdir;
-	made = index->rd_rel->relam == BTREE_AM_OID && keys_make(direct, node->indexqual, index) &&
-		quals_make(direct, &scan->keys_recheck, node->indexqualorig) &&
-		quals_make(direct, &scan->quals, node->scan.plan.qual);
+	direct->scan.index = id;
+	direct->scan.direction = direction;
 	index_close(index, AccessShareLock);
 	return made;
+}
+
+/*
+ * Make the way to the rows of a plan that reads them.
+ */
+static bool
+scan_make_rows(Direct *direct, const IndexScan *node)
+{
+	return node->indexorderby == NIL && scan_make(direct, node->indexid, node->indexorderdir, node->indexqual) &&
+		quals_make(direct, &direct->scan.keys_recheck, node->indexqualorig) &&
+		quals_make(direct, &direct->scan.quals, node->scan.plan.qual);
+}
+
+/*
+ * Make the way to the rows of a plan that only asks whether there are some: to
+ * count many of them the executor knows pages that need no look.
+ */
+static bool
+scan_make_any(Direct *direct, const IndexOnlyScan *node)
+{
+	return node->indexorderby == NIL && node->scan.plan.qual == NIL && !direct->counts &&
+		!contain_var_clause((Node *) node->scan.plan.targetlist) &&
+		scan_make(direct, node->indexid, node->indexorderdir, node->indexqual);
 }
 
 /*
@@ -408,6 +425,8 @@ before_make(Direct *direct, const Plan *node)
 		before->direct = make(direct, list_nth(direct->statement->subplans, sub->plan_id - 1));
 		if (before->direct == NULL || before->direct->locks)
 			return false;
+		if (before->exists)
+			before->direct->limit = 1;
 		direct->nbefore++;
 	}
 	return true;
@@ -457,8 +476,11 @@ rows_make(Direct *direct, Plan *node, List **columns)
 		node = outerPlan(node);
 		*columns = castNode(List, columns_pass((Node *) *columns, node->targetlist));
 	}
-	return IsA(node, IndexScan) && before_make(direct, node) && table_make(direct, ((Scan *) node)->scanrelid) &&
-		scan_make(direct, castNode(IndexScan, node));
+	if (!(IsA(node, IndexScan) || IsA(node, IndexOnlyScan)) || !before_make(direct, node) ||
+		!table_make(direct, ((Scan *) node)->scanrelid))
+		return false;
+	return IsA(node, IndexScan) ? scan_make_rows(direct, castNode(IndexScan, node)) :
+		scan_make_any(direct, castNode(IndexOnlyScan, node));
 }
 
 /*
@@ -497,7 +519,27 @@ locks_make(Direct *direct, const LockRows *node)
 }
 
 /*
- * Make a statement of a plan that reads rows by an index, and may lock them.
+ * Take that a plan counts its rows; false when it does something else with
+ * them.
+ */
+static bool
+count_make(Direct *direct, const Agg *node)
+{
+	const Aggref *count;
+
+	if (node->aggstrategy != AGG_PLAIN || node->aggsplit != AGGSPLIT_SIMPLE || node->groupingSets != NIL ||
+		node->plan.qual != NIL || list_length(node->plan.targetlist) != 1)
+		return false;
+	count = (const Aggref *) linitial_node(TargetEntry, node->plan.targetlist)->expr;
+	if (!IsA(count, Aggref) || count->aggfnoid != F_COUNT_ || count->aggfilter != NULL)
+		return false;
+	direct->counts = true;
+	return before_make(direct, &node->plan);
+}
+
+/*
+ * Make a statement of a plan that reads rows by an index, and may lock or count
+ * them.
  */
 static bool
 select_make(Direct *direct, Plan *node)
@@ -505,6 +547,12 @@ select_make(Direct *direct, Plan *node)
 	List	   *columns;
 
 	direct->command = CMD_SELECT;
+	if (IsA(node, Agg))
+	{
+		if (!count_make(direct, castNode(Agg, node)))
+			return false;
+		node = outerPlan(node);
+	}
 	if (IsA(node, Limit))
 	{
 		if (!limit_make(direct, castNode(Limit, node)))
@@ -517,7 +565,8 @@ select_make(Direct *direct, Plan *node)
 			return false;
 		node = outerPlan(node);
 	}
-	return rows_make(direct, node, &columns) && values_make(direct, &direct->results, &direct->nresults, columns);
+	return rows_make(direct, node, &columns) &&
+		(direct->counts || values_make(direct, &direct->results, &direct->nresults, columns));
 }
 
 /*

@@ -49,9 +49,9 @@ static KeptQuery team_of_key_query = {
 	.types = {TEXTOID}
 };
 
-#define TEAM_COLUMNS \
-	"t.id, t.name, t.created_at," \
-	" (SELECT count(*)::integer FROM ducto.team_members c WHERE c.team_id = t.id AND c.left_at IS NULL)"
+#define MEMBER_COUNT(team)	"(SELECT count(*) FROM ducto.team_members c WHERE c.team_id = " team " AND " IS_STILL_IN("c") ")"
+
+#define TEAM_COLUMNS	"t.id, t.name, t.created_at, " MEMBER_COUNT("t.id")
 
 static KeptQuery teams_query = {
 	.sql = "SELECT " TEAM_COLUMNS ", NULL::text FROM ducto.teams t WHERE t.id > $1 ORDER BY t.id LIMIT $2",
@@ -69,17 +69,15 @@ enum
 	TEAM_ID = 1, TEAM_NAME, TEAM_CREATED_AT, TEAM_MEMBERS, TEAM_ROLE
 };
 
-#define MEMBER_COUNT	"(SELECT count(*)::integer FROM ducto.team_members m WHERE m.team_id = $1 AND m.left_at IS NULL)"
-
 /* The name apart: a join would make all columns of both tables ready. */
 static KeptQuery team_glance_query = {
-	.sql = "SELECT (SELECT t.name FROM ducto.teams t WHERE t.id = $1), " MEMBER_COUNT ", a.balance, a.held"
+	.sql = "SELECT (SELECT t.name FROM ducto.teams t WHERE t.id = $1), " MEMBER_COUNT("$1") ", a.balance, a.held"
 	" FROM ducto.accounts a WHERE a.id = $1 AND a.kind = 'team' AND " SAYS_IT_ALL("a", "$2"),
 	.types = {UUIDOID, TIMESTAMPTZOID}
 };
 
 static KeptQuery team_name_query = {
-	.sql = "SELECT t.name, " MEMBER_COUNT " FROM ducto.teams t WHERE t.id = $1",
+	.sql = "SELECT t.name, " MEMBER_COUNT("$1") " FROM ducto.teams t WHERE t.id = $1",
 	.types = {UUIDOID}
 };
 
@@ -91,7 +89,7 @@ enum
 /* By a clock that was not set back the counters say it all. */
 static KeptQuery members_plain_query = {
 	.sql = "SELECT user_id, role, spend_cap, CASE WHEN month = $2 THEN spent ELSE 0.0000 END, joined_at"
-	" FROM ducto.team_members WHERE team_id = $1 AND left_at IS NULL ORDER BY joined_at, user_id",
+	" FROM ducto.team_members m WHERE team_id = $1 AND " IS_STILL_IN("m") " ORDER BY joined_at, user_id",
 	.types = {UUIDOID, DATEOID}
 };
 
@@ -99,7 +97,7 @@ static KeptQuery members_query = {
 	.sql = "SELECT m.user_id, m.role, m.spend_cap,"
 	" CASE WHEN m.month = $2 THEN m.spent ELSE coalesce(s.spent, 0.0000) END, m.joined_at FROM ducto.team_members m"
 	" LEFT JOIN (" MEMBERS_SAID("$5", "$1", "$3", "$4", "$6") ") s ON s.actor = m.user_id"
-	" WHERE m.team_id = $1 AND m.left_at IS NULL ORDER BY m.joined_at, m.user_id",
+	" WHERE m.team_id = $1 AND " IS_STILL_IN("m") " ORDER BY m.joined_at, m.user_id",
 	.types = {UUIDOID, DATEOID, TIMESTAMPTZOID, TIMESTAMPTZOID, BOOLOID, INT8OID}
 };
 
@@ -226,7 +224,7 @@ teams_page(const pg_uuid_t *user, int max_rows, const pg_uuid_t *after, ListedTe
 		(*teams)[i].id = row_uuid(i, TEAM_ID);
 		(*teams)[i].name = row_text(i, TEAM_NAME);
 		(*teams)[i].created_at = row_time(i, TEAM_CREATED_AT);
-		(*teams)[i].members = row_int4(i, TEAM_MEMBERS);
+		(*teams)[i].members = (int32) row_int8(i, TEAM_MEMBERS);
 		(*teams)[i].role = row_text(i, TEAM_ROLE);
 	}
 	return n;
@@ -293,7 +291,7 @@ team_glance(const pg_uuid_t *team, TeamBalance *balance)
 	if (query_read(&team_glance_query, &args) == 0)
 		return false;
 	balance->name = row_text(0, GLANCE_NAME);
-	balance->members = row_int4(0, GLANCE_MEMBERS);
+	balance->members = (int32) row_int8(0, GLANCE_MEMBERS);
 	balance->balance = row_money(0, GLANCE_BALANCE);
 	balance->held = row_money(0, GLANCE_HELD);
 	return true;
@@ -317,7 +315,7 @@ team_read(const pg_uuid_t *team, TeamBalance *balance)
 	if (query_read(&team_name_query, &args) == 0)
 		return team_missing(team);
 	balance->name = row_text(0, GLANCE_NAME);
-	balance->members = row_int4(0, GLANCE_MEMBERS);
+	balance->members = (int32) row_int8(0, GLANCE_MEMBERS);
 	account_project(team, &pool, DT_NOEND, &totals);
 	balance->balance = pool.balance;
 	balance->held = pool.held;

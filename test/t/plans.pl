@@ -158,5 +158,31 @@ is($node->safe_psql('postgres', "SELECT string_agg(coalesce(error, 'none'), ' ')
 	'none cap_reached', 'and what is left of the cap is what the row says');
 is($node->safe_psql('postgres', 'SELECT count(*) FROM ducto_verify()'), 0, 'every invariant holds still');
 
+# The members of a team are counted with and without the executor alike: those that there are, and not the one that left.
+my $counted = $node->safe_psql('postgres', "SELECT team_id FROM ducto_create_team('Counted', 7)");
+$node->safe_psql('postgres', <<"SQL");
+SELECT count(*) FROM generate_series(1, 3) n, ducto_add_team_member('$counted', $user);
+SELECT FROM ducto_remove_team_member('$counted', lpad('2', 32, '0')::uuid);
+SQL
+my $empty = $node->safe_psql('postgres', "SELECT team_id FROM ducto_create_team('Empty')");
+foreach my $direct ('off', 'on')
+{
+	($status, $answer, $plans) = $node->psql('postgres', <<"SQL");
+LOAD 'auto_explain';
+SET auto_explain.log_min_duration = 0;
+SET auto_explain.log_nested_statements = on;
+SET client_min_messages = log;
+SET ducto.direct = $direct;
+SELECT name, balance, member_count FROM ducto_get_team_balance('$counted');
+SELECT name, balance, member_count FROM ducto_get_team_balance('$empty');
+SELECT role FROM ducto_get_team_members('$counted');
+SQL
+	is($answer, "Counted|7.0000|2\nEmpty|0.0000|0\nmember\nmember", "members are counted with ducto.direct $direct");
+	is(scalar(() = $plans =~ /\bAggregate\b/g), $direct eq 'off' ? 2 : 1, 'by the executor where it is off, or the plan is made')
+		or diag($plans);
+	unlike($plans, qr/using team_members_(?!pkey)/, 'and never among those of other teams')
+		or diag($plans);
+}
+
 $node->stop;
 done_testing();
