@@ -56,10 +56,15 @@ static KeptQuery save_query = {
 	.types = {UUIDOID, ALERTS_FIELDS(COLUMN_TYPE) DATEOID}
 };
 
-/* The caller has the account's lock. */
+/* The caller has the account's lock: a row that this does not find is there for nobody, */
 static KeptQuery number_query = {
-	.sql = "INSERT INTO ducto.alerts AS a (account_id, last_event) VALUES ($1, $2)"
-	" ON CONFLICT (account_id) DO UPDATE SET last_event = a.last_event + $2 RETURNING last_event - $2",
+	.sql = "UPDATE ducto.alerts SET last_event = last_event + $2 WHERE account_id = $1 RETURNING last_event - $2",
+	.types = {UUIDOID, INT8OID}
+};
+
+/* and this makes it, or fails where the transaction's snapshot does not see it. */
+static KeptQuery first_number_query = {
+	.sql = "INSERT INTO ducto.alerts (account_id, last_event) VALUES ($1, $2) ON CONFLICT (account_id) DO NOTHING",
 	.types = {UUIDOID, INT8OID}
 };
 
@@ -227,9 +232,11 @@ alerts_number(const Account *acc, int n)
 
 	args_uuid(&args, &acc->id);
 	args_int8(&args, n);
-	if (query_run(&number_query, &args, SPI_OK_INSERT_RETURNING) != 1)
+	if (query_run(&number_query, &args, SPI_OK_UPDATE_RETURNING) == 1)
+		return row_int8(0, 1);
+	if (query_run(&first_number_query, &args, SPI_OK_INSERT) != 1)
 		row_missing("alerts");
-	return row_int8(0, 1);
+	return 0;
 }
 
 /*

@@ -45,8 +45,8 @@ static KeptQuery events_insert_query = {
 /* As this of one event of a user's, which most are. */
 static KeptQuery event_insert_query = {
 	.sql = "INSERT INTO ducto.events (account_id, number, id, user_id, kind, payload, origin, visible_at, created_at)"
-	" VALUES ($1, $2, $6, $1, $7, jsonb_build_object('seq', $2, 'balance', $3) || $8, $4, $5, $5)",
-	.types = {UUIDOID, INT8OID, NUMERICOID, INT8OID, TIMESTAMPTZOID, UUIDOID, TEXTOID, JSONBOID}
+	" VALUES ($1, $2, $5, $1, $6, $7, $3, $4, $4)",
+	.types = {UUIDOID, INT8OID, INT8OID, TIMESTAMPTZOID, UUIDOID, TEXTOID, JSONBOID}
 };
 
 #define EVENT_COLUMNS	"id, account_id, user_id, team_id, kind, payload, created_at"
@@ -347,7 +347,7 @@ events_note(void)
  * Append the events that an account has noted as arrays.
  */
 static void
-args_events(QueryArgs *args, const Account *acc)
+args_events(QueryArgs *args, const Account *acc, int64 before)
 {
 	int			n = list_length(acc->events);
 	pg_uuid_t  *ids = palloc(sizeof(pg_uuid_t) * n);
@@ -362,6 +362,11 @@ args_events(QueryArgs *args, const Account *acc)
 		kinds[i] = cstring_to_text(event->kind);
 		payloads[i] = event->payload;
 	}
+	args_uuid(args, &acc->id);
+	args_int8(args, before);
+	args_money(args, acc->balance);
+	args_int8(args, event_origin());
+	args_time(args, acc->now);
 	args_uuid_array(args, ids, n);
 	args_array(args, TEXTOID, kinds, n);
 	args_array(args, JSONBOID, payloads, n);
@@ -369,16 +374,44 @@ args_events(QueryArgs *args, const Account *acc)
 }
 
 /*
+ * Make the payload of an event complete by its number and the balance, as
+ * EVENTS_SQL does.
+ */
+static Jsonb *
+event_payload(const Event *event, int64 number, Money balance)
+{
+	JsonbIterator *it = JsonbIteratorInit(&event->payload->root);
+	JsonbValue	part;
+	JsonOut		whole;
+
+	event_begin(&whole);
+	event_int(&whole, "seq", number);
+	event_money(&whole, "balance", balance);
+	(void) JsonbIteratorNext(&it, &part, true);
+	while (JsonbIteratorNext(&it, &part, true) == WJB_KEY)
+	{
+		jsonout_push(&whole, WJB_KEY, &part);
+		(void) JsonbIteratorNext(&it, &part, true);
+		jsonout_push(&whole, WJB_VALUE, &part);
+	}
+	return jsonout_end(&whole);
+}
+
+/*
  * Append the one event that an account has noted.
  */
 static void
-args_one_event(QueryArgs *args, const Account *acc)
+args_one_event(QueryArgs *args, const Account *acc, int64 number)
 {
 	const Event *event = linitial(acc->events);
 
+	args_uuid(args, &acc->id);
+	args_int8(args, number);
+	args_int8(args, event_origin());
+	args_time(args, acc->now);
 	args_uuid(args, &event->id);
 	args_text(args, event->kind);
-	args_datum(args, JsonbPGetDatum(event->payload));
+	args_datum(args, JsonbPGetDatum(event_payload(event, number, acc->balance)));
 }
 
 /*
@@ -390,18 +423,15 @@ events_write(Account *acc)
 	int			n = list_length(acc->events);
 	bool		one = n == 1 && !acc->team;
 	QueryArgs	args = {0};
+	int64		before;
 
 	if (n == 0)
 		return;
-	args_uuid(&args, &acc->id);
-	args_int8(&args, alerts_number(acc, n) + (one ? 1 : 0));
-	args_money(&args, acc->balance);
-	args_int8(&args, event_origin());
-	args_time(&args, acc->now);
+	before = alerts_number(acc, n);
 	if (one)
-		args_one_event(&args, acc);
+		args_one_event(&args, acc, before + 1);
 	else
-		args_events(&args, acc);
+		args_events(&args, acc, before);
 	if (query_run(one ? &event_insert_query : &events_insert_query, &args, SPI_OK_INSERT) != n)
 		row_missing("events");
 	acc->events = NIL;
