@@ -34,8 +34,7 @@ typedef struct SdkPage
 {
 	pg_uuid_t  *user;
 	ArrayType  *types;			/* of the user's own; NULL for all */
-	bool		usage;			/* types has usage, */
-	bool		only_usage;		/* and nothing else */
+	bool		usage;			/* types has usage */
 	bool		own;			/* the user's own are wanted */
 	bool		teams;			/* those of teams are, and there are some */
 	int64		low;
@@ -89,23 +88,14 @@ static KeptQuery rare_count_query = {
 
 #define OF_TEAMS " FROM ducto.ledger WHERE actor = $1 AND type = 'usage'"
 
-#define USER_COLUMNS	"SELECT kind, last_seq, EXISTS (SELECT" OF_TEAMS ")"
-
 static KeptQuery user_query = {
-	.sql = USER_COLUMNS " FROM ducto.accounts WHERE id = $1",
-	.types = {UUIDOID}
-};
-
-/* As this, and how many of its entries are not usage. */
-static KeptQuery user_counted_query = {
-	.sql = USER_COLUMNS ", (SELECT count(*) FROM ducto.ledger WHERE account_id = $1 AND type <> 'usage')"
-	" FROM ducto.accounts WHERE id = $1",
+	.sql = "SELECT kind, last_seq, EXISTS (SELECT" OF_TEAMS ") FROM ducto.accounts WHERE id = $1",
 	.types = {UUIDOID}
 };
 
 enum
 {
-	USER_KIND = 1, USER_LAST_SEQ, USER_IN_TEAMS, USER_NOT_USAGE
+	USER_KIND = 1, USER_LAST_SEQ, USER_IN_TEAMS
 };
 
 /* On a cluster that is asked of all nodes, and this of one. */
@@ -364,7 +354,6 @@ page_types(SdkPage *page, ArrayType *types)
 			wanted[nwanted++] = CStringGetTextDatum(entry_types[unknown_types[j]]);
 	}
 	page->own = nwanted > 0;
-	page->only_usage = page->usage && nwanted == 1;
 	page->types = construct_array(wanted, nwanted, TEXTOID, -1, false, TYPALIGN_INT);
 }
 
@@ -430,15 +419,6 @@ page_count(SdkPage *page)
 }
 
 /*
- * Tell whether a list is of all times.
- */
-static bool
-page_of_all_times(const SdkPage *page)
-{
-	return TIMESTAMP_IS_NOBEGIN(page->from) && TIMESTAMP_IS_NOEND(page->to);
-}
-
-/*
  * Narrow the entries of the user's own to a list's window, both ends included.
  */
 static void
@@ -460,14 +440,11 @@ page_begin(SdkPage *page)
 {
 	QueryArgs	args = {0};
 	Account		acc = {.id = *page->user};
-	bool		counted = page->only_usage && page_of_all_times(page);
-	KeptQuery  *query = counted ? &user_counted_query : &user_query;
-	bool		alone;
+	bool		alone = query_distributed(&user_query);
 	bool		known;
 
 	args_uuid(&args, page->user);
-	alone = query_distributed(query);
-	known = query_read(alone ? &user_alone_query : query, &args) > 0;
+	known = query_read(alone ? &user_alone_query : &user_query, &args) > 0;
 	if (known)
 	{
 		acc.team = row_word(0, USER_KIND, account_kinds) != 0;
@@ -475,10 +452,7 @@ page_begin(SdkPage *page)
 		page->high = row_int8(0, USER_LAST_SEQ);
 	}
 	if (known && !alone)
-	{
 		page->teams &= row_bool(0, USER_IN_TEAMS);
-		page->others = counted ? row_int8(0, USER_NOT_USAGE) : -1;
-	}
 	else
 		page->teams = page->teams && query_read(&member_query, &args) > 0;
 }

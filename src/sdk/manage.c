@@ -50,11 +50,11 @@ static KeptQuery plans_query = {
 };
 
 /*
- * sdk_plan_id makes the id by which the SDKs know a plan: that of its key (RFC
- * 9562, version 5).
+ * Make the id by which the SDKs know a plan: that of its key (RFC 9562, version
+ * 5).
  */
-void
-sdk_plan_id(const char *key, pg_uuid_t *id)
+static void
+plan_id_make(const char *key, pg_uuid_t *id)
 {
 	pg_cryptohash_ctx *hash = pg_cryptohash_create(PG_SHA1);
 	unsigned char digest[SHA1_DIGEST_LENGTH];
@@ -68,6 +68,28 @@ sdk_plan_id(const char *key, pg_uuid_t *id)
 	memcpy(id->data, digest, UUID_LEN);
 	id->data[6] = (id->data[6] & 0x0f) | 0x50;
 	id->data[8] = (id->data[8] & 0x3f) | 0x80;
+}
+
+/*
+ * sdk_plan_id tells the id by which the SDKs know a plan. That of a key is always
+ * the same: the last one is known.
+ */
+void
+sdk_plan_id(const char *key, pg_uuid_t *id)
+{
+	static char known_key[PLAN_KEY_MAX + 1] = "";
+	static pg_uuid_t known_id;
+
+	if (known_key[0] != '\0' && strcmp(key, known_key) == 0)
+	{
+		*id = known_id;
+		return;
+	}
+	plan_id_make(key, id);
+	if (strlen(key) > PLAN_KEY_MAX)
+		return;
+	strlcpy(known_key, key, sizeof(known_key));
+	known_id = *id;
 }
 
 /*
