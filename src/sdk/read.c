@@ -296,26 +296,30 @@ ducto_sdk_get_pricing_config(PG_FUNCTION_ARGS)
 }
 
 /*
- * Make the rows of a query the result of a function.
- */
-static Datum
-rows_found(FunctionCallInfo fcinfo, KeptQuery *query)
-{
-	QueryArgs	none = {0};
-
-	query_begin();
-	query_read_into(fcinfo, query, &none);
-	query_end();
-	return (Datum) 0;
-}
-
-/*
- * ducto_sdk_get_pricing_history is ducto_get_pricing_history for the SDKs.
+ * ducto_sdk_get_pricing_history is ducto_get_pricing_history for the SDKs. What it
+ * tells of a version is little, and need not stream.
  */
 Datum
 ducto_sdk_get_pricing_history(PG_FUNCTION_ARGS)
 {
-	return rows_found(fcinfo, &history_query);
+	QueryArgs	none = {0};
+	ResultRow	row;
+	uint64		n;
+
+	result_set_begin(&row, fcinfo);
+	query_begin();
+	n = query_read(&history_query, &none);
+	for (uint64 i = 0; i < n; i++)
+	{
+		for (int column = 1; column <= row.desc->natts; column++)
+			if (row_is_null(i, column))
+				result_null(&row);
+			else
+				result_datum(&row, row_datum(i, column));
+		result_put(&row);
+	}
+	query_end();
+	return (Datum) 0;
 }
 
 /*
@@ -325,5 +329,10 @@ ducto_sdk_get_pricing_history(PG_FUNCTION_ARGS)
 Datum
 ducto_sdk_get_pricing_configs(PG_FUNCTION_ARGS)
 {
-	return rows_found(fcinfo, &configs_query);
+	QueryArgs	none = {0};
+
+	query_begin();
+	query_read_into(fcinfo, &configs_query, &none);
+	query_end();
+	return (Datum) 0;
 }
