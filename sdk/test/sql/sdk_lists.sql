@@ -57,5 +57,11 @@ SELECT pg_stat_get_xact_tuples_fetched('ducto.ledger_pkey'::regclass) AS before 
 SELECT count(*) FROM list_usage_events(:ada, NULL, NULL, 2, 0);
 SELECT pg_stat_get_xact_tuples_fetched('ducto.ledger_pkey'::regclass) - :before <= 4 AS few;
 COMMIT;
+-- Whether there is anything that bob spent in teams the first such entry tells.
+BEGIN;
+SELECT pg_stat_get_xact_tuples_returned('ducto.ledger_actor'::regclass) AS before \gset
+SELECT count(*) FROM list_user_transactions(:bob, '{usage}', NULL, NULL, 2, 0);
+SELECT pg_stat_get_xact_tuples_returned('ducto.ledger_actor'::regclass) - :before AS read;
+COMMIT;
 SELECT * FROM ducto_verify();
 DROP FUNCTION pages_differ;
