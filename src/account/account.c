@@ -74,10 +74,10 @@
 /* By whether it is a team's. */
 const char *const account_kinds[] = {"user", "team", NULL};
 
-/* The head of the chain comes after these, and then the id where rows of several accounts are read. */
+/* The head of the chain comes after these. */
 enum
 {
-	KIND_COLUMN = 1, ACCOUNT_FIELDS(FIELD_NUMBER) HEAD_COLUMN, ID_COLUMN
+	KIND_COLUMN = 1, ACCOUNT_FIELDS(FIELD_NUMBER) HEAD_COLUMN
 };
 
 #define ACCOUNT_COLUMNS	"a.kind" ACCOUNT_FIELDS(FIELD_SELECT) ", a.chain_head"
@@ -152,25 +152,12 @@ static KeptQuery accounts_find_query = {
 	.types = {UUIDARRAYOID}
 };
 
-/*
- * Waits for the holder of each row in the order of the ids, or skips it, and reads
- * what that one committed. The plans are read after that.
- */
-#define ACCOUNTS_LOCK_SQL \
-	"SELECT " ACCOUNT_COLUMNS ", a.id FROM ducto.accounts a WHERE a.id = ANY ($1) ORDER BY a.id FOR NO KEY UPDATE OF a"
-
-static KeptQuery accounts_lock_query = {.sql = ACCOUNTS_LOCK_SQL, .types = {UUIDARRAYOID}};
-static KeptQuery accounts_try_lock_query = {.sql = ACCOUNTS_LOCK_SQL " SKIP LOCKED", .types = {UUIDARRAYOID}};
-
 /* As account_create_query, in the order of the ids. */
 static KeptQuery accounts_create_query = {
 	.sql = "INSERT INTO ducto.accounts (id, kind, plain, created_at, updated_at)"
 	" SELECT v.id, 'user', true, $2, $2 FROM unnest($1) AS v(id) ORDER BY v.id ON CONFLICT (id) DO NOTHING",
 	.types = {UUIDARRAYOID, TIMESTAMPTZOID}
 };
-
-/* Fewer rows are written one by one: that needs no plan of their own. */
-#define WRITE_TOGETHER	8
 
 /* The caller has the row's lock. */
 static KeptQuery account_write_head_query = {
@@ -409,7 +396,7 @@ accounts_find_plan(Account *accs, int i)
  * that there are. On a cluster each is on a node of its own.
  */
 static uint64
-accounts_lock_each(Account *accs, int n, pg_uuid_t *locked)
+accounts_lock_each(AccountLock lock, Account *accs, int n, pg_uuid_t *locked)
 {
 	uint64		found = 0;
 
@@ -419,7 +406,7 @@ accounts_lock_each(Account *accs, int n, pg_uuid_t *locked)
 
 		cluster_shard_stays(&accs[i].id);
 		args_uuid(&args, &accs[i].id);
-		if (query_run(&account_queries[true][ACCOUNT_WAIT], &args, SPI_OK_SELECT) == 0)
+		if (query_run(&account_queries[true][lock], &args, SPI_OK_SELECT) == 0)
 			continue;
 		account_from_row(&accs[i], 0);
 		locked[found++] = accs[i].id;
@@ -428,24 +415,33 @@ accounts_lock_each(Account *accs, int n, pg_uuid_t *locked)
 }
 
 /*
- * Read and lock accounts by one statement, and list those that it found.
+ * Have the id of an account of a batch as the parameter.
+ */
+static void
+args_id_of(QueryArgs *args, int i, const void *accs)
+{
+	args_uuid(args, &((const Account *) accs)[i].id);
+}
+
+/*
+ * Read and lock accounts together where that can be done, in their order, and
+ * list those that there are.
  */
 static uint64
-accounts_lock_together(KeptQuery *query, Account *accs, int n, pg_uuid_t *locked)
+accounts_lock_together(AccountLock lock, Account *accs, int n, pg_uuid_t *locked)
 {
-	QueryArgs	args = {0};
-	uint64		found;
-	int			i = 0;
+	uint64	   *ends = palloc(sizeof(uint64) * Max(n, 1));
+	QueryEach	each = {.n = n, .args = args_id_of, .state = accs, .ends = ends};
+	uint64		found = 0;
 
-	args_ids(&args, accs, n);
-	found = query_run(query, &args, SPI_OK_SELECT);
-	for (uint64 row = 0; row < found; row++)
-	{
-		locked[row] = row_uuid(row, ID_COLUMN);
-		while (memcmp(&accs[i].id, &locked[row], UUID_LEN) != 0)
-			i++;
-		account_from_row(&accs[i], row);
-	}
+	if (!query_run_each(&account_queries[true][lock], &each))
+		return accounts_lock_each(lock, accs, n, locked);
+	for (int i = 0; i < n; i++)
+		if (ends[i] > found)
+		{
+			account_from_row(&accs[i], found);
+			locked[found++] = accs[i].id;
+		}
 	rows_free();
 	return found;
 }
@@ -476,10 +472,8 @@ void
 accounts_load(Account *accs, int n)
 {
 	pg_uuid_t  *locked = palloc(sizeof(pg_uuid_t) * Max(n, 1));
-	uint64		found;
+	uint64		found = accounts_lock_together(ACCOUNT_WAIT, accs, n, locked);
 
-	found = query_distributed(&accounts_lock_query) ? accounts_lock_each(accs, n, locked) :
-		accounts_lock_together(&accounts_lock_query, accs, n, locked);
 	accounts_enter(accs, n, locked, found);
 }
 
@@ -492,7 +486,7 @@ void
 accounts_try_load(Account *accs, int n)
 {
 	pg_uuid_t  *locked = palloc(sizeof(pg_uuid_t) * Max(n, 1));
-	uint64		found = accounts_lock_together(&accounts_try_lock_query, accs, n, locked);
+	uint64		found = accounts_lock_together(ACCOUNT_SKIP_LOCKED, accs, n, locked);
 
 	accounts_enter(accs, n, locked, found);
 }
@@ -504,7 +498,7 @@ accounts_try_load(Account *accs, int n)
 bool
 accounts_are_apart(void)
 {
-	return query_distributed(&accounts_try_lock_query);
+	return query_distributed(&account_queries[true][ACCOUNT_SKIP_LOCKED]);
 }
 
 /*
@@ -625,10 +619,19 @@ account_write(Account *acc)
 }
 
 /*
- * Write the rows of all accounts of a batch that are to be written.
+ * Have what is to be written of an account of a list.
  */
 static void
-accounts_write_rows(const Account *accs, int n)
+args_account_of(QueryArgs *args, int i, const void *accs)
+{
+	args_account(args, ((const Account *const *) accs)[i]);
+}
+
+/*
+ * Write rows by a statement that finds them by a join.
+ */
+static void
+accounts_write_rows(const Account *const *accs, int n)
 {
 	MemoryContext each = AllocSetContextCreate(CurrentMemoryContext, "ducto row", ALLOCSET_SMALL_SIZES);
 	Records		rows;
@@ -638,19 +641,15 @@ accounts_write_rows(const Account *accs, int n)
 	for (int i = 0; i < n; i++)
 	{
 		QueryArgs	row = {0};
-		MemoryContext previous;
+		MemoryContext previous = MemoryContextSwitchTo(each);
 
-		if (!accs[i].unwritten)
-			continue;
-		previous = MemoryContextSwitchTo(each);
-		args_account(&row, &accs[i]);
+		args_account(&row, accs[i]);
 		MemoryContextSwitchTo(previous);
 		records_add(&rows, &row);
 		MemoryContextReset(each);
 	}
 	args_records(&args, &rows);
-	if (query_run(&accounts_write_query, &args, SPI_OK_UPDATE) != rows.n)
-		row_missing("accounts");
+	SPI_processed = query_run(&accounts_write_query, &args, SPI_OK_UPDATE);
 }
 
 /*
@@ -659,19 +658,26 @@ accounts_write_rows(const Account *accs, int n)
 void
 accounts_write(Account *accs, int n)
 {
-	int			unwritten = 0;
-	bool		together;
+	const Account **unwritten = palloc(sizeof(Account *) * Max(n, 1));
+	QueryEach	each = {.args = args_account_of, .state = unwritten};
 
 	for (int i = 0; i < n; i++)
-		unwritten += accs[i].unwritten ? 1 : 0;
-	together = unwritten >= WRITE_TOGETHER && !query_distributed(&account_write_query);
-	if (together)
-		accounts_write_rows(accs, n);
-	for (int i = 0; i < n; i++)
 	{
-		if (accs[i].unwritten && !together)
-			account_write_row(&accs[i]);
+		if (accs[i].unwritten)
+			unwritten[each.n++] = &accs[i];
 		accs[i].unwritten = false;
+	}
+	if (each.n == 0)
+		return;
+	if (query_distributed(&account_write_query))
+		for (int i = 0; i < each.n; i++)
+			account_write_row(unwritten[i]);
+	else
+	{
+		if (!query_run_each(&account_write_query, &each))
+			accounts_write_rows(unwritten, each.n);
+		if (SPI_processed != each.n)
+			row_missing("accounts");
 	}
 }
 

@@ -1,6 +1,6 @@
 /*
  * keptcap.c
- *		Spend caps that a batch keeps: they are read by one statement, count in
+ *		Spend caps that a batch keeps: they are read together, count in
  *		memory, and are written by one statement for those that counted only, and
  *		one for those whose windows are others by then. Caps change under the
  *		account's lock only, so each is still at the place in the table where it
@@ -17,9 +17,12 @@
 #include "base/query.h"
 #include "base/records.h"
 
-/* Those of a batch's accounts, whose locks the caller has. */
+/* Those of an account of a batch, whose lock the caller has, or of all of its accounts. */
+#define CAPS_SELECT_SQL	"SELECT " CAP_COLUMNS ", ctid FROM ducto.spend_caps"
+
+static KeptQuery caps_select_query = {.sql = CAPS_SELECT_SQL " WHERE account_id = $1", .types = {UUIDOID}};
 static KeptQuery caps_select_many_query = {
-	.sql = "SELECT " CAP_COLUMNS ", ctid FROM ducto.spend_caps WHERE account_id = ANY ($1) ORDER BY account_id",
+	.sql = CAPS_SELECT_SQL " WHERE account_id = ANY ($1) ORDER BY account_id",
 	.types = {UUIDARRAYOID}
 };
 
@@ -105,14 +108,37 @@ caps_from_rows(Account *acc, uint64 row, uint64 nrows, Cap *caps, KeptCap *kept)
 }
 
 /*
- * caps_keep reads the caps of accounts of a batch, locked and rolled forward, by
- * one statement. From then on their counters move in memory, until caps_write.
+ * Have the id of an account of a list.
+ */
+static void
+args_id_of(QueryArgs *args, int i, const void *ids)
+{
+	args_uuid(args, &((const pg_uuid_t *) ids)[i]);
+}
+
+/*
+ * Read the caps of accounts, in their order, and return how many they are.
+ */
+static uint64
+caps_read_many(const pg_uuid_t *ids, int n)
+{
+	QueryEach	each = {.n = n, .args = args_id_of, .state = ids};
+	QueryArgs	args = {0};
+
+	if (query_run_each(&caps_select_query, &each))
+		return SPI_processed;
+	args_uuid_array(&args, ids, n);
+	return query_run(&caps_select_many_query, &args, SPI_OK_SELECT);
+}
+
+/*
+ * caps_keep reads the caps of accounts of a batch, locked and rolled forward,
+ * together. From then on their counters move in memory, until caps_write.
  */
 void
 caps_keep(Account *accs, int n)
 {
 	pg_uuid_t  *ids = palloc(sizeof(pg_uuid_t) * Max(n, 1));
-	QueryArgs	args = {0};
 	uint64		found;
 	Cap		   *caps;
 	KeptCap    *kept;
@@ -122,8 +148,7 @@ caps_keep(Account *accs, int n)
 	for (int i = 0; i < n; i++)
 		if (accs[i].caps > 0)
 			ids[capped++] = accs[i].id;
-	args_uuid_array(&args, ids, capped);
-	found = query_run(&caps_select_many_query, &args, SPI_OK_SELECT);
+	found = caps_read_many(ids, capped);
 	caps = MemoryContextAllocHuge(CurrentMemoryContext, sizeof(Cap) * Max(found, 1));
 	kept = palloc(sizeof(KeptCap) * Max(found, 1));
 	for (int i = 0; i < n; i++)

@@ -12,7 +12,13 @@
 #include "base/query.h"
 #include "base/setting.h"
 
-/* OFFSET 0: each key is looked up in the index. */
+/* Exact under the account's lock. What it reads is not in the index: a scan of that alone is for the executor. */
+static KeptQuery key_query = {
+	.sql = "SELECT id FROM ducto.ledger WHERE account_id = $1 AND idempotency_key = $2",
+	.types = {UUIDOID, TEXTOID}
+};
+
+/* As this, of many; OFFSET 0: each key is looked up in the index. */
 static KeptQuery keys_query = {
 	.sql = "SELECT k.n FROM unnest($1, $2) WITH ORDINALITY AS k(account_id, key, n), LATERAL (SELECT FROM ducto.ledger"
 	" WHERE account_id = k.account_id AND idempotency_key = k.key OFFSET 0) l",
@@ -114,18 +120,26 @@ key_find(const Account *acc, const char *key, KeyKind kind, const pg_uuid_t *tar
 }
 
 /*
- * keys_find tells which keys of locked accounts the ledger knows.
+ * Have a key of a list.
  */
-void
-keys_find(AccountKey *keys, int n)
+static void
+args_key_of(QueryArgs *args, int i, const void *keys)
 {
-	pg_uuid_t  *accounts = palloc(sizeof(pg_uuid_t) * Max(n, 1));
-	const char **texts = palloc(sizeof(char *) * Max(n, 1));
+	args_uuid(args, ((const AccountKey *) keys)[i].account);
+	args_text(args, ((const AccountKey *) keys)[i].key);
+}
+
+/*
+ * Find keys by one statement that takes all of them.
+ */
+static void
+keys_find_together(AccountKey *keys, int n)
+{
+	pg_uuid_t  *accounts = palloc(sizeof(pg_uuid_t) * n);
+	const char **texts = palloc(sizeof(char *) * n);
 	QueryArgs	args = {0};
 	uint64		found;
 
-	if (n == 0)
-		return;
 	for (int i = 0; i < n; i++)
 	{
 		accounts[i] = *keys[i].account;
@@ -137,6 +151,26 @@ keys_find(AccountKey *keys, int n)
 	found = query_run(query_distributed(&keys_query) ? &keys_join_query : &keys_query, &args, SPI_OK_SELECT);
 	for (uint64 row = 0; row < found; row++)
 		keys[row_int8(row, 1) - 1].known = true;
+}
+
+/*
+ * keys_find tells which keys of locked accounts the ledger knows.
+ */
+void
+keys_find(AccountKey *keys, int n)
+{
+	uint64	   *ends = palloc(sizeof(uint64) * Max(n, 1));
+	QueryEach	each = {.n = n, .args = args_key_of, .state = keys, .ends = ends};
+
+	if (n == 0)
+		return;
+	if (!query_run_each(&key_query, &each))
+	{
+		keys_find_together(keys, n);
+		return;
+	}
+	for (int i = 0; i < n; i++)
+		keys[i].known = ends[i] > (i > 0 ? ends[i - 1] : 0);
 }
 
 /*

@@ -10,6 +10,7 @@
 #include "account/chain.h"
 #include "account/claim.h"
 #include "account/ledger.h"
+#include "base/bulk.h"
 #include "base/clock.h"
 #include "base/json.h"
 #include "base/keep.h"
@@ -38,8 +39,16 @@
 /* The account's lock orders the entries; seq comes from its row. */
 static KeptQuery ledger_insert_query = {.sql = LEDGER_INSERT_SQL, .types = {LEDGER_TYPES}};
 
+/* Fewer entries are written by a statement, which has less to find out. */
+#define WRITE_TOGETHER	8
+
 /* The columns of queued entries. */
 static const Oid queue_types[] = {LEDGER_TYPES TIMESTAMPTZOID, InvalidOid};
+
+#define COLUMN_WRITTEN(n, column, kind, ...)	{#column, OID_##kind},
+static const BulkColumn queue_columns[] = {
+	{"account_id", UUIDOID}, LEDGER_FIELDS(COLUMN_WRITTEN) {"cycle_end", TIMESTAMPTZOID}
+};
 
 /* As this, of many entries, whose accounts are locked and whose keys are new. */
 static KeptQuery ledger_insert_many_query = {
@@ -526,9 +535,12 @@ ledger_queue_write(LedgerQueue *queue)
 
 	if (queue->entries.n == 0)
 		return;
-	args_records(&args, &queue->entries);
-	if (query_run(&ledger_insert_many_query, &args, SPI_OK_INSERT) != queue->entries.n)
-		row_missing("ledger");
+	if (queue->entries.n < WRITE_TOGETHER || !bulk_write("ledger", queue_columns, &queue->entries))
+	{
+		args_records(&args, &queue->entries);
+		if (query_run(&ledger_insert_many_query, &args, SPI_OK_INSERT) != queue->entries.n)
+			row_missing("ledger");
+	}
 	records_clear(&queue->entries);
 }
 

@@ -32,8 +32,8 @@ static KeptQuery insert_query = {
 /* The columns of a line there, and of the table. */
 static const Oid line_types[] = {INT4OID, TEXTOID, NUMERICOID, TEXTOID, JSONBOID, JSONBOID, InvalidOid};
 static const BulkColumn line_columns[] = {
-	{"account_id", UUIDOID, true}, {"entry", UUIDOID, true}, {"line", INT4OID, true}, {"key", TEXTOID, true},
-	{"amount", NUMERICOID, true}, {"model", TEXTOID, false}, {"usage", JSONBOID, false}, {"metadata", JSONBOID, false}
+	{"account_id", UUIDOID}, {"entry", UUIDOID}, {"line", INT4OID}, {"key", TEXTOID},
+	{"amount", NUMERICOID}, {"model", TEXTOID}, {"usage", JSONBOID}, {"metadata", JSONBOID}
 };
 
 /* Lines that are written. */

@@ -16,7 +16,6 @@
 #include "access/table.h"
 #include "access/tableam.h"
 #include "access/xact.h"
-#include "catalog/index.h"
 #include "catalog/namespace.h"
 #include "catalog/pg_am.h"
 #include "catalog/pg_class.h"
@@ -35,41 +34,40 @@
 #include "base/shard.h"
 
 /*
- * Tell whether a column of a table is as its writer knows it.
+ * Return the place in a table of a column that its writer knows, -1 when it is
+ * not there as that knows it.
  */
-static bool
-column_is(Form_pg_attribute attribute, const BulkColumn *column)
+static int
+column_place(TupleDesc desc, const BulkColumn *column)
 {
-	return !attribute->attisdropped && strcmp(NameStr(attribute->attname), column->name) == 0 &&
-		attribute->atttypid == column->type && attribute->attnotnull == column->required &&
-		attribute->attgenerated == '\0';
+	for (int i = 0; i < desc->natts; i++)
+	{
+		Form_pg_attribute attribute = TupleDescAttr(desc, i);
+
+		if (!attribute->attisdropped && strcmp(NameStr(attribute->attname), column->name) == 0)
+			return attribute->atttypid == column->type && attribute->attgenerated == '\0' ? i : -1;
+	}
+	return -1;
 }
 
 /*
- * Tell whether a table has the columns that its writer knows, and no others,
- * nor a check.
+ * Find the columns of a table that its writer knows. False: there are others, or
+ * a check.
  */
 static bool
-columns_are(TupleDesc desc, const BulkColumn *columns, int ncolumns)
+columns_begin(Bulk *bulk, const BulkColumn *columns, int ncolumns)
 {
+	TupleDesc	desc = RelationGetDescr(bulk->table);
+
 	if (desc->natts != ncolumns || (desc->constr != NULL && desc->constr->num_check > 0))
 		return false;
 	for (int i = 0; i < ncolumns; i++)
-		if (!column_is(TupleDescAttr(desc, i), &columns[i]))
+	{
+		bulk->places[i] = column_place(desc, &columns[i]);
+		if (bulk->places[i] < 0)
 			return false;
+	}
 	return true;
-}
-
-/*
- * Tell whether a trigger of a table is for rows that are inserted.
- */
-static bool
-has_insert_trigger(const TriggerDesc *triggers)
-{
-	return triggers != NULL &&
-		(triggers->trig_insert_before_row || triggers->trig_insert_after_row || triggers->trig_insert_instead_row ||
-		 triggers->trig_insert_before_statement || triggers->trig_insert_after_statement ||
-		 triggers->trig_insert_new_table);
 }
 
 /*
@@ -79,18 +77,18 @@ static bool
 table_is_plain(Relation table)
 {
 	return table->rd_rel->relkind == RELKIND_RELATION && !table->rd_rel->relispartition && table->rd_rules == NULL &&
-		!has_insert_trigger(table->trigdesc) &&
+		!table_fires(table->trigdesc, CMD_INSERT) &&
 		check_enable_rls(RelationGetRelid(table), InvalidOid, true) != RLS_ENABLED;
 }
 
 /*
- * Tell whether tables are this server's own: a cluster's are written by
+ * Tell whether the session may write tables here: a cluster's are written by
  * statements, which Citus sends on.
  */
 static bool
-tables_are_here(void)
+session_may_write(void)
 {
-	return shard_entered() == 0 && !cluster_is_used();
+	return shard_entered() == 0 && !cluster_is_used() && !XactReadOnly && session_fires_as_usual();
 }
 
 /*
@@ -121,25 +119,23 @@ check_permission(Relation table)
 }
 
 /*
- * Open an index. False: rows have to be computed for it, or it is looked into
- * at the end of the transaction.
+ * Open an index. False: rows are not simply entered.
  */
 static bool
 index_begin(BulkIndex *index, Oid id)
 {
 	index->rel = index_open(id, RowExclusiveLock);
-	index->info = BuildIndexInfo(index->rel);
 #if PG_VERSION_NUM >= 160000
 	index->summarizes = index->rel->rd_indam->amsummarizing;
 #else
 	index->summarizes = index->rel->rd_rel->relam == BRIN_AM_OID;
 #endif
-	return index->info->ii_Expressions == NIL && index->info->ii_Predicate == NIL && index->info->ii_ExclusionOps == NULL &&
-		index->rel->rd_index->indimmediate;
+	return row_index_make(&index->row, index->rel);
 }
 
 /*
- * Open the indexes of the table. False: one of them is not plain.
+ * Open the indexes of the table. False: into one of them rows are not simply
+ * entered.
  */
 static bool
 indexes_begin(Bulk *bulk)
@@ -176,13 +172,12 @@ relations_end(Bulk *bulk)
 bool
 bulk_begin(Bulk *bulk, const char *table, const BulkColumn *columns, int ncolumns)
 {
-	memset(bulk, 0, offsetof(Bulk, rows));
+	memset(bulk, 0, sizeof(Bulk));
 	bulk->table = table_open(get_relname_relid(table, get_namespace_oid("ducto", false)), RowExclusiveLock);
-	if (tables_are_here() && table_is_plain(bulk->table) &&
-		columns_are(RelationGetDescr(bulk->table), columns, ncolumns) && indexes_begin(bulk))
+	if (session_may_write() && table_is_plain(bulk->table) && columns_begin(bulk, columns, ncolumns) && indexes_begin(bulk))
 	{
 		check_permission(bulk->table);
-		memset(bulk->rows, 0, sizeof(bulk->rows));
+		bulk->estate = CreateExecutorState();
 		return true;
 	}
 	relations_end(bulk);
@@ -224,17 +219,18 @@ index_rows(const Bulk *bulk, const BulkIndex *index)
 		BlockNumber before = block;
 
 		CHECK_FOR_INTERRUPTS();
+		if (!row_index_form(&index->row, row, bulk->estate, values[now], nulls[now]))
+			continue;
 		block = ItemPointerGetBlockNumber(&row->tts_tid);
-		FormIndexDatum(index->info, row, NULL, values[now], nulls[now]);
 		if (index->summarizes && before == block && values_equal(index->rel, values[0], nulls[0], values[1], nulls[1]))
 			continue;
 		index_insert(index->rel, values[now], nulls[now], &row->tts_tid, bulk->table,
-					 index->info->ii_Unique ? UNIQUE_CHECK_YES : UNIQUE_CHECK_NO, false, index->info);
+					 index->row.info->ii_Unique ? UNIQUE_CHECK_YES : UNIQUE_CHECK_NO, false, index->row.info);
 		if (index->summarizes)
 			now = 1 - now;
 	}
 #if PG_VERSION_NUM >= 170000
-	index_insert_cleanup(index->rel, index->info);
+	index_insert_cleanup(index->rel, index->row.info);
 #endif
 }
 
@@ -248,11 +244,24 @@ bulk_flush(Bulk *bulk)
 		return;
 	table_multi_insert(bulk->table, bulk->rows, bulk->n, GetCurrentCommandId(true), 0, NULL);
 	for (int i = 0; i < bulk->nindexes; i++)
-		if (bulk->indexes[i].info->ii_ReadyForInserts)
-			index_rows(bulk, &bulk->indexes[i]);
+		index_rows(bulk, &bulk->indexes[i]);
+	ResetPerTupleExprContext(bulk->estate);
 	for (int i = 0; i < bulk->n; i++)
 		ExecClearTuple(bulk->rows[i]);
 	bulk->n = 0;
+}
+
+/*
+ * Return the place of the next row.
+ */
+static TupleTableSlot *
+next_row(Bulk *bulk)
+{
+	if (bulk->n == BULK_ROWS)
+		bulk_flush(bulk);
+	if (bulk->rows[bulk->n] == NULL)
+		bulk->rows[bulk->n] = table_slot_create(bulk->table, NULL);
+	return bulk->rows[bulk->n++];
 }
 
 /*
@@ -262,20 +271,22 @@ bulk_flush(Bulk *bulk)
 void
 bulk_add(Bulk *bulk, const QueryArgs *row)
 {
-	TupleTableSlot *slot;
+	TupleTableSlot *slot = next_row(bulk);
+	TupleDesc	desc = slot->tts_tupleDescriptor;
+	bool		refused = false;
 
-	if (bulk->n == BULK_ROWS)
-		bulk_flush(bulk);
-	if (bulk->rows[bulk->n] == NULL)
-		bulk->rows[bulk->n] = table_slot_create(bulk->table, NULL);
-	slot = bulk->rows[bulk->n++];
-	Assert(row->n == slot->tts_tupleDescriptor->natts);
+	Assert(row->n == desc->natts);
 	for (int i = 0; i < row->n; i++)
 	{
-		slot->tts_values[i] = row->values[i];
-		slot->tts_isnull[i] = row->nulls[i];
+		int			place = bulk->places[i];
+
+		slot->tts_values[place] = row->values[i];
+		slot->tts_isnull[place] = row->nulls[i];
+		refused |= row->nulls[i] && TupleDescAttr(desc, place)->attnotnull;
 	}
 	ExecStoreVirtualTuple(slot);
+	if (refused)
+		row_refuse(bulk->table, slot, bulk->estate);
 }
 
 /*
@@ -287,6 +298,28 @@ bulk_end(Bulk *bulk)
 	bulk_flush(bulk);
 	for (int i = 0; i < BULK_ROWS && bulk->rows[i] != NULL; i++)
 		ExecDropSingleTupleTableSlot(bulk->rows[i]);
+	FreeExecutorState(bulk->estate);
 	relations_end(bulk);
 	CommandCounterIncrement();
+}
+
+/*
+ * bulk_write writes records that have a value for each column of a table of
+ * ducto. False: an INSERT has to do it.
+ */
+bool
+bulk_write(const char *table, const BulkColumn *columns, const Records *records)
+{
+	Bulk		bulk;
+	QueryArgs	row = {.n = records->desc->natts};
+
+	if (!bulk_begin(&bulk, table, columns, records->desc->natts))
+		return false;
+	for (int i = 0; i < records->n; i++)
+	{
+		records_read(records, i, &row);
+		bulk_add(&bulk, &row);
+	}
+	bulk_end(&bulk);
+	return true;
 }

@@ -7,6 +7,8 @@
 #include "utils/rel.h"
 
 #include "base/query.h"
+#include "base/records.h"
+#include "base/rowwrite.h"
 
 /* Rows that are written at a time. */
 #define BULK_ROWS	128
@@ -16,14 +18,13 @@ typedef struct BulkColumn
 {
 	const char *name;
 	Oid			type;
-	bool		required;		/* NOT NULL */
 } BulkColumn;
 
 /* An index of the table. */
 typedef struct BulkIndex
 {
 	Relation	rel;
-	IndexInfo  *info;
+	RowIndex	row;
 	bool		summarizes;		/* it has blocks, not rows */
 } BulkIndex;
 
@@ -31,6 +32,8 @@ typedef struct BulkIndex
 typedef struct Bulk
 {
 	Relation	table;
+	EState	   *estate;			/* for the expressions of its indexes */
+	int			places[VALUES_MAX];	/* of the columns in the table, from 0 */
 	int			nindexes;
 	BulkIndex  *indexes;
 	int			n;				/* rows that wait to be written */
@@ -40,5 +43,6 @@ typedef struct Bulk
 extern bool bulk_begin(Bulk *bulk, const char *table, const BulkColumn *columns, int ncolumns);
 extern void bulk_add(Bulk *bulk, const QueryArgs *row);
 extern void bulk_end(Bulk *bulk);
+extern bool bulk_write(const char *table, const BulkColumn *columns, const Records *records);
 
 #endif

@@ -11,6 +11,7 @@
 #include "utils/snapshot.h"
 
 #include "base/query.h"
+#include "base/rowwrite.h"
 
 /* Where a value comes from. */
 typedef enum ValueKind
@@ -52,14 +53,6 @@ typedef struct DirectScan
 	ExprState  *keys_recheck;	/* the same as the keys, of a row that has changed since it was found */
 } DirectScan;
 
-/* An index that a row is entered into. */
-typedef struct DirectIndex
-{
-	Oid			id;
-	IndexInfo  *info;
-	bool		unchanged;		/* no column of it is updated */
-} DirectIndex;
-
 /* A statement of one table that needs no executor. */
 typedef struct Direct
 {
@@ -84,8 +77,8 @@ typedef struct Direct
 	int			nchecks;
 	ExprState **checks;
 	int			nindexes;
-	DirectIndex *indexes;
-	DirectIndex *arbiter;		/* an INSERT does nothing where this index has the row; NULL for none */
+	RowIndex   *indexes;
+	RowIndex   *arbiter;		/* an INSERT does nothing where this index has the row; NULL for none */
 	int			nbefore;		/* statements of which the others need a value: */
 	struct Before
 	{
@@ -100,6 +93,7 @@ typedef struct Direct
 extern Direct *direct_make(CachedPlan *plan);
 extern void direct_free(Direct *direct);
 extern bool direct_execute(KeptQuery *query, const QueryArgs *args, bool read_only);
+extern bool direct_execute_each(KeptQuery *query, const QueryEach *each);
 extern void direct_forget(KeptQuery *query);
 
 #endif

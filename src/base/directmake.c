@@ -21,8 +21,6 @@
 #include "catalog/pg_class.h"
 #include "catalog/pg_language.h"
 #include "catalog/pg_proc.h"
-#include "catalog/pg_trigger.h"
-#include "commands/trigger.h"
 #include "executor/executor.h"
 #include "nodes/nodeFuncs.h"
 #include "nodes/nodes.h"
@@ -260,24 +258,6 @@ values_make(const Direct *direct, DirectValue **values, int *n, List *entries)
 }
 
 /*
- * Tell whether a trigger of a table is for what a command does, at a server
- * that is nobody's replica.
- */
-static bool
-has_trigger(const TriggerDesc *triggers, CmdType command)
-{
-	for (int i = 0; triggers != NULL && i < triggers->numtriggers; i++)
-	{
-		Trigger    *trigger = &triggers->triggers[i];
-
-		if (trigger->tgenabled != TRIGGER_DISABLED && trigger->tgenabled != TRIGGER_FIRES_ON_REPLICA &&
-			(command == CMD_INSERT ? TRIGGER_FOR_INSERT(trigger->tgtype) : TRIGGER_FOR_UPDATE(trigger->tgtype)))
-			return true;
-	}
-	return false;
-}
-
-/*
  * Tell whether the server computes a column of a table itself.
  */
 static bool
@@ -332,31 +312,16 @@ index_is_updated(const Direct *direct, const IndexInfo *info)
  * entered.
  */
 static bool
-index_make(DirectIndex *index, Oid id, Oid arbiter, Direct *direct)
+index_make(RowIndex *index, Oid id, Oid arbiter, Direct *direct)
 {
 	Relation	relation = index_open(id, AccessShareLock);
-	IndexInfo  *info = BuildIndexInfo(relation);
-	bool		fit = relation->rd_rel->relam == BTREE_AM_OID && info->ii_ExclusionOps == NULL &&
-		relation->rd_index->indimmediate && !is_unfit((Node *) info->ii_Predicate, direct) &&
-		!is_unfit((Node *) info->ii_Expressions, direct);
+	bool		fit = relation->rd_rel->relam == BTREE_AM_OID && !is_unfit((Node *) RelationGetIndexPredicate(relation), direct) &&
+		!is_unfit((Node *) RelationGetIndexExpressions(relation), direct) && row_index_make(index, relation);
 
-	index->id = id;
-	index->info = info;
 	if (fit)
-	{
-		ListCell   *cell;
-
-		info->ii_PredicateState = ExecInitQual((List *) expression_planner((Expr *) info->ii_Predicate), NULL);
-		foreach(cell, info->ii_Expressions)
-		{
-			Expr	   *expr = expression_planner(lfirst(cell));
-
-			info->ii_ExpressionsState = lappend(info->ii_ExpressionsState, ExecInitExpr(expr, NULL));
-		}
-		index->unchanged = direct->command == CMD_UPDATE && !index_is_updated(direct, info);
-		if (id == arbiter)
-			BuildSpeculativeIndexInfo(relation, info);
-	}
+		index->unchanged = direct->command == CMD_UPDATE && !index_is_updated(direct, index->info);
+	if (fit && id == arbiter)
+		BuildSpeculativeIndexInfo(relation, index->info);
 	index_close(relation, AccessShareLock);
 	return fit;
 }
@@ -371,10 +336,10 @@ indexes_make(Direct *direct, Relation table, Oid arbiter)
 	List	   *ids = RelationGetIndexList(table);
 	ListCell   *cell;
 
-	direct->indexes = palloc(sizeof(DirectIndex) * Max(list_length(ids), 1));
+	direct->indexes = palloc(sizeof(RowIndex) * Max(list_length(ids), 1));
 	foreach(cell, ids)
 	{
-		DirectIndex *index = &direct->indexes[direct->nindexes++];
+		RowIndex   *index = &direct->indexes[direct->nindexes++];
 
 		if (!index_make(index, lfirst_oid(cell), arbiter, direct))
 			return false;
@@ -393,7 +358,7 @@ writer_make(Direct *direct, Oid arbiter)
 {
 	Relation	table = table_open(direct->table, AccessShareLock);
 	bool		made = table->rd_rel->relkind == RELKIND_RELATION && !table->rd_rel->relispartition &&
-		!has_trigger(table->trigdesc, direct->command) && !has_generated(RelationGetDescr(table)) &&
+		!table_fires(table->trigdesc, direct->command) && !has_generated(RelationGetDescr(table)) &&
 		checks_make(direct, RelationGetDescr(table)->constr) && indexes_make(direct, table, arbiter);
 
 	table_close(table, AccessShareLock);

@@ -371,6 +371,41 @@ query_run(KeptQuery *query, QueryArgs *args, int expected)
 }
 
 /*
+ * Let a query have the plan that direct_execute_each needs, as it is not executed
+ * otherwise.
+ */
+static void
+query_plan(KeptQuery *query)
+{
+	int			level = query_prepare(query);
+	CachedPlan *plan = query->distributed ? NULL : SPI_plan_get_cached_plan(query->plan);
+
+	if (plan != NULL)
+		ReleaseCachedPlan(plan, CurrentResourceOwner);
+	query_planned(query, level);
+}
+
+/*
+ * query_run_each executes a statement for each of several parameters, with one
+ * fresh snapshot; the result has the rows of all of them in their order. False: a
+ * statement that takes all parameters at once has to do it.
+ */
+bool
+query_run_each(KeptQuery *query, const QueryEach *each)
+{
+	MemoryContext previous;
+	bool		done;
+
+	if (shard_entered() != 0)
+		return false;
+	query_plan(query);
+	previous = MemoryContextSwitchTo(results);
+	done = direct_execute_each(query, each);
+	MemoryContextSwitchTo(previous);
+	return done;
+}
+
+/*
  * query_read executes a SELECT in the snapshot of the calling statement and
  * returns the number of its rows.
  */

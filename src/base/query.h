@@ -39,6 +39,15 @@ typedef struct KeptQuery
 /* The parameters of one execution. */
 typedef Values QueryArgs;
 
+/* Parameters of several executions of a statement, which together are one. */
+typedef struct QueryEach
+{
+	int			n;
+	void		(*args) (QueryArgs *args, int i, const void *state);
+	const void *state;
+	uint64	   *ends;			/* after each, how many rows there are by then; NULL when nobody asks */
+} QueryEach;
+
 /* Receives the rows of a SELECT one by one; false: no more are wanted. */
 typedef bool (*RowReader) (TupleTableSlot *slot, void *state);
 
@@ -49,6 +58,7 @@ extern bool query_distributed(KeptQuery *query);
 extern ParamListInfo query_params(const KeptQuery *query, const QueryArgs *args);
 
 extern uint64 query_run(KeptQuery *query, QueryArgs *args, int expected);
+extern bool query_run_each(KeptQuery *query, const QueryEach *each);
 extern uint64 query_read(KeptQuery *query, QueryArgs *args);
 extern void query_utility(const char *command);
 extern void query_read_into(FunctionCallInfo fcinfo, KeptQuery *query, QueryArgs *args);

@@ -57,6 +57,20 @@ records_add(Records *records, Values *columns)
 }
 
 /*
+ * records_read reads a row. What its values point to lives as long as the row
+ * does.
+ */
+void
+records_read(const Records *records, int i, Values *columns)
+{
+	HeapTupleHeader row = DatumGetHeapTupleHeader(records->rows[i]);
+	HeapTupleData tuple = {.t_len = HeapTupleHeaderGetDatumLength(row), .t_data = row};
+
+	heap_deform_tuple(&tuple, records->desc, columns->values, columns->nulls);
+	columns->n = records->desc->natts;
+}
+
+/*
  * args_records appends the rows as a parameter of type record[], which lives as
  * long as they do.
  */

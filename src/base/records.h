@@ -18,6 +18,7 @@ typedef struct Records
 
 extern void records_begin(Records *records, const Oid *types);
 extern void records_add(Records *records, Values *columns);
+extern void records_read(const Records *records, int i, Values *columns);
 extern void args_records(QueryArgs *args, const Records *records);
 extern void records_clear(Records *records);
 

@@ -1,0 +1,34 @@
+#ifndef DUCTO_BASE_DIRECTROW_H
+#define DUCTO_BASE_DIRECTROW_H
+
+#include "postgres.h"
+#include "access/genam.h"
+#include "executor/tuptable.h"
+#include "utils/rel.h"
+#include "utils/snapshot.h"
+
+#include "base/direct.h"
+#include "base/query.h"
+
+/* An execution, or several with one snapshot. */
+typedef struct Run
+{
+	const Direct *direct;
+	const QueryArgs *args;
+	Relation	table;
+	ExprContext *context;
+	Snapshot	snapshot;
+	Relation	index;			/* by which rows are found; NULL where one is inserted */
+	IndexScanDesc scan;
+	ScanKeyData *keys;
+	TupleTableSlot *found;
+	TupleTableSlot *written;	/* NULL where none is */
+	MemoryContext rows_context; /* of what is read */
+	RowsRead	rows;
+} Run;
+
+extern Datum run_value(const Run *run, const DirectValue *value, TupleTableSlot *row, bool *isnull);
+extern void run_found(Run *run);
+extern void run_insert(Run *run);
+
+#endif
