@@ -31,22 +31,27 @@ enum
 	PLACE_COLUMN = CAP_BUCKETS_COLUMN + 1
 };
 
-/* The caller has the accounts' locks since it read the caps. */
-static KeptQuery caps_count_many_query = {
-	.sql = "UPDATE ducto.spend_caps c SET spent = v.spent, held = v.held"
-	" FROM unnest($1) AS v(place tid, spent numeric, held numeric) WHERE c.ctid = v.place",
-	.types = {RECORDARRAYOID}
-};
-static const Oid counted_types[] = {TIDOID, NUMERICOID, NUMERICOID, InvalidOid};
+/* What is written of a cap, by whether it only counted. The caller has the accounts' locks since it read the caps. */
+#define CAP_COUNT_SQL(n)	"UPDATE ducto.spend_caps c SET spent = " n(2, spent) ", held = " n(3, held)
+#define CAP_TURN_SQL(n) \
+	CAP_COUNT_SQL(n) ", window_from = " n(4, window_from) ", window_until = " n(5, window_until) ", buckets = " n(6, buckets)
+#define CAP_PARAM(n, column)	"$" #n
+#define CAP_OF_ROW(n, column)	"v." #column
 
-/* As this. */
-static KeptQuery caps_turn_many_query = {
-	.sql = "UPDATE ducto.spend_caps c SET spent = v.spent, held = v.held, window_from = v.window_from,"
-	" window_until = v.window_until, buckets = v.buckets FROM unnest($1) AS v(place tid, spent numeric, held numeric,"
-	" window_from timestamptz, window_until timestamptz, buckets numeric[]) WHERE c.ctid = v.place",
-	.types = {RECORDARRAYOID}
+static KeptQuery caps_write_query[] = {
+	[false] = {.sql = CAP_TURN_SQL(CAP_PARAM) " WHERE ctid = $1",
+	.types = {TIDOID, NUMERICOID, NUMERICOID, TIMESTAMPTZOID, TIMESTAMPTZOID, NUMERICARRAYOID}},
+	[true] = {.sql = CAP_COUNT_SQL(CAP_PARAM) " WHERE ctid = $1", .types = {TIDOID, NUMERICOID, NUMERICOID}}
 };
-static const Oid turned_types[] = {TIDOID, NUMERICOID, NUMERICOID, TIMESTAMPTZOID, TIMESTAMPTZOID, NUMERICARRAYOID, InvalidOid};
+
+static KeptQuery caps_write_many_query[] = {
+	[false] = {.sql = CAP_TURN_SQL(CAP_OF_ROW) " FROM unnest($1) AS v(place tid, spent numeric, held numeric,"
+	" window_from timestamptz, window_until timestamptz, buckets numeric[]) WHERE c.ctid = v.place",
+	.types = {RECORDARRAYOID}},
+	[true] = {.sql = CAP_COUNT_SQL(CAP_OF_ROW) " FROM unnest($1) AS v(place tid, spent numeric, held numeric)"
+	" WHERE c.ctid = v.place",
+	.types = {RECORDARRAYOID}}
+};
 
 /* A cap as it was read. */
 typedef struct KeptCap
@@ -55,6 +60,13 @@ typedef struct KeptCap
 	TimestampTz from;
 	TimestampTz until;
 } KeptCap;
+
+/* A cap that is to be written. */
+typedef struct CapRow
+{
+	const Cap  *cap;
+	KeptCap    *kept;
+} CapRow;
 
 /*
  * caps_can_be_kept tells whether a batch can keep caps: on a cluster they are
@@ -168,23 +180,51 @@ kept_only_counted(const Cap *cap, const KeptCap *kept)
 }
 
 /*
- * Add what is to be written of a cap to rows.
+ * Have what is to be written of a cap that only counted.
  */
 static void
-records_add_cap(Records *rows, const Cap *cap, KeptCap *kept, bool counted)
+args_counted(QueryArgs *args, int i, const void *rows)
 {
+	const CapRow *row = &((const CapRow *) rows)[i];
+
+	args_datum(args, PointerGetDatum(&row->kept->place));
+	args_spend(args, row->cap->spent);
+	args_spend(args, row->cap->held);
+}
+
+/*
+ * Have what is to be written of another cap.
+ */
+static void
+args_turned(QueryArgs *args, int i, const void *rows)
+{
+	const CapRow *row = &((const CapRow *) rows)[i];
+
+	args_counted(args, i, rows);
+	args_time(args, row->cap->from);
+	args_time(args, row->cap->until);
+	args_buckets(args, row->cap);
+}
+
+/*
+ * Write caps by one statement.
+ */
+static uint64
+caps_write_rows(const QueryEach *each, bool counted)
+{
+	Records		rows;
 	QueryArgs	args = {0};
 
-	args_datum(&args, PointerGetDatum(&kept->place));
-	args_spend(&args, cap->spent);
-	args_spend(&args, cap->held);
-	if (!counted)
+	records_begin(&rows, caps_write_query[counted].types);
+	for (int i = 0; i < each->n; i++)
 	{
-		args_time(&args, cap->from);
-		args_time(&args, cap->until);
-		args_buckets(&args, cap);
+		QueryArgs	row = {0};
+
+		each->args(&row, i, each->state);
+		records_add(&rows, &row);
 	}
-	records_add(rows, &args);
+	args_records(&args, &rows);
+	return query_run(&caps_write_many_query[counted], &args, SPI_OK_UPDATE);
 }
 
 /*
@@ -192,25 +232,24 @@ records_add_cap(Records *rows, const Cap *cap, KeptCap *kept, bool counted)
  * to be written.
  */
 static void
-caps_write_some(Account *accs, int n, bool counted)
+caps_write_some(Account *accs, int n, int ncaps, bool counted)
 {
-	KeptQuery  *query = counted ? &caps_count_many_query : &caps_turn_many_query;
-	Records		rows;
-	QueryArgs	args = {0};
+	CapRow	   *rows = palloc(sizeof(CapRow) * Max(ncaps, 1));
+	QueryEach	each = {.args = counted ? args_counted : args_turned, .state = rows};
+	uint64		written;
 
-	records_begin(&rows, counted ? counted_types : turned_types);
 	for (int i = 0; i < n; i++)
 	{
 		const CapList *list = accs[i].kept_caps;
 
 		for (int j = 0; list != NULL && j < list->n; j++)
 			if (list->caps[j].unwritten && kept_only_counted(&list->caps[j], &list->kept[j]) == counted)
-				records_add_cap(&rows, &list->caps[j], &list->kept[j], counted);
+				rows[each.n++] = (CapRow) {&list->caps[j], &list->kept[j]};
 	}
-	if (rows.n == 0)
+	if (each.n == 0)
 		return;
-	args_records(&args, &rows);
-	if (query_run(query, &args, SPI_OK_UPDATE) != rows.n)
+	written = query_run_each(&caps_write_query[counted], &each) ? SPI_processed : caps_write_rows(&each, counted);
+	if (written != each.n)
 		row_missing("spend_caps");
 }
 
@@ -221,8 +260,12 @@ caps_write_some(Account *accs, int n, bool counted)
 void
 caps_write(Account *accs, int n)
 {
-	caps_write_some(accs, n, true);
-	caps_write_some(accs, n, false);
+	int			ncaps = 0;
+
+	for (int i = 0; i < n; i++)
+		ncaps += accs[i].kept_caps != NULL ? accs[i].kept_caps->n : 0;
+	caps_write_some(accs, n, ncaps, true);
+	caps_write_some(accs, n, ncaps, false);
 	for (int i = 0; i < n; i++)
 		accs[i].kept_caps = NULL;
 }

@@ -16,6 +16,7 @@
 #include "access/xact.h"
 #include "executor/executor.h"
 #include "miscadmin.h"
+#include "storage/bufmgr.h"
 #include "storage/lmgr.h"
 #include "utils/rel.h"
 #include "utils/snapmgr.h"
@@ -56,7 +57,25 @@ scan_start(const Run *run)
 }
 
 /*
- * Do a statement with the rows that it finds.
+ * Do a statement with the row that is at a place, when it sees one there.
+ */
+static void
+run_place(Run *run)
+{
+	bool		isnull;
+	Datum		place = run_value(run, &run->direct->scan.place, NULL, &isnull);
+	ItemPointerData tid;
+
+	if (isnull)
+		return;
+	tid = *(ItemPointer) DatumGetPointer(place);
+	if (ItemPointerIsValid(&tid) && ItemPointerGetBlockNumber(&tid) < run->blocks &&
+		table_tuple_fetch_row_version(run->table, &tid, run->snapshot, run->found))
+		run_found(run);
+}
+
+/*
+ * Do a statement with the rows that it finds by an index.
  */
 static void
 run_scan(Run *run)
@@ -110,8 +129,13 @@ run_open(Run *run, const Direct *direct, Snapshot snapshot)
 		return;
 	if (direct->command == CMD_UPDATE)
 		CheckCmdReplicaIdentity(run->table, CMD_UPDATE);
-	run->index = index_open(direct->scan.index, direct->lock);
 	run->found = table_slot_create(run->table, NULL);
+	if (direct->scan.by_place)
+	{
+		run->blocks = RelationGetNumberOfBlocks(run->table);
+		return;
+	}
+	run->index = index_open(direct->scan.index, direct->lock);
 	run->keys = palloc(sizeof(ScanKeyData) * Max(direct->scan.nkeys, 1));
 	run->scan = begin_scan(run->table, run->index, snapshot, direct->scan.nkeys);
 }
@@ -125,9 +149,10 @@ run_close(const Run *run)
 	if (run->index != NULL)
 	{
 		index_endscan(run->scan);
-		ExecDropSingleTupleTableSlot(run->found);
 		index_close(run->index, NoLock);
 	}
+	if (run->found != NULL)
+		ExecDropSingleTupleTableSlot(run->found);
 	if (run->written != NULL)
 		ExecDropSingleTupleTableSlot(run->written);
 	table_close(run->table, NoLock);
@@ -147,7 +172,11 @@ run_do(Run *run, const QueryArgs *args, ParamListInfo params)
 	run->context->ecxt_param_exec_vals = direct->inner;
 	if (direct->command == CMD_INSERT)
 		run_insert(run);
-	else if (ExecQual(direct->gate, run->context))
+	else if (!ExecQual(direct->gate, run->context))
+		return;
+	else if (direct->scan.by_place)
+		run_place(run);
+	else
 		run_scan(run);
 }
 

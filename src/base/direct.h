@@ -44,7 +44,9 @@ typedef struct DirectKey
 /* How a statement finds its rows. */
 typedef struct DirectScan
 {
-	Oid			index;
+	bool		by_place;		/* it is at this place in the table: */
+	DirectValue place;
+	Oid			index;			/* otherwise */
 	bool		unique;			/* it finds one row at most */
 	ScanDirection direction;
 	int			nkeys;

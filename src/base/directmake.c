@@ -20,6 +20,7 @@
 #include "catalog/pg_am.h"
 #include "catalog/pg_class.h"
 #include "catalog/pg_language.h"
+#include "catalog/pg_operator.h"
 #include "catalog/pg_proc.h"
 #include "executor/executor.h"
 #include "nodes/nodeFuncs.h"
@@ -239,6 +240,23 @@ scan_make_any(Direct *direct, const IndexOnlyScan *node)
 }
 
 /*
+ * Make the way to the row that is at one place.
+ */
+static bool
+place_make(Direct *direct, const TidScan *node)
+{
+	DirectScan *scan = &direct->scan;
+	OpExpr	   *qual = linitial(node->tidquals);
+
+	if (list_length(node->tidquals) != 1 || !IsA(qual, OpExpr) || qual->opno != TIDEqualOperator ||
+		!IsA(linitial(qual->args), Var) || linitial_node(Var, qual->args)->varattno != SelfItemPointerAttributeNumber ||
+		!value_make(direct, &scan->place, lsecond(qual->args)) || scan->place.kind == VALUE_COLUMN)
+		return false;
+	scan->by_place = true;
+	return quals_make(direct, &scan->quals, node->scan.plan.qual);
+}
+
+/*
  * Make the values of those of a list's entries that are not for the executor.
  */
 static bool
@@ -426,7 +444,7 @@ columns_pass(Node *node, void *below)
 
 /*
  * Make the way to the rows of a plan, and return the columns that they have;
- * false when it is none by an index. There may be a condition in front of it.
+ * false when it is none by an index or a place. There may be a condition in front of it.
  */
 static bool
 rows_make(Direct *direct, Plan *node, List **columns)
@@ -441,9 +459,11 @@ rows_make(Direct *direct, Plan *node, List **columns)
 		node = outerPlan(node);
 		*columns = castNode(List, columns_pass((Node *) *columns, node->targetlist));
 	}
-	if (!(IsA(node, IndexScan) || IsA(node, IndexOnlyScan)) || !before_make(direct, node) ||
+	if (!(IsA(node, IndexScan) || IsA(node, IndexOnlyScan) || IsA(node, TidScan)) || !before_make(direct, node) ||
 		!table_make(direct, ((Scan *) node)->scanrelid))
 		return false;
+	if (IsA(node, TidScan))
+		return place_make(direct, castNode(TidScan, node));
 	return IsA(node, IndexScan) ? scan_make_rows(direct, castNode(IndexScan, node)) :
 		scan_make_any(direct, castNode(IndexOnlyScan, node));
 }

@@ -18,7 +18,8 @@ typedef struct Run
 	Relation	table;
 	ExprContext *context;
 	Snapshot	snapshot;
-	Relation	index;			/* by which rows are found; NULL where one is inserted */
+	BlockNumber blocks;			/* of the table, where the row is found by its place */
+	Relation	index;			/* by which rows are found; NULL for none */
 	IndexScanDesc scan;
 	ScanKeyData *keys;
 	TupleTableSlot *found;
