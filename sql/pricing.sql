@@ -18,6 +18,16 @@ CREATE UNIQUE INDEX pricing_active ON ducto.pricing (active) WHERE active;
 ALTER TABLE ducto.pricing ENABLE ROW LEVEL SECURITY;
 SELECT pg_catalog.pg_extension_config_dump('ducto.pricing', '');
 
+CREATE FUNCTION ducto.pricing_changed() RETURNS trigger
+LANGUAGE c VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS 'MODULE_PATHNAME', 'ducto_pricing_changed';
+REVOKE ALL ON FUNCTION ducto.pricing_changed() FROM PUBLIC;
+COMMENT ON FUNCTION ducto.pricing_changed() IS 'Trigger function: lets the sessions of a node of a cluster know that the pricing is another one.';
+
+CREATE TRIGGER pricing_changed AFTER INSERT OR UPDATE OR DELETE ON ducto.pricing
+	FOR EACH ROW EXECUTE FUNCTION ducto.pricing_changed();
+ALTER TABLE ducto.pricing ENABLE ALWAYS TRIGGER pricing_changed;
+
 COMMENT ON TABLE ducto.pricing IS 'Every pricing configuration ever published; a published one never changes.';
 COMMENT ON COLUMN ducto.pricing.version IS '1, 2, 3 and so on';
 COMMENT ON COLUMN ducto.pricing.id IS 'UUIDv7.';

@@ -23,6 +23,9 @@ DECLARE
 	-- of "0 to 5", "at most 5" and "not after 5" the 5
 	expected CONSTANT text := regexp_replace(found.expected, '^(0 to|at most|not after) ', '');
 	made text;
+	time_from timestamptz;
+	time_until timestamptz;
+	numbers numeric[];
 BEGIN
 	-- Where the entries do not follow from each other, what follows from them is left to a person.
 	IF found.check_name IN ('balance', 'last_seq', 'lifetime_purchased', 'carry') AND (
@@ -38,7 +41,7 @@ BEGIN
 	CASE
 		WHEN found.check_name IN ('balance', 'last_seq', 'lifetime_purchased', 'held', 'held_from_credits', 'expiring',
 			'cycle_start', 'cycle_end', 'allowance_used', 'caps', 'next_boundary', 'plain', 'closing_keys', 'carry', 'alert_below') THEN
-			EXECUTE format('UPDATE ducto.accounts SET %1$I = CAST($2 AS %2$s) WHERE id = $1 RETURNING %1$I::text', words[1],
+			EXECUTE format('UPDATE ducto.accounts SET %1$I = CAST($2 AS %2$s) WHERE id = $1 RETURNING %1$I', words[1],
 				(SELECT format_type(a.atttypid, a.atttypmod) FROM pg_attribute a
 					WHERE a.attrelid = 'ducto.accounts'::regclass AND a.attname = words[1]))
 				INTO made USING account, expected;
@@ -48,76 +51,82 @@ BEGIN
 			SELECT updated_at::text INTO made FROM ducto.accounts WHERE id = account AND updated_at::text <> found.actual;
 		WHEN found.check_name = 'promised' THEN
 			UPDATE ducto.accounts SET promised = least(greatest(promised, 0.0000), expected::numeric)
-			WHERE id = account RETURNING promised::text INTO made;
+			WHERE id = account RETURNING promised INTO made;
 		WHEN found.check_name LIKE 'grant history %' THEN
 			UPDATE ducto.grants SET remaining = expected::numeric, live = expected::numeric > 0
 			WHERE account_id = account AND id = words[3]::uuid AND expected::numeric BETWEEN 0 AND amount
-			RETURNING remaining::text INTO made;
+			RETURNING remaining INTO made;
 		WHEN found.check_name LIKE 'grant %' THEN
 			UPDATE ducto.grants SET live = remaining > 0
 			WHERE account_id = account AND id = words[2]::uuid AND remaining BETWEEN 0 AND amount
-			RETURNING remaining::text INTO made;
+			RETURNING remaining INTO made;
 		WHEN found.check_name ~ '^(seq|type|amount|priority|expires_at|created_at) of grant [0-9a-f-]+$' THEN
-			EXECUTE format('UPDATE ducto.grants SET %1$I = CAST($3 AS %2$s) WHERE account_id = $1 AND id = $2 RETURNING %1$I::text',
+			EXECUTE format('UPDATE ducto.grants SET %1$I = CAST($3 AS %2$s) WHERE account_id = $1 AND id = $2 RETURNING %1$I',
 				words[1], (SELECT format_type(a.atttypid, a.atttypmod) FROM pg_attribute a
 					WHERE a.attrelid = 'ducto.grants'::regclass AND a.attname = words[1]))
 				INTO made USING account, words[4]::uuid,
 					CASE WHEN words[1] = 'expires_at' THEN coalesce(expected, 'infinity') ELSE expected END;
 		WHEN found.check_name LIKE 'reservation %' THEN
 			UPDATE ducto.reservations SET remaining = 0.0000, cap_held = 0.0000
-			WHERE account_id = account AND id = words[2]::uuid AND state <> 'open' RETURNING remaining::text INTO made;
+			WHERE account_id = account AND id = words[2]::uuid AND state <> 'open' RETURNING remaining INTO made;
 		WHEN found.check_name LIKE 'cap_held of reservation %' THEN
 			UPDATE ducto.reservations SET cap_held = least(greatest(cap_held, 0.0000), remaining)
-			WHERE account_id = account AND id = words[4]::uuid RETURNING cap_held::text INTO made;
+			WHERE account_id = account AND id = words[4]::uuid RETURNING cap_held INTO made;
 		WHEN found.check_name LIKE 'remaining of reservation %' THEN
 			UPDATE ducto.reservations SET remaining = expected::numeric, cap_held = least(cap_held, expected::numeric)
-			WHERE account_id = account AND id = words[4]::uuid RETURNING remaining::text INTO made;
+			WHERE account_id = account AND id = words[4]::uuid RETURNING remaining INTO made;
 		WHEN found.check_name LIKE 'closed_at of reservation %' THEN
 			UPDATE ducto.reservations SET closed_at = CASE WHEN state = 'expired' THEN expires_at END
 			WHERE account_id = account AND id = words[4]::uuid AND state IN ('open', 'expired') RETURNING state INTO made;
 		-- The window that a time is in, or the next: what was spent in it is looked at in the next round.
 		WHEN found.check_name LIKE 'window of cap %' THEN
-			UPDATE ducto.spend_caps SET window_from = (found.expected::timestamptz[])[1], window_until = (found.expected::timestamptz[])[2]
+			time_from := (found.expected::timestamptz[])[1];
+			time_until := (found.expected::timestamptz[])[2];
+			UPDATE ducto.spend_caps SET window_from = time_from, window_until = time_until
 			WHERE account_id = account AND found.check_name = 'window of cap ' || cap_type || ' ' || model
-				AND found.expected IS NOT NULL RETURNING window_from::text INTO made;
+				AND found.expected IS NOT NULL RETURNING window_from INTO made;
 		WHEN found.check_name LIKE 'last window of cap %' THEN
-			UPDATE ducto.spend_caps c SET (window_from, window_until) = (
-				SELECT w.bounds[1], w.bounds[2] FROM ducto.accounts a
-				CROSS JOIN LATERAL ducto.cap_window(c.cap_type, c.window_length, a.updated_at, a.zone) w (bounds) WHERE a.id = account)
+			SELECT w.bounds[1], w.bounds[2] INTO time_from, time_until FROM ducto.spend_caps c JOIN ducto.accounts a ON a.id = c.account_id
+			CROSS JOIN LATERAL ducto.cap_window(c.cap_type, c.window_length, a.updated_at, a.zone) w (bounds)
+			WHERE c.account_id = account AND c.cap_type <> 'session'
+				AND found.check_name = 'last window of cap ' || c.cap_type || ' ' || c.model;
+			UPDATE ducto.spend_caps c SET window_from = time_from, window_until = time_until
 			WHERE c.account_id = account AND c.cap_type <> 'session'
 				AND found.check_name = 'last window of cap ' || c.cap_type || ' ' || c.model
-			RETURNING c.window_from::text INTO made;
+			RETURNING c.window_from INTO made;
 		-- As the next operation would, where it does not know the plan's caps.
 		WHEN found.check_name LIKE 'plan cap %' THEN
 			UPDATE ducto.accounts SET caps_version = -1 WHERE id = account;
 			PERFORM ducto.sweep_accounts(ARRAY[account]);
 			SELECT caps_version::text INTO made FROM ducto.accounts WHERE id = account AND caps_version <> -1;
 		WHEN found.check_name LIKE 'buckets of cap %' THEN
-			UPDATE ducto.spend_caps SET buckets = CASE WHEN cap_type = 'sliding' THEN expected::numeric[] END
+			numbers := expected::numeric[];
+			UPDATE ducto.spend_caps SET buckets = CASE WHEN cap_type = 'sliding' THEN numbers END
 			WHERE account_id = account AND found.check_name = 'buckets of cap ' || cap_type || ' ' || model
 			RETURNING cap_type INTO made;
 		WHEN found.check_name LIKE 'month of member %' THEN
 			UPDATE ducto.team_members SET month = expected::date
-			WHERE team_id = account AND user_id = words[4]::uuid RETURNING month::text INTO made;
+			WHERE team_id = account AND user_id = words[4]::uuid RETURNING month INTO made;
 		-- Role and cap are lost; who is to spend again is added again.
 		WHEN found.check_name LIKE 'member %' AND found.actual IS NULL AND words[2] <> 'unknown' THEN
 			INSERT INTO ducto.team_members (team_id, user_id, role, month, joined_at, left_at)
 			SELECT id, words[2]::uuid, 'member', (date_trunc('month', ducto.clock() AT TIME ZONE 'UTC'))::date, created_at, ducto.clock()
-			FROM ducto.accounts WHERE id = account AND kind = 'team' RETURNING role INTO made;
+			FROM ducto.accounts WHERE id = account AND kind = 'team';
+			made := CASE WHEN FOUND THEN words[2] END;
 		WHEN found.check_name LIKE 'spent of cap %' THEN
 			UPDATE ducto.spend_caps SET spent = expected::numeric
 			WHERE account_id = account AND found.check_name = 'spent of cap ' || cap_type || ' ' || model
-			RETURNING spent::text INTO made;
+			RETURNING spent INTO made;
 		WHEN found.check_name LIKE 'held of cap %' THEN
 			UPDATE ducto.spend_caps SET held = expected::numeric
 			WHERE account_id = account AND found.check_name = 'held of cap ' || cap_type || ' ' || model
-			RETURNING held::text INTO made;
+			RETURNING held INTO made;
 		WHEN found.check_name LIKE 'spent by member %' THEN
 			UPDATE ducto.team_members SET spent = expected::numeric
-			WHERE team_id = account AND user_id = words[4]::uuid RETURNING spent::text INTO made;
+			WHERE team_id = account AND user_id = words[4]::uuid RETURNING spent INTO made;
 		WHEN found.check_name LIKE 'held by member %' THEN
 			UPDATE ducto.team_members SET held = expected::numeric
-			WHERE team_id = account AND user_id = words[4]::uuid RETURNING held::text INTO made;
+			WHERE team_id = account AND user_id = words[4]::uuid RETURNING held INTO made;
 		ELSE
 			made := NULL;
 	END CASE;

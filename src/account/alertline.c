@@ -6,11 +6,13 @@
 #include "postgres.h"
 
 #include "catalog/namespace.h"
+#include "commands/trigger.h"
 #include "common/hashfn.h"
 #include "fmgr.h"
 #include "utils/array.h"
 #include "utils/inval.h"
 #include "utils/lsyscache.h"
+#include "utils/rel.h"
 #include "utils/snapmgr.h"
 
 #include "account/alertline.h"
@@ -18,6 +20,7 @@
 #include "base/query.h"
 
 PG_FUNCTION_INFO_V1(ducto_alert_mark);
+PG_FUNCTION_INFO_V1(ducto_pricing_changed);
 
 static KeptQuery pricing_query = {
 	.sql = "SELECT p.config -> 'alerts' FROM ducto.pricing p WHERE p.active",
@@ -261,6 +264,25 @@ lines_published(const Jsonb *before, const Jsonb *after)
 		return;
 	CacheInvalidateRelcacheByRelid(get_relname_relid("pricing", get_namespace_oid("ducto", false)));
 	pricing_known = false;
+}
+
+/*
+ * ducto.pricing_changed lets all backends of a node of a cluster know, when the
+ * transaction commits, that the pricing is another one: of the table's part
+ * there. Who publishes lets those of one server, and of his node, know.
+ */
+Datum
+ducto_pricing_changed(PG_FUNCTION_ARGS)
+{
+	TriggerData *trigger = (TriggerData *) fcinfo->context;
+
+	if (!CALLED_AS_TRIGGER(fcinfo) || !TRIGGER_FIRED_AFTER(trigger->tg_event) || !TRIGGER_FIRED_FOR_ROW(trigger->tg_event))
+		ereport(ERROR,
+				(errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
+				 errmsg("ducto.pricing_changed is a trigger function for changes of rows")));
+	if (strcmp(RelationGetRelationName(trigger->tg_relation), "pricing") != 0)
+		table_changed(trigger->tg_relation);
+	return PointerGetDatum(NULL);
 }
 
 /*

@@ -201,7 +201,7 @@ ducto_plan_changed(PG_FUNCTION_ARGS)
 		ereport(ERROR,
 				(errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
 				 errmsg("ducto.plan_changed is a trigger function for changes of rows")));
-	CacheInvalidateRelcache(trigger->tg_relation);
+	table_changed(trigger->tg_relation);
 	return PointerGetDatum(NULL);
 }
 
@@ -307,7 +307,7 @@ plan_find_kept(const char *id, UserPlan *plan)
 /*
  * plan_find reads a plan, retired or not: as it is now, or in the snapshot of
  * the calling statement. Who keeps a snapshot for a transaction goes by that. On a
- * cluster a change is not heard of on the other nodes, nor inside of a shard.
+ * cluster it is read, as a node may hear of a change later than another.
  */
 bool
 plan_find(const char *id, UserPlan *plan, bool read_only)

@@ -5,13 +5,12 @@
  */
 #include "postgres.h"
 
-#include <ctype.h>
-
 #include "commands/trigger.h"
 #include "tcop/tcopprot.h"
 #include "utils/rel.h"
 
 #include "base/keep.h"
+#include "base/listen.h"
 
 PG_FUNCTION_INFO_V1(ducto_refuse_removal);
 
@@ -104,20 +103,6 @@ hint_instead(const char *table)
 }
 
 /*
- * Return the name of a table, for a shard that of the table which it is a part
- * of: Citus appends the shard's number.
- */
-static const char *
-table_name(const char *relation)
-{
-	size_t		length = strlen(relation);
-
-	while (length > 0 && isdigit((unsigned char) relation[length - 1]))
-		length--;
-	return relation[length] != '\0' && length > 1 && relation[length - 1] == '_' ? pnstrdup(relation, length - 1) : relation;
-}
-
-/*
  * Tell whether a table is a shard of one that ducto removes rows of, and the
  * statement is one of ducto's, which Citus has sent from another node.
  */
@@ -148,7 +133,7 @@ ducto_refuse_removal(PG_FUNCTION_ARGS)
 	table = RelationGetRelationName(trigger->tg_relation);
 	if (!removing && !emptying && !is_ours_from_elsewhere(table))
 	{
-		table = table_name(table);
+		table = table_of_part(table);
 		ereport(ERROR,
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 				 errmsg("rows of ducto.%s are not removed", table),

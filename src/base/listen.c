@@ -8,7 +8,11 @@
  */
 #include "postgres.h"
 
+#include <ctype.h>
+
 #include "utils/inval.h"
+#include "utils/lsyscache.h"
+#include "utils/rel.h"
 
 #include "base/listen.h"
 
@@ -42,4 +46,31 @@ relations_listen(RelationListener listener)
 	if (nlisteners == 0)
 		CacheRegisterRelcacheCallback(relation_changed, (Datum) 0);
 	listeners[nlisteners++] = listener;
+}
+
+/*
+ * table_of_part returns the name of a table, for a part of one that Citus has
+ * made of it on a node that of the whole: Citus appends the shard's number.
+ */
+const char *
+table_of_part(const char *relation)
+{
+	size_t		length = strlen(relation);
+
+	while (length > 0 && isdigit((unsigned char) relation[length - 1]))
+		length--;
+	return relation[length] != '\0' && length > 1 && relation[length - 1] == '_' ? pnstrdup(relation, length - 1) : relation;
+}
+
+/*
+ * table_changed lets all backends of this node hear, when the transaction
+ * commits, that a table has changed, or the one that it is a part of.
+ */
+void
+table_changed(Relation table)
+{
+	Oid			whole = get_relname_relid(table_of_part(RelationGetRelationName(table)), RelationGetNamespace(table));
+
+	if (OidIsValid(whole))
+		CacheInvalidateRelcacheByRelid(whole);
 }

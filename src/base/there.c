@@ -40,6 +40,27 @@ static const char *const carried[] = {
 static bool from_elsewhere = false;
 
 /*
+ * Return the value of a setting, of those that a role has for the one that the
+ * session acts as: on another node a call is the owner's.
+ */
+static const char *
+setting_here(const char *name)
+{
+	const char *value = GetConfigOption(name, false, false);
+	int			seconds;
+
+	if (strcmp(name, "ducto.require_idempotency_key") == 0)
+		return setting_require_key() ? "on" : "off";
+	if (strcmp(name, "ducto.key_mismatch") == 0)
+		return setting_key_conflicts() ? "conflict" : "replay";
+	if (strcmp(name, "ducto.reservation_ttl") != 0)
+		return value;
+	if (parse_int(value, &seconds, GUC_UNIT_S, NULL) && seconds == setting_reservation_ttl())
+		return value;
+	return psprintf("%ds", setting_reservation_ttl());
+}
+
+/*
  * args_carried appends the settings that decide what a call does.
  */
 void
@@ -48,7 +69,7 @@ args_carried(QueryArgs *args)
 	const char *values[lengthof(carried)];
 
 	for (int i = 0; i < lengthof(carried); i++)
-		values[i] = pstrdup(GetConfigOption(carried[i], false, false));
+		values[i] = pstrdup(setting_here(carried[i]));
 	args_text_array(args, values, lengthof(carried));
 }
 
