@@ -1,9 +1,7 @@
 
-# Tests that one server passes, on tables that are distributed over a Citus
-# cluster: regression tests, those of the SDKs' functions and specs, with the
-# outputs that they have there. Such a test makes the extension anew, a spec
-# before each of its permutations; here each test has a database of its own, and
-# the specs one whose tables are emptied.
+# Regression tests that one server passes, on tables that are distributed over a
+# Citus cluster: those of test/cluster.list that give the same there, the SDKs'
+# among them, each in a database of its own. And the move from the SDKs.
 
 use strict;
 use warnings FATAL => 'all';
@@ -12,129 +10,149 @@ use FindBin;
 use lib "$FindBin::RealBin/lib";
 
 use Citus;
-use File::Basename qw(dirname);
-use IPC::Run;
+use Listed;
 use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
 use Test::More;
 
 plan skip_all => Citus::missing() if Citus::missing();
 
-my $root    = "$FindBin::RealBin/../..";
-my $limit   = 3 * $PostgreSQL::Test::Utils::timeout_default;
-my $tester  = dirname($ENV{PG_REGRESS}) . '/../isolation/isolationtester';
+my %tests   = map { $_ => [ Listed::same($_) ] } qw(sql sdk);
+my $root    = $Listed::root;
 my $cluster = Citus->new('suite', workers => 2);
 my $node    = $cluster->coordinator;
 
-# What a program prints that reads a text.
-sub answers
-{
-	my ($text, @command) = @_;
-	my $out = '';
+# What the tests' own SQL takes: one connection a node, joins that are not of
+# accounts, and functions that are called on a shard for each of its rows.
+my @settings = (
+	"citus.multi_shard_modify_mode = 'sequential'",
+	'citus.enable_repartition_joins = on',
+	'citus.enable_unsafe_triggers = on',
+	'citus.allow_nested_distributed_execution = on');
 
-	local %ENV = (%ENV, PGOPTIONS => '-c intervalstyle=postgres_verbose -c datestyle=Postgres,MDY -c timezone=PST8PDT');
-	IPC::Run::run(\@command, '<', \$text, '>&', \$out, IPC::Run::timeout($limit));
-	return $out;
-}
+# Those that let rows be changed by hand switch triggers off: so are the shards'.
+my $unguarded = q(DO $$ BEGIN PERFORM FROM pg_dist_partition,
+	LATERAL run_command_on_placements(logicalrelid, 'ALTER TABLE %s DISABLE TRIGGER USER'); END $$);
 
-# A text without the statements that make the extension anew, and without what
-# tells of nodes: where an error was, and that functions of a session are on one.
-sub kept
-{
-	my ($text) = @_;
+# What test/sql/include/own_database.sql makes in a test's own database.
+my $found = q(SET citus.enable_ddl_propagation = off; CREATE FUNCTION found() RETURNS SETOF ducto_discrepancy LANGUAGE sql AS
+	$$ SELECT * FROM ducto_verify() WHERE check_name <> 'test clock' $$);
 
-	$text =~ s/^\h*(?:DROP|CREATE) EXTENSION (?:IF EXISTS )?ducto\w*(?: CASCADE)?;\n//gm;
-	return $text =~ s/^WARNING:  "function pg_temp_.*\nDETAIL:  .*\n|^CONTEXT:  .*\n//gmr;
-}
-
-# The first lines that differ.
-sub difference
-{
-	my @expected = split /\n/, $_[0];
-	my @got      = split /\n/, $_[1];
-	my $line     = 0;
-
-	$line++ while $line < @expected && $line < @got && $expected[$line] eq $got[$line];
-	return join "\n", "line $line, expected", grep({ defined } @expected[ $line .. $line + 5 ]), 'got', grep { defined } @got[ $line .. $line + 5 ];
-}
-
-# A text is as it is on one server.
-sub same
-{
-	my ($got, $expected, $name) = @_;
-
-	no warnings 'uninitialized';
-	return ok($got eq $expected, $name) || diag(difference($expected, $got));
-}
-
-# A regression test, on a database of its own.
+# A regression test, in a database of its own.
 sub regress
 {
-	my ($dir, $test) = @_;
+	my ($dir, $test, $kept) = @_;
+	my $text  = slurp_file("$dir/sql/$test.sql");
+	my $clock = $text =~ /^\\i .*own_database/m;
 
-	$cluster->database($test, shards => 3, before => 'CREATE EXTENSION ducto_sdk');
-	same(kept(answers(kept(slurp_file("$dir/sql/$test.sql")), 'psql', '-Xaq', '-v', 'SHOW_CONTEXT=never', '-d', $node->connstr($test))),
-		kept(slurp_file("$dir/expected/$test.out")), "regress $test");
-	is($node->safe_psql($test, 'SELECT count(*) FROM ducto_verify()'), '0', 'nothing to find for the auditor');
-	return;
-}
-
-# A spec, on tables that are emptied before each permutation.
-sub spec
-{
-	my ($spec) = @_;
-	my $text = kept(slurp_file("$root/test/specs/$spec.spec")) =~ s/^setup\n\{\n/setup\n{\n\tSELECT FROM ducto_empty();\n/mr;
-
-	same(answers($text, $tester, $node->connstr('specs')), slurp_file("$root/expected/$spec.out"), "spec $spec");
+	$cluster->copy($kept, "suite_$test", @settings, $clock ? 'ducto.test_clock = on' : ());
+	$node->safe_psql("suite_$test", $unguarded) if $text =~ /DISABLE TRIGGER/;
+	$node->safe_psql("suite_$test", $found)     if $clock;
+	Listed::alike(Listed::kept(Listed::psql(Listed::kept($text), $node->connstr("suite_$test"))),
+		Listed::kept(slurp_file("$dir/expected/$test.out")), "regress $test");
+	is($node->safe_psql("suite_$test", q(SELECT count(*) FROM ducto_verify() WHERE check_name <> 'test clock')),
+		'0', 'nothing to find for the auditor');
+	$cluster->drop("suite_$test");
 	return;
 }
 
 # --- regression tests ---------------------------------------------------------
 
-regress("$root/test",     $_) foreach qw(account batch);
-regress("$root/sdk/test", $_) foreach qw(sdk_functions sdk_lease sdk_lists);
+$cluster->database('kept', shards => 3);
+$cluster->database('kept_sdk', shards => 3, before => 'CREATE EXTENSION ducto_sdk');
+$cluster->keep($_) foreach 'kept', 'kept_sdk';
+regress("$root/test",     $_, 'kept')     foreach @{ $tests{sql} };
+regress("$root/sdk/test", $_, 'kept_sdk') foreach @{ $tests{sdk} };
+
+# --- who may only read ----------------------------------------------------------
+
+# Nothing is booked, on whatever node the account is.
+{
+	my @users = map { sprintf q('5e1f0000-0000-4000-8000-%012d'), $_ } 1 .. 4;
+	my $many  = sprintf q('[%s]'), join ', ', map { sprintf '{"user_id": %s, "amount": 1}', $_ =~ tr/'/"/r } @users;
+	my $sums  = 'SELECT sum(balance), sum(held), (SELECT count(*) FROM ducto.ledger) FROM ducto.accounts';
+	my $before;
+
+	$cluster->copy('kept', 'readonly');
+	$node->safe_psql('readonly', "SELECT FROM ducto_add_credits($_, 10)") foreach @users;
+	$before = $node->safe_psql('readonly', $sums);
+	foreach my $asked ($node, $cluster->workers)
+	{
+		foreach my $call ((map { ("ducto_charge($_, 1)", "ducto_reserve($_, 1)", "ducto_add_credits($_, 1)") } @users),
+			"ducto_charge_many($many)", "ducto_add_credits_many($many)")
+		{
+			my (undef, undef, $told) = $asked->psql('readonly', "SET default_transaction_read_only = on; SELECT * FROM $call", extra_params => ['-v', 'VERBOSITY=verbose']);
+			like($told, qr/25006/, "$call is refused on " . $asked->name);
+		}
+		is($asked->safe_psql('readonly', 'BEGIN READ ONLY; SELECT expired_count FROM ducto_sweep_expired(dry_run => true)'), '0', 'a dry run is not');
+	}
+	is($node->safe_psql('readonly', $sums), $before, 'nothing was booked');
+	$cluster->drop('readonly');
+}
+
+# --- settings of a role ---------------------------------------------------------
+
+# What is set for a role that a session became later is obeyed on whatever node the account is.
+{
+	my @users = map { sprintf q('5e1f0000-0000-4000-8000-%012d'), $_ } 1 .. 4;
+
+	$cluster->copy('kept', 'rolled');
+	$node->safe_psql('rolled', "CREATE ROLE suite_backend; SELECT ducto_grant_access('suite_backend');
+		ALTER ROLE suite_backend IN DATABASE rolled SET ducto.reservation_ttl = '2h';
+		ALTER ROLE suite_backend IN DATABASE rolled SET ducto.require_idempotency_key = on;
+		ALTER ROLE suite_backend IN DATABASE rolled SET ducto.key_mismatch = 'conflict'");
+	$node->safe_psql('rolled', "SELECT FROM ducto_add_credits($_, 100)") foreach @users;
+	foreach my $user (@users)
+	{
+		my (undef, undef, $told) = $node->psql('rolled', "SET ROLE suite_backend; SELECT ducto_charge($user, 1)");
+
+		like($told, qr/The setting ducto.require_idempotency_key is on/, 'a key is required of a role');
+		is($node->safe_psql('rolled', "SET ROLE suite_backend; SELECT FROM ducto_charge($user, 1, 'key');
+			SELECT error FROM ducto_charge($user, 2, 'key')"), "\nidempotency_conflict", 'another amount is a conflict for it');
+		is($node->safe_psql('rolled', "SET ROLE suite_backend;
+			SELECT expires_at > now() + interval '1 hour' FROM ducto_reserve($user, 1)"), 't', 'its holds last as long as is set for it');
+		is($node->safe_psql('rolled', "SELECT error FROM ducto_charge($user, 1)"), '', 'it is not so for others');
+	}
+	$cluster->drop('rolled');
+	$node->safe_psql('postgres', 'DROP ROLE suite_backend');
+}
 
 # --- moving from the SDKs -----------------------------------------------------
 
-# On one server, which becomes the coordinator of a cluster then. Not on a cluster.
+# On one server that becomes the coordinator of a cluster then, or is it already. Not on tables that are distributed.
+foreach my $first ('moved', 'known')
 {
-	my @psql = ('psql', '-Xaq', '-v', 'SHOW_CONTEXT=never', '-d', $node->connstr('moved'));
+	my $text     = slurp_file("$root/sdk/test/sql/sdk_import.sql");
+	my $expected = slurp_file("$root/sdk/test/expected/sdk_import.out");
 	my ($read, $told);
 
-	$node->safe_psql('postgres', 'CREATE DATABASE moved');
-	same(answers(slurp_file("$root/sdk/test/sql/sdk_import.sql"), @psql), slurp_file("$root/sdk/test/expected/sdk_import.out"),
-		'what the SDKs had is moved on one server');
-	$read = $node->safe_psql('moved', 'SELECT count(*), sum(balance), sum(held) FROM ducto.accounts');
-	$cluster->join('moved', $cluster->workers);
-	$node->safe_psql('moved', 'SELECT * FROM ducto_distribute(3)');
-	is($node->safe_psql('moved', 'SELECT count(*), sum(balance), sum(held) FROM ducto.accounts'), $read, 'and distributed then');
-	is($node->safe_psql('moved', 'SELECT count(*) FROM ducto_verify()'), '0', 'nothing to find for the auditor');
+	$node->safe_psql('postgres', "CREATE DATABASE $first");
+	if ($first eq 'known')
+	{
+		$cluster->join($first, $cluster->workers);
+		# From there on the guard is off, which is on on the workers.
+		s/^ALTER EVENT TRIGGER ducto_sdk_guard DISABLE;\n.*//ms foreach $text, $expected;
+	}
+	Listed::alike(Listed::kept(Listed::psql($text, $node->connstr($first))), Listed::kept($expected), "what the SDKs had is moved on one server ($first)");
+	$read = $node->safe_psql($first, 'SELECT count(*), sum(balance), sum(held) FROM ducto.accounts');
+	$cluster->join($first, $cluster->workers) if $first eq 'moved';
+	$node->safe_psql($first, 'SELECT * FROM ducto_distribute(3)');
+	is($node->safe_psql($first, 'SELECT count(*), sum(balance), sum(held) FROM ducto.accounts'), $read, 'and distributed then');
+	is($node->safe_psql($first, 'SELECT count(*) FROM ducto_verify()'), '0', 'nothing to find for the auditor');
 	foreach my $worker ($cluster->workers)
 	{
 		my $balance = "SELECT get_credits_balance('aaaaaaaa-0000-4000-8000-000000000001')";
 
-		$worker->safe_psql('moved', 'SET citus.enable_ddl_propagation = off; CREATE EXTENSION ducto_sdk');
-		is($worker->safe_psql('moved', $balance), $node->safe_psql('moved', $balance), 'the SDKs may call ' . $worker->name);
+		$worker->safe_psql($first, 'SET citus.enable_ddl_propagation = off; CREATE EXTENSION IF NOT EXISTS ducto_sdk');
+		is($worker->safe_psql($first, $balance), $node->safe_psql($first, $balance), 'the SDKs may call ' . $worker->name);
 	}
 	foreach my $call ('SELECT * FROM ducto_sdk_import()', 'SELECT * FROM ducto_sdk_import(dry_run => true)', 'CALL ducto_sdk_import_batches()')
 	{
-		(undef, undef, $told) = $node->psql('moved', $call);
+		(undef, undef, $told) = $node->psql($first, $call);
 		like($told, qr/the import must run before the tables are distributed/, "$call is refused");
 	}
+	$cluster->drop($first);
 }
-
-# --- specs --------------------------------------------------------------------
-
-# Who waits for whom is looked at on all nodes. The guard against removal is off, to empty the tables.
-$cluster->database('specs', shards => 3);
-$node->safe_psql('specs', $_) foreach 'SELECT citus_internal.replace_isolation_tester_func()',
-  'ALTER DATABASE specs SET citus.multi_shard_modify_mode = sequential', 'ALTER DATABASE specs SET citus.max_adaptive_executor_pool_size = 1',
-  q(SELECT run_command_on_placements(logicalrelid, 'ALTER TABLE %s DISABLE TRIGGER USER') FROM pg_dist_partition),
-  q(SET citus.enable_ddl_propagation = off; DO $$ DECLARE t regclass; BEGIN
-	FOR t IN SELECT logicalrelid FROM pg_dist_partition LOOP EXECUTE format('ALTER TABLE %s DISABLE TRIGGER USER', t); END LOOP; END $$),
-  q(CREATE FUNCTION ducto_empty() RETURNS void LANGUAGE plpgsql AS $$ BEGIN
-	EXECUTE (SELECT 'TRUNCATE ' || string_agg(logicalrelid::text, ', ') FROM pg_dist_partition); END $$);
-spec($_) foreach qw(charge-charge refund-refund release-deduct transfer-transfer);
 
 $cluster->stop;
 done_testing();

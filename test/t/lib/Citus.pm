@@ -6,6 +6,8 @@
 #   my $cluster = Citus->new('name', workers => 2);
 #   my $node    = $cluster->coordinator;
 #   $cluster->database('shop', shards => 4);
+#   $cluster->keep('shop');
+#   $cluster->copy('shop', 'corner', 'ducto.test_clock = on');
 
 package Citus;
 
@@ -89,6 +91,50 @@ sub database
 	$self->coordinator->safe_psql($dbname, 'CREATE EXTENSION ducto');
 	$self->coordinator->safe_psql($dbname, $options{before}) if $options{before};
 	$self->coordinator->safe_psql($dbname, 'SELECT * FROM ducto_distribute(' . ($options{shards} || 4) . ')');
+	return;
+}
+
+# everywhere executes statements on every node, in a database.
+sub everywhere
+{
+	my ($self, $dbname, @statements) = @_;
+
+	foreach my $node (@{ $self->{nodes} })
+	{
+		$node->safe_psql($dbname, CORE::join(";\n", @statements));
+	}
+	return;
+}
+
+# keep makes a database one to be copied, to which nobody connects any more.
+sub keep
+{
+	my ($self, $dbname) = @_;
+
+	$self->everywhere('postgres', "ALTER DATABASE $dbname ALLOW_CONNECTIONS false",
+		"SELECT pg_terminate_backend(pid, 10000) FROM pg_stat_activity WHERE datname = '$dbname'");
+	return;
+}
+
+# copy makes a database as one that was kept, with settings.
+sub copy
+{
+	my ($self, $kept, $dbname, @settings) = @_;
+
+	foreach my $node (@{ $self->{nodes} })
+	{
+		$node->safe_psql('postgres', "CREATE DATABASE $dbname TEMPLATE $kept");
+		$node->safe_psql('postgres', CORE::join('; ', map { "ALTER DATABASE $dbname SET $_" } @settings)) if @settings;
+	}
+	return;
+}
+
+# drop removes a database.
+sub drop
+{
+	my ($self, $dbname) = @_;
+
+	$self->everywhere('postgres', "DROP DATABASE $dbname WITH (FORCE)");
 	return;
 }
 
