@@ -393,18 +393,21 @@ accounts_find_plan(Account *accs, int i)
 
 /*
  * Read and lock accounts of a batch one by one, in their order, and list those
- * that there are. On a cluster each is on a node of its own.
+ * that there are. On a cluster each is on a node of its own; elsewhere that is
+ * for statements that are not done without the executor.
  */
 static uint64
 accounts_lock_each(AccountLock lock, Account *accs, int n, pg_uuid_t *locked)
 {
+	bool		apart = query_distributed(&account_queries[true][lock]);
 	uint64		found = 0;
 
 	for (int i = 0; i < n; i++)
 	{
 		QueryArgs	args = {0};
 
-		cluster_shard_stays(&accs[i].id);
+		if (apart)
+			cluster_shard_stays(&accs[i].id);
 		args_uuid(&args, &accs[i].id);
 		if (query_run(&account_queries[true][lock], &args, SPI_OK_SELECT) == 0)
 			continue;

@@ -113,4 +113,24 @@ SELECT pg_temp.charge('ruled', 12);
 SELECT count(*) FROM bulk_rule;
 ROLLBACK;
 SELECT * FROM pg_temp.written();
+
+-- Where the executor has to do it, as for a trigger of the accounts, it is the same.
+SELECT count(*) FROM generate_series(0, 99) i, ducto_set_spend_cap(user_id => pg_temp.account(i), cap_type => 'daily', cap_limit => 1000);
+SET ducto.direct = off;
+SELECT pg_temp.charge('executor', 300);
+SELECT pg_temp.charge('executor', 301);
+RESET ducto.direct;
+SELECT pg_temp.charge('executor', 302);
+CREATE TABLE bulk_seen (told text);
+CREATE FUNCTION bulk_tell() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN INSERT INTO public.bulk_seen VALUES (TG_TABLE_NAME); RETURN NEW; END $$;
+CREATE TRIGGER bulk_row BEFORE UPDATE ON ducto.accounts FOR EACH ROW EXECUTE FUNCTION bulk_tell();
+CREATE TRIGGER bulk_row BEFORE UPDATE ON ducto.spend_caps FOR EACH ROW EXECUTE FUNCTION bulk_tell();
+SELECT pg_temp.charge('seen', 100);
+SELECT told, count(*) FROM bulk_seen GROUP BY told ORDER BY told;
+DROP TRIGGER bulk_row ON ducto.accounts;
+DROP TRIGGER bulk_row ON ducto.spend_caps;
+DROP FUNCTION bulk_tell;
+DROP TABLE bulk_seen;
+SELECT sum(spent) AS spent, count(*) FROM ducto.spend_caps WHERE account_id BETWEEN pg_temp.account(0) AND pg_temp.account(99);
+SELECT * FROM pg_temp.written();
 SELECT * FROM ducto_verify();
