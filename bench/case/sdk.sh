@@ -10,6 +10,7 @@ sql -o /dev/null -v "users=$users" -v "entries=$entries" -f "$BENCH/sdk_data.sql
 mkdir "$T/sdk"
 plan=$(sql -c "SELECT ducto.sdk_plan_uuid('pro')")
 dates="now() - interval '30 days', now()"
+plans=$(sql -c "SELECT config -> 'plans' FROM ducto.pricing WHERE active")
 lease="SELECT l ->> 'lease_id' AS lease FROM @create_lease(:user, 0.01, 'chat') l \\gset"
 debit="SELECT l ->> 'transaction_id' AS tx FROM @deduct_with_allowance(:user, 0.01) l \\gset"
 
@@ -32,6 +33,7 @@ the_calls() {
 		get_pricing_history SELECT * FROM @get_pricing_history();
 		activate_pricing_config SELECT * FROM @activate_pricing_config(1);
 		activate_pricing SELECT * FROM @activate_pricing(1);
+		set_active_pricing_config SELECT * FROM @set_active_pricing_config('{"models": {"_default": "1"}, "plans": $plans}');
 		get_user_plan SELECT * FROM @get_user_plan(:planned);
 		get_no_user_plan SELECT * FROM @get_user_plan(:user);
 		set_user_plan SELECT * FROM @set_user_plan(:planned, 'pro');
