@@ -200,6 +200,23 @@ row_make(const Run *run, TupleTableSlot *old, TupleTableSlot *row)
 }
 
 /*
+ * Tell whether an index wants rows. One that is being built is asked again: when
+ * it does, the index changes, but not the table.
+ */
+static bool
+index_is_ready(const RowIndex *index)
+{
+	Relation	relation;
+
+	if (index->info->ii_ReadyForInserts)
+		return true;
+	relation = index_open(index->id, RowExclusiveLock);
+	index->info->ii_ReadyForInserts = relation->rd_index->indisready;
+	index_close(relation, NoLock);
+	return index->info->ii_ReadyForInserts;
+}
+
+/*
  * Enter a row that was written into the indexes. False: the arbiter may have
  * another such row.
  */
@@ -218,7 +235,7 @@ row_index(const Run *run, TupleTableSlot *row)
 			index->info->ii_Unique ? UNIQUE_CHECK_YES : UNIQUE_CHECK_NO;
 		Relation	relation;
 
-		if (!row_index_form(index, row, direct->estate, values, nulls))
+		if (!index_is_ready(index) || !row_index_form(index, row, direct->estate, values, nulls))
 			continue;
 		relation = index_open(index->id, RowExclusiveLock);
 		if (!index_insert(relation, values, nulls, &row->tts_tid, run->table, check, index->unchanged, index->info) &&

@@ -31,6 +31,22 @@ SELECT count(*) FROM ducto.usage_lines WHERE model = 'bulk2';
 RESET enable_seqscan;
 DROP INDEX ducto.bulk_model;
 
+-- An index that is being built gets rows from when it is ready for them, also of a session that has known it before: a change of the
+-- index alone tells that.
+CREATE INDEX bulk_ready ON ducto.ledger (amount, operation_type) WHERE operation_type = 'bulk_ready';
+UPDATE pg_index SET indisready = false, indisvalid = false WHERE indexrelid = 'ducto.bulk_ready'::regclass;
+ALTER TABLE ducto.ledger ALTER COLUMN amount SET STATISTICS -1;
+SELECT count(error), count(amount) FROM generate_series(1, 3) n, ducto_charge(:mia, 0.01 * n, operation_type => 'bulk_ready');
+UPDATE pg_index SET indisready = true WHERE indexrelid = 'ducto.bulk_ready'::regclass;
+SELECT count(error), count(amount) FROM generate_series(1, 4) n, ducto_charge(:mia, 0.01 * n, operation_type => 'bulk_ready');
+UPDATE pg_index SET indisvalid = true WHERE indexrelid = 'ducto.bulk_ready'::regclass;
+SET enable_seqscan = off;
+EXPLAIN (COSTS OFF) SELECT FROM ducto.ledger WHERE amount < 0 AND operation_type = 'bulk_ready';
+SELECT count(*) FROM ducto.ledger WHERE amount < 0 AND operation_type = 'bulk_ready';
+RESET enable_seqscan;
+SELECT count(*) FROM ducto.ledger WHERE account_id = :mia AND operation_type = 'bulk_ready';
+DROP INDEX ducto.bulk_ready;
+
 -- An owner who is no superuser, and took the right from itself, is refused where the rows are written together and where an INSERT
 -- writes them. Nothing of the call is left.
 CREATE ROLE regress_ducto_owner;
