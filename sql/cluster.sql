@@ -14,6 +14,13 @@ REVOKE ALL ON FUNCTION ducto.call_sent(internal) FROM PUBLIC;
 COMMENT ON FUNCTION ducto.call_sent(internal) IS
 'For the planner: as ducto.call_once, and refuses NULL for the account, at which Citus ends the server.';
 
+CREATE FUNCTION ducto.is_there(user_id uuid) RETURNS boolean
+LANGUAGE c STABLE SUPPORT ducto.call_sent SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS 'MODULE_PATHNAME', 'ducto_is_there';
+REVOKE ALL ON FUNCTION ducto.is_there(uuid) FROM PUBLIC;
+COMMENT ON FUNCTION ducto.is_there(uuid) IS
+'For calls on a cluster: what Citus sends to the node of an account''s shard, with the call that is made there.';
+
 CREATE FUNCTION ducto.charge_there(
 	user_id uuid,
 	amount numeric,

@@ -304,6 +304,15 @@ cluster_is_used(void)
 }
 
 /*
+ * cluster_was_used tells that without looking, by what was found last.
+ */
+bool
+cluster_was_used(void)
+{
+	return shards.distributed && shard_entered() == 0;
+}
+
+/*
  * cluster_changes counts the changes of where the shards are, as far as they
  * were heard of since the first look at that.
  */
@@ -396,19 +405,60 @@ citus_function(const char *name, int nargs, const Oid *types)
 }
 
 /*
- * Keep a shard where it is until the transaction ends: who moves it waits for
- * those who have this lock, as who writes to it has. A SELECT ... FOR NO KEY
- * UPDATE alone has not, and its row is locked on the node that the shard has left.
- * It waits for a move that is about to end, and knows of it then.
+ * Fill in the lock of the place of a shard.
  */
 static void
-shard_keep(int64 shard)
+place_of(const Shard *shard, LOCKTAG *place)
+{
+	SET_LOCKTAG_ADVISORY(*place, MyDatabaseId, (uint32) (shard - shards.all), (uint32) shards.group, PLACE_LOCK);
+}
+
+/*
+ * Tell whether this transaction keeps a shard where it is.
+ */
+static bool
+is_held(const LOCKTAG *place)
+{
+#if PG_VERSION_NUM >= 170000
+	return LockHeldByMe(place, ShareLock, false);
+#else
+	return LockHeldByMe(place, ShareLock);
+#endif
+}
+
+/*
+ * Let Citus keep a shard where it is. It looks first who may do that.
+ */
+static void
+shard_keep_by_citus(int64 shard)
 {
 	Oid			types[] = {INT4OID, INT8ARRAYOID};
 	Datum		id = Int64GetDatum(shard);
 	ArrayType  *ids = construct_array(&id, 1, INT8OID, sizeof(int64), FLOAT8PASSBYVAL, TYPALIGN_DOUBLE);
 
 	(void) OidFunctionCall2(citus_function("lock_shard_metadata", 2, types), Int32GetDatum(ShareLock), PointerGetDatum(ids));
+}
+
+/*
+ * Keep a shard where it is until the transaction ends: who moves it waits for
+ * those who have this lock, as who writes to it has. A SELECT ... FOR NO KEY
+ * UPDATE alone has not, and its row is locked on the node that the shard has left.
+ * It waits for a move that is about to end, and knows of it then.
+ */
+static void
+shard_keep(const Shard *shard)
+{
+	static bool known = false;	/* that Citus's lock is this one */
+	LOCKTAG		place;
+
+	place_of(shard, &place);
+	if (known)
+		(void) LockAcquire(&place, ShareLock, false, false);
+	else
+	{
+		shard_keep_by_citus(shard->id);
+		known = is_held(&place);
+	}
 	AcceptInvalidationMessages();
 }
 
@@ -425,7 +475,7 @@ cluster_shard_stays(const pg_uuid_t *account)
 	do
 	{
 		shard = cluster_shard(account);
-		shard_keep(shard);
+		shard_keep(shard_of(account));
 	} while (cluster_shard(account) != shard);
 	shard_require(shard_of(account));
 }
@@ -438,6 +488,18 @@ bool
 cluster_is_elsewhere(const pg_uuid_t *account)
 {
 	return cluster_is_used() && !shard_of(account)->here;
+}
+
+/*
+ * cluster_is_alone tells whether an account is on one node alone, as far as is
+ * known. The tables are distributed.
+ */
+bool
+cluster_is_alone(const pg_uuid_t *account)
+{
+	if (!shards.known)
+		shards_read();
+	return shard_of(account)->alone;
 }
 
 /*
@@ -456,7 +518,7 @@ cluster_keep_here(const pg_uuid_t *account)
 	if (!shard->here || !shard->alone)
 		return 0;
 	id = shard->id;
-	shard_keep(id);
+	shard_keep(shard);
 	if (!cluster_is_used())
 		return 0;
 	shard = shard_of(account);
@@ -519,7 +581,7 @@ cluster_look_here(const pg_uuid_t *account)
 	shard = shard_readable(account);
 	if (shard == NULL)
 		return 0;
-	SET_LOCKTAG_ADVISORY(place, MyDatabaseId, (uint32) (shard - shards.all), (uint32) shards.group, PLACE_LOCK);
+	place_of(shard, &place);
 	if (LockAcquire(&place, ShareLock, false, true) != LOCKACQUIRE_NOT_AVAIL)
 		LockRelease(&place, ShareLock, false);
 	else

@@ -10,6 +10,7 @@
 extern bool cluster_is_there(void);
 extern bool cluster_has_any(List *tables);
 extern bool cluster_is_used(void);
+extern bool cluster_was_used(void);
 extern uint64 cluster_changes(void);
 extern int64 cluster_shard(const pg_uuid_t *account);
 extern int	cluster_node(const pg_uuid_t *account);
@@ -21,6 +22,7 @@ extern int64 cluster_look_here(const pg_uuid_t *account);
 extern void cluster_require_seen(const pg_uuid_t *account);
 extern bool cluster_has_here(int64 shard);
 extern bool cluster_is_elsewhere(const pg_uuid_t *account);
+extern bool cluster_is_alone(const pg_uuid_t *account);
 extern bool cluster_is_coordinating(void);
 
 #endif

@@ -8,6 +8,7 @@
 #include "executor/tstoreReceiver.h"
 #include "executor/tuptable.h"
 #include "miscadmin.h"
+#include "pgtime.h"
 #include "nodes/params.h"
 #include "tcop/dest.h"
 #include "utils/guc.h"
@@ -162,6 +163,18 @@ query_make(KeptQuery *query, int options)
 }
 
 /*
+ * query_forget lets a query that nobody is executing be prepared anew.
+ */
+void
+query_forget(KeptQuery *query)
+{
+	if (query->plan != NULL)
+		SPI_freeplan(query->plan);
+	query->plan = NULL;
+	query->reader = InvalidOid;
+}
+
+/*
  * Tell whether a table of a query is distributed.
  */
 static bool
@@ -296,6 +309,41 @@ query_distributed(KeptQuery *query)
 	return query->distributed;
 }
 
+/* Beyond this no other node takes the offset of a time. */
+#define OFFSET_MAX_SECONDS	(16 * SECS_PER_HOUR)
+
+/*
+ * Tell whether every node reads dates, times and intervals as they are written
+ * in this session: what goes to another node goes there as text.
+ */
+static bool
+texts_are_common(void)
+{
+	long		offset;
+
+	return DateStyle == USE_ISO_DATES && IntervalStyle == INTSTYLE_POSTGRES &&
+		(!pg_get_timezone_offset(session_timezone, &offset) || labs(offset) < OFFSET_MAX_SECONDS);
+}
+
+/*
+ * Let values be written as every node reads them while a query is executed. A
+ * day and a month would change places, and credit expire at another time than
+ * was said. Returns the level to which the settings go back.
+ */
+static int
+texts_for_nodes(int level)
+{
+	static const char *const common[][2] = {{"DateStyle", "ISO"}, {"IntervalStyle", "postgres"}, {"TimeZone", "UTC"}};
+
+	if (texts_are_common() || !cluster_was_used())
+		return level;
+	if (level == NO_LEVEL)
+		level = NewGUCNestLevel();
+	for (int i = 0; i < lengthof(common); i++)
+		(void) set_config_option(common[i][0], common[i][1], PGC_USERSET, PGC_S_SESSION, GUC_ACTION_SAVE, true, 0, false);
+	return level;
+}
+
 /*
  * query_params returns the parameters of a query as the executor wants them.
  */
@@ -346,7 +394,7 @@ query_execute(KeptQuery *query, const QueryArgs *args, bool read_only, int expec
 	query = shard_query(query);
 	if (receiver == NULL && query_try_direct(query, args, read_only))
 		return SPI_processed;
-	level = query_prepare(query);
+	level = texts_for_nodes(query_prepare(query));
 	if (args->n != SPI_getargcount(query->plan))
 		elog(ERROR, "%d parameters for: %s", args->n, query->sql);
 	options.params = query_params(query, args);

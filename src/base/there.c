@@ -22,6 +22,7 @@
 #include "base/args.h"
 #include "base/cluster.h"
 #include "base/result.h"
+#include "base/sent.h"
 #include "base/setting.h"
 #include "base/shard.h"
 #include "base/there.h"
@@ -36,8 +37,15 @@ static const char *const carried[] = {
 	"lock_timeout", "TimeZone", "DateStyle", "IntervalStyle"
 };
 
+/* After them comes this where the call is to be made inside of the account's shard, or not at all. */
+#define INSIDE	"inside"
+
 /* Whether the call that is answered came from elsewhere, or could have. */
 static bool from_elsewhere = false;
+
+/* Whether that is to be made inside of a shard, and whether it could not. */
+static bool only_inside = false;
+static bool not_made = false;
 
 /*
  * Return the value of a setting, of those that a role has for the one that the
@@ -61,16 +69,26 @@ setting_here(const char *name)
 }
 
 /*
+ * Append the settings that decide what a call does, and where that may be.
+ */
+static void
+args_settings(QueryArgs *args, bool inside)
+{
+	const char *values[lengthof(carried) + 1];
+
+	for (int i = 0; i < lengthof(carried); i++)
+		values[i] = pstrdup(setting_here(carried[i]));
+	values[lengthof(carried)] = INSIDE;
+	args_text_array(args, values, lengthof(carried) + inside);
+}
+
+/*
  * args_carried appends the settings that decide what a call does.
  */
 void
 args_carried(QueryArgs *args)
 {
-	const char *values[lengthof(carried)];
-
-	for (int i = 0; i < lengthof(carried); i++)
-		values[i] = pstrdup(setting_here(carried[i]));
-	args_text_array(args, values, lengthof(carried));
+	args_settings(args, false);
 }
 
 /*
@@ -93,15 +111,75 @@ row_of_there(FunctionCallInfo fcinfo)
 }
 
 /*
- * Tell whether a row is the answer: its last column, the error, is NULL, or the
- * reason is another than the one that is looked into here.
+ * Tell by its last column, an error or another reason, whether a row is the answer:
+ * there is no error, or the reason is another than the one that is looked into
+ * here.
  */
 static bool
-row_is_answer(const char *again)
+is_answer(const char *last, const char *again)
 {
-	const char *last = row_text(0, SPI_tuptable->tupdesc->natts);
-
 	return again == NULL ? last == NULL : strcmp(last, again) != 0;
+}
+
+/*
+ * Return the last column of a row, a text; NULL for NULL.
+ */
+static char *
+last_of(HeapTupleHeader row)
+{
+	bool		isnull;
+	Datum		last = GetAttributeByNum(row, HeapTupleHeaderGetNatts(row), &isnull);
+
+	return isnull ? NULL : TextDatumGetCString(last);
+}
+
+/*
+ * Make a call by a plan that is kept. False: it was not made.
+ */
+static bool
+call_by_kept(FunctionCallInfo fcinfo, KeptQuery *query, QueryArgs args, const char *again, Datum *result, bool *answered)
+{
+	KeptQuery  *kept = sent_query(query, PG_GETARG_UUID_P(0));
+	HeapTupleHeader row;
+
+	if (kept == NULL)
+		return false;
+	args_settings(&args, true);
+	if (query_run(kept, &args, SPI_OK_SELECT) != 1)
+		elog(ERROR, "no answer to: %s", kept->sql);
+	row = sent_row(fcinfo);
+	if (row == NULL)
+		return false;
+	*answered = is_answer(last_of(row), again);
+	*result = HeapTupleHeaderGetDatum(row);
+	return true;
+}
+
+/*
+ * Make a call by a plan of its own.
+ */
+static void
+call_by_values(FunctionCallInfo fcinfo, KeptQuery *query, QueryArgs args, const char *again, Datum *result, bool *answered)
+{
+	args_carried(&args);
+	if (query_run(query, &args, SPI_OK_SELECT) != 1)
+		elog(ERROR, "no answer to: %s", query->sql);
+	*answered = is_answer(row_text(0, SPI_tuptable->tupdesc->natts), again);
+	if (*answered)
+		*result = row_of_there(fcinfo);
+}
+
+/*
+ * Tell whether a call that came here is not made, as it could not be inside of
+ * a shard.
+ */
+static bool
+is_refused(void)
+{
+	if (!only_inside || shard_entered() != 0 || query_depth() > 0)
+		return false;
+	not_made = true;
+	return true;
 }
 
 /*
@@ -114,6 +192,11 @@ call_send(FunctionCallInfo fcinfo, KeptQuery *query, const char *again, Datum *r
 	QueryArgs	args = {0};
 	bool		answered;
 
+	if (is_refused())
+	{
+		*result = (Datum) 0;
+		return true;
+	}
 	if (PG_ARGISNULL(0) || !cluster_is_elsewhere(PG_GETARG_UUID_P(0)) || query_depth() > 0 || XactReadOnly)
 		return false;
 	query_begin();
@@ -124,12 +207,8 @@ call_send(FunctionCallInfo fcinfo, KeptQuery *query, const char *again, Datum *r
 		else
 			args_datum(&args, PG_GETARG_DATUM(i));
 	}
-	args_carried(&args);
-	if (query_run(query, &args, SPI_OK_SELECT) != 1)
-		elog(ERROR, "no answer to: %s", query->sql);
-	answered = row_is_answer(again);
-	if (answered)
-		*result = row_of_there(fcinfo);
+	if (!call_by_kept(fcinfo, query, args, again, result, &answered))
+		call_by_values(fcinfo, query, args, again, result, &answered);
 	query_end();
 	return answered;
 }
@@ -172,9 +251,9 @@ carry(const char *name, const char *value)
 
 /*
  * Let the settings be what they are where a call comes from, which its last
- * argument tells.
+ * argument tells. Returns whether it is to be made inside of a shard alone.
  */
-static void
+static bool
 settings_carry(FunctionCallInfo fcinfo)
 {
 	int			last = fcinfo->nargs - 1;
@@ -182,22 +261,26 @@ settings_carry(FunctionCallInfo fcinfo)
 	Datum	   *values;
 	int			n;
 	bool		stands;
+	bool		inside;
 
 	deconstruct_array(array, TEXTOID, -1, false, TYPALIGN_INT, &values, NULL, &n);
-	if (n != lengthof(carried) || array_contains_nulls(array))
+	inside = n == lengthof(carried) + 1;
+	if ((n != lengthof(carried) && !inside) || array_contains_nulls(array) ||
+		(inside && strcmp(TextDatumGetCString(values[lengthof(carried)]), INSIDE) != 0))
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("settings of another version of ducto"),
 				 errhint("Let all nodes of the cluster have the same version.")));
 	if (setting_rejections(&stands) != REJECTIONS_RETURN)
 		carry("ducto.rejections", "return");
-	for (int i = 0; i < n; i++)
+	for (int i = 0; i < lengthof(carried); i++)
 	{
 		const char *value = TextDatumGetCString(values[i]);
 
 		if (strcmp(GetConfigOption(carried[i], false, false), value) != 0)
 			carry(carried[i], value);
 	}
+	return inside;
 }
 
 /*
@@ -221,19 +304,21 @@ call_raise_again(MemoryContext context, bool moved)
 
 /*
  * call_here answers a call that call_there made, by the function that it is
- * of.
+ * of; with NULL where it is to be made inside of a shard and that cannot be.
  */
 Datum
 call_here(FunctionCallInfo fcinfo, PGFunction function)
 {
 	int			level = NewGUCNestLevel();
 	bool		before = from_elsewhere;
+	bool		inside_before = only_inside;
 	MemoryContext context = CurrentMemoryContext;
 	Datum		result = (Datum) 0;
 	bool		elsewhere = !PG_ARGISNULL(0) && cluster_is_elsewhere(PG_GETARG_UUID_P(0));
 	uint64		changes = cluster_changes();
 
-	settings_carry(fcinfo);
+	only_inside = settings_carry(fcinfo);
+	not_made = false;
 	from_elsewhere = true;
 	PG_TRY();
 	{
@@ -242,10 +327,13 @@ call_here(FunctionCallInfo fcinfo, PGFunction function)
 	PG_CATCH();
 	{
 		from_elsewhere = before;
+		only_inside = inside_before;
 		call_raise_again(context, elsewhere || cluster_changes() != changes);
 	}
 	PG_END_TRY();
 	from_elsewhere = before;
+	fcinfo->isnull = only_inside && not_made;
+	only_inside = inside_before;
 	AtEOXact_GUC(true, level);
 	return result;
 }

@@ -5,6 +5,7 @@
  */
 #include "postgres.h"
 
+#include "base/sent.h"
 #include "base/there.h"
 #include "credit/here.h"
 #include "credit/reserve.h"
@@ -36,43 +37,43 @@ extern PGDLLEXPORT Datum ducto_settle(PG_FUNCTION_ARGS);
 
 /* Each is planned with its values, as Citus sees from them where to send it. */
 static KeptQuery charge_query = {
-	.sql = "SELECT t.* FROM ducto.charge_there($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11) t",
+	.sql = SENT_CALL("ducto.charge_there($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)"),
 	.types = THERE_TYPES(UUIDOID, NUMERICOID, TEXTOID, JSONBOID, TEXTOID, NUMERICOID, TEXTOID, BOOLOID, TEXTOID, TEXTOID),
 	.anew = true
 };
 static KeptQuery reserve_query = {
-	.sql = "SELECT t.* FROM ducto.reserve_there($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16) t",
+	.sql = SENT_CALL("ducto.reserve_there($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16)"),
 	.types = THERE_TYPES(UUIDOID, NUMERICOID, TEXTOID, JSONBOID, NUMERICOID, INT4OID, TEXTOID, TEXTOID, NUMERICOID, INT4OID,
 						 TEXTOID, TEXTOID, UUIDOID, BOOLOID, BOOLOID),
 	.anew = true
 };
 static KeptQuery deduct_query = {
-	.sql = "SELECT t.* FROM ducto.deduct_there($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12) t",
+	.sql = SENT_CALL("ducto.deduct_there($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)"),
 	.types = THERE_TYPES(UUIDOID, UUIDOID, NUMERICOID, TEXTOID, JSONBOID, TEXTOID, TEXTOID, BOOLOID, BOOLOID, BOOLOID, UUIDOID),
 	.anew = true
 };
 static KeptQuery add_credits_query = {
-	.sql = "SELECT t.* FROM ducto.add_credits_there($1, $2, $3, $4, $5, $6, $7, $8) t",
+	.sql = SENT_CALL("ducto.add_credits_there($1, $2, $3, $4, $5, $6, $7, $8)"),
 	.types = THERE_TYPES(UUIDOID, NUMERICOID, TEXTOID, JSONBOID, TIMESTAMPTZOID, TEXTOID, INT4OID),
 	.anew = true
 };
 static KeptQuery charge_usage_query = {
-	.sql = "SELECT t.* FROM ducto.charge_usage_there($1, $2, $3, $4, $5, $6, $7) t",
+	.sql = SENT_CALL("ducto.charge_usage_there($1, $2, $3, $4, $5, $6, $7)"),
 	.types = THERE_TYPES(UUIDOID, JSONBOID, UUIDOID, TEXTOID, JSONBOID, TEXTOID),
 	.anew = true
 };
 static KeptQuery renew_query = {
-	.sql = "SELECT t.* FROM ducto.renew_there($1, $2, $3, $4, $5) t",
+	.sql = SENT_CALL("ducto.renew_there($1, $2, $3, $4, $5)"),
 	.types = THERE_TYPES(UUIDOID, UUIDOID, INT4OID, UUIDOID),
 	.anew = true
 };
 static KeptQuery release_query = {
-	.sql = "SELECT t.* FROM ducto.release_there($1, $2, $3, $4) t",
+	.sql = SENT_CALL("ducto.release_there($1, $2, $3, $4)"),
 	.types = THERE_TYPES(UUIDOID, UUIDOID, UUIDOID),
 	.anew = true
 };
 static KeptQuery settle_query = {
-	.sql = "SELECT t.* FROM ducto.settle_there($1, $2, $3, $4, $5, $6) t",
+	.sql = SENT_CALL("ducto.settle_there($1, $2, $3, $4, $5, $6)"),
 	.types = THERE_TYPES(UUIDOID, UUIDOID, JSONBOID, BOOLOID, TEXTOID),
 	.anew = true
 };

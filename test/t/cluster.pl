@@ -312,6 +312,38 @@ foreach my $at ($node, $first, $second)
 	$here->run("BEGIN; SELECT ducto_charge($one, 1); SELECT ducto_charge($two, 1); ROLLBACK");
 	is($here->value($sum), sprintf('%.4f', $before - 3), 'or on neither');
 
+	# by what text the last call of a transaction was sent, as the account's node was told it
+	my $text = sub {
+		my ($sql) = @_;
+		my ($at) = grep { is_on($_, $one) } $first, $second;
+		my $told;
+
+		$here->run("BEGIN; $sql");
+		die $here->error->{message} if $here->error;
+		$told = $at->safe_psql('shop', "SELECT query FROM pg_stat_activity WHERE state = 'idle in transaction' AND query LIKE '%charge_there%'");
+		$here->run('COMMIT');
+		return $told;
+	};
+	my $kept = $text->("SELECT ducto_charge($one, 0.01)");
+
+	like($kept, qr/charge_there\(\$1, \$2, /, 'a plan is kept: what is sent has parameters');
+	is($text->("SELECT ducto_charge($one, 0.02)"), $kept, 'the same for another amount');
+	$here->run("SET citus.enable_unsafe_triggers = on; CREATE FUNCTION look() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN
+		UPDATE ducto.alerts SET told = told WHERE account_id = NEW.account_id; RETURN NEW; END'");
+	$here->run('CREATE TRIGGER look AFTER INSERT ON ducto.ledger FOR EACH ROW EXECUTE FUNCTION look()');
+	unlike($text->("SELECT ducto_charge($one, 0.03)"), qr/is_there/, "not where a trigger of somebody else's may ask Citus for something");
+	$here->run('DROP TRIGGER look ON ducto.ledger; DROP FUNCTION look()');
+	is($text->("SELECT ducto_charge($one, 0.04)"), $kept, 'until it is gone');
+	$before -= 0.1;
+	is($here->value($sum), sprintf('%.4f', $before - 3), 'and each was booked once');
+
+	$here->run("SET datestyle = 'SQL, DMY'; SET timezone = '<W>+23:59'; SET intervalstyle = sql_standard");
+	$here->run("SELECT ducto_add_credits($one, 1, 'promo', expires_at => '2090-02-03 04:05:06+00', idempotency_key => 'february')");
+	$here->run("SELECT ducto_charge($one, 1)");
+	$here->run('RESET ALL');
+	is($here->value("SELECT expires_at = '2090-02-03 04:05:06+00' FROM ducto.grants WHERE account_id = $one AND expires_at > '2090-01-01'"),
+		't', 'a day and a month keep their places, however the session writes them');
+
 	$here->run('SET ducto.require_idempotency_key = on');
 	$here->run("SELECT ducto_charge($one, 1)");
 	is($here->sqlstate, '22004', 'a key that the session requires is required there');
