@@ -286,7 +286,7 @@ bulk_add(Bulk *bulk, const QueryArgs *row)
 	}
 	ExecStoreVirtualTuple(slot);
 	if (refused)
-		row_refuse(bulk->table, slot, bulk->estate);
+		row_refuse(bulk->table, slot);
 }
 
 /*

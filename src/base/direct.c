@@ -33,6 +33,29 @@
 #define begin_scan(table, index, snapshot, nkeys)	index_beginscan(table, index, snapshot, nkeys, 0)
 #endif
 
+/* More operations inside of one another are the executor's. */
+#define MOST_DEPTH	8
+
+/*
+ * Return what the expressions of an operation are evaluated with: one that is
+ * inside of another must not take away what that has computed.
+ */
+static EState *
+estate_get(void)
+{
+	static EState *estates[MOST_DEPTH];
+	EState	  **estate = &estates[query_depth()];
+
+	if (*estate == NULL)
+	{
+		MemoryContext previous = MemoryContextSwitchTo(TopMemoryContext);
+
+		*estate = CreateExecutorState();
+		MemoryContextSwitchTo(previous);
+	}
+	return *estate;
+}
+
 /*
  * Start to look for the rows.
  */
@@ -118,10 +141,11 @@ run_open(Run *run, const Direct *direct, Snapshot snapshot)
 {
 	*run = (Run) {
 		.direct = direct,
-		.context = GetPerTupleExprContext(direct->estate),
+		.estate = estate_get(),
 		.snapshot = snapshot,
 		.rows_context = CurrentMemoryContext,
 	};
+	run->context = GetPerTupleExprContext(run->estate);
 	run->table = table_open(direct->table, NoLock);
 	if (direct->command != CMD_SELECT)
 		run->written = table_slot_create(run->table, NULL);
@@ -190,8 +214,8 @@ run_direct(const Direct *direct, const QueryArgs *args, ParamListInfo params, Sn
 	Run			run;
 
 	run_before(direct, args, params, snapshot);
-	ResetExprContext(GetPerTupleExprContext(direct->estate));
 	run_open(&run, direct, snapshot);
+	ResetExprContext(run.context);
 	run_do(&run, args, params);
 	run_close(&run);
 	if (direct->counts)
@@ -251,14 +275,20 @@ run_before(const Direct *direct, const QueryArgs *args, ParamListInfo params, Sn
 }
 
 /*
- * Lock the tables of a statement.
+ * Lock the tables of a statement, as the executor does.
  */
 static void
-lock_tables(const Direct *direct)
+lock_tables(const PlannedStmt *statement)
 {
-	LockRelationOid(direct->table, direct->lock);
-	for (int i = 0; i < direct->nbefore; i++)
-		lock_tables(direct->before[i].direct);
+	ListCell   *cell;
+
+	foreach(cell, statement->rtable)
+	{
+		RangeTblEntry *entry = lfirst_node(RangeTblEntry, cell);
+
+		if (entry->rtekind == RTE_RELATION)
+			LockRelationOid(entry->relid, entry->rellockmode);
+	}
 }
 
 /*
@@ -296,7 +326,11 @@ direct_of(KeptQuery *query)
 	CachedPlanSource *source = linitial(SPI_plan_get_plan_sources(query->plan));
 	CachedPlan *plan = source->gplan;
 
-	if (plan == NULL || !plan->is_valid || !source->is_valid)
+	if (plan == NULL || !plan->is_valid || !source->is_valid ||
+		(query->direct_of == plan->generation && (query->direct == NULL || !may_write(query->direct))))
+		return NULL;
+	lock_tables(linitial_node(PlannedStmt, plan->stmt_list));
+	if (source->gplan != plan || !plan->is_valid || !source->is_valid)
 		return NULL;
 	if (query->direct_of != plan->generation)
 	{
@@ -304,10 +338,7 @@ direct_of(KeptQuery *query)
 		query->direct = direct_make(plan);
 		query->direct_of = plan->generation;
 	}
-	if (query->direct == NULL || !may_write(query->direct))
-		return NULL;
-	lock_tables(query->direct);
-	return source->is_valid && source->gplan == query->direct->plan && plan->is_valid ? query->direct : NULL;
+	return query->direct != NULL && may_write(query->direct) ? query->direct : NULL;
 }
 
 /*
@@ -317,7 +348,7 @@ static bool
 may_execute(const KeptQuery *query)
 {
 	return query->plan != NULL && setting_direct() && !query->distributed && !query->anew && !query->tuples &&
-		query->reader == GetUserId() && !IsInParallelMode() && ExecutorCheckPerms_hook == NULL;
+		query->reader == GetUserId() && !IsInParallelMode() && ExecutorCheckPerms_hook == NULL && query_depth() < MOST_DEPTH;
 }
 
 /*

@@ -89,7 +89,6 @@ typedef struct Direct
 		bool		exists;		/* it is whether there is a row */
 	}		   *before;
 	ParamExecData *inner;		/* the values of those */
-	EState	   *estate;			/* for its expressions */
 } Direct;
 
 extern Direct *direct_make(CachedPlan *plan);

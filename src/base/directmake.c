@@ -631,7 +631,6 @@ make(const Direct *within, Plan *root)
 
 	direct->plan = within->plan;
 	direct->statement = within->statement;
-	direct->estate = CreateExecutorState();
 	direct->inner = palloc0(sizeof(ParamExecData) * Max(list_length(direct->statement->paramExecTypes), 1));
 	return (IsA(root, ModifyTable) ? modify_make(direct, castNode(ModifyTable, root)) : select_make(direct, root)) ? direct : NULL;
 }

@@ -166,11 +166,11 @@ row_check(const Run *run, TupleTableSlot *row)
 	for (int i = 0; i < direct->nvalues; i++)
 		if (row->tts_isnull[direct->columns[i] - 1] &&
 			TupleDescAttr(row->tts_tupleDescriptor, direct->columns[i] - 1)->attnotnull)
-			row_refuse(run->table, row, direct->estate);
+			row_refuse(run->table, row);
 	run->context->ecxt_scantuple = row;
 	for (int i = 0; i < direct->nchecks; i++)
 		if (!ExecCheck(direct->checks[i], run->context))
-			row_refuse(run->table, row, direct->estate);
+			row_refuse(run->table, row);
 }
 
 /*
@@ -183,6 +183,7 @@ row_make(const Run *run, TupleTableSlot *old, TupleTableSlot *row)
 	const Direct *direct = run->direct;
 	int			natts = row->tts_tupleDescriptor->natts;
 
+	Assert(old != NULL || direct->nvalues == natts);
 	ExecClearTuple(row);
 	if (old != NULL)
 	{
@@ -231,11 +232,11 @@ row_index(const Run *run, TupleTableSlot *row)
 		RowIndex   *index = &direct->indexes[i];
 		Datum		values[INDEX_MAX_KEYS];
 		bool		nulls[INDEX_MAX_KEYS];
-		IndexUniqueCheck check = index == direct->arbiter ? UNIQUE_CHECK_PARTIAL :
+		IndexUniqueCheck check = direct->arbiter != NULL && index == direct->arbiter ? UNIQUE_CHECK_PARTIAL :
 			index->info->ii_Unique ? UNIQUE_CHECK_YES : UNIQUE_CHECK_NO;
 		Relation	relation;
 
-		if (!index_is_ready(index) || !row_index_form(index, row, direct->estate, values, nulls))
+		if (!index_is_ready(index) || !row_index_form(index, row, run->estate, values, nulls))
 			continue;
 		relation = index_open(index->id, RowExclusiveLock);
 		if (!index_insert(relation, values, nulls, &row->tts_tid, run->table, check, index->unchanged, index->info) &&
@@ -361,10 +362,10 @@ arbiter_find(const Run *run, TupleTableSlot *row, ItemPointer known)
 		ItemPointerData none;
 
 		ItemPointerSetInvalid(&none);
-		found = !ExecCheckIndexConstraints(table, row, run->direct->estate, known, &none, arbiters);
+		found = !ExecCheckIndexConstraints(table, row, run->estate, known, &none, arbiters);
 	}
 #else
-	found = !ExecCheckIndexConstraints(table, row, run->direct->estate, known, arbiters);
+	found = !ExecCheckIndexConstraints(table, row, run->estate, known, arbiters);
 #endif
 	index_close(index, NoLock);
 	return found;

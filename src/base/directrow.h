@@ -16,7 +16,8 @@ typedef struct Run
 	const Direct *direct;
 	const QueryArgs *args;
 	Relation	table;
-	ExprContext *context;
+	EState	   *estate;			/* for expressions, */
+	ExprContext *context;		/* and their memory */
 	Snapshot	snapshot;
 	BlockNumber blocks;			/* of the table, where the row is found by its place */
 	Relation	index;			/* by which rows are found; NULL for none */

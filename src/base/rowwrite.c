@@ -85,11 +85,11 @@ row_index_form(const RowIndex *index, TupleTableSlot *row, EState *estate, Datum
  * words of the executor.
  */
 void
-row_refuse(Relation table, TupleTableSlot *row, EState *estate)
+row_refuse(Relation table, TupleTableSlot *row)
 {
 	ResultRelInfo *info = makeNode(ResultRelInfo);
 
 	InitResultRelInfo(info, table, 0, NULL, 0);
-	ExecConstraints(info, row, estate);
+	ExecConstraints(info, row, CreateExecutorState());
 	elog(ERROR, "a row of table \"%s\" is refused", RelationGetRelationName(table));
 }
