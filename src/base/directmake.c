@@ -182,7 +182,7 @@ keys_make(Direct *direct, List *quals, Relation index)
 {
 	DirectScan *scan = &direct->scan;
 	ListCell   *cell;
-	int			equal = 0;
+	Bitmapset  *equal = NULL;
 
 	scan->keys = palloc0(sizeof(DirectKey) * Max(list_length(quals), 1));
 	foreach(cell, quals)
@@ -194,10 +194,11 @@ keys_make(Direct *direct, List *quals, Relation index)
 		if (!(IsA(qual, OpExpr) ? key_make_operator(direct, key, castNode(OpExpr, qual), index, &strategy) :
 			  IsA(qual, NullTest) && key_make_null(key, castNode(NullTest, qual))))
 			return false;
-		equal += strategy == BTEqualStrategyNumber ? 1 : 0;
+		if (strategy == BTEqualStrategyNumber)
+			equal = bms_add_member(equal, key->key.sk_attno);
 	}
 	scan->unique = index->rd_index->indisunique && index->rd_index->indimmediate &&
-		equal == IndexRelationGetNumberOfKeyAttributes(index);
+		bms_num_members(equal) == IndexRelationGetNumberOfKeyAttributes(index);
 	return true;
 }
 
