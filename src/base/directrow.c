@@ -46,6 +46,8 @@ run_value(const Run *run, const DirectValue *value, TupleTableSlot *row, bool *i
 			*isnull = run->args->nulls[value->number];
 			return run->args->values[value->number];
 		case VALUE_COLUMN:
+			if (row == NULL)
+				elog(ERROR, "no row has column %d", value->number);
 			return slot_getattr(row, value->number, isnull);
 		case VALUE_CONST:
 			*isnull = value->constant->constisnull;

@@ -41,10 +41,12 @@ UPDATE pg_index SET indisready = true WHERE indexrelid = 'ducto.bulk_ready'::reg
 SELECT count(error), count(amount) FROM generate_series(1, 4) n, ducto_charge(:mia, 0.01 * n, operation_type => 'bulk_ready');
 UPDATE pg_index SET indisvalid = true WHERE indexrelid = 'ducto.bulk_ready'::regclass;
 SET enable_seqscan = off;
+SET enable_bitmapscan = off;
 EXPLAIN (COSTS OFF) SELECT FROM ducto.ledger WHERE amount < 0 AND operation_type = 'bulk_ready';
 SELECT count(*) FROM ducto.ledger WHERE amount < 0 AND operation_type = 'bulk_ready';
 RESET enable_seqscan;
-SELECT count(*) FROM ducto.ledger WHERE account_id = :mia AND operation_type = 'bulk_ready';
+RESET enable_bitmapscan;
+SELECT count(*) FROM ducto.ledger WHERE account_id = :mia AND operation_type || '' = 'bulk_ready';
 DROP INDEX ducto.bulk_ready;
 
 -- An owner who is no superuser, and took the right from itself, is refused where the rows are written together and where an INSERT
