@@ -123,6 +123,9 @@ typedef struct AccountChange
 	account ".next_boundary > " now " AND " account ".updated_at <= " now \
 	" AND (" account ".ahead_until IS NULL OR " account ".ahead_until <= " account ".updated_at)"
 
+/* A lock_timeout, in ms, at which a batch waits for no account at all. */
+#define LOCK_NO_WAIT	1
+
 extern const char *const account_kinds[];
 
 extern bool account_glance(const pg_uuid_t *id, Account *acc);

@@ -247,10 +247,11 @@ wave_send(const Wave *wave, KeptQuery *query, const WaveWork *work, void *state)
 void
 wave_run(Wave *wave, WaveWork *work, void *state)
 {
-	wave_send(wave, &work->together, work, state);
+	if (wave->n > 1)
+		wave_send(wave, &work->together, work, state);
 	for (int i = 0; i < wave->n; i++)
 	{
-		Wave		alone = {.accounts = wave->accounts, .now = &wave->now[i], .n = 1};
+		Wave		alone = {.accounts = wave->accounts, .places = wave->places, .now = &wave->now[i], .n = 1};
 
 		if (wave->now[i]->answered)
 			continue;

@@ -12,12 +12,12 @@
  * each shard, $2 the shards. Then there may be, from wave_args_accounts, $3 the
  * accounts, $4 and $5 the first and the last of a shard.
  */
-#define ON_SHARDS(call) \
-	"SELECT w.n, " call " FROM (SELECT array_position($1, a.id) AS n FROM ducto.accounts a WHERE a.id = ANY ($1)) w"
+#define ON_SHARDS(call)	"SELECT w.n, " call " FROM " THESE_SHARDS
+#define THESE_SHARDS	"(SELECT array_position($1, a.id) AS n FROM ducto.accounts a WHERE a.id = ANY ($1)) w"
 
-/* The same where there is one shard, and no account on it that there is a row of. */
-#define ON_ANY_SHARD(call) \
-	"SELECT w.n, " call " FROM (SELECT (1 + 0 * count(*))::integer AS n FROM ducto.accounts WHERE id = ($1)[1]) w"
+/* The same where there is one shard, and there may be no account on it that there is a row of. */
+#define ON_ANY_SHARD(call)	"SELECT w.n, " call " FROM " ANY_SHARD
+#define ANY_SHARD	"(SELECT (1 + 0 * count(*))::integer AS n FROM ducto.accounts WHERE id = ($1)[1]) w"
 
 /* The columns of both: which of the wave's parts it is, from 1, and what the call returned. */
 enum

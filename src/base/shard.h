@@ -5,9 +5,6 @@
 
 #include "base/query.h"
 
-/* A row from the shard that an account is on, so that what stands beside it is executed there. */
-#define ON_SHARD_OF(account)	"SELECT count(*) AS n FROM ducto.accounts WHERE id = " account
-
 extern bool shard_may_be_entered(void);
 extern int64 shard_entered(void);
 extern int64 shard_suspend(void);

@@ -138,7 +138,7 @@ many_decide(void *items, int place, Account *acc)
 
 static const BatchKind kind = {CREDITS, many_request, NULL, many_may_make, many_makes, many_decide, many_row};
 
-static KeptQuery spread_query = SPREAD_QUERY("add_credits_many_shard");
+static WaveWork spread_work = SPREAD_WORK("add_credits_many_shard");
 
 /*
  * ducto_add_credits_many does many additions as if each were called in turn. It
@@ -150,7 +150,7 @@ ducto_add_credits_many(PG_FUNCTION_ARGS)
 {
 	ManyCredits many = {.fcinfo = fcinfo};
 
-	return batch_call(fcinfo, &kind, &many, &spread_query);
+	return batch_call(fcinfo, &kind, &many, &spread_work);
 }
 
 /*

@@ -225,7 +225,7 @@ many_decide(void *items, int place, Account *acc)
 
 static const BatchKind kind = {CHARGES, many_request, many_price, many_may_make, many_makes, many_decide, many_row};
 
-static KeptQuery spread_query = SPREAD_QUERY("charge_many_shard");
+static WaveWork spread_work = SPREAD_WORK("charge_many_shard");
 
 /*
  * ducto_charge_many does many charges as if each were called in turn. It locks
@@ -237,7 +237,7 @@ ducto_charge_many(PG_FUNCTION_ARGS)
 {
 	ManyCharges many = {.fcinfo = fcinfo};
 
-	return batch_call(fcinfo, &kind, &many, &spread_query);
+	return batch_call(fcinfo, &kind, &many, &spread_work);
 }
 
 /*

@@ -4,17 +4,28 @@
 #include "postgres.h"
 #include "fmgr.h"
 
+#include "account/wave.h"
 #include "base/query.h"
 #include "credit/batch.h"
 
-/* The query by which a batch is done on a shard: NAME has found, shard, ITEMS, places and settings as arguments. */
-#define SPREAD_QUERY(name) \
+/* The query by which a batch is done on shards: NAME has found, shard, ITEMS, places and settings as arguments. */
+#define SPREAD_QUERY(name, shards) \
 	{ \
-		.sql = "SELECT t.* FROM (" ON_SHARD_OF("$1") ") s, LATERAL ducto." name "(s.n, $2, $3, $4, $5) t", \
-		.types = {UUIDOID, INT8OID, JSONBOID, INT4ARRAYOID, TEXTARRAYOID} \
+		.sql = "SELECT w.n, t.* FROM " shards ", LATERAL ducto." name \
+		"(w.n, ($2)[w.n], ($3)[w.n], " OF_SHARD("$6") ", $7) t", \
+		.types = {UUIDARRAYOID, INT8ARRAYOID, JSONBARRAYOID, INT4ARRAYOID, INT4ARRAYOID, INT4ARRAYOID, TEXTARRAYOID} \
+	}
+#define SPREAD_WORK(name) \
+	{ \
+		.together = SPREAD_QUERY(name, THESE_SHARDS), \
+		.alone = SPREAD_QUERY(name, ANY_SHARD), \
+		.arguments = spread_arguments, \
+		.answer = spread_answered \
 	}
 
-extern Datum batch_call(FunctionCallInfo fcinfo, const BatchKind *kind, void *items, KeptQuery *on_shard);
+extern void spread_arguments(const Wave *wave, QueryArgs *args, void *state);
+extern void spread_answered(ShardPart *part, uint64 row, void *state);
+extern Datum batch_call(FunctionCallInfo fcinfo, const BatchKind *kind, void *items, WaveWork *work);
 extern Datum batch_call_on_shard(FunctionCallInfo fcinfo, const BatchKind *kind, void *items);
 extern Datum spread_answer(FunctionCallInfo fcinfo, PGFunction function);
 

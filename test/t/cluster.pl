@@ -603,6 +603,80 @@ foreach my $at ($node, $first)
 }
 is(value('SELECT count(*) FROM ducto_verify()'), '0', 'nothing to find for the auditor');
 
+# --- batches on all nodes at once --------------------------------------------
+
+foreach my $at ($node, $first)
+{
+	my $name = $at->name;
+	my $here = Session->new($at, dbname => 'shop');
+	my $other = Session->new($second, dbname => 'shop');
+	my @ids = map { tr/'//dr } @users;
+	my @new = map { sprintf '00000000-0000-4000-9%03d-%012d', $at == $node ? 1 : 2, $_ } 1 .. 16;
+	my $batch = sub { my ($more, @of) = @_; return '[' . (join ',', map { qq({"user_id": "$_", "amount": 1$more}) } @of) . ']' };
+	my $booked = sub { return value("SELECT count(*) FROM ducto.ledger WHERE idempotency_key LIKE '$name at once $_[0]%'") };
+	my $key = sub { return qq(, "idempotency_key": "$name at once $_[0]") };
+	my $charges = sub { return "ducto_charge_many('" . $batch->($key->($_[0]), @ids) . "')" };
+	my (undef, undef, $told) = $at->psql('shop', "SET citus.log_remote_commands = on; SELECT count(*) FROM " . $charges->('free'));
+	my $waiting = sub {
+		my ($call) = @_;
+		my $waits = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND query ~ 'many_shard|lock_shard'";
+		my $tries = 10 * $PostgreSQL::Test::Utils::timeout_default;
+
+		usleep(50_000) while $tries-- > 0 && !grep({ $_->safe_psql('shop', $waits) } $node, $first, $second) && $call->pumpable && $call->pump_nb;
+	};
+	my ($found, $call);
+
+	like($told, qr/array_position[^\n]*charge_many_shard/, "$name: shards of several nodes are sent to by one statement");
+	is($booked->('free'), scalar @ids, "$name: each once");
+	is($here->value("SELECT count(*) FROM ducto_add_credits_many('" . $batch->($key->('new'), @new) . "') WHERE error IS NULL AND new_balance = 1"),
+		scalar @new, "$name: accounts are made, on shards that have none of these");
+	is($here->value("SELECT string_agg(idempotent::text, ' ' ORDER BY position) FROM ducto_charge_many('"
+			  . $batch->($key->('twice'), @ids[ 0 .. 5, 0 .. 5 ]) . "')"),
+		join(' ', ('false') x 6, ('true') x 6), "$name: a key is one of its account, and books once there");
+	$here->run('BEGIN; SELECT count(*) FROM ' . $charges->('kept') . '; SAVEPOINT s; SELECT count(*) FROM ' . $charges->('undone') . '; ROLLBACK TO s; COMMIT');
+	is(join('|', $booked->('kept'), $booked->('undone')), @ids . '|0', "$name: a savepoint is kept to on all nodes");
+
+	$other->run("BEGIN; SELECT ducto_charge($users[11], 1)");
+	$here->run("SET lock_timeout = '400ms'; SELECT " . $charges->('late'));
+	is($here->sqlstate, '55P03', "$name: an account that is locked is waited for as long as the session says");
+	$here->run("RESET lock_timeout; SET statement_timeout = '700ms'; SELECT " . $charges->('late'));
+	is($here->sqlstate, '57014', "$name: and a batch that waits is cancelled");
+	is($booked->('late'), '0', "$name: no node has booked anything then");
+	$here->run('RESET statement_timeout');
+	$call = IPC::Run::start([ 'psql', '-XAtq', '-d', $at->connstr('shop'), '-c',
+		'SELECT count(*) FILTER (WHERE error IS NULL AND NOT idempotent) FROM ' . $charges->('patient') ], '>', \$found, '2>&1');
+	$waiting->($call);
+	$other->run('COMMIT');
+	$call->finish;
+	is($found, @ids . "\n", "$name: one that waits for it goes on");
+	is($booked->('patient'), scalar @ids, "$name: and has booked once, whatever it had begun");
+	$_->quit foreach $here, $other;
+}
+
+{
+	my $elements = sub { return '[' . (join ',', map { my $id = tr/'//dr; qq({"user_id": "$id", "amount": 0.01}) } @_) . ']' };
+	my $count = "SELECT count(*) FROM ducto.ledger";
+	my $before = value($count);
+	my @calls;
+
+	foreach my $way ([ $node, @users ], [ $first, reverse @users ], [ $second, @users ])
+	{
+		my ($at, @of) = @$way;
+		my $file = $at->basedir . '/batches.sql';
+		my $out;
+
+		PostgreSQL::Test::Utils::append_to_file($file, "SELECT ducto_charge_many('" . $elements->(@of) . "');\n");
+		push @calls, [ IPC::Run::start([ 'pgbench', '-n', '-c', '2', '-t', '15', '-f', $file, $at->connstr('shop') ], '>', \$out, '2>&1'), \$out ];
+	}
+	foreach my $call (@calls)
+	{
+		$call->[0]->finish;
+		like(${ $call->[1] }, qr{processed: 30/30}, 'batches on the same accounts from several nodes are no deadlock');
+	}
+	is(value($count), $before + 90 * @users, 'and all of them are booked');
+}
+is(value('SELECT count(*) FROM ducto_verify()'), '0', 'nothing to find for the auditor');
+
 # --- plans given at once ---------------------------------------------------
 
 $node->pgbench('--no-vacuum --client=4 --transactions=40 shop', 0, [qr{processed: 160/160}], [qr{^\s*$}], 'plans change and are used without a deadlock',
@@ -799,6 +873,8 @@ foreach my $way ([ $first, $second ], [ $second, $first ])
 	value('CALL citus_cleanup_orphaned_resources()');
 }
 $mover->quit;
+is($session->value("SELECT count(*) FROM ducto_charge_many('[" . join(',', map { '{"user_id": "' . tr/'//dr . '", "amount": 0.01}' } @users) . "]') WHERE error IS NULL"),
+	scalar @users, 'a batch finds all accounts where they are now');
 is($session->value("SELECT amount FROM ducto_charge($users[0], 1)"), '1.0000', 'a session goes on');
 is($third->safe_psql('shop', "SELECT amount FROM ducto_charge($_, 1)"), '1.0000', "calls on the new node") foreach @users[3 .. 5];
 like(error_of($node, 'shop', 'DELETE FROM ducto.ledger'), qr/append-only/, 'shards that moved are kept, too');
