@@ -4,7 +4,6 @@
  */
 #include "postgres.h"
 
-#include "storage/proc.h"
 #include "utils/numeric.h"
 
 #include "account/account.h"
@@ -469,50 +468,31 @@ accounts_enter(Account *accs, int n, const pg_uuid_t *locked, uint64 found)
 }
 
 /*
- * Raise an error where there are more of some accounts than were locked.
- */
-static void
-accounts_require_locked(const Account *accs, int n, uint64 locked)
-{
-	QueryArgs	args = {0};
-
-	if (locked == n)
-		return;
-	args_ids(&args, accs, n);
-	if (query_run(&accounts_find_query, &args, SPI_OK_SELECT) > locked)
-		ereport(ERROR,
-				(errcode(ERRCODE_LOCK_NOT_AVAILABLE),
-				 errmsg("an account is locked")));
-}
-
-/*
  * accounts_load reads and locks accounts of a batch, in their order, and takes
- * the time of its operations. At a lock_timeout of LOCK_NO_WAIT it waits for none.
+ * the time of its operations.
  */
 void
 accounts_load(Account *accs, int n)
 {
 	pg_uuid_t  *locked = palloc(sizeof(pg_uuid_t) * Max(n, 1));
-	bool		waits = LockTimeout != LOCK_NO_WAIT;
-	uint64		found = accounts_lock_together(waits ? ACCOUNT_WAIT : ACCOUNT_SKIP_LOCKED, accs, n, locked);
+	uint64		found = accounts_lock_together(ACCOUNT_WAIT, accs, n, locked);
 
-	if (!waits)
-		accounts_require_locked(accs, n, found);
 	accounts_enter(accs, n, locked, found);
 }
 
 /*
  * accounts_try_load does the same with those of some accounts that no other
- * session has locked; to the caller the others do not exist. They must not be
- * apart, and none be claimed.
+ * session has locked, and returns how many; to the caller the others do not exist.
+ * They must not be apart, and none be claimed.
  */
-void
+uint64
 accounts_try_load(Account *accs, int n)
 {
 	pg_uuid_t  *locked = palloc(sizeof(pg_uuid_t) * Max(n, 1));
 	uint64		found = accounts_lock_together(ACCOUNT_SKIP_LOCKED, accs, n, locked);
 
 	accounts_enter(accs, n, locked, found);
+	return found;
 }
 
 /*

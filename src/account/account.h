@@ -136,7 +136,7 @@ extern void accounts_begin(Account *accs, const pg_uuid_t *ids, int n, struct Le
 extern void accounts_find(Account *accs, int n);
 extern void accounts_create(Account *accs, int n);
 extern void accounts_load(Account *accs, int n);
-extern void accounts_try_load(Account *accs, int n);
+extern uint64 accounts_try_load(Account *accs, int n);
 extern bool accounts_are_apart(void);
 extern void accounts_write(Account *accs, int n);
 extern void account_require_user(const Account *acc);

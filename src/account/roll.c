@@ -6,6 +6,8 @@
  */
 #include "postgres.h"
 
+#include "storage/proc.h"
+
 #include "account/ahead.h"
 #include "account/cap.h"
 #include "account/claim.h"
@@ -324,15 +326,40 @@ account_lock_any(const pg_uuid_t *id, Account *acc)
 }
 
 /*
+ * Read and lock accounts of a batch without waiting for any: one that another has
+ * locked is an error.
+ */
+static void
+accounts_load_now(Account *accs, int n)
+{
+	uint64		locked = accounts_try_load(accs, n);
+	uint64		there = 0;
+
+	if (locked == n)
+		return;
+	accounts_find(accs, n);
+	for (int i = 0; i < n; i++)
+		there += accs[i].exists ? 1 : 0;
+	if (there > locked)
+		ereport(ERROR,
+				(errcode(ERRCODE_LOCK_NOT_AVAILABLE),
+				 errmsg("an account is locked")));
+}
+
+/*
  * accounts_lock locks accounts of a batch, as many as there are, in the order of
- * their ids and rolls them forward to the clock.
+ * their ids and rolls them forward to the clock. At a lock_timeout of LOCK_NO_WAIT
+ * it waits for none.
  */
 void
 accounts_lock(Account *accs, int n)
 {
 	RollTotals	totals;
 
-	accounts_load(accs, n);
+	if (LockTimeout == LOCK_NO_WAIT)
+		accounts_load_now(accs, n);
+	else
+		accounts_load(accs, n);
 	for (int i = 0; i < n; i++)
 		if (accs[i].exists && roll_is_due(&accs[i]))
 			roll_alone(&accs[i], &operation_limits, &totals);
