@@ -61,7 +61,7 @@ COMMIT;
 BEGIN;
 SELECT pg_stat_get_xact_tuples_returned('ducto.ledger_actor'::regclass) AS before \gset
 SELECT count(*) FROM list_user_transactions(:bob, '{usage}', NULL, NULL, 2, 0);
-SELECT pg_stat_get_xact_tuples_returned('ducto.ledger_actor'::regclass) - :before AS read;
+SELECT pg_stat_get_xact_tuples_returned('ducto.ledger_actor'::regclass) - :before <= 1 AS few;
 COMMIT;
 SELECT * FROM ducto_verify();
 DROP FUNCTION pages_differ;
