@@ -64,15 +64,9 @@ report_head() {
 	cat <<HEAD
 # Benchmarks
 
-What ducto costs the server in CPU time, beside the bare statement and beside the same in PL/pgSQL. Measured with
-
-\`\`\`sh
-$called
-\`\`\`
-
-on $(date -u +%F). Made by that command: run it to get the figures of your machine.
-
-$(facts)
+What ducto costs the server in CPU time, beside the bare statement and beside the same in PL/pgSQL. Made by
+\`script/bench --report\`, case by case: run it to get the figures of your machine. With \`--quick\` a case does a tenth of
+the work, for a look.
 
 \`bare statement\` is one prepared statement that updates the account and inserts the ledger entry, on tables of the same
 shape and indexes: what any ledger in PostgreSQL has to pay. \`plpgsql\` is the same lifecycle as an application developer
@@ -82,10 +76,29 @@ found nothing.
 HEAD
 }
 
-# case_head NAME prints the head of a case in a report: its name and comment.
+# report_cases OLD NEW prints the cases of a report, each as the new one has it, or
+# else the old one.
+report_cases() {
+	local file name
+
+	for file in "$BENCH"/case/*.sh; do
+		name=${file##*/}
+		name=${name%.sh}
+		name="## ${name^}"
+		if grep -qxF "$name" "$2"; then file=$2; else file=$1; fi
+		awk -v head="$name" '
+			/^## / { here = $0 == head }
+			here && NF == 0 { gaps++ }
+			here && NF > 0 { while (gaps-- > 0) print ""; gaps = 0; if ($0 == head) print ""; print }' "$file"
+	done
+}
+
+# case_head NAME prints the head of a case in a report: its name and comment, and
+# where and how it was measured.
 case_head() {
 	printf '\n## %s\n\n' "${1^}"
 	sed -n '2,/^$/s/^# \{0,1\}//p' "$BENCH/case/$1.sh"
+	printf '\n`script/bench%s %s`, %s: %s\n' "${quick:+ --quick}" "$1" "$(date -u +%F)" "$(facts)"
 }
 
 # run_case runs a case. Then the money must be right.
