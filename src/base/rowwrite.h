@@ -19,6 +19,6 @@ extern bool table_fires(const TriggerDesc *triggers, CmdType command);
 extern bool session_fires_as_usual(void);
 extern bool row_index_make(RowIndex *index, Relation relation);
 extern bool row_index_form(const RowIndex *index, TupleTableSlot *row, EState *estate, Datum *values, bool *nulls);
-extern void row_refuse(Relation table, TupleTableSlot *row) pg_attribute_noreturn();
+extern void row_refuse(Relation table, TupleTableSlot *row);
 
 #endif
