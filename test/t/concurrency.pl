@@ -347,7 +347,11 @@ SKIP:
 	count_money('repeatable read');
 }
 
-# All that lasts seconds ends, and only what never expires is left.
+# All that lasts seconds ends, and only what never expires is left. Nobody spends
+# the last credit.
+$node->safe_psql('postgres', q{
+	INSERT INTO noted SELECT 'credit', who(20), 'credit 0', amount, transaction_id, new_balance, idempotent, error, NULL, true
+		FROM ducto_add_credits(who(20), 1, 'promo', idempotency_key => 'credit 0', expires_at => clock_timestamp() + interval '700 ms')});
 $node->safe_psql('postgres', 'SELECT pg_sleep(2.1); SELECT ducto_sweep_expired(); SELECT ducto_expire_reservations()');
 nothing('SELECT id FROM ducto.accounts WHERE held <> 0 OR expiring <> 0', 'at the end nothing is held or expires');
 nothing(q{SELECT g.id, g.amount FROM ducto.grants AS g WHERE g.amount - g.remaining <> (
