@@ -98,6 +98,7 @@ report_cases() {
 case_head() {
 	printf '\n## %s\n\n' "${1^}"
 	sed -n '2,/^$/s/^# \{0,1\}//p' "$BENCH/case/$1.sh"
+	# shellcheck disable=SC2016
 	printf '\n`script/bench%s %s`, %s: %s\n' "${quick:+ --quick}" "$1" "$(date -u +%F)" "$(facts)"
 }
 

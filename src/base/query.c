@@ -22,6 +22,7 @@
 #include "base/direct.h"
 #include "base/query.h"
 #include "base/result.h"
+#include "base/setting.h"
 #include "base/shard.h"
 
 /* How many operations are under way in this backend, one inside the other. */
@@ -260,6 +261,16 @@ query_prepare_distributed(KeptQuery *query)
 }
 
 /*
+ * Tell whether a query has a plan that is valid, as far as this session has
+ * heard, for the role that executes it.
+ */
+static bool
+query_is_planned(KeptQuery *query)
+{
+	return query->plan != NULL && query->reader == GetUserId() && SPI_plan_is_valid(query->plan);
+}
+
+/*
  * Prepare a query on its first use in this backend, and when its plan has to
  * be made anew, as for another role. Returns the level to which the settings
  * go back afterwards: a plan that is about to be made is one by index, even
@@ -268,7 +279,7 @@ query_prepare_distributed(KeptQuery *query)
 static int
 query_prepare(KeptQuery *query)
 {
-	if (query->plan != NULL && query->reader == GetUserId() && SPI_plan_is_valid(query->plan))
+	if (query_is_planned(query))
 		return query->distributed ? query_prepare_distributed(query) : NO_LEVEL;
 	query_choose(query);
 	query->reader = InvalidOid;
@@ -379,6 +390,21 @@ query_try_direct(KeptQuery *query, const QueryArgs *args, bool read_only)
 }
 
 /*
+ * Plan a query that has no plan yet, or none for now. What it does without the
+ * executor is known then from its first execution on.
+ */
+static void
+query_plan(KeptQuery *query)
+{
+	int			level = query_prepare(query);
+	CachedPlan *plan = query->distributed || query->anew ? NULL : SPI_plan_get_cached_plan(query->plan);
+
+	if (plan != NULL)
+		ReleaseCachedPlan(plan, CurrentResourceOwner);
+	query_planned(query, level);
+}
+
+/*
  * Execute a query and check the result code. Its rows go to a receiver as they
  * are found, so that memory stays flat however many they are, or with NULL are
  * the last result.
@@ -392,6 +418,8 @@ query_execute(KeptQuery *query, const QueryArgs *args, bool read_only, int expec
 	int			rc;
 
 	query = shard_query(query);
+	if (receiver == NULL && setting_direct() && !query_is_planned(query))
+		query_plan(query);
 	if (receiver == NULL && query_try_direct(query, args, read_only))
 		return SPI_processed;
 	level = texts_for_nodes(query_prepare(query));
@@ -419,21 +447,6 @@ query_run(KeptQuery *query, QueryArgs *args, int expected)
 }
 
 /*
- * Let a query have the plan that direct_execute_each needs, as it is not executed
- * otherwise.
- */
-static void
-query_plan(KeptQuery *query)
-{
-	int			level = query_prepare(query);
-	CachedPlan *plan = query->distributed ? NULL : SPI_plan_get_cached_plan(query->plan);
-
-	if (plan != NULL)
-		ReleaseCachedPlan(plan, CurrentResourceOwner);
-	query_planned(query, level);
-}
-
-/*
  * query_run_each executes a statement for each of several parameters, with one
  * fresh snapshot; the result has the rows of all of them in their order. False: a
  * statement that takes all parameters at once has to do it.
@@ -446,7 +459,8 @@ query_run_each(KeptQuery *query, const QueryEach *each)
 
 	if (shard_entered() != 0)
 		return false;
-	query_plan(query);
+	if (!query_is_planned(query))
+		query_plan(query);
 	previous = MemoryContextSwitchTo(results);
 	done = direct_execute_each(query, each);
 	MemoryContextSwitchTo(previous);
