@@ -164,11 +164,27 @@ query_make(KeptQuery *query, int options)
 }
 
 /*
+ * query_copy makes a query of another that has another text, for good.
+ */
+void
+query_copy(KeptQuery *copy, const KeptQuery *of, const char *sql)
+{
+	*copy = *of;
+	copy->sql = MemoryContextStrdup(TopMemoryContext, sql);
+	copy->plan = NULL;
+	copy->distributed = false;
+	copy->reader = InvalidOid;
+	copy->direct = NULL;
+	copy->direct_of = 0;
+}
+
+/*
  * query_forget lets a query that nobody is executing be prepared anew.
  */
 void
 query_forget(KeptQuery *query)
 {
+	direct_forget(query);
 	if (query->plan != NULL)
 		SPI_freeplan(query->plan);
 	query->plan = NULL;

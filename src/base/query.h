@@ -56,6 +56,7 @@ extern void query_end(void);
 extern int	query_depth(void);
 extern bool query_distributed(KeptQuery *query);
 extern ParamListInfo query_params(const KeptQuery *query, const QueryArgs *args);
+extern void query_copy(KeptQuery *copy, const KeptQuery *of, const char *sql);
 extern void query_forget(KeptQuery *query);
 
 extern uint64 query_run(KeptQuery *query, QueryArgs *args, int expected);

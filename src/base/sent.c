@@ -169,14 +169,8 @@ sent_query(KeptQuery *query, const pg_uuid_t *account)
 	known = hash_search(queries, &wanted.key, HASH_ENTER, &found);
 	if (!found)
 	{
-		known->query = *query;
-		known->query.plan = NULL;
-		known->query.direct = NULL;
-		known->query.direct_of = 0;
+		query_copy(&known->query, query, sent_text(query->sql, account));
 		known->query.anew = false;
-		known->query.distributed = false;
-		known->query.reader = InvalidOid;
-		known->query.sql = MemoryContextStrdup(TopMemoryContext, sent_text(query->sql, account));
 	}
 	if (found && known->changes != cluster_changes())
 		query_forget(&known->query);

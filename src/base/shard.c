@@ -302,14 +302,8 @@ shard_query(KeptQuery *query)
 	known = hash_search(queries, &wanted.key, HASH_ENTER, &found);
 	if (!found)
 	{
-		known->query = *query;
-		known->query.plan = NULL;
-		known->query.direct = NULL;
-		known->query.direct_of = 0;
-		known->query.distributed = false;
-		known->query.reader = InvalidOid;
+		query_copy(&known->query, query, psprintf(SHARD_MARK INT64_FORMAT " */ %s", entered, query->sql));
 		known->query.of_shard = true;
-		known->query.sql = MemoryContextStrdup(TopMemoryContext, psprintf(SHARD_MARK INT64_FORMAT " */ %s", entered, query->sql));
 	}
 	return &known->query;
 }
