@@ -437,11 +437,10 @@ lines_decide(const LinesRequest *request, const Account *acc, const Hold *hold, 
 }
 
 /*
- * Return what the new lines cost together, exactly; NULL where that is what
- * they are charged.
+ * Sum what the new lines cost, rounded down, and return what that leaves.
  */
-static Numeric
-lines_exact_price(const LinesRequest *request, Money *lower)
+static Rest
+lines_sum(const LinesRequest *request, Money *lower)
 {
 	Rest		rest = 0;
 
@@ -454,9 +453,7 @@ lines_exact_price(const LinesRequest *request, Money *lower)
 		*lower = money_add(*lower, request->lines[i].lower + rest / REST_UNIT, "the sum of the lines");
 		rest %= REST_UNIT;
 	}
-	if (rest == 0)
-		return NULL;
-	return DatumGetNumeric(DirectFunctionCall2(numeric_add, money_to_datum(*lower), rest_to_datum(rest)));
+	return rest;
 }
 
 /*
@@ -489,7 +486,11 @@ lines_entry(const LinesRequest *request, const LinesPlan *plan, LedgerEntry *ent
 {
 	bool		priced = false;
 	Money		lower;
+	Rest		rest = lines_sum(request, &lower);
+	Numeric		total = DatumGetNumeric(money_to_datum(lower));
 
+	if (rest > 0)
+		total = DatumGetNumeric(DirectFunctionCall2(numeric_add, NumericGetDatum(total), rest_to_datum(rest)));
 	memset(entry, 0, sizeof(LedgerEntry));
 	entry->type = TYPE_USAGE;
 	entry->operation_type = plan->hold.operation_type;
@@ -499,12 +500,11 @@ lines_entry(const LinesRequest *request, const LinesPlan *plan, LedgerEntry *ent
 	entry->allowance_consumed = plan->allowance;
 	entry->shortfall = plan->shortfall;
 	entry->models = &plan->models;
-	entry->exact_price = lines_exact_price(request, &lower);
+	entry->exact_price = rest > 0 ? total : NULL;
 	for (int i = 0; i < request->n; i++)
 		priced |= request->lines[i].priced != NULL && !request->lines[i].known;
 	if (priced)
-		entry->pricing = lines_explain(request, entry->exact_price != NULL ? entry->exact_price :
-									   DatumGetNumeric(money_to_datum(lower)));
+		entry->pricing = lines_explain(request, total);
 }
 
 /*
@@ -524,7 +524,8 @@ lines_new(LinesRequest *request)
 
 /*
  * Book lines on a locked account. Where none is new that closes the
- * reservation, as a deduct of 0 does.
+ * reservation, as a deduct of 0 does, with the balance that is left once what it
+ * kept has expired.
  */
 static void
 lines_book(LinesRequest *request, const Hold *before, LinesPlan *plan, LedgerEntry *entry)
@@ -548,12 +549,12 @@ lines_book(LinesRequest *request, const Hold *before, LinesPlan *plan, LedgerEnt
 		account_debit(acc, entry, change.spent);
 		acc->closing_keys = true;
 	}
-	else
+	account_store(acc);
+	if (n == 0)
 	{
 		plan->hold.closed_by_zero = true;
-		plan->hold.closing_balance = acc->balance;
+		plan->hold.closing_balance = entry->balance_after = acc->balance;
 	}
-	account_store(acc);
 	hold_update(&acc->id, &plan->hold, acc->now);
 	if (n > 0)
 		lines_insert(&acc->id, &entry->id, rows, n);
@@ -571,15 +572,16 @@ lines_set_model(LinesRequest *request, const Hold *hold)
 }
 
 /*
- * Return what new lines ask for, before anything is carried over.
+ * Return what new lines ask for, to the nearest 1/10000 credits, before anything
+ * is carried over.
  */
 static Money
 lines_asked(const LinesRequest *request)
 {
 	Money		lower;
+	Rest		rest = lines_sum(request, &lower);
 
-	(void) lines_exact_price(request, &lower);
-	return lower;
+	return lower + (rest >= REST_HALF ? 1 : 0);
 }
 
 /*
@@ -603,7 +605,7 @@ lines_charge(LinesRequest *request, Account *acc, Hold *hold, Settled *settled)
 	settled->booked = settled->lines > 0;
 	settled->transaction = entry.id;
 	settled->amount = plan.charge - plan.allowance;
-	settled->balance_after = plan.acc.balance;
+	settled->balance_after = entry.balance_after;
 	settled->allowance = plan.allowance;
 	settled->shortfall = plan.shortfall;
 	settled->remaining = plan.hold.state == HOLD_OPEN ? plan.hold.remaining : 0;

@@ -2,12 +2,12 @@
 # The property test: thousands of random operations, each of them compared with
 # a model of the contract (lib/Model.pm) that knows nothing of the C code.
 #
-# After every step (lib/Model/Steps) the answer, the balance, the grants in the order in which
-# they are spent, and the ledger must be what the model says (lib/Model/Compare.pm).
-# Steps are retried under their keys, rolled back, undone by savepoints. Credit and
-# holds expire, and cycles of plans begin: the test clock goes on as the server's
-# does, and jumps now and then, by seconds or by months, or to just before
-# something happens.
+# After every step (lib/Model/Steps) the answer, the balance, the grants in the order
+# in which they are spent, and the ledger with its lines must be what the model says
+# (lib/Model/Compare.pm). Steps are retried under their keys, rolled back, undone by
+# savepoints; other pricings are published. Credit and holds expire, and cycles of
+# plans begin: the test clock goes on as the server's does, and jumps now and then,
+# by seconds or by months, or to just before something happens.
 #
 # Two sequences are run: one of a fixed seed, one of a random seed, and a few more
 # until all was met that they are for; or only that of DUCTO_SEED. DUCTO_STEPS is
@@ -25,7 +25,9 @@ use Citus;
 use List::Util qw(max min);
 use Model;
 use Model::Compare qw(clock);
+use Model::Lines;
 use Model::Operations;
+use Model::Pricing;
 use Model::Run;
 use Model::Steps::Calls;
 use Model::Steps::Clock;
@@ -48,12 +50,15 @@ my $plans   = \%Model::Steps::Plans::plans;
 my $cluster = $ENV{DUCTO_CITUS} ? Citus->new('model') : undef;
 my $node    = $cluster ? $cluster->coordinator : PostgreSQL::Test::Cluster->new('model');
 my $run     = Model::Run->new(node => $node, cluster => $cluster);
-my @published;
+my @configs = map { Model::Steps::Plans::initial(@$_) }
+  ([ sort keys %$plans ], [ grep { !$plans->{$_}{retired} } sort keys %$plans ]);
+my @published = map { 'SELECT * FROM ' . Model::Steps::Plans::publication($_) } @configs;
 
 Requests::draw_from(
 	[ sort keys %$plans ],
 	sub { return $run->{world}{accounts}{ one_of(@{ $run->{users} }) } },
-	sub { return one_of(@{ $run->{users} }) });
+	sub { return one_of(@{ $run->{users} }) },
+	sub { return $run->{world}{config}{price} });
 
 # step makes one step of some kind.
 sub step
@@ -64,6 +69,7 @@ sub step
 	$run->{session} = one_of(@{ $run->{sessions} }) unless $open;
 	return Model::Steps::Calls::transaction($run, $step) if chance($open ? 25 : 4);
 	return Model::Steps::Credits::sweep($run, $step)     if chance(4);
+	return Model::Steps::Plans::publish($run, $step)     if chance(2);
 	return $run->look($step)                             if chance(2);
 	return Model::Steps::Holds::afford($run, $step)      if chance(2);
 	return Model::Steps::Clock::pass($run, $step)        if chance(4) && !$open;
@@ -78,7 +84,8 @@ sub stories
 	return
 		 Model::Steps::Credits::moved_grant($run, $step)
 	  && Model::Steps::Plans::plans_again($run, $step)
-	  && Model::Steps::Holds::due_hold($run, $step);
+	  && Model::Steps::Holds::due_hold($run, $step)
+	  && Model::Steps::Holds::due_lines($run, $step);
 }
 
 # start_round begins with a new database, in which the plans are known, and new users.
@@ -92,7 +99,8 @@ sub start_round
 	$cluster->database($name, before => join('; ', @published)) if $cluster;
 	$run->{sessions} = [ map { Session->new($node, dbname => $name) } 1 .. 2 ];
 	$run->{sessions}[0]->run("SET timezone = 'Pacific/Kiritimati'");
-	$run->{world} = Model->new($plans);
+	$run->{world} = Model->new;
+	$run->{world}->adopt($_ + 1, $configs[$_], 0) foreach 0 .. $#configs;
 	$run->{users} = [ map { new_id() } 1 .. USERS ];
 	$run->{log}   = {};
 	return;
@@ -116,14 +124,6 @@ sub end_round
 	$good = $run->look($step);
 	is(found(), '', "seed $run->{seed}: nothing to find for the auditor");
 	return $good;
-}
-
-# publish makes plans known.
-sub publish
-{
-	push @published, Model::Steps::Plans::publication(@_);
-	$node->safe_psql('empty', $published[-1]) unless $cluster;
-	return;
 }
 
 # run_sequence makes the steps of one seed.
@@ -186,10 +186,8 @@ unless ($cluster)
 	$node->append_conf('postgresql.conf', "log_statement = none\nsynchronous_commit = off\nducto.test_clock = on");
 	$node->start;
 	$node->safe_psql('postgres', 'CREATE DATABASE empty');
-	$node->safe_psql('empty', 'CREATE EXTENSION ducto');
+	$node->safe_psql('empty', join('; ', 'CREATE EXTENSION ducto', @published));
 }
-publish(sort keys %$plans);
-publish(grep { !$plans->{$_}{retired} } sort keys %$plans);
 
 my $seeded = defined $ENV{DUCTO_SEED} && length $ENV{DUCTO_SEED};
 my $good   = 1;

@@ -45,8 +45,8 @@ our %met;
 
 sub new
 {
-	my ($class, $plans) = @_;
-	return bless { accounts => {}, plans => $plans, now => 0 }, $class;
+	my ($class) = @_;
+	return bless { accounts => {}, plans => {}, config => {}, versions => {}, now => 0 }, $class;
 }
 
 # --- money -------------------------------------------------------------------
@@ -101,6 +101,7 @@ sub account
 		cycle    => undef, # that it is in: start and end
 		now      => $self->{now},
 		promised => 0,     # of the allowance, to open holds, in any case
+		carry    => 0,     # of exact prices, what no amount has charged yet
 		caps     => {},
 	};
 
@@ -239,11 +240,29 @@ sub spend
 {
 	my ($account, $cap) = @_;
 	my $model   = $cap->{model};
-	my @counted = grep { !defined $model || ($_->{model} // '') eq $model } @{ $account->{entries} }, @{ $account->{holds} };
 	my ($since) = window($account, $cap);
 	return sum0(
-		(map { -$_->{amount} - $_->{refunded} } grep { ($_->{type} // '') eq 'usage' && $_->{at} >= $since } @counted),
-		(map { min($_->{counted}, $_->{remaining}) } grep { ($_->{state} // '') eq 'open' } @counted));
+		(map { spent_on($_, $model) } grep { $_->{type} eq 'usage' && $_->{at} >= $since } @{ $account->{entries} }),
+		(map { min($_->{counted}, $_->{remaining}) }
+			  grep { $_->{state} eq 'open' && (!defined $model || ($_->{model} // '') eq $model) } @{ $account->{holds} }));
+}
+
+# spent_on is what an entry spent on a model, or on all, and refunds did not give
+# back. Lines get their refunds in the order in which their models first came.
+sub spent_on
+{
+	my ($entry, $model) = @_;
+	my $before = 0;
+
+	return -$entry->{amount} - $entry->{refunded} if !defined $model || (!$entry->{models} && ($entry->{model} // '') eq $model);
+	foreach my $part (@{ $entry->{models} || [] })
+	{
+		my ($of, $spent) = @$part;
+
+		return $spent - min($spent, max(0, $entry->{refunded} - $before)) if defined $of && $of eq $model;
+		$before += $spent;
+	}
+	return 0;
 }
 
 # exceeded lists what the caps of a model do that would be exceeded.
@@ -350,8 +369,20 @@ sub boundaries
 	return sort { $a <=> $b } grep { $_ > $after } keys %at;
 }
 
-# cycle_of is the cycle of an account that a time is in.
+# cycle_of is the cycle of an account that a time is in. One that has begun ends when
+# it was to end, whatever has become of the plan, and the next one begins then.
 sub cycle_of
+{
+	my ($account, $at) = @_;
+	my ($start, $end) = period_of($account, $at);
+	my $cycle = $account->{cycle} or return ($start, $end);
+
+	return @$cycle if $at >= $cycle->[0] && $at < $cycle->[1];
+	return (max($start, $cycle->[1]), $end);
+}
+
+# period_of is the one by the rules of its plan alone.
+sub period_of
 {
 	my ($account, $at) = @_;
 	return period($account->{plan} ? $account->{plan}{cycle} // 'month' : 'month', $account->{anchor}, $account->{zone}, $at);
@@ -475,7 +506,7 @@ sub give
 
 			$grant->{rollover} = $gift->{rollover}{max} ? 10000 * $gift->{rollover}{max} : NEVER;
 			$grant->{rolls_to} = $end;
-			$grant->{rolls_to} = (cycle_of($account, $grant->{rolls_to}))[1] foreach 1 .. $gift->{rollover}{cycles} // 1;
+			$grant->{rolls_to} = (period_of($account, $grant->{rolls_to}))[1] foreach 1 .. $gift->{rollover}{cycles} // 1;
 		}
 	}
 	return;

@@ -17,18 +17,19 @@ our @EXPORT_OK = qw(chance one_of new_id some cap_room a_word request sql);
 my %money_arguments = map { $_ => 1 } qw(amount min_balance overdraft_floor cap_limit);
 
 my ($seed, $next_id);
-my ($another, $any_user, @plans);
+my ($another, $any_user, $price, @plans);
 
 # draw_from tells what there is besides the account of a request: the names of
-# plans, a function that gives some account, if it is known, and one that gives
-# some user.
+# plans, a function that gives some account, if it is known, one that gives some
+# user, and one that gives the price of a token.
 sub draw_from
 {
-	my ($names, $function, $users) = @_;
+	my ($names, $function, $users, $prices) = @_;
 
 	@plans    = @$names;
 	$another  = $function;
 	$any_user = $users;
+	$price    = $prices;
 	return;
 }
 
@@ -195,6 +196,49 @@ sub request_deduct
 	return \%request;
 }
 
+# a_usage is what a call used.
+sub a_usage
+{
+	my ($account, $amount) = @_;
+	my $price = $price->();
+
+	return { model => one_of('gpt', 'llama'), input_tokens =>
+		  chance(5) ? 0 : chance(50) ? int(rand 4000) : int(min(1e9, $amount * 1000 / $price)) };
+}
+
+sub request_charge_usage
+{
+	my ($account, $user) = @_;
+	return { user_id => $user, key(), a_word(overrun => one_of(qw(reject clamp full)), 50),
+		usage => a_usage($account, some($account, Model::room($account, 0), cap_room($account))) };
+}
+
+# a_line is one of a batch: under a key of its own, or one that was used before.
+sub a_line
+{
+	my ($account, $amount) = @_;
+	my @known = sort keys %{ $account->{keys} };
+	my %line  = (key => chance(12) && @known ? one_of(@known) : 'line ' . ++$next_id, a_word(model => one_of('gpt', 'llama'), 60));
+
+	return { %line, usage => a_usage($account, $amount) } if chance(35);
+	return { %line, amount => $amount };
+}
+
+sub request_settle
+{
+	my ($account, $user) = @_;
+	my $hold    = a_hold($account);
+	my $room    = Model::room($account, $hold->{floor}, $hold->{skip});
+	my %request = (user_id => $user, reservation_id => $hold->{id},
+		a_word(overrun => one_of(qw(reject clamp full)), 65), a_word(final => 'true', 25));
+	my @amounts = map { some($account, $hold->{remaining}, $hold->{remaining} + $room, 0) } 1 .. int(rand 6);
+
+	@amounts = map { chance(5) ? 0 : max(10, int($_ * rand() / @amounts)) } @amounts if chance(60);
+	$request{lines} = [ map { a_line($account, $_) } @amounts ];
+	push @{ $request{lines} }, $request{lines}[0] if @amounts && chance(8);
+	return \%request;
+}
+
 sub request_release
 {
 	my ($account, $user) = @_;
@@ -315,6 +359,29 @@ sub request
 	return __PACKAGE__->can("request_$function")->($account, $user);
 }
 
+# money writes an amount of money.
+sub money
+{
+	my ($value) = @_;
+	return sprintf('%s%d.%05d', $value < 0 ? '-' : '', abs($value) / 100_000, abs($value) % 100_000);
+}
+
+# json writes an object of texts, of money, and of what was used.
+sub json
+{
+	my ($object) = @_;
+	my @members;
+
+	foreach my $name (sort keys %$object)
+	{
+		my $value = $object->{$name};
+
+		$value = ref $value ? json($value) : $money_arguments{$name} ? money($value) : $name =~ /_tokens$/ ? $value : "\"$value\"";
+		push @members, "\"$name\": $value";
+	}
+	return '{' . join(', ', @members) . '}';
+}
+
 # sql writes a call.
 sub sql
 {
@@ -329,17 +396,20 @@ sub sql
 		{
 			push @arguments, "expires_at => ducto.clock() + interval '$value microseconds'";
 		}
-		elsif ($money_arguments{$name})
+		elsif ($name eq 'anchor')
 		{
-			push @arguments, sprintf("%s => %s%d.%05d", $name, $value < 0 ? '-' : '',
-				abs($value) / 100_000, abs($value) % 100_000);
+			push @arguments, "anchor => timestamptz 'epoch' + interval '$value microseconds'";
+		}
+		elsif (ref $value eq 'ARRAY')
+		{
+			push @arguments, "$name => '[" . join(', ', map { json($_) } @$value) . "]'";
 		}
 		else
 		{
+			$value = ref $value ? json($value) : $money_arguments{$name} ? money($value) : $value;
 			push @arguments, "$name => '$value'";
 		}
 	}
-	$_ =~ s/^anchor => '(\d+)'$/anchor => timestamptz 'epoch' + interval '$1 microseconds'/ foreach @arguments;
 	push @arguments, 'plan_id => NULL' if $function eq 'set_user_plan' && !defined $request->{plan_id};
 	return "ducto_$function(" . join(', ', @arguments) . ')' . ($function eq 'remove_spend_cap' ? ' AS r(removed)' : '');
 }

@@ -17,12 +17,14 @@ use List::Util qw(max);
 use Model;
 use Storable qw(dclone);
 
-our @EXPORT_OK = qw(ask clock columns follow moments);
+our @EXPORT_OK = qw(ask clock columns follow microseconds moments);
 
 # The columns of each function's row. Money and times are compared as numbers.
 my %columns = (
 	add_credits => [qw(transaction_id user_id amount new_balance lifetime_purchased expires_at idempotent error)],
 	charge  => [qw(transaction_id user_id amount balance_after allowance_consumed shortfall idempotent cap_warning error)],
+	charge_usage => [qw(transaction_id user_id amount balance_after allowance_consumed shortfall idempotent cap_warning error)],
+	settle  => [qw(transaction_id booked skipped amount balance_after allowance_consumed shortfall remaining error)],
 	deduct  => [qw(transaction_id user_id amount balance_after allowance_consumed shortfall idempotent cap_warning error)],
 	reserve => [qw(reservation_id user_id amount balance reserved available billing_mode expires_at idempotent error)],
 	renew   => [qw(reservation_id user_id amount balance reserved available billing_mode expires_at idempotent error)],
@@ -36,10 +38,10 @@ my %columns = (
 	reverse_credits => [qw(reversal_transaction_id original_transaction_id user_id team_id amount shortfall new_balance lifetime_purchased idempotent error)],
 	transfer => [qw(out_transaction_id in_transaction_id from_id to_id amount from_balance to_balance idempotent error)],
 	shown   => [qw(balance lifetime_purchased reserved available next_expiry plan_id free_allowance allowance_used allowance_remaining resets_at caps grants)],
-	entry   => [qw(id seq type amount balance_after allowance model reference burned created_at effective_at cycle_end)],
+	entry   => [qw(id seq type amount balance_after allowance model reference burned created_at effective_at cycle_end models lines)],
 );
 my %is_money = map { $_ => 1 } qw(amount new_balance lifetime_purchased balance_after allowance_consumed shortfall
-  balance reserved available allowance_restored allowance
+  balance reserved available allowance_restored allowance remaining
   free_allowance allowance_used allowance_remaining cap_limit current_spend from_balance to_balance);
 
 # clock is SQL for ducto's clock as a number, microseconds that of any time.
@@ -101,8 +103,10 @@ sub ask
 		$clock,
 		"SELECT 'entry', id, seq, type, amount, balance_after, allowance_consumed, model, reference,",
 		" (SELECT string_agg(g || '=' || (a * 10000)::bigint, ',' ORDER BY n) FROM unnest(burned_grants, burned_amounts) WITH ORDINALITY AS b(g, a, n)),",
-		microseconds('created_at') . ', ' . microseconds('effective_at') . ', ' . microseconds('cycle_end'),
-		" FROM ducto.ledger WHERE account_id = '$user' AND seq > $booked ORDER BY seq"));
+		microseconds('created_at') . ', ' . microseconds('effective_at') . ', ' . microseconds('cycle_end') . ',',
+		" (SELECT string_agg(coalesce(m, '') || '=' || (s * 10000)::bigint, ',' ORDER BY n) FROM unnest(models, model_spend) WITH ORDINALITY AS u(m, s, n)),",
+		" (SELECT string_agg(key || '=' || (u.amount * 100000000)::bigint, ',' ORDER BY key) FROM ducto.usage_lines u WHERE u.account_id = l.account_id AND u.entry = l.id)",
+		" FROM ducto.ledger l WHERE account_id = '$user' AND seq > $booked ORDER BY seq"));
 
 	die "$call failed: $session->{error}{sqlstate} $session->{error}{message}" if $session->error;
 	foreach my $row (@rows)
@@ -197,6 +201,8 @@ sub one_entry
 			$entry->{type} eq 'usage' ? (model => $expected->{model}) : (),
 			burned => named($expected->{burned}, $entry->{burned}) || undef,
 			cycle_end => $expected->{cycle_end},
+			models => join(',', map { ($_->[0] // '') . "=$_->[1]" } @{ $expected->{models} || [] }) || undef,
+			lines => $expected->{lines},
 			(map { defined $expected->{$_} ? ($_ => $expected->{$_}) : () } qw(id reference)),
 			effective_at => $expected->{effective_at} // $entry->{created_at}
 		}, $entry);

@@ -12,7 +12,6 @@ use Model;
 
 our %met;
 
-use constant MIN_BALANCE => 5_0000;     # of a reserve that does not say
 use constant TTL         => 600;        # seconds, likewise
 
 # --- credit and usage --------------------------------------------------------
@@ -122,7 +121,7 @@ sub deduction
 	return {
 		transaction_id     => undef,
 		user_id            => $request->{user_id},
-		amount             => rounded($request->{amount}),
+		amount             => rounded($request->{amount} // 0),
 		balance_after      => $account->{balance},
 		allowance_consumed => 0,
 		shortfall          => 0,
@@ -138,15 +137,26 @@ sub charge
 	my ($self, $when, $request, $answer) = @_;
 	my $account = $self->account($request->{user_id}, $when->{at});
 	my $amount  = rounded($request->{amount});
+
+	return $self->charged($account, $request, $answer, sub { return ($amount, $amount > 0) });
+}
+
+# charged is the row of a charge of what a price is: an amount, and whether that is
+# booked.
+sub charged
+{
+	my ($self, $account, $request, $answer, $price) = @_;
 	my $skip    = is_true($request->{skip_allowance});
 	my ($row, $error) = known($account, 'debit', $request);
 	my ($mode, $floor) = terms($account, $request);
 	my $overrun = $request->{overrun} // 'reject';
-	my ($entry, $allowed, $limit, $charge);
+	my $carry   = $account->{carry};
+	my ($amount, $booked, $entry, $allowed, $limit, $charge);
 
 	$floor = rounded($request->{min_balance} // 0) if defined $request->{min_balance} || $mode eq 'strict';
 
 	return $row if $row;
+	($amount, $booked) = $price->($error);
 	$limit = room($account, $floor, $skip);
 	$charge = $overrun eq 'clamp' ? min($amount, $limit) : $amount;
 	$error //= 'insufficient_credits'
@@ -154,7 +164,8 @@ sub charge
 	$error = 'cap_reached'
 	  if (!$error || $error eq 'insufficient_credits')
 	  && denied($account, $request->{model}, $skip ? $charge : max(0, $charge - allowance($account)));
-	return deduction($account, $request, error => $error) if $error || $amount == 0;
+	$account->{carry} = $carry if $error;
+	return deduction($account, $request, amount => $amount, error => $error) if $error || !$booked;
 
 	$met{"a charge of more than there is, $overrun"}++ if $amount > $limit;
 	$self->keep($account);
@@ -175,18 +186,18 @@ sub charge
 # reserve_floor is what must be left when the holds have taken what they need.
 sub reserve_floor
 {
-	my ($account, $request) = @_;
+	my ($self, $account, $request) = @_;
 	my ($mode, $overdraft) = terms($account, $request);
 
 	return $mode eq 'overdraft' ? $overdraft
 	  : defined $request->{min_balance} ? rounded($request->{min_balance})
-	  :                                   MIN_BALANCE;
+	  :                                   $self->{config}{min_balance} * 10000;
 }
 
 # refusal is why a reserve is not admitted, if so.
 sub refusal
 {
-	my ($account, $request) = @_;
+	my ($self, $account, $request) = @_;
 	my $operation = $request->{operation_type} // 'usage';
 	my $amount    = rounded($request->{amount});
 	my (undef, undef, $most) = terms($account, $request);
@@ -197,7 +208,7 @@ sub refusal
 	return 'cap_reached'
 	  if denied($account, $request->{model}, beyond($account, $amount, is_true($request->{skip_allowance})));
 	return 'insufficient_credits'
-	  if $amount > room($account, reserve_floor($account, $request), is_true($request->{skip_allowance}));
+	  if $amount > room($account, $self->reserve_floor($account, $request), is_true($request->{skip_allowance}));
 	return undef;
 }
 
@@ -210,12 +221,12 @@ sub reserve
 	my $operation = $request->{operation_type} // 'usage';
 	my $skip      = is_true($request->{skip_allowance});
 	my ($mode)    = terms($account, $request);
-	my $floor     = reserve_floor($account, $request);
+	my $floor     = $self->reserve_floor($account, $request);
 	my ($row, $error, $hold);
 
 	return { %{ $account->{reserves}{$key} }, idempotent => 't' }
 	  if defined $key && $account->{reserves}{$key};
-	$error = refusal($account, $request);
+	$error = $self->refusal($account, $request);
 	unless ($error)
 	{
 		$hold = {
@@ -227,6 +238,7 @@ sub reserve
 			floor          => $floor,
 			skip           => $skip,
 			model          => $request->{model},
+			config         => $self->{config},
 			counted        => beyond($account, $amount, $skip),
 			budget         => is_true($request->{ceiling}) ? $amount : undef,
 			state          => 'open',
@@ -279,32 +291,24 @@ sub allowed
 	return $paid + min($missing, max(0, $account->{promised} - $paid));
 }
 
-sub deduct
+# take_from takes an amount from a hold, as far as there is enough, and returns why
+# not, or what is charged and what of that the allowance pays.
+sub take_from
 {
-	my ($self, $when, $request, $answer) = @_;
-	my $account = $self->account($request->{user_id}, $when->{at});
-	my $hold    = hold($account, $request);
-	my $amount  = rounded($request->{amount});
+	my ($account, $hold, $amount, $request) = @_;
 	my $overrun = $request->{overrun} // 'reject';
-	my $final   = ($request->{final} // 'true') eq 'true';
-	my ($row, $error) = known($account, 'debit', $request, $request->{reservation_id});
-	my ($late, $own, $limit, $charge, $skip, $model, $allowed, $promise, $entry);
+	my ($late, $own, $limit, $charge, $skip, $allowed, $promise);
 
-	return $row if $row;
-	return deduction($account, $request, error => $error) if $error;
-	return deduction($account, $request, error => 'reservation_not_found') unless $hold;
-	return deduction($account, $request, error => 'reservation_closed') if $hold->{state} =~ /settled|released/;
+	return 'reservation_not_found' unless $hold;
+	return 'reservation_closed' if $hold->{state} =~ /settled|released/;
 
 	$late  = $hold->{state} eq 'expired';
 	$own   = $late ? 0 : $hold->{remaining};
 	$skip  = defined $request->{skip_allowance} ? is_true($request->{skip_allowance}) : $hold->{skip};
 	$limit = room($account, $hold->{floor}, $skip, $hold);
-	$model = $request->{model} // $hold->{model};
-	return deduction($account, $request, error => 'reservation_expired')
-	  if $late && ($request->{allow_late} // 'true') ne 'true';
-	return deduction($account, $request, error => 'ceiling_reached') if defined $hold->{budget} && $amount > $hold->{budget};
-	return deduction($account, $request, error => $late ? 'reservation_expired' : 'insufficient_credits')
-	  if $amount > $limit && $overrun eq 'reject';
+	return 'reservation_expired' if $late && ($request->{allow_late} // 'true') ne 'true';
+	return 'ceiling_reached' if defined $hold->{budget} && $amount > $hold->{budget};
+	return $late ? 'reservation_expired' : 'insufficient_credits' if $amount > $limit && $overrun eq 'reject';
 
 	$charge = $overrun eq 'full' ? $amount : min($amount, $limit);
 	$met{"a deduct of more than is held, $overrun"}++ if $amount > $own && !$late;
@@ -314,8 +318,25 @@ sub deduct
 	$promise = promise($hold);
 	$hold->{remaining} -= min($own, $charge);
 	$hold->{budget} -= $charge if defined $hold->{budget};
-	$hold->{state} = 'settled' if $final;
+	$hold->{state} = 'settled' if is_true($request->{final});
 	take($account, $allowed, $promise - promise($hold));
+	return (undef, $charge, $allowed);
+}
+
+sub deduct
+{
+	my ($self, $when, $request, $answer) = @_;
+	my $account = $self->account($request->{user_id}, $when->{at});
+	my $hold    = hold($account, $request);
+	my $amount  = rounded($request->{amount});
+	my ($row, $error) = known($account, 'debit', $request, $request->{reservation_id});
+	my ($model, $charge, $allowed, $entry);
+
+	return $row if $row;
+	($error, $charge, $allowed) = take_from($account, $hold, $amount, { final => 'true', %$request }) unless $error;
+	return deduction($account, $request, error => $error) if $error;
+
+	$model = $request->{model} // $hold->{model};
 	$entry = debit($account, $charge, $allowed,
 		id        => $answer->{transaction_id},
 		model     => $model,
@@ -710,7 +731,7 @@ sub begin_cycle
 	$account->{plan_id} = $request->{plan_id};
 	@{$account}{qw(anchor zone)} = @{$request}{qw(anchor timezone)};
 	return if $is->() eq $was;
-	$account->{cycle} = [ cycle_of($account, $at) ];
+	$account->{cycle} = [ period_of($account, $at) ];
 	return unless $plan && $plan->{grants};
 	if (grep { $_->{cycle_end} == $account->{cycle}[1] && $_->{plan} eq $plan->{id} } $runs->())
 	{

@@ -32,9 +32,9 @@ sub at_random
 		$request->{amount} = some($account) if defined $request->{amount} && chance(20);
 		if (chance(35))
 		{
-			$function = one_of(grep { $_ ne $old } qw(add_credits charge deduct refund reverse_credits transfer));
+			$function = one_of(grep { $_ ne $old } qw(add_credits charge charge_usage deduct refund reverse_credits transfer));
 			$request  = request($function, $account, $user);
-			$request->{idempotency_key} = $was->{idempotency_key};
+			$request->{idempotency_key} = $was->{idempotency_key} // $was->{lines}[0]{key};
 		}
 	}
 	else
@@ -42,14 +42,15 @@ sub at_random
 		my $holding = Model::held($account) > 0;
 
 		$function = one_of(
-			('add_credits') x 6, ('charge') x 5, ('reserve') x 8, ('deduct') x ($holding ? 7 : 2),
+			('add_credits') x 6, ('charge') x 5, ('reserve') x 8, ('deduct') x ($holding ? 7 : 2), ('settle') x ($holding ? 5 : 1), ('charge_usage') x 3,
 			('release') x 2, ('renew') x 1, ('refund') x 7,
 			('reverse_credits') x 2, ('transfer') x 2,
 			('set_user_plan') x 3, ('increment_usage_window') x 1,
 			('set_spend_cap') x 3, ('remove_spend_cap') x 1, ('check_spend_cap') x 1);
 		$request = request($function, $account, $user);
 	}
-	push @{ $run->{log}{"keys $user"} }, [ $function, $request ] if defined $request->{idempotency_key};
+	push @{ $run->{log}{"keys $user"} }, [ $function, $request ]
+	  if defined $request->{idempotency_key} || @{ $request->{lines} || [] };
 	return $run->make_call($step, $function, $request, $user);
 }
 

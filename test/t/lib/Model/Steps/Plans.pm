@@ -1,5 +1,6 @@
 
-# Steps about plans, their cycles and allowances, and about caps; and the plans.
+# Steps about plans, their cycles and allowances, about caps, and about what is
+# published; and the plans.
 
 package Model::Steps::Plans;
 
@@ -7,8 +8,14 @@ use strict;
 use warnings FATAL => 'all';
 
 use JSON::PP qw(encode_json);
+use Model::Compare qw(clock microseconds);
+use Model::Pricing;
+use Requests qw(chance one_of);
+use Scalar::Util qw(looks_like_number);
+use Storable qw(dclone);
 
-# The plans, in credits. The last is published first, and then no more.
+# The plans that there are first, in credits. The last is published first, and then
+# no more.
 our %plans = (
 	free   => { free_allowance => 60 },
 	pro    => { free_allowance => 400, max_concurrent => 6, per_operation => { image => { max_concurrent => 2 } } },
@@ -38,8 +45,6 @@ our %plans = (
 	},
 	old    => { free_allowance => 90, cycle => 'week', grants => [ { amount => 7 } ], retired => 1 });
 
-$plans{$_}{id} = $_ foreach keys %plans;
-
 # met lists what the sequences are for, as the model names it.
 sub met
 {
@@ -60,6 +65,9 @@ sub met
 		'a hold paid by an allowance that is gone',
 		'a cap that changes',
 		'a new cap whose window has seen something',
+		'a plan of somebody that is retired',
+		'a plan of somebody whose terms change',
+		'a price that is charged with what others left',
 		(map { "a cap_warning: $_" } qw(deny warn notify)));
 }
 
@@ -68,24 +76,110 @@ sub counted
 {
 	return (
 		'set_user_plan done', 'set_user_plan plan_not_found',
+		'another version', 'a version of before', 'charge_usage done', 'charge_usage again', 'charge_usage insufficient_credits',
 		'increment_usage_window done', 'increment_usage_window plan_not_found',
 		'charge cap_reached', 'reserve cap_reached', 'set_spend_cap done', 'remove_spend_cap done', 'check_spend_cap done');
 }
 
-# publication is SQL that makes plans known, by a pricing configuration.
-sub publication
+# initial is the configuration that a sequence begins with, of some plans.
+sub initial
 {
 	my (@ids) = @_;
-	my %config = (models => { _default => '1' }, plans => {});
 
-	foreach my $id (@ids)
+	return { price => 3000, min_balance => 5, plans => { map { $_ => $plans{$_} } @ids } };
+}
+
+# as_json prepares what is to be written as JSON: a number that was used as a text
+# is a number again.
+sub as_json
+{
+	my ($what) = @_;
+
+	return [ map { as_json($_) } @$what ] if ref $what eq 'ARRAY';
+	return { map { $_ => as_json($what->{$_}) } keys %$what } if ref $what;
+	return looks_like_number($what) ? 0 + $what : $what;
+}
+
+# publication is a call that publishes a configuration.
+sub publication
+{
+	my ($config) = @_;
+	my %json = (
+		models => { _default => sprintf('input_tokens * %.8f', $config->{price} / 1e8) },
+		min_balance => $config->{min_balance},
+		plans => {});
+
+	foreach my $id (keys %{ $config->{plans} })
 	{
-		my %plan = (%{ $plans{$id} }, name => "Plan $id");
+		my %plan = (%{ $config->{plans}{$id} }, name => "Plan $id");
 
 		delete @plan{qw(retired id)};
-		$config{plans}{$id} = \%plan;
+		$json{plans}{$id} = \%plan;
 	}
-	return "SELECT ducto_set_active_pricing('" . encode_json(\%config) . "')";
+	return "ducto_set_active_pricing('" . encode_json(as_json(\%json)) . "')";
+}
+
+# another_gift is something else that a cycle may give.
+sub another_gift
+{
+	return {
+		amount => 1 + int(rand 60),
+		(chance(30) ? (priority => one_of(5, 50, 95)) : ()),
+		(chance(30) ? (expires => one_of('never', '3 days', '20 days')) :
+		  chance(40) ? (rollover => { cycles => 1 + int(rand 3), (chance(50) ? (max => 1 + int(rand 40)) : ()) }) : ())
+	};
+}
+
+# another_config changes something of a configuration.
+sub another_config
+{
+	my ($was) = @_;
+	my $config = dclone($was);
+	my $id     = one_of(sort keys %{ $config->{plans} });
+	my $plan   = $config->{plans}{$id};
+	my $gifts  = $plan->{grants} ||= [];
+	my @changes = (
+		sub { $plan->{free_allowance} = one_of(0, 5, 9, 30, 60, 400) },
+		sub { $plan->{cycle} = one_of(qw(day week month year)) },
+		sub { $gifts->[ rand @$gifts ]{amount} = 1 + int(rand 90) if @$gifts },
+		sub { push @$gifts, another_gift() if @$gifts < 4 },
+		sub { pop @$gifts },
+		sub { $plan->{max_concurrent} = 1 + int(rand 6) },
+		sub { @{$plan}{qw(default_billing_mode overdraft_floor)} = ('overdraft', -one_of(1, 6, 20)) },
+		sub { delete @{$plan}{qw(default_billing_mode overdraft_floor per_operation)} },
+		sub { $config->{min_balance} = one_of(0, 0, 5, 8) },
+		sub { $config->{price} = one_of(3000, 1, 12_345, 40_000, 250_000_000) },
+		sub { delete $config->{plans}{$id} if keys %{ $config->{plans} } > 3 },
+		sub { my $back = one_of(sort keys %plans); $config->{plans}{$back} ||= $plans{$back} });
+
+	one_of(@changes)->() foreach 1 .. 1 + int(rand 3);
+	return $config;
+}
+
+# publish makes another configuration the active one, or one of before. Whose terms
+# it changes, and when, is what the history of the plans says then.
+sub publish
+{
+	my ($run, $step) = @_;
+	my $world  = $run->{world};
+	my $old    = chance(25) ? one_of(sort { $a <=> $b } keys %{ $world->{versions} }) : undef;
+	my $config = $old ? $world->{versions}{$old} : another_config($world->{config});
+	my $call   = $old ? "ducto_activate_pricing($old)" : publication($config);
+	my $before = $run->{session}->value('SELECT ' . clock());
+	my ($version, $error) = @{ $run->{session}->row("SELECT version, error FROM $call") };
+	my $after = $run->{session}->value('SELECT ' . clock());
+	my @changed = $run->{session}->rows('SELECT plan_id, ' . microseconds('since') . ' FROM ducto.plan_allowances'
+		  . " WHERE since >= timestamptz 'epoch' + interval '$before microseconds' ORDER BY plan_id COLLATE \"C\"");
+	my @should = $world->changed_plans($config);
+	my $at = @changed ? $changed[0][1] : $after;
+
+	push @{ $run->{log}{$_} }, sprintf('%.6f %s', $at / 1e6, $call) foreach @{ $run->{users} };
+	return $run->differ($step, $run->{users}[0], "$call: $error") if $error;
+	return $run->differ($step, $run->{users}[0], "$call: it changed the terms of @{[ map { $_->[0] } @changed ]}, should of @should")
+	  if "@should" ne join(' ', map { $_->[0] } @changed) || grep { $_->[1] < $before || $_->[1] > $after } @changed;
+	$world->adopt($version, $config, $at);
+	$run->{counts}{ $old ? 'a version of before' : 'another version' }++;
+	return $run->look($step);
 }
 
 # plans_again lets a plan come back within its cycle, which gives nothing again,
