@@ -20,7 +20,7 @@ LANGUAGE c VOLATILE SUPPORT ducto.call_once SECURITY DEFINER SET search_path = p
 AS 'MODULE_PATHNAME', 'ducto_sdk_set_active_pricing_config';
 REVOKE ALL ON FUNCTION @extschema@.set_active_pricing_config(jsonb, text) FROM PUBLIC;
 COMMENT ON FUNCTION @extschema@.set_active_pricing_config(jsonb, text) IS
-'ducto_set_active_pricing for the SDKs: publishes a configuration and activates it. Returns id, version, active. Locks the pricing against other publishers. SQL errors: 22004, 22023 (the configuration is not valid).';
+'ducto_set_active_pricing for the SDKs: publishes a configuration and activates it. Where the trigger ducto_signup_bonus is, one without a signup_bonus gets that of the SDKs, 50. Returns id, version, active. Locks the pricing against other publishers. SQL errors: 22004, 22023 (the configuration is not valid).';
 
 CREATE FUNCTION @extschema@.get_pricing_configs() RETURNS SETOF jsonb
 LANGUAGE c STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp

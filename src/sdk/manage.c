@@ -50,6 +50,18 @@ static KeptQuery plans_query = {
 };
 
 /*
+ * To the SDKs a configuration that says nothing of a bonus gives new users 50
+ * credits. So it does where our trigger is, which the import puts in the place
+ * of theirs.
+ */
+static KeptQuery bonus_query = {
+	.sql = "SELECT $1 - 'signup_bonus' - 'signupBonus' || '{\"signup_bonus\": 50}' FROM pg_trigger"
+	" WHERE tgname = 'ducto_signup_bonus' AND NOT tgisinternal"
+	" AND jsonb_typeof($1) = 'object' AND coalesce($1 ->> 'signup_bonus', $1 ->> 'signupBonus') IS NULL LIMIT 1",
+	.types = {JSONBOID}
+};
+
+/*
  * Make the id by which the SDKs know a plan: that of its key (RFC 9562, version
  * 5).
  */
@@ -225,6 +237,18 @@ version_answer(int version, const pg_uuid_t *id)
 }
 
 /*
+ * Return a configuration as the SDKs mean it.
+ */
+static Jsonb *
+config_meant(Jsonb *config)
+{
+	QueryArgs	args = {0};
+
+	args_jsonb(&args, config);
+	return query_read(&bonus_query, &args) > 0 ? row_jsonb(0, 1) : config;
+}
+
+/*
  * ducto_sdk_set_active_pricing_config is ducto_set_active_pricing for the SDKs.
  */
 Datum
@@ -237,7 +261,7 @@ ducto_sdk_set_active_pricing_config(PG_FUNCTION_ARGS)
 
 	arg_require(fcinfo, 0, "p_config");
 	query_begin();
-	version = pricing_publish(PG_GETARG_JSONB_P(0), label, &id);
+	version = pricing_publish(config_meant(PG_GETARG_JSONB_P(0)), label, &id);
 	answer = version_answer(version, &id);
 	query_end();
 	PG_RETURN_DATUM(answer);

@@ -59,6 +59,15 @@ SELECT user_id FROM ducto_sdk_old.credit_transactions;
 SELECT activate_pricing(1) ->> 'version' AS version;
 INSERT INTO auth.users VALUES ('00000000-0000-4000-8000-000000000003');
 SELECT get_credits_balance('00000000-0000-4000-8000-000000000003') ->> 'balance' AS balance;
+-- what is published without saying so means the same from now on; a bonus of 0 is none
+SELECT set_active_pricing_config('{"models": {"_default": "1"}}') ->> 'version' AS version;
+SELECT set_active_pricing_config('{"models": {"_default": "1"}, "signupBonus": null}') ->> 'version' AS version;
+INSERT INTO auth.users VALUES ('00000000-0000-4000-8000-000000000006');
+SELECT get_credits_balance('00000000-0000-4000-8000-000000000006') ->> 'balance' AS balance;
+SELECT set_active_pricing_config('{"models": {"_default": "1"}, "signupBonus": 0}') ->> 'version' AS version;
+SELECT version, config -> 'signup_bonus' AS signup_bonus, config ? 'signupBonus' AS theirs FROM ducto.pricing WHERE version > 3
+ORDER BY version;
+SELECT set_active_pricing_config('[]');
 SELECT * FROM ducto_sdk_import();
 SELECT * FROM ducto_verify();
 
@@ -77,6 +86,7 @@ RESET client_min_messages;
 -- without a trigger of theirs nobody got anything, and nobody does
 SELECT * FROM ducto_sdk_import();
 SELECT tgname FROM pg_trigger WHERE NOT tgisinternal AND tgrelid IN ('auth.users'::regclass, 'profiles'::regclass) ORDER BY 1;
+SELECT set_active_pricing_config('{"models": {"_default": "1"}}') ->> 'version' AS version;
 SELECT version, config -> 'signup_bonus' AS signup_bonus FROM ducto.pricing ORDER BY version;
 SELECT * FROM ducto_verify();
 
@@ -94,7 +104,7 @@ CREATE EXTENSION ducto_sdk CASCADE;
 RESET client_min_messages;
 SELECT * FROM ducto_sdk_import();
 INSERT INTO "user" VALUES ('00000000-0000-4000-8000-000000000004');
-SELECT set_active_pricing_config('{"models": {"_default": "1"}, "signup_bonus": 50}') ->> 'version' AS version;
+SELECT set_active_pricing_config('{"models": {"_default": "1"}}') ->> 'version' AS version;
 INSERT INTO "user" VALUES ('00000000-0000-4000-8000-000000000005');
 SELECT id, balance FROM ducto.accounts ORDER BY id;
 SELECT * FROM ducto_verify();
