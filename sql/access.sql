@@ -49,12 +49,12 @@ COMMENT ON FUNCTION @extschema@.ducto_list_access() IS
 The owner and superusers, who may do everything, are not listed.
 Takes no lock, works on a standby.';
 
-CREATE FUNCTION ducto.set_access(role_name text, extension text, what text) RETURNS text
+CREATE FUNCTION ducto.set_access(role_name text, extension text, what text, besides boolean DEFAULT false) RETURNS text
 LANGUAGE c VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS 'MODULE_PATHNAME', 'ducto_set_access';
-REVOKE ALL ON FUNCTION ducto.set_access(text, text, text) FROM PUBLIC;
-COMMENT ON FUNCTION ducto.set_access(text, text, text) IS
-'For the set-ups: lets a role, or PUBLIC, call the functions of an extension that are named as for ducto_grant_access, or my for ducto_my_*, and takes everything else of the extension away. Returns what was done.';
+REVOKE ALL ON FUNCTION ducto.set_access(text, text, text, boolean) FROM PUBLIC;
+COMMENT ON FUNCTION ducto.set_access(text, text, text, boolean) IS
+'For the set-ups: lets a role, or PUBLIC, call the functions of an extension that are named as for ducto_grant_access, or my for ducto_my_*, and takes everything else of the extension away, or nothing when besides. Returns what was done.';
 
 CREATE FUNCTION ducto.revoke_default_privileges(extension text) RETURNS void
 LANGUAGE c VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
@@ -108,18 +108,18 @@ REVOKE ALL ON FUNCTION ducto.stranger_behind(name) FROM PUBLIC;
 COMMENT ON FUNCTION ducto.stranger_behind(name) IS
 'For the set-ups: a role that is no superuser''s, nor trusted with BYPASSRLS, and that has made another role or can let anybody act as it, as far as the catalog tells. NULL when there is none.';
 
-CREATE FUNCTION ducto.setup_role(role_name text, extension text, what text) RETURNS text
+CREATE FUNCTION ducto.setup_role(role_name text, extension text, what text, besides boolean DEFAULT false) RETURNS text
 LANGUAGE sql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS $$
 	SELECT CASE
 		WHEN role_name <> 'PUBLIC' AND to_regrole(quote_ident(role_name)) IS NULL
 			THEN format('is missing; when there is one, call %s_setup again', extension)
 		WHEN what <> '' AND s.name IS NOT NULL THEN format('was left as it is: %s can let anybody act as it', s.name)
-		ELSE ducto.set_access(role_name, extension, what) END
+		ELSE ducto.set_access(role_name, extension, what, besides) END
 	FROM ducto.stranger_behind(role_name::name) s (name)
 $$;
-REVOKE ALL ON FUNCTION ducto.setup_role(text, text, text) FROM PUBLIC;
-COMMENT ON FUNCTION ducto.setup_role(text, text, text) IS
+REVOKE ALL ON FUNCTION ducto.setup_role(text, text, text, boolean) FROM PUBLIC;
+COMMENT ON FUNCTION ducto.setup_role(text, text, text, boolean) IS
 'For the set-ups: ducto.set_access for a role of Supabase''s, if it is there and nobody''s else. Returns what was done.';
 
 CREATE FUNCTION ducto.setup_warnings(extension text) RETURNS SETOF @extschema@.ducto_setup_step

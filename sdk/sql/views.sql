@@ -148,19 +148,24 @@ REVOKE ALL ON FUNCTION ducto.sdk_view_query(text, text) FROM PUBLIC;
 COMMENT ON FUNCTION ducto.sdk_view_query(text, text) IS 'For ducto_sdk_import: the columns of a view, which are those of the table.';
 
 -- Who sees what: as the policies of the SDKs'' migrations say. Who passes by row level security, or owned the table, sees
--- all; where the table had none, everybody who may read it.
-CREATE FUNCTION ducto.sdk_view_rows(theirs text, owner text, own boolean) RETURNS text
+-- all; where the table had none, everybody who may read it. One's own rows are a branch of their own, and either branch is
+-- shut by a condition that no row is needed for: in one condition with OR the rows of all would be read for those of one.
+CREATE FUNCTION ducto.sdk_view_rows(theirs text, query text, owner text, own boolean) RETURNS text
 LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
 AS $$
-SELECT CASE WHEN NOT c.relrowsecurity THEN 'true' ELSE format('(NOT row_security_active(''ducto.accounts''::regclass) OR pg_has_role(%L, ''USAGE'')%s)',
-	pg_get_userbyid(c.relowner), CASE WHEN NOT own THEN '' ELSE format(' OR %s = (SELECT %s)', owner,
-	CASE WHEN to_regprocedure('auth.uid()') IS NOT NULL THEN 'auth.uid()'
-	ELSE 'coalesce(nullif(current_setting(''request.jwt.claim.sub'', true), ''''),
-		nullif(current_setting(''request.jwt.claims'', true), '''')::jsonb ->> ''sub'')::uuid' END) END) END
-FROM pg_class c WHERE c.oid = ducto.sdk_table(theirs)
+SELECT CASE WHEN NOT c.relrowsecurity THEN query
+	WHEN own THEN format('%1$s AND %2$s UNION ALL %1$s AND NOT %2$s AND %3$s = (SELECT %4$s)', query, a.sees_all, owner,
+		CASE WHEN to_regprocedure('auth.uid()') IS NOT NULL THEN 'auth.uid()'
+		ELSE 'coalesce(nullif(current_setting(''request.jwt.claim.sub'', true), ''''),
+			nullif(current_setting(''request.jwt.claims'', true), '''')::jsonb ->> ''sub'')::uuid' END)
+	ELSE format('%s AND %s', query, a.sees_all) END
+FROM pg_class c, format('(NOT row_security_active(''ducto.accounts''::regclass) OR pg_has_role(%L, ''USAGE''))',
+	pg_get_userbyid(c.relowner)) a (sees_all)
+WHERE c.oid = ducto.sdk_table(theirs)
 $$;
-REVOKE ALL ON FUNCTION ducto.sdk_view_rows(text, text, boolean) FROM PUBLIC;
-COMMENT ON FUNCTION ducto.sdk_view_rows(text, text, boolean) IS 'For ducto_sdk_import: the condition by which a role sees the rows of a view.';
+REVOKE ALL ON FUNCTION ducto.sdk_view_rows(text, text, text, boolean) FROM PUBLIC;
+COMMENT ON FUNCTION ducto.sdk_view_rows(text, text, text, boolean) IS
+'For ducto_sdk_import: a query with a WHERE, of those rows that a role sees in a view.';
 
 CREATE FUNCTION ducto.sdk_view_helpers() RETURNS void
 LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp SET citus.enable_ddl_propagation = off
@@ -212,13 +217,14 @@ DECLARE
 	allowed record;
 BEGIN
 	IF theirs = 'credit_transactions' THEN
-		query := format('%s FROM ducto.ledger l WHERE l.actor IS NULL AND %s AND EXISTS (SELECT FROM ducto.accounts a
-			WHERE a.id = l.account_id AND a.kind = ''user'') UNION ALL %s FROM ducto.ledger l WHERE l.actor IS NOT NULL AND l.type = ''usage'' AND %s',
-			ducto.sdk_view_query(theirs, 'l.account_id'), ducto.sdk_view_rows(theirs, 'l.account_id', own),
-			ducto.sdk_view_query(theirs, 'l.actor'), ducto.sdk_view_rows(theirs, 'l.actor', own));
+		query := ducto.sdk_view_rows(theirs, ducto.sdk_view_query(theirs, 'l.account_id') || ' FROM ducto.ledger l WHERE l.actor IS NULL
+			AND EXISTS (SELECT FROM ducto.accounts a WHERE a.id = l.account_id AND a.kind = ''user'')', 'l.account_id', own)
+			|| ' UNION ALL ' || ducto.sdk_view_rows(theirs, ducto.sdk_view_query(theirs, 'l.actor') || ' FROM ducto.ledger l
+			WHERE l.actor IS NOT NULL AND l.type = ''usage''', 'l.actor', own);
 	ELSE
-		query := format('%s FROM %s %s %s', ducto.sdk_view_query(theirs, ''), source, CASE WHEN source ~ ' WHERE ' THEN 'AND' ELSE 'WHERE' END,
-			ducto.sdk_view_rows(theirs, CASE WHEN theirs = 'credit_reservations' THEN 'r.account_id' ELSE 'a.id' END, own));
+		query := ducto.sdk_view_rows(theirs, format('%s FROM %s%s', ducto.sdk_view_query(theirs, ''), source,
+			CASE WHEN source ~ ' WHERE ' THEN '' ELSE ' WHERE true' END),
+			CASE WHEN theirs = 'credit_reservations' THEN 'r.account_id' ELSE 'a.id' END, own);
 	END IF;
 	EXECUTE format('CREATE VIEW public.%I WITH (security_barrier) AS %s', theirs, query);
 	EXECUTE format('COMMENT ON VIEW public.%I IS %L', theirs, 'What ducto has of it. ' || hint);

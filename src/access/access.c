@@ -470,7 +470,7 @@ ducto_setup_begin(PG_FUNCTION_ARGS)
 
 /*
  * ducto.set_access lets a role call something of an extension, and takes all
- * else of it away. Returns what was done.
+ * else of it away unless it is to come besides. Returns what was done.
  */
 Datum
 ducto_set_access(PG_FUNCTION_ARGS)
@@ -479,15 +479,16 @@ ducto_set_access(PG_FUNCTION_ARGS)
 	char	   *extension = text_to_cstring(PG_GETARG_TEXT_PP(1));
 	char	   *what = text_to_cstring(PG_GETARG_TEXT_PP(2));
 	bool		is_public = strcmp(role, "PUBLIC") == 0;
+	bool		besides = PG_GETARG_BOOL(3);
 	MemoryContext context = CurrentMemoryContext;
 	char	   *phrases;
 	text	   *result;
 
 	query_begin();
 	phrases = access_change(extension, is_public ? ACL_ID_PUBLIC : get_role_oid(role, false),
-							is_public ? role : quote_identifier(role), what, "setup");
+							is_public ? role : quote_identifier(role), what, besides ? "additions" : "setup");
 	if (phrases == NULL)
-		phrases = what[0] == '\0' ? "had nothing" : "had all that it is to have, and nothing else";
+		phrases = besides ? "had it" : what[0] == '\0' ? "had nothing" : "had all that it is to have, and nothing else";
 	MemoryContextSwitchTo(context);
 	result = cstring_to_text(phrases);
 	query_end();

@@ -40,6 +40,8 @@ SELECT credits_add('00000000-0000-4000-8000-000000000001', 5, 'purchase') ->> 'n
 SELECT deduct_with_allowance('00000000-0000-4000-8000-000000000001', 2) ->> 'balance_after';
 SELECT count(*) FROM list_user_transactions('00000000-0000-4000-8000-000000000001');
 SELECT set_user_plan('00000000-0000-4000-8000-000000000001', 'none');
+SELECT cap_type, cap_limit FROM ducto_set_spend_cap('00000000-0000-4000-8000-000000000001', 'daily', 1000);
+SELECT ducto_charge('00000000-0000-4000-8000-000000000001', 1);
 SELECT * FROM ducto.accounts;
 SELECT * FROM ducto_sdk_setup();
 SELECT * FROM ducto_sdk_import();
