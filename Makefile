@@ -52,6 +52,8 @@ $(SDK_SQL): $(SDK_PARTS)
 SDK_REGRESS = $(sort $(patsubst sdk/test/sql/%.sql,%,$(wildcard sdk/test/sql/*.sql)))
 SDK_REGRESS_OPTS = --inputdir=sdk/test --outputdir=sdk/test/results --dbname=$(CONTRIB_TESTDB)_sdk
 installcheck: sdk-installcheck
+# On a slow machine long work would say how far it is.
+installcheck: export PGOPTIONS := $(PGOPTIONS) -c ducto.progress_interval=1d
 sdk-installcheck:
 	$(pg_regress_installcheck) $(SDK_REGRESS_OPTS) $(SDK_REGRESS)
 .PHONY: sdk-installcheck

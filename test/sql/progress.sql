@@ -58,7 +58,7 @@ SELECT ducto_grant_access('regress_ducto_patient', 'read');
 ALTER ROLE regress_ducto_patient SET ducto.progress_interval = '1d';
 RESET ducto.progress_interval;
 ALTER DATABASE :own SET ducto.progress_interval = 0;
-\c
+\c "dbname=regress_ducto_progress options='-c intervalstyle=postgres_verbose'"
 SET ROLE regress_ducto_patient;
 SELECT check_name FROM ducto_verify();
 -- Nobody but the extension's functions has steps.
