@@ -45,7 +45,8 @@ column_place(TupleDesc desc, const BulkColumn *column)
 		Form_pg_attribute attribute = TupleDescAttr(desc, i);
 
 		if (!attribute->attisdropped && strcmp(NameStr(attribute->attname), column->name) == 0)
-			return attribute->atttypid == column->type && attribute->attgenerated == '\0' ? i : -1;
+			return attribute->atttypid == column->type && attribute->atttypmod == -1 && attribute->attgenerated == '\0' &&
+				attribute->attidentity == '\0' ? i : -1;
 	}
 	return -1;
 }
@@ -76,8 +77,7 @@ columns_begin(Bulk *bulk, const BulkColumn *columns, int ncolumns)
 static bool
 table_is_plain(Relation table)
 {
-	return table->rd_rel->relkind == RELKIND_RELATION && !table->rd_rel->relispartition && table->rd_rules == NULL &&
-		!table_fires(table->trigdesc, CMD_INSERT) &&
+	return table_is_simple(table) && table->rd_rules == NULL && !table_fires(table->trigdesc, CMD_INSERT) &&
 		check_enable_rls(RelationGetRelid(table), InvalidOid, true) != RLS_ENABLED;
 }
 

@@ -146,6 +146,7 @@ run_open(Run *run, const Direct *direct, Snapshot snapshot)
 		.rows_context = CurrentMemoryContext,
 	};
 	run->context = GetPerTupleExprContext(run->estate);
+	run->context->ecxt_per_query_memory = direct->context;
 	run->table = table_open(direct->table, NoLock);
 	if (direct->command != CMD_SELECT)
 		run->written = table_slot_create(run->table, NULL);
@@ -326,7 +327,7 @@ direct_of(KeptQuery *query)
 	CachedPlanSource *source = linitial(SPI_plan_get_plan_sources(query->plan));
 	CachedPlan *plan = source->gplan;
 
-	if (plan == NULL || !plan->is_valid || !source->is_valid ||
+	if (plan == NULL || !plan->is_valid || !source->is_valid || list_length(plan->stmt_list) != 1 ||
 		(query->direct_of == plan->generation && (query->direct == NULL || !may_write(query->direct))))
 		return NULL;
 	lock_tables(linitial_node(PlannedStmt, plan->stmt_list));

@@ -91,6 +91,8 @@ typedef struct Direct
 	ParamExecData *inner;		/* the values of those */
 } Direct;
 
+extern bool direct_is_unfit(Node *node, void *direct);
+extern bool direct_make_writer(Direct *direct, Oid arbiter);
 extern Direct *direct_make(CachedPlan *plan);
 extern void direct_free(Direct *direct);
 extern bool direct_execute(KeptQuery *query, const QueryArgs *args, bool read_only);

@@ -14,9 +14,7 @@
 #include "access/htup_details.h"
 #include "access/nbtree.h"
 #include "access/sysattr.h"
-#include "access/table.h"
 #include "access/transam.h"
-#include "catalog/index.h"
 #include "catalog/pg_am.h"
 #include "catalog/pg_class.h"
 #include "catalog/pg_language.h"
@@ -67,19 +65,20 @@ is_foreign(const Direct *direct, const Param *param)
 }
 
 /*
- * Tell whether an expression is more than parameters, columns and functions.
+ * direct_is_unfit tells whether an expression is more than parameters, columns
+ * and functions. What a domain checks may change while the plan does not.
  */
-static bool
-is_unfit(Node *node, void *direct)
+bool
+direct_is_unfit(Node *node, void *direct)
 {
 	if (node == NULL)
 		return false;
 	if (IsA(node, Param))
 		return is_foreign(direct, castNode(Param, node));
 	if (IsA(node, SubPlan) || IsA(node, AlternativeSubPlan) || IsA(node, Aggref) || IsA(node, WindowFunc) ||
-		IsA(node, CurrentOfExpr) || check_functions_in_node(node, function_is_sql, NULL))
+		IsA(node, CurrentOfExpr) || IsA(node, CoerceToDomain) || check_functions_in_node(node, function_is_sql, NULL))
 		return true;
-	return expression_tree_walker(node, is_unfit, direct);
+	return expression_tree_walker(node, direct_is_unfit, direct);
 }
 
 /*
@@ -105,7 +104,7 @@ value_make(const Direct *direct, DirectValue *value, Expr *expr)
 		value->kind = VALUE_CONST;
 		value->constant = castNode(Const, expr);
 	}
-	else if (is_unfit((Node *) expr, (void *) direct))
+	else if (direct_is_unfit((Node *) expr, (void *) direct))
 		return false;
 	else
 	{
@@ -121,7 +120,7 @@ value_make(const Direct *direct, DirectValue *value, Expr *expr)
 static bool
 quals_make(const Direct *direct, ExprState **state, List *quals)
 {
-	if (is_unfit((Node *) quals, (void *) direct))
+	if (direct_is_unfit((Node *) quals, (void *) direct))
 		return false;
 	*state = ExecInitQual(quals, NULL);
 	return true;
@@ -274,114 +273,6 @@ values_make(const Direct *direct, DirectValue **values, int *n, List *entries)
 			return false;
 	}
 	return true;
-}
-
-/*
- * Tell whether the server computes a column of a table itself.
- */
-static bool
-has_generated(TupleDesc desc)
-{
-	for (int i = 0; i < desc->natts; i++)
-		if (TupleDescAttr(desc, i)->attgenerated != '\0')
-			return true;
-	return false;
-}
-
-/*
- * Make the checks of a table.
- */
-static bool
-checks_make(Direct *direct, const TupleConstr *constraints)
-{
-	int			n = constraints != NULL ? constraints->num_check : 0;
-
-	direct->checks = palloc(sizeof(ExprState *) * Max(n, 1));
-	for (int i = 0; i < n; i++)
-	{
-		Expr	   *check = expression_planner(stringToNode(constraints->check[i].ccbin));
-
-		if (is_unfit((Node *) check, direct))
-			return false;
-		direct->checks[direct->nchecks++] = ExecInitExpr(check, NULL);
-	}
-	return true;
-}
-
-/*
- * Tell whether one of the columns of an index is among those that an UPDATE
- * writes.
- */
-static bool
-index_is_updated(const Direct *direct, const IndexInfo *info)
-{
-	for (int i = 0; i < info->ii_NumIndexKeyAttrs; i++)
-	{
-		if (info->ii_IndexAttrNumbers[i] == 0)
-			return true;
-		for (int j = 0; j < direct->nvalues; j++)
-			if (direct->columns[j] == info->ii_IndexAttrNumbers[i])
-				return true;
-	}
-	return false;
-}
-
-/*
- * Make what enters a row into an index; false when a row is not simply
- * entered.
- */
-static bool
-index_make(RowIndex *index, Oid id, Oid arbiter, Direct *direct)
-{
-	Relation	relation = index_open(id, AccessShareLock);
-	bool		fit = relation->rd_rel->relam == BTREE_AM_OID && !is_unfit((Node *) RelationGetIndexPredicate(relation), direct) &&
-		!is_unfit((Node *) RelationGetIndexExpressions(relation), direct) && row_index_make(index, relation);
-
-	if (fit)
-		index->unchanged = direct->command == CMD_UPDATE && !index_is_updated(direct, index->info);
-	if (fit && id == arbiter)
-		BuildSpeculativeIndexInfo(relation, index->info);
-	index_close(relation, AccessShareLock);
-	return fit;
-}
-
-/*
- * Make what enters rows into the indexes of a table, one of which may be the
- * arbiter of an INSERT.
- */
-static bool
-indexes_make(Direct *direct, Relation table, Oid arbiter)
-{
-	List	   *ids = RelationGetIndexList(table);
-	ListCell   *cell;
-
-	direct->indexes = palloc(sizeof(RowIndex) * Max(list_length(ids), 1));
-	foreach(cell, ids)
-	{
-		RowIndex   *index = &direct->indexes[direct->nindexes++];
-
-		if (!index_make(index, lfirst_oid(cell), arbiter, direct))
-			return false;
-		if (index->id == arbiter)
-			direct->arbiter = index;
-	}
-	return true;
-}
-
-/*
- * Make what writes a row of a table; false when more happens than that the row
- * is written and its indexes know it.
- */
-static bool
-writer_make(Direct *direct, Oid arbiter)
-{
-	Relation	table = table_open(direct->table, AccessShareLock);
-	bool		made = table->rd_rel->relkind == RELKIND_RELATION && !table->rd_rel->relispartition &&
-		!table_fires(table->trigdesc, direct->command) && !has_generated(RelationGetDescr(table)) &&
-		checks_make(direct, RelationGetDescr(table)->constr) && indexes_make(direct, table, arbiter);
-
-	table_close(table, AccessShareLock);
-	return made;
 }
 
 static Direct *make(const Direct *within, Plan *root);
@@ -616,7 +507,7 @@ modify_make(Direct *direct, const ModifyTable *node)
 	if (!source_make(direct, node, &columns) || !values_make(direct, &direct->values, &direct->nvalues, columns))
 		return false;
 	columns_make(direct, node);
-	return writer_make(direct, arbiter) &&
+	return direct_make_writer(direct, arbiter) &&
 		(node->returningLists == NIL ||
 		 values_make(direct, &direct->results, &direct->nresults, linitial(node->returningLists)));
 }
@@ -630,6 +521,7 @@ make(const Direct *within, Plan *root)
 {
 	Direct	   *direct = palloc0(sizeof(Direct));
 
+	direct->context = within->context;
 	direct->plan = within->plan;
 	direct->statement = within->statement;
 	direct->inner = palloc0(sizeof(ParamExecData) * Max(list_length(direct->statement->paramExecTypes), 1));
@@ -637,8 +529,9 @@ make(const Direct *within, Plan *root)
 }
 
 /*
- * direct_make makes what is kept of a plan, in a context of its own, and keeps the
- * plan; NULL when the executor has to do it.
+ * direct_make makes what is kept of a plan of one statement, in a context of its own, and
+ * keeps the plan; NULL when the executor has to do it, as it has where a rule has
+ * put another statement in the place of ours.
  */
 Direct *
 direct_make(CachedPlan *plan)
@@ -648,10 +541,11 @@ direct_make(CachedPlan *plan)
 	MemoryContext previous;
 	Direct	   *direct = NULL;
 
-	if (list_length(plan->stmt_list) != 1 || whole.statement->hasModifyingCTE || whole.statement->utilityStmt != NULL ||
+	if (!whole.statement->canSetTag || whole.statement->hasModifyingCTE || whole.statement->utilityStmt != NULL ||
 		TransactionIdIsValid(plan->saved_xmin))
 		return NULL;
 	context = AllocSetContextCreate(CurrentMemoryContext, "ducto direct", ALLOCSET_SMALL_SIZES);
+	whole.context = context;
 	previous = MemoryContextSwitchTo(context);
 	direct = make(&whole, whole.statement->planTree);
 	MemoryContextSwitchTo(previous);
@@ -661,7 +555,6 @@ direct_make(CachedPlan *plan)
 		return NULL;
 	}
 	MemoryContextSetParent(context, CacheMemoryContext);
-	direct->context = context;
 	plan->refcount++;
 	return direct;
 }

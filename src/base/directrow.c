@@ -98,12 +98,14 @@ row_meets(const Run *run, ExprState *quals, TupleTableSlot *row)
 
 /*
  * Tell whether a row that has changed since it was found is still one of those
- * that the statement is about.
+ * that the statement is about. It is at another place now.
  */
 static bool
 row_is_still(const Run *run, TupleTableSlot *row)
 {
-	return row_meets(run, run->direct->scan.keys_recheck, row) && row_meets(run, run->direct->scan.quals, row);
+	const DirectScan *scan = &run->direct->scan;
+
+	return !scan->by_place && row_meets(run, scan->keys_recheck, row) && row_meets(run, scan->quals, row);
 }
 
 /*
@@ -158,16 +160,16 @@ row_lock(const Run *run, TupleTableSlot *row)
 }
 
 /*
- * Check that a row may be written as it is.
+ * Check that a row may be written as it is. A column that must not be NULL may
+ * be so in a row from before.
  */
 static void
 row_check(const Run *run, TupleTableSlot *row)
 {
 	const Direct *direct = run->direct;
 
-	for (int i = 0; i < direct->nvalues; i++)
-		if (row->tts_isnull[direct->columns[i] - 1] &&
-			TupleDescAttr(row->tts_tupleDescriptor, direct->columns[i] - 1)->attnotnull)
+	for (int i = 0; i < row->tts_tupleDescriptor->natts; i++)
+		if (row->tts_isnull[i] && TupleDescAttr(row->tts_tupleDescriptor, i)->attnotnull)
 			row_refuse(run->table, row);
 	run->context->ecxt_scantuple = row;
 	for (int i = 0; i < direct->nchecks; i++)
@@ -200,6 +202,7 @@ row_make(const Run *run, TupleTableSlot *old, TupleTableSlot *row)
 		row->tts_values[column] = run_value(run, &direct->values[i], old, &row->tts_isnull[column]);
 	}
 	ExecStoreVirtualTuple(row);
+	row->tts_tableOid = RelationGetRelid(run->table);
 }
 
 /*
@@ -250,6 +253,19 @@ row_index(const Run *run, TupleTableSlot *row)
 }
 
 /*
+ * Refuse to update a row that what the statement called has updated, but not
+ * one that it has updated itself.
+ */
+static void
+refuse_own(CommandId changed, CommandId command)
+{
+	if (changed != command)
+		ereport(ERROR,
+				(errcode(ERRCODE_TRIGGERED_DATA_CHANGE_VIOLATION),
+				 errmsg("tuple to be updated was already modified by an operation triggered by the current command")));
+}
+
+/*
  * Wait for what another has made of a row that is to be updated, and let the
  * slot have that. False: it is none of those any more.
  */
@@ -271,9 +287,8 @@ row_follow(const Run *run, TupleTableSlot *row, LockTupleMode mode)
 		case TM_Deleted:
 			return false;
 		case TM_SelfModified:
-			if (failure.cmax == command)
-				return false;
-			break;
+			refuse_own(failure.cmax, command);
+			return false;
 		default:
 			break;
 	}
@@ -313,12 +328,8 @@ row_update(Run *run, TupleTableSlot *old, TupleTableSlot *row)
 				refuse_changed("delete");
 				return false;
 			case TM_SelfModified:
-				if (failure.cmax == command)
-					return false;
-				ereport(ERROR,
-						(errcode(ERRCODE_TRIGGERED_DATA_CHANGE_VIOLATION),
-						 errmsg("tuple to be updated was already modified by an operation triggered by the current command")));
-				break;
+				refuse_own(failure.cmax, command);
+				return false;
 			default:
 				elog(ERROR, "unrecognized table_tuple_update status: %u", result);
 		}

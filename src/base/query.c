@@ -421,6 +421,20 @@ query_plan(KeptQuery *query)
 }
 
 /*
+ * Refuse what became of a statement, and let it be looked at anew the next time: of
+ * a rule that did nothing instead of it the server does not see that it is gone.
+ */
+static void
+query_refuse(KeptQuery *query, int rc)
+{
+	ListCell   *source;
+
+	foreach(source, SPI_plan_get_plan_sources(query->plan))
+		((CachedPlanSource *) lfirst(source))->is_valid = false;
+	elog(ERROR, "SPI_execute_plan_extended returned %s: %s", SPI_result_code_string(rc), query->sql);
+}
+
+/*
  * Execute a query and check the result code. Its rows go to a receiver as they
  * are found, so that memory stays flat however many they are, or with NULL are
  * the last result.
@@ -448,7 +462,7 @@ query_execute(KeptQuery *query, const QueryArgs *args, bool read_only, int expec
 	row_forget();
 	query_planned(query, level);
 	if (rc != expected)
-		elog(ERROR, "SPI_execute_plan_extended returned %s: %s", SPI_result_code_string(rc), query->sql);
+		query_refuse(query, rc);
 	return SPI_processed;
 }
 

@@ -6,12 +6,26 @@
 #include "postgres.h"
 
 #include "catalog/index.h"
+#include "catalog/pg_am.h"
+#include "catalog/pg_class.h"
 #include "catalog/pg_trigger.h"
 #include "commands/trigger.h"
 #include "executor/executor.h"
 #include "optimizer/optimizer.h"
 
 #include "base/rowwrite.h"
+
+/*
+ * table_is_simple tells whether the rows of a table are in it and nowhere else,
+ * in the way that PostgreSQL keeps them: what other methods make of a row and of
+ * an index is theirs.
+ */
+bool
+table_is_simple(Relation table)
+{
+	return table->rd_rel->relkind == RELKIND_RELATION && !table->rd_rel->relispartition &&
+		table->rd_rel->relam == HEAP_TABLE_AM_OID;
+}
 
 /*
  * table_fires tells whether a trigger of a table is for what a command does, at

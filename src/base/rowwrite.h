@@ -15,6 +15,7 @@ typedef struct RowIndex
 	bool		unchanged;		/* no column of it is updated */
 } RowIndex;
 
+extern bool table_is_simple(Relation table);
 extern bool table_fires(const TriggerDesc *triggers, CmdType command);
 extern bool session_fires_as_usual(void);
 extern bool row_index_make(RowIndex *index, Relation relation);

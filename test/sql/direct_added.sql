@@ -1,0 +1,157 @@
+-- Whatever somebody does to the tables is minded by statements that do without the executor, from the next call on, as it is by those that
+-- it executes. Each part is a session's: what it has kept is of the tables as they were before.
+\pset null -
+\set VERBOSITY terse
+\set ann '\'d12ec7ad-0000-4000-8000-000000000001\''
+\set bob '\'d12ec7ad-0000-4000-8000-000000000002\''
+SET client_min_messages = warning;
+CREATE TABLE direct_elsewhere (told text);
+CREATE FUNCTION pg_temp.charges(who uuid, key text = NULL) RETURNS text LANGUAGE plpgsql AS $$
+DECLARE
+	left_ numeric;
+BEGIN
+	SELECT balance_after INTO STRICT left_ FROM ducto_charge(who, 1, key, operation_type => 'checked', model => 'm');
+	RETURN left_;
+EXCEPTION WHEN OTHERS THEN
+	RETURN sqlstate || split_part(': ' || sqlerrm, ': INSERT', 1);
+END $$;
+SELECT new_balance FROM ducto_add_credits(:ann, 1000);
+SELECT new_balance FROM ducto_add_credits(:bob, 1000);
+SELECT pg_temp.charges(:ann), pg_temp.charges(:ann, 'first');
+
+-- A rule that does nothing, or something else, instead of a statement: the call fails, with or without the executor, until the rule is gone.
+CREATE RULE direct_rule AS ON INSERT TO ducto.ledger DO INSTEAD NOTHING;
+SELECT pg_temp.charges(:ann), pg_temp.charges(:ann, 'nothing');
+DROP RULE direct_rule ON ducto.ledger;
+SELECT pg_temp.charges(:ann), pg_temp.charges(:ann, 'nothing');
+CREATE RULE direct_rule AS ON UPDATE TO ducto.reservations DO INSTEAD INSERT INTO public.direct_elsewhere VALUES ('rule');
+SELECT reservation_id AS hold FROM ducto_reserve(:ann, 2) \gset
+\set VERBOSITY sqlstate
+SELECT amount FROM ducto_deduct(:ann, :'hold', 2);
+SELECT amount FROM ducto_deduct(:ann, :'hold', 2);
+\set VERBOSITY terse
+DROP RULE direct_rule ON ducto.reservations;
+SELECT amount FROM ducto_deduct(:ann, :'hold', 2);
+SELECT * FROM direct_elsewhere;
+
+-- What is told to be so, but not enforced, and what must not be NULL from now on, though a row from before is.
+SELECT :SERVER_VERSION_NUM >= 180000 AS newer \gset
+\if :newer
+ALTER TABLE ducto.ledger ADD CONSTRAINT direct_told CHECK (amount > 0) NOT ENFORCED;
+\endif
+SELECT pg_temp.charges(:ann), pg_temp.charges(:ann, 'told');
+ALTER TABLE ducto.ledger DROP CONSTRAINT IF EXISTS direct_told;
+ALTER TABLE ducto.accounts ADD COLUMN direct_owner text;
+\if :newer
+ALTER TABLE ducto.accounts ADD CONSTRAINT direct_owned NOT NULL direct_owner NOT VALID;
+\else
+ALTER TABLE ducto.accounts ADD CONSTRAINT direct_owned CHECK (direct_owner IS NOT NULL) NOT VALID;
+\endif
+SELECT left(pg_temp.charges(:ann), 2), left(pg_temp.charges(:ann, 'owned'), 2);
+ALTER TABLE ducto.accounts DROP COLUMN direct_owner;
+SELECT pg_temp.charges(:ann), pg_temp.charges(:ann, 'owned');
+
+-- Checks that ask for the table, that call a function which becomes another, and that are of a domain.
+ALTER TABLE ducto.ledger ADD CONSTRAINT direct_check CHECK (tableoid = 'ducto.ledger'::regclass) NOT VALID;
+ALTER TABLE ducto.accounts ADD CONSTRAINT direct_check CHECK (tableoid = 'ducto.accounts'::regclass) NOT VALID;
+SELECT pg_temp.charges(:ann), pg_temp.charges(:ann, 'table');
+ALTER TABLE ducto.ledger DROP CONSTRAINT direct_check;
+ALTER TABLE ducto.accounts DROP CONSTRAINT direct_check;
+CREATE FUNCTION direct_compares(numeric, numeric) RETURNS boolean LANGUAGE internal IMMUTABLE STRICT AS 'numeric_lt';
+ALTER TABLE ducto.ledger ADD CONSTRAINT direct_check CHECK (direct_compares(amount, 0)) NOT VALID;
+CREATE INDEX direct_index ON ducto.ledger (direct_compares(amount, 0)) WHERE direct_compares(seq, 0);
+SELECT pg_temp.charges(:ann), pg_temp.charges(:ann, 'function');
+CREATE OR REPLACE FUNCTION direct_compares(numeric, numeric) RETURNS boolean LANGUAGE internal IMMUTABLE STRICT AS 'numeric_gt';
+SELECT pg_temp.charges(:ann), pg_temp.charges(:ann, 'another function');
+ALTER TABLE ducto.ledger DROP CONSTRAINT direct_check;
+SELECT pg_temp.charges(:ann, 'another function');
+SET enable_seqscan = off;
+SELECT count(*) FROM ducto.ledger WHERE account_id = :ann AND idempotency_key = 'another function' AND direct_compares(seq, 0) AND NOT direct_compares(amount, 0);
+RESET enable_seqscan;
+DROP INDEX ducto.direct_index;
+CREATE DOMAIN direct_word AS text CHECK (VALUE <> 'refused');
+BEGIN;
+ALTER TABLE ducto.ledger ALTER operation_type TYPE direct_word;
+SELECT pg_temp.charges(:ann), pg_temp.charges(:ann, 'domain');
+ALTER DOMAIN direct_word ADD CONSTRAINT later CHECK (VALUE <> 'checked') NOT VALID;
+SELECT pg_temp.charges(:ann), pg_temp.charges(:ann, 'later');
+ALTER DOMAIN direct_word DROP CONSTRAINT later;
+SELECT pg_temp.charges(:ann), pg_temp.charges(:ann, 'later');
+ROLLBACK;
+
+-- Keys of other tables, rows of heirs, and a table of another method.
+CREATE TABLE direct_of (account uuid REFERENCES ducto.accounts, entry uuid);
+INSERT INTO direct_of VALUES (:ann);
+SELECT pg_temp.charges(:ann), pg_temp.charges(:ann, 'referenced');
+CREATE TABLE direct_accounts AS SELECT id FROM ducto.accounts WHERE id <> :bob;
+ALTER TABLE direct_accounts ADD PRIMARY KEY (id);
+ALTER TABLE ducto.ledger ADD CONSTRAINT direct_paid FOREIGN KEY (account_id) REFERENCES direct_accounts (id) NOT VALID;
+SELECT pg_temp.charges(:ann), pg_temp.charges(:bob), pg_temp.charges(:bob, 'unknown');
+DROP TABLE direct_of, direct_accounts CASCADE;
+SELECT pg_temp.charges(:bob), pg_temp.charges(:bob, 'unknown');
+CREATE TABLE direct_heir () INHERITS (ducto.accounts);
+SELECT pg_temp.charges(:ann), pg_temp.charges(:ann, 'inherited');
+DROP TABLE direct_heir;
+CREATE ACCESS METHOD direct_heap TYPE TABLE HANDLER heap_tableam_handler;
+BEGIN;
+ALTER TABLE ducto.ledger SET ACCESS METHOD direct_heap;
+ALTER TABLE ducto.accounts SET ACCESS METHOD direct_heap;
+SELECT pg_temp.charges(:ann), pg_temp.charges(:ann, 'method');
+ROLLBACK;
+DROP ACCESS METHOD direct_heap;
+
+-- Indexes that are looked at once more at the end, or that are not of a single order.
+ALTER TABLE ducto.reservations ADD CONSTRAINT direct_late UNIQUE (account_id, amount) DEFERRABLE INITIALLY DEFERRED;
+BEGIN;
+SELECT error FROM ducto_reserve(:bob, 3);
+SELECT error FROM ducto_reserve(:bob, 3);
+COMMIT;
+ALTER TABLE ducto.reservations DROP CONSTRAINT direct_late;
+ALTER TABLE ducto.ledger ADD CONSTRAINT direct_excluded EXCLUDE (account_id WITH =, seq WITH =);
+CREATE INDEX direct_hash ON ducto.ledger USING hash (model);
+CREATE INDEX direct_gin ON ducto.ledger USING gin (metadata);
+CREATE INDEX direct_brin ON ducto.accounts USING brin (balance);
+SELECT pg_temp.charges(:bob), pg_temp.charges(:bob, 'indexed');
+SET enable_seqscan = off;
+SELECT count(*) FROM ducto.ledger WHERE model = 'm' AND account_id = :bob;
+RESET enable_seqscan;
+ALTER TABLE ducto.ledger DROP CONSTRAINT direct_excluded;
+DROP INDEX ducto.direct_hash, ducto.direct_gin, ducto.direct_brin;
+
+-- What a table publishes needs an identity, as the server says in its words.
+CREATE PUBLICATION direct_published FOR TABLE ducto.accounts, ducto.ledger;
+SELECT pg_temp.charges(:bob);
+ALTER TABLE ducto.accounts REPLICA IDENTITY NOTHING;
+SELECT pg_temp.charges(:bob), pg_temp.charges(:bob, 'identity');
+ALTER TABLE ducto.accounts REPLICA IDENTITY FULL;
+SELECT pg_temp.charges(:bob), pg_temp.charges(:bob, 'identity');
+ALTER PUBLICATION direct_published SET TABLE ducto.accounts WHERE (balance > 0);
+ALTER TABLE ducto.accounts REPLICA IDENTITY DEFAULT;
+SELECT pg_temp.charges(:bob);
+DROP PUBLICATION direct_published;
+SELECT pg_temp.charges(:bob);
+
+-- Tables that are made anew, also by the transaction that writes them.
+BEGIN;
+SELECT pg_temp.charges(:ann);
+CLUSTER ducto.ledger USING ledger_pkey;
+SELECT pg_temp.charges(:ann);
+REINDEX TABLE ducto.accounts;
+SELECT pg_temp.charges(:ann);
+ALTER TABLE ducto.ledger ALTER cap_warning TYPE text USING upper(cap_warning);
+SELECT pg_temp.charges(:ann);
+COMMIT;
+VACUUM FULL ducto.accounts;
+ALTER TABLE ducto.ledger SET UNLOGGED;
+SELECT pg_temp.charges(:ann), pg_temp.charges(:ann, 'unlogged');
+ALTER TABLE ducto.ledger SET LOGGED;
+SELECT pg_temp.charges(:ann);
+
+-- What is big is kept beside the row, and found there by the same call's key.
+SELECT balance_after FROM ducto_charge(:ann, 1, 'big', metadata => (SELECT jsonb_build_object('big', string_agg(md5(n::text), '')) FROM generate_series(1, 4000) n));
+SELECT length(metadata ->> 'big') FROM ducto.ledger WHERE account_id = :ann AND idempotency_key = 'big';
+SELECT idempotent FROM ducto_charge(:ann, 1, 'big');
+SELECT * FROM ducto_verify();
+DROP DOMAIN direct_word;
+DROP FUNCTION direct_compares;
+DROP TABLE direct_elsewhere;
