@@ -22,9 +22,7 @@
 #include "catalog/pg_index.h"
 #include "executor/executor.h"
 #include "miscadmin.h"
-#include "nodes/makefuncs.h"
-#include "nodes/parsenodes.h"
-#include "parser/parse_relation.h"
+#include "utils/acl.h"
 #include "utils/datum.h"
 #include "utils/lsyscache.h"
 #include "utils/rls.h"
@@ -72,13 +70,15 @@ columns_begin(Bulk *bulk, const BulkColumn *columns, int ncolumns)
 }
 
 /*
- * Tell whether an INSERT into a table does no more than to write the row.
+ * Tell whether an INSERT into a table does no more than to write the row. One
+ * that the role may not do says so.
  */
 static bool
 table_is_plain(Relation table)
 {
 	return table_is_simple(table) && table->rd_rules == NULL && !table_fires(table->trigdesc, CMD_INSERT) &&
-		check_enable_rls(RelationGetRelid(table), InvalidOid, true) != RLS_ENABLED;
+		check_enable_rls(RelationGetRelid(table), InvalidOid, true) != RLS_ENABLED &&
+		pg_class_aclcheck(RelationGetRelid(table), GetUserId(), ACL_INSERT) == ACLCHECK_OK;
 }
 
 /*
@@ -88,34 +88,8 @@ table_is_plain(Relation table)
 static bool
 session_may_write(void)
 {
-	return shard_entered() == 0 && !cluster_is_used() && !XactReadOnly && session_fires_as_usual();
-}
-
-/*
- * Check that the role may insert into the table, as an INSERT does: whoever
- * watches what is written is told by it, too.
- */
-static void
-check_permission(Relation table)
-{
-	RangeTblEntry *entry = makeNode(RangeTblEntry);
-
-	entry->rtekind = RTE_RELATION;
-	entry->relid = RelationGetRelid(table);
-	entry->relkind = table->rd_rel->relkind;
-	entry->rellockmode = RowExclusiveLock;
-#if PG_VERSION_NUM >= 160000
-	{
-		List	   *permissions = NIL;
-		RTEPermissionInfo *permission = addRTEPermissionInfo(&permissions, entry);
-
-		permission->requiredPerms = ACL_INSERT;
-		(void) ExecCheckPermissions(list_make1(entry), permissions, true);
-	}
-#else
-	entry->requiredPerms = ACL_INSERT;
-	(void) ExecCheckRTPerms(list_make1(entry), true);
-#endif
+	return shard_entered() == 0 && !cluster_is_used() && !XactReadOnly && !IsInParallelMode() && !session_is_watched() &&
+		session_fires_as_usual();
 }
 
 /*
@@ -176,7 +150,6 @@ bulk_begin(Bulk *bulk, const char *table, const BulkColumn *columns, int ncolumn
 	bulk->table = table_open(get_relname_relid(table, get_namespace_oid("ducto", false)), RowExclusiveLock);
 	if (session_may_write() && table_is_plain(bulk->table) && columns_begin(bulk, columns, ncolumns) && indexes_begin(bulk))
 	{
-		check_permission(bulk->table);
 		bulk->estate = CreateExecutorState();
 		return true;
 	}

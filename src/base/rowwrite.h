@@ -18,6 +18,7 @@ typedef struct RowIndex
 extern bool table_is_simple(Relation table);
 extern bool table_fires(const TriggerDesc *triggers, CmdType command);
 extern bool session_fires_as_usual(void);
+extern bool session_is_watched(void);
 extern bool row_index_make(RowIndex *index, Relation relation);
 extern bool row_index_form(const RowIndex *index, TupleTableSlot *row, EState *estate, Datum *values, bool *nulls);
 extern void row_refuse(Relation table, TupleTableSlot *row);
