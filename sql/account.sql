@@ -33,8 +33,8 @@ CREATE TABLE ducto.accounts (
 	CONSTRAINT accounts_pkey PRIMARY KEY (id)
 ) WITH (fillfactor = 60, autovacuum_vacuum_scale_factor = 0.05);
 
--- It changes once per cycle, so that other updates stay HOT: for the sweep, as grants_due.
-CREATE INDEX accounts_cycle ON ducto.accounts ((cycle_end AT TIME ZONE 'UTC'), id) WHERE plan_id IS NOT NULL;
+-- It changes once per cycle, so that other updates stay HOT, that of the plan too, which it does not name: for the sweep, as grants_due.
+CREATE INDEX accounts_cycle ON ducto.accounts ((cycle_end AT TIME ZONE 'UTC'), id) WHERE cycle_end IS NOT NULL;
 ALTER TABLE ducto.accounts ENABLE ROW LEVEL SECURITY;
 SELECT pg_catalog.pg_extension_config_dump('ducto.accounts', '');
 

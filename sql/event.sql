@@ -62,7 +62,7 @@ CREATE TABLE ducto.alerts (
 	expiring_until timestamptz,
 	caps_told jsonb NOT NULL DEFAULT '{}',
 	CONSTRAINT alerts_pkey PRIMARY KEY (account_id)
-);
+) WITH (fillfactor = 60);
 ALTER TABLE ducto.alerts ENABLE ROW LEVEL SECURITY;
 SELECT pg_catalog.pg_extension_config_dump('ducto.alerts', '');
 

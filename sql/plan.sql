@@ -57,7 +57,7 @@ CREATE FUNCTION ducto.plan_changed() RETURNS trigger
 LANGUAGE c SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS 'MODULE_PATHNAME', 'ducto_plan_changed';
 REVOKE ALL ON FUNCTION ducto.plan_changed() FROM PUBLIC;
-COMMENT ON FUNCTION ducto.plan_changed() IS 'Lets all backends know that a plan or its history has changed: they keep the plans that they have read.';
+COMMENT ON FUNCTION ducto.plan_changed() IS 'Waits for those who are giving a plan that has changed, and lets all backends know of it, or of its history: they keep the plans that they have read.';
 
 CREATE TRIGGER plan_changed AFTER INSERT OR UPDATE OR DELETE ON ducto.plans FOR EACH ROW EXECUTE FUNCTION ducto.plan_changed();
 ALTER TABLE ducto.plans ENABLE ALWAYS TRIGGER plan_changed;

@@ -114,6 +114,7 @@ typedef struct AccountChange
 	Money		expiring;
 	Money		held;
 	Rest		carry;			/* it has gained that */
+	Money		allowance;		/* more of it is used */
 	int			entries;
 	bool		linked;
 } AccountChange;
@@ -159,6 +160,7 @@ extern bool account_try_expect(const pg_uuid_t *id, const pg_uuid_t *reservation
 extern bool account_try_release(const pg_uuid_t *id, Money open, Account *after, AccountChange *change);
 extern bool account_try_hold(const pg_uuid_t *id, Money amount, const Money *floor, int ttl_seconds,
 							 Account *after, AccountChange *change, PricingTerms *terms);
+extern bool account_try_consume(const pg_uuid_t *id, const UserPlan *plan, Money amount, Account *after);
 extern void account_undo(const pg_uuid_t *id, const AccountChange *change);
 extern int64 account_hold_shard(const pg_uuid_t *id);
 

@@ -17,6 +17,7 @@
 #include "base/cluster.h"
 #include "base/period.h"
 #include "base/query.h"
+#include "base/zone.h"
 
 /* A guarded update that had to wait longer than this is done over. */
 #define STALE_CLOCK_USECS	100000
@@ -206,11 +207,31 @@ static KeptQuery account_expect_query = {
 	.types = {UUIDOID, UUIDOID, TIMESTAMPTZOID, TIMESTAMPTZOID}
 };
 
+/*
+ * Counts $2 on the allowance of an account with the plan $3, whose caps have the
+ * version $6, in a cycle that goes on. Nobody is to be told of it by lines of the
+ * account's own, and no hold relies on the allowance, or may after it.
+ */
+static KeptQuery account_consume_query = {
+	.sql = "UPDATE ducto.accounts SET allowance_used = allowance_used + $2, last_seq = last_seq + 1,"
+	" updated_at = greatest(updated_at, $4)"
+	GUARD("kind = 'user' AND plan_id = $3") " AND cycle_start <= $4 AND cycle_end > $4 AND ended_until IS NULL"
+	" AND (ahead_until <= updated_at) IS NOT FALSE AND promised = 0.0000 AND held <= greatest(balance, 0.0000)"
+	" AND alert_mark = $5 AND alert_below = '-Infinity' AND caps_version = $6"
+	" RETURNING " AFTER_COLUMNS ", allowance_used, cycle_start, cycle_end, zone",
+	.types = {UUIDOID, NUMERICOID, TEXTOID, TIMESTAMPTZOID, INT8OID, INT8OID}
+};
+
+enum
+{
+	USED_COLUMN = AFTER_COLUMN_COUNT + 1, CYCLE_START_COLUMN, CYCLE_END_COLUMN, ZONE_COLUMN
+};
+
 /* The caller has the row's lock by the guarded update that it takes back. */
 static KeptQuery account_undo_query = {
 	.sql = "UPDATE ducto.accounts SET balance = balance + $2, expiring = expiring + $3, held = held - $4,"
-	" last_seq = last_seq - $5, carry = carry - $6 WHERE id = $1",
-	.types = {UUIDOID, NUMERICOID, NUMERICOID, NUMERICOID, INT8OID, NUMERICOID}
+	" last_seq = last_seq - $5, carry = carry - $6, allowance_used = allowance_used - $7 WHERE id = $1",
+	.types = {UUIDOID, NUMERICOID, NUMERICOID, NUMERICOID, INT8OID, NUMERICOID, NUMERICOID}
 };
 
 /* The head of the chain is again that of the last entry that has a digest. */
@@ -578,6 +599,42 @@ account_try_expect(const pg_uuid_t *id, const pg_uuid_t *reservation, int ttl_se
 }
 
 /*
+ * account_try_consume counts an amount on the allowance of a user's plan, under
+ * the conditions of account_try_charge but for the plan, of which nobody is told
+ * how much is used. False: it did nothing.
+ */
+bool
+account_try_consume(const pg_uuid_t *id, const UserPlan *plan, Money amount, Account *after)
+{
+	AccountChange change;
+	QueryArgs	args = {0};
+	TimestampTz now = clock_now();
+	bool		valid;
+
+	args_uuid(&args, id);
+	args_money(&args, amount);
+	args_text(&args, plan->id);
+	args_time(&args, now);
+	args_int8(&args, lines_pricing_mark());
+	args_int8(&args, plan->caps_version);
+	if (plan->alerts != NULL || lines_of_pricing()->nallowance > 0 || !account_update(&account_consume_query, id, &args))
+		return false;
+	valid = account_after(id, after, &change);
+	change.allowance = amount;
+	change.entries = 1;
+	after->plan_id = plan->id;
+	after->plan = *plan;
+	after->allowance_used = row_spend(0, USED_COLUMN);
+	after->cycle.start = row_time(0, CYCLE_START_COLUMN);
+	after->cycle.end = row_time(0, CYCLE_END_COLUMN);
+	after->zone_name = row_text(0, ZONE_COLUMN);
+	after->zone = zone_find(after->zone_name);
+	if (!valid)
+		account_undo(id, &change);
+	return valid;
+}
+
+/*
  * account_undo takes back a guarded update of this transaction.
  */
 void
@@ -591,6 +648,7 @@ account_undo(const pg_uuid_t *id, const AccountChange *change)
 	args_money(&args, change->held);
 	args_int8(&args, change->entries);
 	args_datum(&args, rest_to_datum(change->carry));
+	args_money(&args, change->allowance);
 	if (query_run(&account_undo_query, &args, SPI_OK_UPDATE) != 1)
 		row_missing("accounts");
 	if (!change->linked)

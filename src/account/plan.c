@@ -7,6 +7,9 @@
 #include "access/xact.h"
 #include "catalog/namespace.h"
 #include "commands/trigger.h"
+#include "common/hashfn.h"
+#include "executor/spi.h"
+#include "storage/lmgr.h"
 #include "utils/inval.h"
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
@@ -64,7 +67,7 @@ static KeptQuery plan_query = {
 	.types = {TEXTOID}
 };
 
-/* Locks the plan, so that it is neither retired nor changed while it is given. */
+/* For who keeps a snapshot for a transaction: fails where the plan is another one by now. */
 static KeptQuery plan_assignable_query = {
 	.sql = "SELECT p FROM ducto.plans p WHERE p.id = $1 AND NOT p.retired FOR SHARE",
 	.types = {TEXTOID}
@@ -188,24 +191,6 @@ plan_read(const char *id, UserPlan *plan, bool read_only)
 }
 
 /*
- * ducto.plan_changed lets all backends know, when the transaction commits, that
- * a plan is another one, or its history, and this one from its next statement on, or when it is
- * undone.
- */
-Datum
-ducto_plan_changed(PG_FUNCTION_ARGS)
-{
-	TriggerData *trigger = (TriggerData *) fcinfo->context;
-
-	if (!CALLED_AS_TRIGGER(fcinfo) || !TRIGGER_FIRED_AFTER(trigger->tg_event) || !TRIGGER_FIRED_FOR_ROW(trigger->tg_event))
-		ereport(ERROR,
-				(errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
-				 errmsg("ducto.plan_changed is a trigger function for changes of rows")));
-	table_changed(trigger->tg_relation);
-	return PointerGetDatum(NULL);
-}
-
-/*
  * A table is another one now, or a plan has changed.
  */
 static void
@@ -226,6 +211,55 @@ plans_listen(void)
 	relations_listen(plans_forget);
 	plans_table = get_relname_relid("plans", schema);
 	allowances_table = get_relname_relid("plan_allowances", schema);
+}
+
+/*
+ * Lock a plan until the end of the transaction: who gives it shares the lock, and
+ * who changes it has it alone. The row stays as it is, however many give the plan
+ * at once.
+ */
+static void
+plan_lock_id(const char *id, LOCKMODE mode)
+{
+	LockDatabaseObject(plans_table, string_hash(id, strlen(id) + 1), 0, mode);
+}
+
+/*
+ * Wait for those who are giving a plan whose row a trigger was fired for. On a
+ * cluster nobody has its lock.
+ */
+static void
+plan_wait(const TriggerData *trigger)
+{
+	TupleDesc	desc = RelationGetDescr(trigger->tg_relation);
+	char	   *id;
+
+	if (TRIGGER_FIRED_BY_INSERT(trigger->tg_event) || cluster_is_used())
+		return;
+	plans_listen();
+	if (RelationGetRelid(trigger->tg_relation) != plans_table)
+		return;
+	id = SPI_getvalue(trigger->tg_trigtuple, desc, SPI_fnumber(desc, "id"));
+	plan_lock_id(id, ExclusiveLock);
+}
+
+/*
+ * ducto.plan_changed lets all backends know, when the transaction commits, that
+ * a plan is another one, or its history, and this one from its next statement on, or when it is
+ * undone. It waits for those who are giving the plan.
+ */
+Datum
+ducto_plan_changed(PG_FUNCTION_ARGS)
+{
+	TriggerData *trigger = (TriggerData *) fcinfo->context;
+
+	if (!CALLED_AS_TRIGGER(fcinfo) || !TRIGGER_FIRED_AFTER(trigger->tg_event) || !TRIGGER_FIRED_FOR_ROW(trigger->tg_event))
+		ereport(ERROR,
+				(errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
+				 errmsg("ducto.plan_changed is a trigger function for changes of rows")));
+	plan_wait(trigger);
+	table_changed(trigger->tg_relation);
+	return PointerGetDatum(NULL);
 }
 
 /*
@@ -513,6 +547,21 @@ plan_gives(const char *id, TimestampTz at, PlanTerms **terms)
 }
 
 /*
+ * Find a plan that is not retired as it is now, and lock it. What has become of it
+ * until then is heard of when the lock is got.
+ */
+static bool
+plan_lock_kept(const char *id, UserPlan *plan)
+{
+	uint64		changes = plans_heard();
+
+	if (!plan_find_kept(id, plan) || plan->retired)
+		return false;
+	plan_lock_id(id, ShareLock);
+	return changes == plans_changes || (plan_find_kept(id, plan) && !plan->retired);
+}
+
+/*
  * plan_lock reads a plan that is not retired, and keeps it as it is until the
  * end of the transaction. False: there is none.
  */
@@ -522,6 +571,8 @@ plan_lock(const char *id, UserPlan *plan)
 	bool		apart = cluster_is_used();
 	QueryArgs	args = {0};
 
+	if (!apart && !IsolationUsesXactSnapshot())
+		return plan_lock_kept(id, plan);
 	args_text(&args, id);
 	if (query_run(apart ? &plan_on_offer_query : &plan_assignable_query, &args, SPI_OK_SELECT) == 0)
 		return false;

@@ -39,6 +39,7 @@ typedef struct UserPlan
 	int64		caps_version;	/* 0 = it has no caps */
 	Jsonb	   *alerts;			/* NULL for none */
 	PeriodUnit	cycle;
+	bool		retired;		/* nobody is given it any more */
 } UserPlan;
 
 /* When what a cycle gives expires. */
@@ -95,7 +96,8 @@ typedef struct Policy
 	MAYBE(7, overdraft_floor, money, overdraft_floor, has_floor) \
 	FIELD(8, caps_version, int8, caps_version) \
 	FIELD(9, alerts, jsonb, alerts) \
-	FIELD(10, cycle, unit, cycle)
+	FIELD(10, cycle, unit, cycle) \
+	FIELD(11, retired, bool, retired)
 #define PLAN_COLUMN(n, column, ...)	", p." #column
 
 /* What plan_from_row reads, of a table ducto.plans p. */

@@ -5,6 +5,7 @@
 #include "postgres.h"
 
 #include "account/cap.h"
+#include "account/claim.h"
 #include "account/event.h"
 #include "account/funds.h"
 #include "account/ledger.h"
@@ -13,6 +14,7 @@
 #include "base/period.h"
 #include "base/query.h"
 #include "base/result.h"
+#include "base/setting.h"
 #include "base/zone.h"
 #include "credit/here.h"
 #include "credit/plans.h"
@@ -221,17 +223,30 @@ ducto_check_allowance(PG_FUNCTION_ARGS)
 }
 
 /*
- * Book usage that the allowance pays, whether it suffices or not.
+ * Book usage that the allowance of a plan pays, whether it suffices or not, at
+ * once where that is all there is to do. False: nothing was booked.
+ */
+static bool
+window_try_book(const pg_uuid_t *user, const UserPlan *plan, LedgerEntry *entry, Account *acc)
+{
+	if (entry->allowance_consumed == 0 || setting_chain() ||
+		!account_try_consume(user, plan, entry->allowance_consumed, acc))
+		return false;
+	if (!ledger_insert(acc, entry))
+		row_missing("ledger");
+	return true;
+}
+
+/*
+ * Book it on a locked account.
  */
 static void
-window_book(Account *acc, Money amount)
+window_book(Account *acc, LedgerEntry *entry)
 {
-	LedgerEntry entry = {.type = TYPE_USAGE, .operation_type = "usage", .allowance_consumed = amount};
-
-	if (amount == 0)
+	if (entry->allowance_consumed == 0)
 		return;
-	allowance_consume(acc, amount);
-	ledger_append(acc, &entry);
+	allowance_consume(acc, entry->allowance_consumed);
+	ledger_append(acc, entry);
 	account_store(acc);
 }
 
@@ -242,15 +257,19 @@ window_book(Account *acc, Money amount)
 Rejection
 usage_increment(const pg_uuid_t *user, const char *plan_id, Money amount, Account *acc, UserPlan *plan)
 {
-	bool		exists = account_lock(user, acc);
+	LedgerEntry entry = {.type = TYPE_USAGE, .operation_type = "usage", .allowance_consumed = amount};
+	bool		exists;
 
+	if (plan_find(plan_id, plan, false) && window_try_book(user, plan, &entry, acc))
+		return ACCEPTED;
+	exists = account_lock(user, acc);
 	if (text_is(acc->plan.id, plan_id))
 		*plan = acc->plan;
 	else if (!plan_find(plan_id, plan, false))
 		return plan_missing(plan_id);
 	if (!exists)
 		account_lock_or_create(user, acc);
-	window_book(acc, amount);
+	window_book(acc, &entry);
 	return ACCEPTED;
 }
 

@@ -32,6 +32,7 @@ PG_FUNCTION_INFO_V1(ducto_sdk_add_team_member);
 PG_FUNCTION_INFO_V1(ducto_sdk_deduct_team);
 
 #define PLAN_KEY_MAX	255			/* bytes */
+#define KNOWN_PLANS		16
 
 /* The namespace of the plans' ids. */
 static const unsigned char plan_namespace[UUID_LEN] = {
@@ -84,24 +85,32 @@ plan_id_make(const char *key, pg_uuid_t *id)
 
 /*
  * sdk_plan_id tells the id by which the SDKs know a plan. That of a key is always
- * the same: the last one is known.
+ * the same: the last ones are known.
  */
 void
 sdk_plan_id(const char *key, pg_uuid_t *id)
 {
-	static char known_key[PLAN_KEY_MAX + 1] = "";
-	static pg_uuid_t known_id;
-
-	if (known_key[0] != '\0' && strcmp(key, known_key) == 0)
+	static struct
 	{
-		*id = known_id;
-		return;
-	}
+		char		key[PLAN_KEY_MAX + 1];
+		pg_uuid_t	id;
+	}			known[KNOWN_PLANS];
+	static int	nknown = 0;
+	static int	next = 0;
+
+	for (int i = 0; i < nknown; i++)
+		if (strcmp(key, known[i].key) == 0)
+		{
+			*id = known[i].id;
+			return;
+		}
 	plan_id_make(key, id);
 	if (strlen(key) > PLAN_KEY_MAX)
 		return;
-	strlcpy(known_key, key, sizeof(known_key));
-	known_id = *id;
+	strlcpy(known[next].key, key, sizeof(known[next].key));
+	known[next].id = *id;
+	nknown = Max(nknown, next + 1);
+	next = (next + 1) % KNOWN_PLANS;
 }
 
 /*

@@ -260,6 +260,25 @@ SELECT count(*) FROM ducto_take_events(1000) WHERE account_id = :cat;
 UPDATE ducto.events SET origin = ducto.event_origin() WHERE acked_at IS NULL;
 SELECT count(*) > 0 AS taken FROM ducto_take_events(1000) WHERE account_id = :cat;
 
+-- What was metered elsewhere uses the allowance as well.
+\set kim '\'e7e00000-0000-4000-8000-0000000000b1\''
+SELECT error FROM ducto_set_active_pricing('{"models": {"_default": "input_tokens"}, "alerts": {"allowance_percent": [50]},
+	"plans": {"pro": {"name": "Pro", "free_allowance": 10}}}');
+SELECT error FROM ducto_set_user_plan(:kim, 'pro');
+SELECT allowance_used FROM unnest('{4, 2}'::numeric[]) amount, ducto_increment_usage_window(:kim, 'pro', amount);
+SELECT kind, payload FROM told WHERE account_id = :kim;
+
+-- The percentages of what was metered elsewhere are those of the plan or of the account, too, where the pricing has none.
+\set lou '\'e7e00000-0000-4000-8000-0000000000b2\''
+\set mia '\'e7e00000-0000-4000-8000-0000000000b3\''
+\set ned '\'e7e00000-0000-4000-8000-0000000000b4\''
+SELECT error FROM ducto_set_active_pricing('{"models": {"_default": "input_tokens"},
+	"plans": {"free": {"name": "Free", "free_allowance": 10}, "told": {"name": "Told", "free_allowance": 10, "alerts": {"allowance_percent": [50]}}}}');
+SELECT user_id, plan_id FROM unnest(ARRAY[:lou, :mia, :ned]::uuid[], ARRAY['told', 'free', 'free']) AS u(id, plan), ducto_set_user_plan(u.id, plan);
+SELECT allowance_percent FROM ducto_set_alerts(:mia, allowance_percent => '{40}');
+SELECT allowance_used FROM unnest(ARRAY[:lou, :mia, :ned]::uuid[], ARRAY['told', 'free', 'free']) AS u(id, plan), ducto_increment_usage_window(u.id, plan, 6);
+SELECT account_id, kind, payload FROM told WHERE account_id IN (:lou, :mia, :ned) AND kind = 'allowance_used';
+
 -- Mistakes.
 SELECT ducto_set_alerts(NULL);
 SELECT ducto_set_alerts(:ann, '{NaN}');
