@@ -10,13 +10,21 @@ import { Lease, OutOfCredits, toUnits, type LeaseOptions } from './lease.js';
 const pool = new pg.Pool({ options: '-c ducto.test_clock=on' });
 let user: string;
 let loses: string | undefined;
+let fails: Error | undefined;
 
 // Connections of the lease break after the first statement that has what loses
-// says: the statement is done, and its answer is lost.
+// says: the statement is done, and its answer is lost. What fails says is what
+// the next statement fails with.
 const breaking = new pg.Pool({ options: '-c ducto.test_clock=on' });
 const query = breaking.query.bind(breaking) as (text: string, values: unknown[]) => Promise<pg.QueryResult>;
 
 breaking.query = (async (text: string, values: unknown[]) => {
+	if (fails !== undefined) {
+		const failure = fails;
+
+		fails = undefined;
+		throw failure;
+	}
 	const result = await query(text, values);
 
 	if (loses !== undefined && text.includes(loses)) {
@@ -139,6 +147,56 @@ test('a block that was released is replaced', async () => {
 	await pool.query('SELECT FROM ducto_release(user_id => $1, reservation_id => $2)', [user, mine.reservation]);
 	await mine.close();
 	assert.deepEqual(await balance(), [99.5, 0]);
+});
+
+test('the last credits are had, too', async () => {
+	const mine = lease({ block: toUnits('90') });
+
+	await make(mine, 'most', '88', '90');
+	// 2 of the block and 10 beside it
+	await make(mine, 'the rest', '12', '12');
+	await assert.rejects(mine.admit(toUnits('1')), OutOfCredits);
+	await mine.close();
+	assert.deepEqual(await balance(), [0, 0]);
+});
+
+test('lines wait for credits when their block was taken', async () => {
+	const mine = lease({ block: toUnits('100'), seconds: 1000 });
+
+	await make(mine, 'one', '40');
+	await pool.query('SELECT FROM ducto_release(user_id => $1, reservation_id => $2)', [user, mine.reservation]);
+	await pool.query('SELECT FROM ducto_charge(user_id => $1, amount => 100)', [user]);
+	await assert.rejects(mine.flush(), OutOfCredits);
+	await assert.rejects(mine.flush(), OutOfCredits);
+	assert.equal(mine.waiting.length, 1);
+	await pool.query(`SELECT FROM ducto_add_credits(user_id => $1, amount => 50, type => 'purchase')`, [user]);
+	await mine.admit(toUnits('5'));
+	// of the 50, less what waits and what was put aside
+	assert.equal(mine.left, toUnits('5'));
+	mine.done(toUnits('5'));
+	await mine.close();
+	assert.deepEqual(await balance(), [10, 0]);
+});
+
+for (const code of ['EPIPE', '57P01', '40P01']) {
+	test(`tries again after ${code}`, async () => {
+		const mine = lease();
+
+		fails = code === 'EPIPE' ? Object.assign(new Error('write EPIPE'), { code }) : Object.assign(new pg.DatabaseError('', 0, 'error'), { code });
+		await make(mine, 'one');
+		await mine.close();
+		assert.equal(fails, undefined);
+		assert.deepEqual(await balance(), [99.5, 0]);
+	});
+}
+
+test('does not try again what is wrong', async () => {
+	const mine = lease();
+
+	fails = Object.assign(new pg.DatabaseError('', 0, 'error'), { code: '22023' });
+	await assert.rejects(make(mine, 'one'), { code: '22023' });
+	await mine.close();
+	assert.deepEqual(await balance(), [100, 0]);
 });
 
 test('calls that are made at once share it', async () => {

@@ -8,11 +8,13 @@
 
 import { randomUUID } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
-import type { Pool } from 'pg';
+import { DatabaseError, type Pool } from 'pg';
 
 const UNIT = 10000;
 const MAX_LINES = 10000; // of one call of ducto_settle
 const ATTEMPTS = 5;
+// SQLSTATEs of connections, of conflicts with others and of a server that is short of something or stops: to be tried again.
+const PASSING = /^(08|40|53|55|57)/;
 
 /** A call that was answered. The key is the call's, the same whenever it is told. */
 export interface Line {
@@ -89,7 +91,7 @@ export class Lease {
 			return;
 		}
 		if (this.waiting.length === 0) {
-			this.waitsSince = Date.now();
+			this.waitsSince = performance.now();
 		}
 		this.waiting.push(line);
 		if (this.waiting.length % this.lines === 0) {
@@ -99,10 +101,10 @@ export class Lease {
 
 	/** Flushes what has waited long enough, and renews the block. */
 	async tick(): Promise<void> {
-		if (this.waiting.length > 0 && Date.now() - this.waitsSince >= this.seconds * 1000) {
+		if (this.waiting.length > 0 && performance.now() - this.waitsSince >= this.seconds * 1000) {
 			await this.flush();
 		}
-		if (this.reservation !== undefined && Date.now() - this.renewed >= (this.ttl * 1000) / 3) {
+		if (this.reservation !== undefined && performance.now() - this.renewed >= (this.ttl * 1000) / 3) {
 			await this.inTurn(() => this.renew());
 		}
 	}
@@ -126,7 +128,7 @@ export class Lease {
 	}
 
 	private covers(estimate: number): boolean {
-		return this.reservation !== undefined && Date.now() - this.renewed < this.ttl * 1000 && this.left >= estimate;
+		return this.reservation !== undefined && performance.now() - this.renewed < this.ttl * 1000 && this.left >= estimate;
 	}
 
 	/** What talks to the database does so one after the other. */
@@ -147,6 +149,9 @@ export class Lease {
 	}
 
 	private async settle(lines: Line[], final: boolean): Promise<void> {
+		if (this.reservation === undefined) {
+			await this.nextBlock(0);
+		}
 		// The calls were made: what is more than the block is charged all the same, and so are lines that come late.
 		const { error } = await this.call<{ error: string | null }>(
 			`SELECT error FROM ducto_settle(user_id => $1, reservation_id => $2, lines => $3, final => $4, overrun => 'full')`,
@@ -156,7 +161,6 @@ export class Lease {
 		if (error === 'reservation_closed' || error === 'reservation_not_found') {
 			// Somebody has released it. The lines go under another one.
 			this.reservation = undefined;
-			await this.nextBlock(0);
 			await this.settle(lines, final);
 		} else if (error !== null) {
 			throw new Error(error);
@@ -168,9 +172,16 @@ export class Lease {
 		if (this.reservation !== undefined) {
 			await this.settleWaiting();
 		}
+		let began = performance.now();
 		let answer = await this.reserve(Math.max(this.options.block, estimate) + this.aside);
 		if (answer.error === 'insufficient_credits') {
-			// A smaller one, of what there is.
+			// A smaller one, of what there is, with what is left of this one while nothing is under way.
+			if (this.aside === 0 && this.waiting.length === 0) {
+				const used = this.reservation;
+				this.reservation = undefined;
+				await this.release(used);
+			}
+			began = performance.now();
 			const funds = await this.call<{ available: string }>('SELECT available FROM ducto_get_balance(user_id => $1)', [this.user]);
 
 			if (toUnits(funds.available) >= Math.max(estimate + this.aside, 1)) {
@@ -183,9 +194,13 @@ export class Lease {
 		const used = this.reservation;
 		this.reservation = answer.reservation_id;
 		this.left = toUnits(answer.amount) - this.aside - this.waiting.reduce((sum, line) => sum + line.amount, 0);
-		this.renewed = Date.now();
-		if (used !== undefined) {
-			await this.call('SELECT reason FROM ducto_release(user_id => $1, reservation_id => $2)', [this.user, used]);
+		this.renewed = began;
+		await this.release(used);
+	}
+
+	private async release(reservation: string | undefined): Promise<void> {
+		if (reservation !== undefined) {
+			await this.call('SELECT reason FROM ducto_release(user_id => $1, reservation_id => $2)', [this.user, reservation]);
 		}
 	}
 
@@ -199,19 +214,21 @@ export class Lease {
 	}
 
 	private async renew(): Promise<void> {
+		// Its time counts from before the call: the answer may have been long on its way.
+		const began = performance.now();
 		const { error } = await this.call<{ error: string | null }>(
 			'SELECT error FROM ducto_renew(user_id => $1, reservation_id => $2, ttl_seconds => $3)',
 			[this.user, this.reservation, this.ttl],
 		);
 
 		if (error === null) {
-			this.renewed = Date.now();
+			this.renewed = began;
 		} else {
 			this.left = 0; // the next call gets another one
 		}
 	}
 
-	/** One statement, again when the connection broke: every one of them may be repeated. */
+	/** One statement, again when the connection broke or another was in its way: every one of them may be repeated. */
 	private async call<T>(text: string, values: unknown[]): Promise<T> {
 		for (let attempt = 1; ; attempt++) {
 			try {
@@ -219,8 +236,7 @@ export class Lease {
 
 				return rows[0] as T;
 			} catch (error) {
-				// An error of the server has a code of five letters and digits: it is no broken connection.
-				if (attempt === ATTEMPTS || /^[0-9A-Z]{5}$/.test(String((error as { code?: unknown }).code))) {
+				if (attempt === ATTEMPTS || (error instanceof DatabaseError && !PASSING.test(String(error.code)))) {
 					throw error;
 				}
 				await sleep(100 * 2 ** attempt);

@@ -121,6 +121,8 @@ class Lease:
                 self.left = Decimal(0)
 
     def settle(self, lines: list[Line], final: bool = False) -> None:
+        if self.reservation is None:
+            self.next_block(Decimal(0))
         # The calls were made: what is more than the block is charged all the same, and so are lines that come late.
         answer = self.call(
             "SELECT error FROM ducto_settle(user_id => %s, reservation_id => %s, lines => %s, final => %s, overrun => 'full')",
@@ -128,7 +130,6 @@ class Lease:
         if answer["error"] in ("reservation_closed", "reservation_not_found"):
             # Somebody has released it. The lines go under another one.
             self.reservation = None
-            self.next_block(Decimal(0))
             self.settle(lines, final)
         elif answer["error"] is not None:
             raise RuntimeError(answer["error"])
@@ -137,19 +138,27 @@ class Lease:
         """Holds a block in place of one that is used up or has expired."""
         if self.reservation is not None:
             self.flush()
+        began = time.monotonic()
         answer = self.reserve(max(self.block, estimate) + self.aside)
         if answer["error"] == "insufficient_credits":
-            # A smaller one, of what there is.
+            # A smaller one, of what there is, with what is left of this one while nothing is under way.
+            if self.aside == 0:
+                used, self.reservation = self.reservation, None
+                self.release(used)
+            began = time.monotonic()
             funds = self.call("SELECT available FROM ducto_get_balance(user_id => %s)", self.user)
             if funds["available"] >= max(estimate + self.aside, Decimal("0.0001")):
                 answer = self.reserve(funds["available"])
         if answer["error"] is not None:
             raise OutOfCredits(answer["error"])
         used, self.reservation = self.reservation, answer["reservation_id"]
-        self.left = answer["amount"] - self.aside
-        self.renewed = time.monotonic()
-        if used is not None:
-            self.call("SELECT reason FROM ducto_release(user_id => %s, reservation_id => %s)", self.user, used)
+        self.left = answer["amount"] - self.aside - sum(line.amount for line in self.waiting)
+        self.renewed = began
+        self.release(used)
+
+    def release(self, reservation: UUID | None) -> None:
+        if reservation is not None:
+            self.call("SELECT reason FROM ducto_release(user_id => %s, reservation_id => %s)", self.user, reservation)
 
     def reserve(self, credits: Decimal) -> dict[str, Any]:
         # The key lets a retry find the block that a lost answer told of.
@@ -159,11 +168,13 @@ class Lease:
             self.user, credits, self.ttl, str(uuid4()))
 
     def renew(self) -> None:
+        # Its time counts from before the call: the answer may have been long on its way.
+        began = time.monotonic()
         answer = self.call(
             "SELECT error FROM ducto_renew(user_id => %s, reservation_id => %s, ttl_seconds => %s)",
             self.user, self.reservation, self.ttl)
         if answer["error"] is None:
-            self.renewed = time.monotonic()
+            self.renewed = began
         else:
             self.left = Decimal(0)  # the next call gets another one
 

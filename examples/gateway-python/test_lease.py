@@ -142,6 +142,36 @@ class LeaseTest(unittest.TestCase):
         lease.close()
         self.assertEqual(balance(self.user), (Decimal("99.5"), Decimal(0)))
 
+    def test_the_last_credits_are_had_too(self) -> None:
+        lease = self.lease(block="90")
+        self.make(lease, "most", "88", "90")
+        # 2 of the block and 10 beside it
+        self.make(lease, "the rest", "12", "12")
+        with self.assertRaises(OutOfCredits):
+            lease.admit(Decimal(1))
+        lease.close()
+        self.assertEqual(balance(self.user), (Decimal(0), Decimal(0)))
+
+    def test_lines_wait_for_credits_when_their_block_was_taken(self) -> None:
+        lease = self.lease(block="100")
+        self.make(lease, "one", "40")
+        with connect() as connection:
+            connection.execute("SELECT FROM ducto_release(user_id => %s, reservation_id => %s)", (self.user, lease.reservation))
+            connection.execute("SELECT FROM ducto_charge(user_id => %s, amount => 100)", (self.user,))
+        for _ in range(2):
+            with self.assertRaises(OutOfCredits):
+                lease.flush()
+        self.assertEqual(len(lease.waiting), 1)
+        with connect() as connection:
+            connection.execute("SELECT FROM ducto_add_credits(user_id => %s, amount => 50, type => 'purchase')", (self.user,))
+        lease.admit(Decimal(5))
+        # of the 50, less what waits and what was put aside
+        self.assertEqual(lease.left, Decimal(5))
+        lease.done(Decimal(5))
+        lease.close()
+        self.assertEqual(balance(self.user), (Decimal(10), Decimal(0)))
+
+
     def test_threads_share_it(self) -> None:
         lease = self.lease(lines=7)
         with ThreadPoolExecutor(8) as threads:
