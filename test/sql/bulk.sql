@@ -67,23 +67,12 @@ DROP INDEX ducto.bulk_number;
 SELECT * FROM pg_temp.written();
 
 -- Triggers for rows and for the statement are called.
-CREATE TABLE bulk_seen (told text);
-CREATE FUNCTION bulk_tell() RETURNS trigger LANGUAGE plpgsql AS $$
-BEGIN
-	IF TG_LEVEL = 'STATEMENT' THEN
-		INSERT INTO public.bulk_seen SELECT 'statement: ' || count(*) FROM fresh;
-	ELSIF NEW.key = 'row3' THEN
-		RAISE EXCEPTION 'not this one';
-	ELSE
-		INSERT INTO public.bulk_seen VALUES ('row: ' || NEW.key);
-	END IF;
-	RETURN NEW;
-END $$;
+\i test/sql/include/bulk_tell.sql
 CREATE TRIGGER bulk_statement AFTER INSERT ON ducto.usage_lines REFERENCING NEW TABLE AS fresh FOR EACH STATEMENT EXECUTE FUNCTION bulk_tell();
 SELECT pg_temp.settle('statement', 4);
 SELECT * FROM bulk_seen;
 DROP TRIGGER bulk_statement ON ducto.usage_lines;
-CREATE TRIGGER bulk_row BEFORE INSERT ON ducto.usage_lines FOR EACH ROW EXECUTE FUNCTION bulk_tell();
+CREATE TRIGGER bulk_row BEFORE INSERT ON ducto.usage_lines FOR EACH ROW EXECUTE FUNCTION bulk_tell('row3');
 SELECT pg_temp.settle('row', 2);
 SELECT pg_temp.settle('row', 3);
 SELECT * FROM bulk_seen ORDER BY told;

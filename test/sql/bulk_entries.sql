@@ -56,23 +56,12 @@ SELECT pg_temp.charge('c', 300);
 
 -- Triggers for rows and for the statement are called, checks and rules minded, and columns that are not ducto's filled. Those for a
 -- replica are called on one only.
-CREATE TABLE bulk_seen (told text);
-CREATE FUNCTION bulk_tell() RETURNS trigger LANGUAGE plpgsql AS $$
-BEGIN
-	IF TG_LEVEL = 'STATEMENT' THEN
-		INSERT INTO public.bulk_seen SELECT 'statement: ' || count(*) FROM fresh;
-	ELSIF NEW.idempotency_key = 'row13' THEN
-		RAISE EXCEPTION 'not this one';
-	ELSE
-		INSERT INTO public.bulk_seen VALUES ('row');
-	END IF;
-	RETURN NEW;
-END $$;
+\i test/sql/include/bulk_tell.sql
 CREATE TRIGGER bulk_statement AFTER INSERT ON ducto.ledger REFERENCING NEW TABLE AS fresh FOR EACH STATEMENT EXECUTE FUNCTION bulk_tell();
 SELECT pg_temp.charge('statement', 24);
 SELECT * FROM bulk_seen;
 DROP TRIGGER bulk_statement ON ducto.ledger;
-CREATE TRIGGER bulk_row BEFORE INSERT ON ducto.ledger FOR EACH ROW EXECUTE FUNCTION bulk_tell();
+CREATE TRIGGER bulk_row BEFORE INSERT ON ducto.ledger FOR EACH ROW EXECUTE FUNCTION bulk_tell('row13');
 SELECT pg_temp.charge('row', 12);
 SELECT pg_temp.charge('row', 13);
 SELECT told, count(*) FROM bulk_seen GROUP BY told ORDER BY told;
@@ -121,8 +110,7 @@ SELECT pg_temp.charge('executor', 300);
 SELECT pg_temp.charge('executor', 301);
 RESET ducto.direct;
 SELECT pg_temp.charge('executor', 302);
-CREATE TABLE bulk_seen (told text);
-CREATE FUNCTION bulk_tell() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN INSERT INTO public.bulk_seen VALUES (TG_TABLE_NAME); RETURN NEW; END $$;
+\i test/sql/include/bulk_tell.sql
 CREATE TRIGGER bulk_row BEFORE UPDATE ON ducto.accounts FOR EACH ROW EXECUTE FUNCTION bulk_tell();
 CREATE TRIGGER bulk_row BEFORE UPDATE ON ducto.spend_caps FOR EACH ROW EXECUTE FUNCTION bulk_tell();
 SELECT pg_temp.charge('seen', 100);
