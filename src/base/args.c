@@ -217,6 +217,22 @@ arg_uuid_or_null(FunctionCallInfo fcinfo, int n)
 }
 
 /*
+ * arg_ids returns a required argument: an array of ids of something, of which
+ * none is NULL.
+ */
+ArrayType *
+arg_ids(FunctionCallInfo fcinfo, int n, const char *name, const char *of)
+{
+	ArrayType  *ids;
+
+	arg_require(fcinfo, n, name);
+	ids = PG_GETARG_ARRAYTYPE_P(n);
+	if (array_contains_nulls(ids))
+		arg_reject(name, "an array with null", psprintf("\"%s\" must be ids of %s.", name, of));
+	return ids;
+}
+
+/*
  * text_shortened shortens a value for a message.
  */
 char *

@@ -3,6 +3,7 @@
 
 #include "postgres.h"
 #include "fmgr.h"
+#include "utils/array.h"
 #include "utils/jsonb.h"
 #include "utils/timestamp.h"
 #include "utils/uuid.h"
@@ -50,6 +51,7 @@ pg_noreturn extern void arg_missing(const char *name, const char *detail, const 
 extern void arg_require(FunctionCallInfo fcinfo, int n, const char *name);
 extern pg_uuid_t *arg_uuid(FunctionCallInfo fcinfo, int n, const char *name);
 extern pg_uuid_t *arg_uuid_or_null(FunctionCallInfo fcinfo, int n);
+extern ArrayType *arg_ids(FunctionCallInfo fcinfo, int n, const char *name, const char *of);
 extern Money arg_money(FunctionCallInfo fcinfo, int n, const char *name, MoneySign sign);
 extern char *text_shortened(char *value);
 extern char *text_checked(char *value, const char *name);

@@ -97,13 +97,9 @@ ducto_take_events(PG_FUNCTION_ARGS)
 Datum
 ducto_ack_events(PG_FUNCTION_ARGS)
 {
-	ArrayType  *ids;
+	ArrayType  *ids = arg_ids(fcinfo, 0, "ids", "events");
 	int64		acked;
 
-	arg_require(fcinfo, 0, "ids");
-	ids = PG_GETARG_ARRAYTYPE_P(0);
-	if (array_contains_nulls(ids))
-		arg_reject("ids", "an array with null", "\"ids\" must be ids of events.");
 	query_begin();
 	acked = events_ack(PointerGetDatum(ids), clock_now());
 	query_end();

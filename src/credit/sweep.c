@@ -295,6 +295,20 @@ ducto_prune_reservations(PG_FUNCTION_ARGS)
 }
 
 /*
+ * Return accounts, in turns, as an array in the memory of the caller.
+ */
+static Datum
+accounts_array(pg_uuid_t *ids, int64 n, MemoryContext caller)
+{
+	QueryArgs	array = {0};
+
+	accounts_by_turns(ids, n);
+	MemoryContextSwitchTo(caller);
+	args_uuid_array(&array, ids, (int) n);
+	return array.values[0];
+}
+
+/*
  * ducto.due_accounts returns the accounts with something due, for
  * ducto_sweep.
  */
@@ -302,17 +316,15 @@ Datum
 ducto_due_accounts(PG_FUNCTION_ARGS)
 {
 	MemoryContext caller = CurrentMemoryContext;
-	QueryArgs	array = {0};
 	pg_uuid_t  *ids;
 	int64		n;
+	Datum		array;
 
 	query_begin();
 	n = due_accounts(&due_query, &ids);
-	accounts_by_turns(ids, n);
-	MemoryContextSwitchTo(caller);
-	args_uuid_array(&array, ids, (int) n);
+	array = accounts_array(ids, n, caller);
 	query_end();
-	PG_RETURN_DATUM(array.values[0]);
+	PG_RETURN_DATUM(array);
 }
 
 /*
@@ -324,12 +336,8 @@ Datum
 ducto_sweep_accounts(PG_FUNCTION_ARGS)
 {
 	Sweep		sweep;
-	ArrayType  *ids;
+	ArrayType  *ids = arg_ids(fcinfo, 0, "account_ids", "accounts");
 
-	arg_require(fcinfo, 0, "account_ids");
-	ids = PG_GETARG_ARRAYTYPE_P(0);
-	if (array_contains_nulls(ids))
-		arg_reject("account_ids", "an array with null", "\"account_ids\" must be ids of accounts.");
 	query_begin();
 	sweep_begin(&sweep, (pg_uuid_t *) ARR_DATA_PTR(ids));
 	sweep.max_entries = sweep.max_closed = ROWS_AT_ONCE;
@@ -347,18 +355,14 @@ Datum
 ducto_expiring_accounts(PG_FUNCTION_ARGS)
 {
 	MemoryContext caller = CurrentMemoryContext;
-	QueryArgs	array = {0};
-	pg_uuid_t  *ids;
 	int64		n;
+	Datum		array;
 
 	query_begin();
 	n = (int64) alerts_expiring(clock_now());
-	ids = ids_keep(n);
-	accounts_by_turns(ids, n);
-	MemoryContextSwitchTo(caller);
-	args_uuid_array(&array, ids, (int) n);
+	array = accounts_array(ids_keep(n), n, caller);
 	query_end();
-	PG_RETURN_DATUM(array.values[0]);
+	PG_RETURN_DATUM(array);
 }
 
 /*
@@ -368,14 +372,9 @@ ducto_expiring_accounts(PG_FUNCTION_ARGS)
 Datum
 ducto_tell_expiring(PG_FUNCTION_ARGS)
 {
-	ArrayType  *ids;
-	int			n;
+	ArrayType  *ids = arg_ids(fcinfo, 0, "account_ids", "accounts");
+	int			n = ArrayGetNItems(ARR_NDIM(ids), ARR_DIMS(ids));
 
-	arg_require(fcinfo, 0, "account_ids");
-	ids = PG_GETARG_ARRAYTYPE_P(0);
-	if (array_contains_nulls(ids))
-		arg_reject("account_ids", "an array with null", "\"account_ids\" must be ids of accounts.");
-	n = ArrayGetNItems(ARR_NDIM(ids), ARR_DIMS(ids));
 	query_begin();
 	expiring_tell_all((pg_uuid_t *) ARR_DATA_PTR(ids), n);
 	query_end();
