@@ -54,12 +54,15 @@ typedef struct Provider
 #define IN_USAGE	{NULL}
 #define ITSELF		{NULL}
 
+/* Gateways that answer so for other providers say of the cache what those said, besides or by their names for it. */
 static const Shape openai_chat = {
 	.own = {"prompt_tokens", "completion_tokens"},
 	.rules = {
 		{COUNT_INPUT, IN_USAGE, {"prompt_tokens"}, ITSELF},
 		{COUNT_CACHE_READ, {"prompt_tokens_details"}, {"cached_tokens"}, ITSELF},
-		{COUNT_CACHE_WRITE, {"prompt_tokens_details"}, {"cache_write_tokens"}, ITSELF},
+		{COUNT_CACHE_READ, IN_USAGE, {"cache_read_input_tokens"}, ITSELF},
+		{COUNT_CACHE_WRITE, {"prompt_tokens_details"}, {"cache_write_tokens", "cache_creation_tokens"}, ITSELF},
+		{COUNT_CACHE_WRITE, IN_USAGE, {"cache_creation_input_tokens"}, ITSELF},
 		{COUNT_AUDIO_INPUT, {"prompt_tokens_details"}, {"audio_tokens"}, ITSELF},
 		{COUNT_IMAGE_INPUT, {"prompt_tokens_details"}, {"image_tokens"}, ITSELF},
 		{COUNT_AUDIO_CACHED, {"prompt_tokens_details"}, {"audio_tokens"}, {"cached_tokens_details"}},
@@ -153,11 +156,14 @@ number_add(Numeric a, Numeric b)
 }
 
 /*
- * Read the counts of a usage that are there.
+ * Read the counts of a usage that are there, of one that is there twice the
+ * greater.
  */
 static void
 counts_read(const Answer *answer, const Place *usage, const Shape *shape, Numeric *counts)
 {
+	Numeric		found[COUNTS] = {NULL};
+
 	for (const CountRule *rule = shape->rules; rule->names[0] != NULL; rule++)
 	{
 		Place		outer = *usage;
@@ -170,9 +176,13 @@ counts_read(const Answer *answer, const Place *usage, const Shape *shape, Numeri
 		if (rule->inner[0] != NULL && !place_object(&outer, rule->inner, &object))
 			continue;
 		count = place_number(&object, rule->names);
-		if (count != NULL)
-			counts[rule->count] = count;
+		if (count != NULL && (found[rule->count] == NULL ||
+							  DatumGetBool(DirectFunctionCall2(numeric_gt, NumericGetDatum(count), NumericGetDatum(found[rule->count])))))
+			found[rule->count] = count;
 	}
+	for (int count = 0; count < COUNTS; count++)
+		if (found[count] != NULL)
+			counts[count] = found[count];
 }
 
 /*

@@ -46,6 +46,19 @@ INSERT INTO answer VALUES
 ('chat, last chunk', 'openai', '{
 	"id": "chatcmpl-4", "object": "chat.completion.chunk", "model": "gpt-large", "choices": [],
 	"usage": {"prompt_tokens": 5000, "completion_tokens": 40, "total_tokens": 5040, "prompt_tokens_details": {"cached_tokens": 3000, "cache_write_tokens": 1500}}}'),
+-- Of gateways that answer so for another provider: what was written to the cache by that one's name; what was read from it besides,
+-- where the detail says 0.
+('chat, gateway', 'openai', '{
+	"id": "chatcmpl-6", "object": "chat.completion", "model": "claude-large", "choices": [],
+	"usage": {"prompt_tokens": 98805, "completion_tokens": 5120, "prompt_tokens_details": {"cached_tokens": 66360, "cache_creation_tokens": 32435},
+		"cache_read_input_tokens": 66360, "cache_creation_input_tokens": 32435}}'),
+('chat, gateway, stream', 'openai', '{
+	"id": "chatcmpl-7", "object": "chat.completion.chunk", "model": "claude-large", "choices": [],
+	"usage": {"prompt_tokens": 2459, "completion_tokens": 23, "prompt_tokens_details": {"audio_tokens": null, "cached_tokens": 0},
+		"cache_read_input_tokens": 2455, "cache_creation_input_tokens": 0}}'),
+('chat, gateway, cached', 'openai', '{
+	"id": "chatcmpl-8", "object": "chat.completion", "model": "gpt-large", "choices": [],
+	"usage": {"prompt_tokens": 2000, "completion_tokens": 7, "prompt_tokens_details": {"cached_tokens": 1500}, "cache_read_input_tokens": 0}}'),
 -- The whole stream: the name of a call comes once, its arguments in pieces.
 ('chat, stream', 'openai', '[
 	{"id": "chatcmpl-5", "object": "chat.completion.chunk", "model": "gpt-large", "choices": [{"index": 0, "delta": {"role": "assistant", "tool_calls": [
