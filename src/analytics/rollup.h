@@ -62,6 +62,7 @@ extern int	rollup_unbuilt(int level, TimestampTz until, TimestampTz **starts);
 extern bool rollup_exists(int level, TimestampTz start);
 
 extern void rollup_advance(int64 max_rows);
+extern void nodes_sum(TimestampTz from, TimestampTz to, int wanted, UsageSums *sums);
 
 /* An entry of the ledger, as far as it is rolled up. */
 typedef struct RolledEntry
@@ -85,7 +86,6 @@ typedef void (*EntryReader) (const RolledEntry *entry, void *state);
 extern void rolled_entry_add(const RolledEntry *entry, UsageSums *sums);
 extern uint64 rollup_read_ledger(const XactRange *xacts, TimestampTz from, TimestampTz to, bool usage_only, bool read_only,
 								 EntryReader reader, void *state);
-extern void nodes_sum(TimestampTz from, TimestampTz to, int wanted, UsageSums *sums);
 extern void rollup_read_usage(TimestampTz from, TimestampTz to, EntryReader reader, void *state);
 
 #endif
