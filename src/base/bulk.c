@@ -13,6 +13,8 @@
 
 #include "access/amapi.h"
 #include "access/genam.h"
+#include "access/htup_details.h"
+#include "access/itup.h"
 #include "access/table.h"
 #include "access/tableam.h"
 #include "access/xact.h"
@@ -25,6 +27,7 @@
 #include "utils/acl.h"
 #include "utils/datum.h"
 #include "utils/lsyscache.h"
+#include "utils/rel.h"
 #include "utils/rls.h"
 
 #include "base/bulk.h"
@@ -175,11 +178,49 @@ values_equal(Relation index, const Datum *a, const bool *a_nulls, const Datum *b
 }
 
 /*
- * Enter rows that were written into an index. One that summarizes blocks is
- * told a value once for each block.
+ * Enter a row that was written into an index.
+ */
+static void
+index_row(const Bulk *bulk, const BulkIndex *index, TupleTableSlot *row)
+{
+	Datum		values[INDEX_MAX_KEYS];
+	bool		nulls[INDEX_MAX_KEYS];
+
+	CHECK_FOR_INTERRUPTS();
+	if (row_index_form(&index->row, row, bulk->estate, values, nulls))
+		index_insert(index->rel, values, nulls, &row->tts_tid, bulk->table,
+					 index->row.info->ii_Unique ? UNIQUE_CHECK_YES : UNIQUE_CHECK_NO, false, index->row.info);
+}
+
+/*
+ * Enter rows that were written into an index. What is written together mostly
+ * grows and has its place in the middle of the index, where a full page is
+ * halved: in the order of the rows nothing would come to the left half any more.
+ * So they are entered backwards, and those that are left fill that half. The end
+ * of an index keeps its pages full by itself, so there the order is kept.
  */
 static void
 index_rows(const Bulk *bulk, const BulkIndex *index)
+{
+	int			last = bulk->n - 1;
+
+	index_row(bulk, index, bulk->rows[last]);
+	if (RelationGetTargetBlock(index->rel) != InvalidBlockNumber)
+	{
+		for (int i = 0; i < last; i++)
+			index_row(bulk, index, bulk->rows[i]);
+		return;
+	}
+	for (int i = last - 1; i >= 0; i--)
+		index_row(bulk, index, bulk->rows[i]);
+}
+
+/*
+ * Tell an index that summarizes blocks of rows that were written, a value once
+ * for each block.
+ */
+static void
+index_blocks(const Bulk *bulk, const BulkIndex *index)
 {
 	Datum		values[2][INDEX_MAX_KEYS];
 	bool		nulls[2][INDEX_MAX_KEYS];
@@ -195,16 +236,56 @@ index_rows(const Bulk *bulk, const BulkIndex *index)
 		if (!row_index_form(&index->row, row, bulk->estate, values[now], nulls[now]))
 			continue;
 		block = ItemPointerGetBlockNumber(&row->tts_tid);
-		if (index->summarizes && before == block && values_equal(index->rel, values[0], nulls[0], values[1], nulls[1]))
+		if (before == block && values_equal(index->rel, values[0], nulls[0], values[1], nulls[1]))
 			continue;
-		index_insert(index->rel, values[now], nulls[now], &row->tts_tid, bulk->table,
-					 index->row.info->ii_Unique ? UNIQUE_CHECK_YES : UNIQUE_CHECK_NO, false, index->row.info);
-		if (index->summarizes)
-			now = 1 - now;
+		index_insert(index->rel, values[now], nulls[now], &row->tts_tid, bulk->table, UNIQUE_CHECK_NO, false,
+					 index->row.info);
+		now = 1 - now;
 	}
+}
+
+/*
+ * Enter rows that were written into an index.
+ */
+static void
+index_write(const Bulk *bulk, const BulkIndex *index)
+{
+	if (index->summarizes)
+		index_blocks(bulk, index);
+	else
+		index_rows(bulk, index);
 #if PG_VERSION_NUM >= 170000
 	index_insert_cleanup(index->rel, index->row.info);
 #endif
+}
+
+/*
+ * Return how many rows like one that waits are most of a page of an index; all
+ * that may wait, where it has no such pages.
+ */
+static int
+index_page(const Bulk *bulk, const BulkIndex *index, TupleTableSlot *row)
+{
+	Datum		values[INDEX_MAX_KEYS];
+	bool		nulls[INDEX_MAX_KEYS];
+	Size		size;
+
+	if (index->rel->rd_rel->relam != BTREE_AM_OID || !row_index_form(&index->row, row, bulk->estate, values, nulls))
+		return BULK_ROWS;
+	size = MAXALIGN(sizeof(IndexTupleData)) + heap_compute_data_size(RelationGetDescr(index->rel), values, nulls);
+	return (int) (BLCKSZ / (MAXALIGN(size) + sizeof(ItemIdData)) * 7 / 8);
+}
+
+/*
+ * Decide by the first row how many are written at a time: as many as the page
+ * of an index takes that is halved once.
+ */
+static void
+bulk_measure(Bulk *bulk)
+{
+	bulk->together = BULK_ROWS;
+	for (int i = 0; i < bulk->nindexes; i++)
+		bulk->together = Max(Min(bulk->together, index_page(bulk, &bulk->indexes[i], bulk->rows[0])), 1);
 }
 
 /*
@@ -217,7 +298,7 @@ bulk_flush(Bulk *bulk)
 		return;
 	table_multi_insert(bulk->table, bulk->rows, bulk->n, GetCurrentCommandId(true), 0, NULL);
 	for (int i = 0; i < bulk->nindexes; i++)
-		index_rows(bulk, &bulk->indexes[i]);
+		index_write(bulk, &bulk->indexes[i]);
 	ResetPerTupleExprContext(bulk->estate);
 	for (int i = 0; i < bulk->n; i++)
 		ExecClearTuple(bulk->rows[i]);
@@ -230,7 +311,9 @@ bulk_flush(Bulk *bulk)
 static TupleTableSlot *
 next_row(Bulk *bulk)
 {
-	if (bulk->n == BULK_ROWS)
+	if (bulk->n == 1 && bulk->together == 0)
+		bulk_measure(bulk);
+	if (bulk->n > 0 && bulk->n == bulk->together)
 		bulk_flush(bulk);
 	if (bulk->rows[bulk->n] == NULL)
 		bulk->rows[bulk->n] = table_slot_create(bulk->table, NULL);

@@ -10,8 +10,8 @@
 #include "base/records.h"
 #include "base/rowwrite.h"
 
-/* Rows that are written at a time. */
-#define BULK_ROWS	128
+/* Rows that are written at a time are no more than these. */
+#define BULK_ROWS	200
 
 /* A column of a table as its writer knows it. */
 typedef struct BulkColumn
@@ -36,6 +36,7 @@ typedef struct Bulk
 	int			places[VALUES_MAX];	/* of the columns in the table, from 0 */
 	int			nindexes;
 	BulkIndex  *indexes;
+	int			together;		/* rows that are written at a time; 0 before the first */
 	int			n;				/* rows that wait to be written */
 	TupleTableSlot *rows[BULK_ROWS];
 } Bulk;
