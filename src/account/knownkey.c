@@ -6,7 +6,8 @@
  *		Most batches have none that is known, and many have keys that grow with
  *		time. So what is known between the least and the greatest is read first,
  *		up to some rows. Only where there is more each key is looked up, which
- *		costs a descent in the index for each.
+ *		costs a descent in the index for each: of lines, which are many, one for
+ *		those alone that the pages of the index have.
  */
 #include "postgres.h"
 
@@ -15,6 +16,7 @@
 #include "utils/varlena.h"
 
 #include "account/knownkey.h"
+#include "base/probe.h"
 #include "base/query.h"
 
 /* What may have a key, as the statements here number them. */
@@ -32,7 +34,7 @@ enum
 /* Exact under the account's lock, as all here: a key is only ever added under it. */
 static KeptQuery between_query = {
 	.sql = "(SELECT 0, key, amount, usage, NULL::text FROM ducto.usage_lines"
-	"  WHERE account_id = $1 AND key BETWEEN $2 AND $3 LIMIT $6)"
+	"  WHERE account_id = $1 AND key BETWEEN $2 AND $3 LIMIT 1)"
 	" UNION ALL (SELECT 1, idempotency_key, NULL, NULL, type FROM ducto.ledger"
 	"  WHERE account_id = $1 AND idempotency_key BETWEEN $4 AND $5 LIMIT $6)"
 	" UNION ALL (SELECT 2, closing_key, NULL, NULL, NULL FROM ducto.reservations"
@@ -195,7 +197,8 @@ keys_ends(const Lookup *lookup, const char **least, const char **greatest)
 }
 
 /*
- * Read what is known between the keys, up to some rows of each kind.
+ * Read what is known between the keys: whether there is a line, and up to some
+ * rows of the other kinds.
  */
 static void
 lookup_between(Lookup *lookup, int64 rows)
@@ -215,16 +218,32 @@ lookup_between(Lookup *lookup, int64 rows)
 }
 
 /*
- * Look up each key among those of a kind.
+ * Look up each of some keys among those of a kind.
  */
 static void
-lookup_each(Lookup *lookup, int kind)
+lookup_each(Lookup *lookup, int kind, const char *const *keys, int n)
 {
 	QueryArgs	args = {0};
 
 	args_uuid(&args, lookup->account);
-	args_text_array(&args, lookup->distinct, lookup->ndistinct);
+	args_text_array(&args, keys, n);
 	query_each(&each_query[kind], &args, false, read_known, lookup);
+}
+
+/*
+ * Look up the keys among those of lines.
+ */
+static void
+lookup_lines(Lookup *lookup)
+{
+	static const char *const columns[] = {"account_id", "key"};
+	const char **possible = palloc(sizeof(char *) * lookup->ndistinct);
+	int			n = probe_texts("usage_lines", columns, lookup->account, lookup->distinct, lookup->ndistinct, possible);
+
+	if (n < 0)
+		lookup_each(lookup, OF_LINE, lookup->distinct, lookup->ndistinct);
+	else if (n > 0)
+		lookup_each(lookup, OF_LINE, possible, n);
 }
 
 /* Rows are read where they are no more than a part of the keys: a row costs as much as a descent, or half of it. */
@@ -245,7 +264,9 @@ keys_find_known(const pg_uuid_t *account, char *const *keys, int n, KnownKeyRead
 		return;
 	rows = 1 + lookup.ndistinct / BETWEEN_PART;
 	lookup_between(&lookup, rows);
-	for (int kind = 0; kind < KINDS; kind++)
+	if (lookup.read[OF_LINE] > 0)
+		lookup_lines(&lookup);
+	for (int kind = OF_ENTRY; kind < KINDS; kind++)
 		if (lookup.read[kind] == rows)
-			lookup_each(&lookup, kind);
+			lookup_each(&lookup, kind, lookup.distinct, lookup.ndistinct);
 }
