@@ -85,7 +85,8 @@ sub stories
 		 Model::Steps::Credits::moved_grant($run, $step)
 	  && Model::Steps::Plans::plans_again($run, $step)
 	  && Model::Steps::Holds::due_hold($run, $step)
-	  && Model::Steps::Holds::due_lines($run, $step);
+	  && Model::Steps::Holds::due_lines($run, $step)
+	  && Model::Steps::Holds::free_lines($run, $step);
 }
 
 # start_round begins with a new database, in which the plans are known, and new users.

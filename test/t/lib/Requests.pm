@@ -220,7 +220,7 @@ sub a_line
 	my @known = sort keys %{ $account->{keys} };
 	my %line  = (key => chance(12) && @known ? one_of(@known) : 'line ' . ++$next_id, a_word(model => one_of('gpt', 'llama'), 60));
 
-	return { %line, usage => a_usage($account, $amount) } if chance(35);
+	return { %line, usage => a_usage($account, $amount) } if chance(50);
 	return { %line, amount => $amount };
 }
 

@@ -42,7 +42,8 @@ sub at_random
 		my $holding = Model::held($account) > 0;
 
 		$function = one_of(
-			('add_credits') x 6, ('charge') x 5, ('reserve') x 8, ('deduct') x ($holding ? 7 : 2), ('settle') x ($holding ? 5 : 1), ('charge_usage') x 3,
+			('add_credits') x 6, ('charge') x 5, ('reserve') x 8, ('deduct') x ($holding ? 7 : 2),
+			('settle') x ($holding ? 9 : 2), ('charge_usage') x 3,
 			('release') x 2, ('renew') x 1, ('refund') x 7,
 			('reverse_credits') x 2, ('transfer') x 2,
 			('set_user_plan') x 3, ('increment_usage_window') x 1,

@@ -79,6 +79,28 @@ sub due_lines
 	return $run->story($step, $user, @calls);
 }
 
+# free_lines lets the allowance pay a part of lines of two models, and asks for lines
+# that an open hold does not cover, and one that is late.
+sub free_lines
+{
+	my ($run, $step) = @_;
+	my $user = $run->{users}[6];
+	my $hold = sub { $run->{world}->account($user, 0)->{holds}[-1]{id} };
+	my $line = sub { return { key => "free $_[0]", amount => $_[1], model => $_[2] } };
+	my $settle = sub { my @lines = @_; [ 'settle', sub { user_id => $user, reservation_id => $hold->(), lines => \@lines } ] };
+	my @calls = (
+		[ 'set_user_plan', sub { user_id => $user, plan_id => 'free' } ],
+		[ 'add_credits',   sub { user_id => $user, amount => 5_000_000, type => 'purchase' } ],
+		[ 'reserve',       sub { user_id => $user, amount => 8_000_000, ttl_seconds => 600, min_balance => 0 } ],
+		$settle->($line->(1, 5_000_000, 'gpt'), $line->(2, 2_000_000, 'llama')),
+		$settle->($line->(3, 9_000_000, 'gpt')),
+		[ 'reserve', sub { user_id => $user, amount => 100_000, ttl_seconds => 1, min_balance => 0 } ],
+		[ 'wait', 1_100_000 ],
+		$settle->($line->(4, 9_000_000, 'gpt')));
+
+	return $run->story($step, $user, @calls);
+}
+
 # afford asks whether a reserve would be admitted.
 sub afford
 {
