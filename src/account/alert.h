@@ -4,6 +4,9 @@
 #include "account/account.h"
 #include "account/alertline.h"
 
+/* What the key of a top-up begins with; the event's id follows. */
+#define TOPUP_KEY	"topup:"
+
 /* Auto top-up of an account, and what of it is due. */
 typedef struct Topup
 {
