@@ -104,8 +104,10 @@ sub ask
 		"SELECT 'entry', id, seq, type, amount, balance_after, allowance_consumed, model, reference,",
 		" (SELECT string_agg(g || '=' || (a * 10000)::bigint, ',' ORDER BY n) FROM unnest(burned_grants, burned_amounts) WITH ORDINALITY AS b(g, a, n)),",
 		microseconds('created_at') . ', ' . microseconds('effective_at') . ', ' . microseconds('cycle_end') . ',',
-		" (SELECT string_agg(coalesce(m, '') || '=' || (s * 10000)::bigint, ',' ORDER BY n) FROM unnest(models, model_spend) WITH ORDINALITY AS u(m, s, n)),",
-		" (SELECT string_agg(key || '=' || (u.amount * 100000000)::bigint, ',' ORDER BY key) FROM ducto.usage_lines u WHERE u.account_id = l.account_id AND u.entry = l.id)",
+		" (SELECT string_agg(coalesce(m, '') || '=' || (s * 10000)::bigint, ',' ORDER BY n)",
+		"  FROM unnest(models, model_spend) WITH ORDINALITY AS u(m, s, n)),",
+		" (SELECT string_agg(key || '=' || (u.amount * 100000000)::bigint, ',' ORDER BY key)",
+		"  FROM ducto.usage_lines u WHERE u.account_id = l.account_id AND u.entry = l.id)",
 		" FROM ducto.ledger l WHERE account_id = '$user' AND seq > $booked ORDER BY seq"));
 
 	die "$call failed: $session->{error}{sqlstate} $session->{error}{message}" if $session->error;

@@ -36,7 +36,8 @@ sub terms_of
 sub changed_plans
 {
 	my ($self, $config) = @_;
-	return grep { !$self->{plans}{$_} || terms_of($self->{plans}{$_}) ne terms_of($config->{plans}{$_}) } sort keys %{ $config->{plans} };
+	return grep { !$self->{plans}{$_} || terms_of($self->{plans}{$_}) ne terms_of($config->{plans}{$_}) }
+	  sort keys %{ $config->{plans} };
 }
 
 # adopt makes a configuration the active one at a time. What happened until then
