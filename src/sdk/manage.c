@@ -4,10 +4,16 @@
  */
 #include "postgres.h"
 
+#include "access/genam.h"
+#include "access/table.h"
+#include "catalog/pg_trigger.h"
 #include "common/cryptohash.h"
 #include "common/sha1.h"
 #include "utils/builtins.h"
+#include "utils/fmgroids.h"
+#include "utils/jsonb.h"
 #include "utils/numeric.h"
+#include "utils/rel.h"
 
 #include "account/funds.h"
 #include "account/key.h"
@@ -52,13 +58,10 @@ static KeptQuery plans_query = {
 
 /*
  * To the SDKs a configuration that says nothing of a bonus gives new users 50
- * credits. So it does where our trigger is, which the import puts in the place
- * of theirs.
+ * credits.
  */
 static KeptQuery bonus_query = {
-	.sql = "SELECT $1 - 'signup_bonus' - 'signupBonus' || '{\"signup_bonus\": 50}' FROM pg_trigger"
-	" WHERE tgname = 'ducto_signup_bonus' AND NOT tgisinternal"
-	" AND jsonb_typeof($1) = 'object' AND coalesce($1 ->> 'signup_bonus', $1 ->> 'signupBonus') IS NULL LIMIT 1",
+	.sql = "SELECT $1 - 'signup_bonus' - 'signupBonus' || '{\"signup_bonus\": 50}'",
 	.types = {JSONBOID}
 };
 
@@ -246,6 +249,37 @@ version_answer(int version, const pg_uuid_t *id)
 }
 
 /*
+ * Tell whether a trigger of ours books a bonus for new users: the import puts
+ * it in the place of theirs. Its table may be any, so all triggers are looked at.
+ */
+static bool
+books_bonus(void)
+{
+	Relation	triggers = table_open(TriggerRelationId, AccessShareLock);
+	ScanKeyData key;
+	SysScanDesc scan;
+	bool		found;
+
+	ScanKeyInit(&key, Anum_pg_trigger_tgname, BTEqualStrategyNumber, F_NAMEEQ, CStringGetDatum("ducto_signup_bonus"));
+	scan = systable_beginscan(triggers, InvalidOid, false, NULL, 1, &key);
+	found = HeapTupleIsValid(systable_getnext(scan));
+	systable_endscan(scan);
+	table_close(triggers, AccessShareLock);
+	return found;
+}
+
+/*
+ * Tell whether a configuration has something under a name.
+ */
+static bool
+config_has(Jsonb *config, const char *name)
+{
+	JsonbValue	value;
+
+	return getKeyJsonValueFromContainer(&config->root, name, strlen(name), &value) != NULL && value.type != jbvNull;
+}
+
+/*
  * Return a configuration as the SDKs mean it.
  */
 static Jsonb *
@@ -253,8 +287,11 @@ config_meant(Jsonb *config)
 {
 	QueryArgs	args = {0};
 
+	if (!JB_ROOT_IS_OBJECT(config) || config_has(config, "signup_bonus") || config_has(config, "signupBonus") || !books_bonus())
+		return config;
 	args_jsonb(&args, config);
-	return query_read(&bonus_query, &args) > 0 ? row_jsonb(0, 1) : config;
+	query_read(&bonus_query, &args);
+	return row_jsonb(0, 1);
 }
 
 /*
