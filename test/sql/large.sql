@@ -61,5 +61,16 @@ SELECT count(*) FROM generate_series(1, 10) i, ducto_add_credits(('1a26e000-0000
 SELECT pg_sleep(1.1) \g /dev/null
 SELECT expired_count, expired_amount FROM ducto_sweep_expired(dry_run => true);
 SELECT expired_count, expired_amount FROM ducto_sweep_expired();
+
+-- An amount is stored as the server itself stores it, without zeros at either end.
+CREATE TEMPORARY TABLE large_amounts AS SELECT v, ('1a26e000-0000-4000-8000-0000000002' || lpad(i::text, 2, '0'))::uuid AS id
+	FROM unnest('{0.0001, 0.01, 0.9999, 1, 9999, 9999.0001, 10000, 10000.0001, 12345678.9, 99999999, 100000000, 1000000000000, 99999999999999.9999}'::numeric[])
+	WITH ORDINALITY AS a(v, i);
+SELECT count(new_balance) FROM large_amounts, ducto_add_credits(id, v);
+SELECT count(new_balance) FROM large_amounts, ducto_add_credits(id, -v);
+SELECT count(*), count(*) FILTER (WHERE numeric_send(amount) <> numeric_send(CASE seq WHEN 1 THEN v ELSE -v END + 0.0000)
+	OR numeric_send(balance_after) <> numeric_send(CASE seq WHEN 1 THEN v ELSE 0 END + 0.0000)) AS otherwise
+	FROM large_amounts a JOIN ducto.ledger l ON l.account_id = a.id;
+DROP TABLE large_amounts;
 SELECT * FROM ducto_verify();
 SELECT error FROM ducto_set_active_pricing('{"models": {"_default": "1"}}');
