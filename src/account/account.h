@@ -70,7 +70,8 @@ typedef struct Account
 	int64		alert_mark;		/* of the lines, of plan or pricing, that it is from */
 	bool		lines_changed;	/* since alert_below was found */
 	Watched		watched;
-	struct Account *loaded;		/* as it was read or written last; NULL for one of a batch */
+	struct Account *loaded;		/* as it was read or written last; NULL where nobody knows */
+	ItemPointerData place;		/* of the row of one of a batch, as it was locked */
 	bool		has_actor;		/* a team's member acts: */
 	pg_uuid_t	actor;
 	List	   *events;			/* noted, to be written with the row */

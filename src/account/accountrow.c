@@ -350,7 +350,9 @@ uint64
 accounts_lock_rows(AccountLock lock, Account *accs, int n, pg_uuid_t *locked)
 {
 	uint64	   *ends = palloc(sizeof(uint64) * Max(n, 1));
-	QueryEach	each = {.n = n, .args = args_id_of, .state = accs, .ends = ends};
+	ItemPointerData *places = palloc(sizeof(ItemPointerData) * Max(n, 1));
+	Account    *loaded = palloc(sizeof(Account) * Max(n, 1));
+	QueryEach	each = {.n = n, .args = args_id_of, .state = accs, .ends = ends, .places = places};
 	uint64		found = 0;
 
 	if (!query_run_each(&account_queries[true][lock], &each))
@@ -359,6 +361,9 @@ accounts_lock_rows(AccountLock lock, Account *accs, int n, pg_uuid_t *locked)
 		if (ends[i] > found)
 		{
 			account_from_row(&accs[i], found);
+			accs[i].place = places[i];
+			accs[i].loaded = &loaded[i];
+			loaded[i] = accs[i];
 			locked[found++] = accs[i].id;
 		}
 	rows_free();
@@ -408,43 +413,38 @@ account_assert(const Account *acc)
 }
 
 /*
- * Append what is written of an account's row.
- */
-static void
-args_account(QueryArgs *args, const Account *acc)
-{
-	account_assert(acc);
-	args_uuid(args, &acc->id);
-	ACCOUNT_FIELDS(FIELD_APPEND)
-	if (acc->chained)
-		args_datum(args, digest_to_datum(acc->chain_head));
-	else
-		args_null(args);
-	args_bool(args, account_is_plain(acc));
-}
-
-/*
- * Append what is to be written of a row by as much as an operation may have
- * changed since it was read or written last, and return the statement for that.
+ * Return the statement that writes as much of a locked account's row as an
+ * operation may have changed since it was read or written last.
  */
 static KeptQuery *
-args_changed(QueryArgs *args, const Account *acc)
+account_changed(const Account *acc)
 {
 	const Account *loaded = acc->loaded;
-	bool		plain = account_is_plain(acc);
 	bool		credited;
 	bool		holding;
 
 	if (loaded == NULL || acc->chained ACCOUNT_STANDING_FIELDS(FIELD_DIFFERS))
-	{
-		args_account(args, acc);
 		return &account_write_query;
-	}
+	credited = false ACCOUNT_CREDITED_FIELDS(FIELD_DIFFERS);
+	holding = account_is_plain(acc) != account_is_plain(loaded) ACCOUNT_HOLDING_FIELDS(FIELD_DIFFERS);
+	if (holding)
+		return credited ? &account_credit_query : &account_move_query;
+	return credited ? &account_purchase_query : &account_spend_query;
+}
+
+/*
+ * Append what a statement writes of an account's row.
+ */
+static void
+args_account(QueryArgs *args, const Account *acc, const KeptQuery *query)
+{
+	bool		all = query == &account_write_query;
+	bool		holding = all || query == &account_move_query || query == &account_credit_query;
+	bool		credited = all || query == &account_purchase_query || query == &account_credit_query;
+
 	account_assert(acc);
 	args_uuid(args, &acc->id);
 	ACCOUNT_SPENT_FIELDS(FIELD_APPEND)
-	credited = false ACCOUNT_CREDITED_FIELDS(FIELD_DIFFERS);
-	holding = plain != account_is_plain(loaded) ACCOUNT_HOLDING_FIELDS(FIELD_DIFFERS);
 	if (holding)
 	{
 		ACCOUNT_HOLDING_FIELDS(FIELD_APPEND)
@@ -453,10 +453,16 @@ args_changed(QueryArgs *args, const Account *acc)
 	{
 		ACCOUNT_CREDITED_FIELDS(FIELD_APPEND)
 	}
-	if (!holding)
-		return credited ? &account_purchase_query : &account_spend_query;
-	args_bool(args, plain);
-	return credited ? &account_credit_query : &account_move_query;
+	if (all)
+	{
+		ACCOUNT_STANDING_FIELDS(FIELD_APPEND)
+	}
+	if (all && acc->chained)
+		args_datum(args, digest_to_datum(acc->chain_head));
+	else if (all)
+		args_null(args);
+	if (holding)
+		args_bool(args, account_is_plain(acc));
 }
 
 /*
@@ -466,8 +472,9 @@ void
 account_row_write(const Account *acc)
 {
 	QueryArgs	args = {0};
-	KeptQuery  *query = args_changed(&args, acc);
+	KeptQuery  *query = account_changed(acc);
 
+	args_account(&args, acc, query);
 	if (query_run(query, &args, SPI_OK_UPDATE) != 1)
 		row_missing("accounts");
 	if (acc->loaded != NULL)
@@ -475,19 +482,10 @@ account_row_write(const Account *acc)
 }
 
 /*
- * Have what is to be written of an account of a list.
- */
-static void
-args_account_of(QueryArgs *args, int i, const void *accs)
-{
-	args_account(args, ((const Account *const *) accs)[i]);
-}
-
-/*
  * Write rows by a statement that finds them by a join.
  */
-static void
-accounts_write_rows(const Account *const *accs, int n)
+static uint64
+accounts_write_rows(const Account **accs, int n)
 {
 	MemoryContext each = AllocSetContextCreate(CurrentMemoryContext, "ducto row", ALLOCSET_SMALL_SIZES);
 	Records		rows;
@@ -499,22 +497,71 @@ accounts_write_rows(const Account *const *accs, int n)
 		QueryArgs	row = {0};
 		MemoryContext previous = MemoryContextSwitchTo(each);
 
-		args_account(&row, accs[i]);
+		args_account(&row, accs[i], &account_write_query);
 		MemoryContextSwitchTo(previous);
 		records_add(&rows, &row);
 		MemoryContextReset(each);
 	}
 	args_records(&args, &rows);
-	SPI_processed = query_run(&accounts_write_query, &args, SPI_OK_UPDATE);
+	return query_run(&accounts_write_query, &args, SPI_OK_UPDATE);
+}
+
+/* Accounts that one statement writes. */
+typedef struct Alike
+{
+	KeptQuery  *query;
+	const Account **accs;
+	ItemPointerData *places;
+} Alike;
+
+/*
+ * Have what is to be written of one of them.
+ */
+static void
+args_alike(QueryArgs *args, int i, const void *state)
+{
+	const Alike *alike = state;
+
+	args_account(args, alike->accs[i], alike->query);
 }
 
 /*
- * accounts_rows_write writes the rows of locked accounts.
+ * Write those of some accounts that the statement for the first of them writes,
+ * and let the others be all that is left. False: that takes the executor, and
+ * nothing was written.
+ */
+static bool
+accounts_write_alike(Alike *alike, const Account **accs, int *n)
+{
+	QueryEach	each = {.args = args_alike, .state = alike, .likely = alike->places};
+	int			left = 0;
+
+	alike->query = account_changed(accs[0]);
+	for (int i = 0; i < *n; i++)
+		if (account_changed(accs[i]) == alike->query)
+		{
+			alike->places[each.n] = accs[i]->place;
+			alike->accs[each.n++] = accs[i];
+		}
+	if (!query_run_each(alike->query, &each))
+		return false;
+	if (SPI_processed != each.n)
+		row_missing("accounts");
+	for (int i = 0; i < *n; i++)
+		if (account_changed(accs[i]) != alike->query)
+			accs[left++] = accs[i];
+	*n = left;
+	return true;
+}
+
+/*
+ * accounts_rows_write writes the rows of locked accounts, by as much as has
+ * changed of each.
  */
 void
-accounts_rows_write(const Account *const *accs, int n)
+accounts_rows_write(const Account **accs, int n)
 {
-	QueryEach	each = {.n = n, .args = args_account_of, .state = accs};
+	Alike		alike = {.accs = palloc(sizeof(Account *) * n), .places = palloc(sizeof(ItemPointerData) * n)};
 
 	if (query_distributed(&account_write_query))
 	{
@@ -522,9 +569,9 @@ accounts_rows_write(const Account *const *accs, int n)
 			account_row_write(accs[i]);
 		return;
 	}
-	if (!query_run_each(&account_write_query, &each))
-		accounts_write_rows(accs, n);
-	if (SPI_processed != n)
+	while (n > 0 && accounts_write_alike(&alike, accs, &n))
+		continue;
+	if (n > 0 && accounts_write_rows(accs, n) != n)
 		row_missing("accounts");
 }
 

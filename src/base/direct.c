@@ -80,6 +80,16 @@ scan_start(const Run *run)
 }
 
 /*
+ * Let the slot have the row that is at a place. False: none that can be seen.
+ */
+static bool
+place_read(const Run *run, ItemPointer place)
+{
+	return ItemPointerIsValid(place) && ItemPointerGetBlockNumber(place) < run->blocks &&
+		table_tuple_fetch_row_version(run->table, place, run->snapshot, run->found);
+}
+
+/*
  * Do a statement with the row that is at a place, when it sees one there.
  */
 static void
@@ -92,9 +102,21 @@ run_place(Run *run)
 	if (isnull)
 		return;
 	tid = *(ItemPointer) DatumGetPointer(place);
-	if (ItemPointerIsValid(&tid) && ItemPointerGetBlockNumber(&tid) < run->blocks &&
-		table_tuple_fetch_row_version(run->table, &tid, run->snapshot, run->found))
+	if (place_read(run, &tid))
 		run_found(run);
+}
+
+/*
+ * Do a statement with the row at a place, when it is the one that is found by the
+ * index. False: it is not.
+ */
+static bool
+run_likely(Run *run, ItemPointerData place)
+{
+	if (!place_read(run, &place) || !run_is_for(run, run->found))
+		return false;
+	run_found(run);
+	return true;
 }
 
 /*
@@ -134,10 +156,11 @@ rows_count(RowsRead *rows)
 static void run_before(const Direct *direct, const QueryArgs *args, ParamListInfo params, Snapshot snapshot);
 
 /*
- * Open what a statement needs, whose table is locked.
+ * Open what a statement needs, whose table is locked, and with that the places
+ * where rows may be known to be.
  */
 static void
-run_open(Run *run, const Direct *direct, Snapshot snapshot)
+run_open(Run *run, const Direct *direct, Snapshot snapshot, bool places)
 {
 	*run = (Run) {
 		.direct = direct,
@@ -155,11 +178,9 @@ run_open(Run *run, const Direct *direct, Snapshot snapshot)
 	if (direct->command == CMD_UPDATE)
 		CheckCmdReplicaIdentity(run->table, CMD_UPDATE);
 	run->found = table_slot_create(run->table, NULL);
+	run->blocks = places || direct->scan.by_place ? RelationGetNumberOfBlocks(run->table) : 0;
 	if (direct->scan.by_place)
-	{
-		run->blocks = RelationGetNumberOfBlocks(run->table);
 		return;
-	}
 	run->index = index_open(direct->scan.index, direct->lock);
 	run->keys = palloc(sizeof(ScanKeyData) * Max(direct->scan.nkeys, 1));
 	run->scan = begin_scan(run->table, run->index, snapshot, direct->scan.nkeys);
@@ -184,11 +205,11 @@ run_close(const Run *run)
 }
 
 /*
- * Do a statement that is open. What it computes is in the memory of its
- * expressions, which the caller has emptied.
+ * Do a statement that is open, whose row may be known to be at a place. What it
+ * computes is in the memory of its expressions, which the caller has emptied.
  */
 static void
-run_do(Run *run, const QueryArgs *args, ParamListInfo params)
+run_do(Run *run, const QueryArgs *args, ParamListInfo params, const ItemPointerData *likely)
 {
 	const Direct *direct = run->direct;
 
@@ -201,7 +222,7 @@ run_do(Run *run, const QueryArgs *args, ParamListInfo params)
 		return;
 	else if (direct->scan.by_place)
 		run_place(run);
-	else
+	else if (likely == NULL || !run_likely(run, *likely))
 		run_scan(run);
 }
 
@@ -215,9 +236,9 @@ run_direct(const Direct *direct, const QueryArgs *args, ParamListInfo params, Sn
 	Run			run;
 
 	run_before(direct, args, params, snapshot);
-	run_open(&run, direct, snapshot);
+	run_open(&run, direct, snapshot, false);
 	ResetExprContext(run.context);
-	run_do(&run, args, params);
+	run_do(&run, args, params, NULL);
 	run_close(&run);
 	if (direct->counts)
 		rows_count(&run.rows);
@@ -232,7 +253,7 @@ run_each(const Direct *direct, const KeptQuery *query, const QueryEach *each, Sn
 {
 	Run			run;
 
-	run_open(&run, direct, snapshot);
+	run_open(&run, direct, snapshot, each->likely != NULL && direct->scan.unique);
 	for (int i = 0; i < each->n; i++)
 	{
 		QueryArgs	args = {0};
@@ -245,9 +266,11 @@ run_each(const Direct *direct, const KeptQuery *query, const QueryEach *each, Sn
 		each->args(&args, i, each->state);
 		params = query_params(query, &args);
 		MemoryContextSwitchTo(previous);
-		run_do(&run, &args, params);
+		run_do(&run, &args, params, each->likely != NULL ? &each->likely[i] : NULL);
 		if (each->ends != NULL)
 			each->ends[i] = run.rows.n;
+		if (each->places != NULL)
+			each->places[i] = run.found->tts_tid;
 	}
 	run_close(&run);
 	return run.rows;

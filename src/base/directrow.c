@@ -97,11 +97,12 @@ row_meets(const Run *run, ExprState *quals, TupleTableSlot *row)
 }
 
 /*
- * Tell whether a row that has changed since it was found is still one of those
- * that the statement is about. It is at another place now.
+ * run_is_for tells whether a row that was not found by the index, or has changed
+ * since, is one of those that the statement is about. A statement that finds its
+ * row by the place is about none: that is another row now.
  */
-static bool
-row_is_still(const Run *run, TupleTableSlot *row)
+bool
+run_is_for(const Run *run, TupleTableSlot *row)
 {
 	const DirectScan *scan = &run->direct->scan;
 
@@ -142,7 +143,7 @@ row_lock(const Run *run, TupleTableSlot *row)
 	switch (result)
 	{
 		case TM_Ok:
-			return !failure.traversed || row_is_still(run, row);
+			return !failure.traversed || run_is_for(run, row);
 		case TM_WouldBlock:
 		case TM_SelfModified:
 			return false;
@@ -283,7 +284,7 @@ row_follow(const Run *run, TupleTableSlot *row, LockTupleMode mode)
 	switch (result)
 	{
 		case TM_Ok:
-			return row_is_still(run, row);
+			return run_is_for(run, row);
 		case TM_Deleted:
 			return false;
 		case TM_SelfModified:

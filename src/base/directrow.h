@@ -19,7 +19,7 @@ typedef struct Run
 	EState	   *estate;			/* for expressions, */
 	ExprContext *context;		/* and their memory */
 	Snapshot	snapshot;
-	BlockNumber blocks;			/* of the table, where the row is found by its place */
+	BlockNumber blocks;			/* of the table, where a row is found by its place */
 	Relation	index;			/* by which rows are found; NULL for none */
 	IndexScanDesc scan;
 	ScanKeyData *keys;
@@ -30,6 +30,7 @@ typedef struct Run
 } Run;
 
 extern Datum run_value(const Run *run, const DirectValue *value, TupleTableSlot *row, bool *isnull);
+extern bool run_is_for(const Run *run, TupleTableSlot *row);
 extern void run_found(Run *run);
 extern void run_insert(Run *run);
 

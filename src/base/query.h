@@ -46,6 +46,8 @@ typedef struct QueryEach
 	void		(*args) (QueryArgs *args, int i, const void *state);
 	const void *state;
 	uint64	   *ends;			/* after each, how many rows there are by then; NULL when nobody asks */
+	ItemPointerData *places;	/* where the row of each is found, NULL when nobody asks; */
+	const ItemPointerData *likely;	/* where that of each most likely is, NULL where nobody knows */
 } QueryEach;
 
 /* Receives the rows of a SELECT one by one; false: no more are wanted. */

@@ -119,6 +119,15 @@ DROP TRIGGER bulk_row ON ducto.accounts;
 DROP TRIGGER bulk_row ON ducto.spend_caps;
 DROP FUNCTION bulk_tell;
 DROP TABLE bulk_seen;
+
+-- Rows of accounts that something has moved since they were locked are written all the same.
+CREATE FUNCTION bulk_move() RETURNS trigger LANGUAGE plpgsql
+	AS $$ BEGIN UPDATE ducto.accounts SET created_at = created_at WHERE id = NEW.account_id; RETURN NULL; END $$;
+CREATE TRIGGER bulk_move AFTER INSERT ON ducto.ledger FOR EACH ROW EXECUTE FUNCTION bulk_move();
+SELECT pg_temp.charge('moved', 100);
+DROP TRIGGER bulk_move ON ducto.ledger;
+DROP FUNCTION bulk_move;
+SELECT pg_temp.charge('moved', 101);
 SELECT sum(spent) AS spent, count(*) FROM ducto.spend_caps WHERE account_id BETWEEN pg_temp.account(0) AND pg_temp.account(99);
 SELECT * FROM pg_temp.written();
 SELECT * FROM ducto_verify();
