@@ -1,5 +1,5 @@
--- What the SDKs' functions work on, the same for both: users with a short history each, one with a long one, plans, caps,
--- teams; in ducto, and copied from there.
+-- What the SDKs' functions work on, the same for both: users with a short history each, some of whom are only read, one with a
+-- long one, plans, caps, teams; in ducto, and copied from there.
 -- :users of each kind, :entries of the long history.
 \if :{?users}
 \else
@@ -17,7 +17,7 @@ SELECT set_active_pricing_config('{"models": {"_default": "1"},
 		"plus": {"name": "Plus", "free_allowance": 2000, "features": {"chat": true}, "max_concurrent": 20}}}');
 SELECT count(set_user_plan(bench.id(n), 'pro')) FROM generate_series(11101, 11100 + :users) n;
 SELECT count(deduct_with_allowance(bench.id(n), 0.01, NULL, 0, 'model-' || m % 3, '{"reference_type": "chat"}', true))
-  FROM unnest(ARRAY[10100, 11100, 12100]) kind, generate_series(kind + 1, kind + :users) n, generate_series(1, 20) m;
+  FROM unnest(ARRAY[10100, 11100, 12100, 13100]) kind, generate_series(kind + 1, kind + :users) n, generate_series(1, 20) m;
 SELECT count(deduct_with_allowance(bench.account(1), 0.01, NULL, 0, 'model-' || m % 3)) FROM generate_series(1, :entries) m;
 SELECT count(c) FROM generate_series(12101, 12100 + :users) n, ducto_set_spend_cap(bench.id(n), 'daily', 100000) c;
 INSERT INTO ducto.teams (id, name, created_at) SELECT bench.id(200000 + n), 'Team ' || n, now() FROM generate_series(10101, 10100 + :users) n;

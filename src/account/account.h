@@ -162,6 +162,7 @@ extern bool account_try_release(const pg_uuid_t *id, Money open, Account *after,
 extern bool account_try_hold(const pg_uuid_t *id, Money amount, const Money *floor, int ttl_seconds,
 							 Account *after, AccountChange *change, PricingTerms *terms);
 extern bool account_try_consume(const pg_uuid_t *id, const UserPlan *plan, Money amount, Account *after);
+extern bool account_try_switch(const pg_uuid_t *id, UserPlan *plan, Account *after, char **before);
 extern void account_undo(const pg_uuid_t *id, const AccountChange *change);
 extern int64 account_hold_shard(const pg_uuid_t *id);
 

@@ -13,11 +13,11 @@
 #include "account/ahead.h"
 #include "account/alertline.h"
 #include "account/claim.h"
+#include "account/guarded.h"
 #include "base/clock.h"
 #include "base/cluster.h"
 #include "base/period.h"
 #include "base/query.h"
-#include "base/zone.h"
 
 /* A guarded update that had to wait longer than this is done over. */
 #define STALE_CLOCK_USECS	100000
@@ -56,24 +56,14 @@
  * can leave the bounds of money. Those with a carry ask for the more that it
  * may take.
  */
-#define AFTER_FIELDS(FIELD) \
-	FIELD(2, expiring, money, expiring) \
-	FIELD(3, next_boundary, time, next_boundary) \
-	FIELD(4, last_seq, int8, last_seq) \
-	FIELD(5, closing_keys, bool, closing_keys) \
-	FIELD(6, updated_at, time, updated_at)
-#define AFTER_COLUMNS	"balance" AFTER_FIELDS(COLUMN_NAME)
-
-/* As they are read, and what comes after them. */
+/* What comes after the columns of all of them. */
 enum
 {
-	BALANCE_COLUMN = 1, AFTER_COLUMN_COUNT = 6, HELD_COLUMN, TERMS_COLUMN
+	HELD_COLUMN = AFTER_COLUMN_COUNT + 1, TERMS_COLUMN
 };
 
 #define AFTER_CARRY	", carry"
 #define AFTER_HEAD	", chain_head"
-
-#define GUARD(whose)	" WHERE id = $1 AND " whose " AND next_boundary > $4"
 
 /* A balance of which there is nothing to tell, by lines whose mark is $5, covers what is taken and leaves as much as it must. */
 #define LEAVES(most, least)	" AND balance - " most " >= greatest(" least ", alert_below) AND alert_mark = $5"
@@ -207,26 +197,6 @@ static KeptQuery account_expect_query = {
 	.types = {UUIDOID, UUIDOID, TIMESTAMPTZOID, TIMESTAMPTZOID}
 };
 
-/*
- * Counts $2 on the allowance of an account with the plan $3, whose caps have the
- * version $6, in a cycle that goes on. Nobody is to be told of it by lines of the
- * account's own, and no hold relies on the allowance, or may after it.
- */
-static KeptQuery account_consume_query = {
-	.sql = "UPDATE ducto.accounts SET allowance_used = allowance_used + $2, last_seq = last_seq + 1,"
-	" updated_at = greatest(updated_at, $4)"
-	GUARD("kind = 'user' AND plan_id = $3") " AND cycle_start <= $4 AND cycle_end > $4 AND ended_until IS NULL"
-	" AND (ahead_until <= updated_at) IS NOT FALSE AND promised = 0.0000 AND held <= greatest(balance, 0.0000)"
-	" AND alert_mark = $5 AND alert_below = '-Infinity' AND caps_version = $6"
-	" RETURNING " AFTER_COLUMNS ", allowance_used, cycle_start, cycle_end, zone",
-	.types = {UUIDOID, NUMERICOID, TEXTOID, TIMESTAMPTZOID, INT8OID, INT8OID}
-};
-
-enum
-{
-	USED_COLUMN = AFTER_COLUMN_COUNT + 1, CYCLE_START_COLUMN, CYCLE_END_COLUMN, ZONE_COLUMN
-};
-
 /* The caller has the row's lock by the guarded update that it takes back. */
 static KeptQuery account_undo_query = {
 	.sql = "UPDATE ducto.accounts SET balance = balance + $2, expiring = expiring + $3, held = held - $4,"
@@ -271,7 +241,7 @@ account_is_doubted(void)
  * account_update makes a guarded update of an account and claims it; false when
  * it did nothing.
  */
-static bool
+bool
 account_update(KeptQuery *query, const pg_uuid_t *id, QueryArgs *args)
 {
 	account_claim(id);
@@ -297,12 +267,12 @@ user_update(KeptQuery *query, const pg_uuid_t *id, QueryArgs *args)
 #define AFTER_READ(n, column, kind, member)	after->member = row_##kind(0, n);
 
 /*
- * Take the row that a guarded update returned. The update went by the time from
- * before it: False means that it waited for the lock meanwhile, so that
+ * account_after takes the row that a guarded update returned, which went by the
+ * time from before it. False means that it waited for the lock meanwhile, so that
  * something may have expired, that the time is too old to be the operation's,
  * or that the clock was set back. It must be undone then.
  */
-static bool
+bool
 account_after(const pg_uuid_t *id, Account *after, AccountChange *change)
 {
 	TimestampTz clock = clock_now();
@@ -596,42 +566,6 @@ account_try_expect(const pg_uuid_t *id, const pg_uuid_t *reservation, int ttl_se
 		return false;
 	after->held = row_money(0, HELD_COLUMN);
 	return true;
-}
-
-/*
- * account_try_consume counts an amount on the allowance of a user's plan, under
- * the conditions of account_try_charge but for the plan, of which nobody is told
- * how much is used. False: it did nothing.
- */
-bool
-account_try_consume(const pg_uuid_t *id, const UserPlan *plan, Money amount, Account *after)
-{
-	AccountChange change;
-	QueryArgs	args = {0};
-	TimestampTz now = clock_now();
-	bool		valid;
-
-	args_uuid(&args, id);
-	args_money(&args, amount);
-	args_text(&args, plan->id);
-	args_time(&args, now);
-	args_int8(&args, lines_pricing_mark());
-	args_int8(&args, plan->caps_version);
-	if (plan->alerts != NULL || lines_of_pricing()->nallowance > 0 || !account_update(&account_consume_query, id, &args))
-		return false;
-	valid = account_after(id, after, &change);
-	change.allowance = amount;
-	change.entries = 1;
-	after->plan_id = plan->id;
-	after->plan = *plan;
-	after->allowance_used = row_spend(0, USED_COLUMN);
-	after->cycle.start = row_time(0, CYCLE_START_COLUMN);
-	after->cycle.end = row_time(0, CYCLE_END_COLUMN);
-	after->zone_name = row_text(0, ZONE_COLUMN);
-	after->zone = zone_find(after->zone_name);
-	if (!valid)
-		account_undo(id, &change);
-	return valid;
 }
 
 /*

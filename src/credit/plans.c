@@ -27,28 +27,28 @@ PG_FUNCTION_INFO_V1(ducto_increment_usage_window);
 PG_FUNCTION_INFO_V1(ducto_check_feature);
 
 /*
- * Tell that a locked account gets a plan in place of another, NULL for none.
- */
-static void
-plan_tell(Account *acc, const char *plan_id)
-{
-	JsonOut		payload;
-
-	if (acc->plan_id == NULL ? plan_id == NULL : plan_id != NULL && strcmp(plan_id, acc->plan_id) == 0)
-		return;
-	event_begin(&payload);
-	event_text(&payload, "from", acc->plan_id);
-	event_text(&payload, "to", plan_id);
-	event_add(acc, NULL, EVENT_PLAN_CHANGED, &payload);
-}
-
-/*
  * Tell whether two texts are the same, or both NULL.
  */
 static bool
 text_is(const char *one, const char *other)
 {
 	return one == NULL || other == NULL ? one == other : strcmp(one, other) == 0;
+}
+
+/*
+ * Note that a locked account gets a plan in the place of another, NULL for none.
+ */
+static void
+plan_tell(Account *acc, const char *before, const char *plan_id)
+{
+	JsonOut		payload;
+
+	if (text_is(before, plan_id))
+		return;
+	event_begin(&payload);
+	event_text(&payload, "from", before);
+	event_text(&payload, "to", plan_id);
+	event_add(acc, NULL, EVENT_PLAN_CHANGED, &payload);
 }
 
 /*
@@ -60,6 +60,25 @@ plan_goes_on(const Account *acc, const char *plan_id, const CycleChoice *choice)
 {
 	return text_is(acc->plan_id, plan_id) && !TIMESTAMP_IS_NOBEGIN(acc->cycle.end) &&
 		(choice == NULL || (acc->anchor == choice->anchor && text_is(acc->zone_name, choice->zone_name)));
+}
+
+/*
+ * Give a user a plan in the place of another at once, where that is all there is
+ * to do. False: nothing was written.
+ */
+static bool
+plan_try_assign(const pg_uuid_t *user, UserPlan *plan, const CycleChoice *choice)
+{
+	Account		acc;
+	char	   *before;
+
+	if (choice != NULL && (!TIMESTAMP_IS_NOBEGIN(choice->anchor) || choice->zone_name != NULL))
+		return false;
+	if (!account_try_switch(user, plan, &acc, &before))
+		return false;
+	plan_tell(&acc, before, plan->id);
+	events_write(&acc);
+	return true;
 }
 
 /*
@@ -79,8 +98,10 @@ plan_assign(const pg_uuid_t *user, char *plan_id, const CycleChoice *choice)
 		account_check_user(user);
 		return plan_missing(plan_id);
 	}
+	if (plan_id != NULL && plan_try_assign(user, &plan, choice))
+		return ACCEPTED;
 	account_lock_or_create(user, &acc);
-	plan_tell(&acc, plan_id);
+	plan_tell(&acc, acc.plan_id, plan_id);
 	same = plan_goes_on(&acc, plan_id, choice);
 	if (!text_is(acc.plan_id, plan_id))
 		acc.plan_id = plan_id;
