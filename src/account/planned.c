@@ -7,10 +7,10 @@
 
 #include "account/alertline.h"
 #include "account/claim.h"
-#include "account/funds.h"
 #include "account/guarded.h"
 #include "base/clock.h"
 #include "base/cluster.h"
+#include "base/period.h"
 #include "base/zone.h"
 
 /*
