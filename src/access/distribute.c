@@ -8,6 +8,13 @@
  */
 #include "postgres.h"
 
+#include "catalog/namespace.h"
+#include "miscadmin.h"
+#include "storage/latch.h"
+#include "storage/lmgr.h"
+#include "utils/lsyscache.h"
+#include "utils/wait_event.h"
+
 #include "access/distribute.h"
 #include "analytics/rollup.h"
 #include "base/args.h"
@@ -39,11 +46,8 @@ static KeptQuery nodes_query = {
 	.sql = "SELECT count(*) FROM pg_catalog.pg_dist_node n WHERE n.isactive AND n.shouldhaveshards"
 };
 
-/*
- * Nobody is amid an operation any more: each writes the accounts, and comes
- * there first.
- */
-#define LOCK_SQL	"LOCK TABLE ducto.accounts, ducto.pricing, ducto.plans IN ACCESS EXCLUSIVE MODE"
+/* How long others go on before all tables are tried to be locked again, in milliseconds. */
+#define LOCK_PAUSE		100
 
 /* For this transaction: one connection a node, and the tables' triggers on the shards too. */
 static KeptQuery settings_query = {
@@ -185,6 +189,57 @@ distributed_tables(int *n)
 }
 
 /*
+ * Lock all tables, accounts first, to which each comes who writes. False: one of
+ * the others is in use by somebody, and none is locked.
+ */
+static bool
+tables_try_lock(const List *tables)
+{
+	ListCell   *cell;
+
+	LockRelationOid(linitial_oid(tables), AccessExclusiveLock);
+	for_each_from(cell, tables, 1)
+	{
+		ListCell   *taken;
+
+		if (ConditionalLockRelationOid(lfirst_oid(cell), AccessExclusiveLock))
+			continue;
+		foreach(taken, tables)
+		{
+			if (taken == cell)
+				break;
+			UnlockRelationOid(lfirst_oid(taken), AccessExclusiveLock);
+		}
+		return false;
+	}
+	return true;
+}
+
+/*
+ * tables_lock waits until nobody is amid an operation, and locks all tables of
+ * this node. Operations come to them in any order, and whoever has read one may go on to
+ * accounts: that waits for none but accounts, so it is no deadlock, and who
+ * reads for long is waited for while others go on.
+ */
+void
+tables_lock(void)
+{
+	Oid			schema = get_namespace_oid("ducto", false);
+	List	   *locked = list_make1_oid(get_relname_relid("accounts", schema));
+	int			n;
+	DistributedTable *tables = distributed_tables(&n);
+
+	for (int i = 0; i < n; i++)
+		locked = list_append_unique_oid(locked, get_relname_relid(strchr(tables[i].name, '.') + 1, schema));
+	while (!tables_try_lock(locked))
+	{
+		(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH, LOCK_PAUSE, PG_WAIT_EXTENSION);
+		ResetLatch(MyLatch);
+		CHECK_FOR_INTERRUPTS();
+	}
+}
+
+/*
  * distributed_table_empty removes what a table that is distributed has left on
  * the coordinator, where no call can see it.
  */
@@ -299,7 +354,7 @@ ducto_distribute(PG_FUNCTION_ARGS)
 
 	query_begin();
 	nodes = require_citus();
-	query_utility(LOCK_SQL);
+	tables_lock();
 	distribute_settings(shards);
 	result_set_begin(&row, fcinfo);
 	result_step(&row, "cluster", psprintf("has " INT64_FORMAT " nodes for shards", nodes));

@@ -17,6 +17,7 @@ typedef struct DistributedTable
 } DistributedTable;
 
 extern void require_coordinator(const char *doing, const char *function);
+extern void tables_lock(void);
 extern void distribute_settings(int shards);
 extern DistributedTable *distributed_tables(int *n);
 extern void distributed_table_empty(const DistributedTable *table);

@@ -22,7 +22,7 @@
 
 PG_FUNCTION_INFO_V1(ducto_undistribute);
 
-/* Nobody is amid an operation any more, on any node: that is where each comes first. */
+/* On the other nodes, too. */
 #define LOCK_SQL \
 	"LOCK TABLE ducto.accounts, ducto.pricing, ducto.plans, ducto.plan_allowances, ducto.ledger, ducto.grants," \
 	" ducto.reservations, ducto.spend_caps, ducto.usage_lines, ducto.teams, ducto.team_members, ducto.team_keys," \
@@ -203,6 +203,7 @@ ducto_undistribute(PG_FUNCTION_ARGS)
 				 errmsg("cannot undistribute: Citus is not in this database"),
 				 errdetail("The tables are on this one server.")));
 	require_coordinator("undistribute", "ducto_undistribute");
+	tables_lock();
 	query_utility(LOCK_SQL);
 	require_nothing_prepared();
 	distribute_settings(SHARDS_DEFAULT);

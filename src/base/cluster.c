@@ -54,13 +54,14 @@ static struct
 	Shard	   *all;
 	int			n;
 	int			group;			/* that Citus has for the tables of these shards */
-	LocalTransactionId used;	/* the last transaction that sent statements */
+	LocalTransactionId used;	/* the last transaction in which ducto sent statements */
 }			shards;
 
 /* Of a table that it does not name, or it would be one of the cluster. Citus tells of a shard that moves as of a change of that. */
 static KeptQuery shards_query = {
 	.sql = "SELECT s.shardid, s.shardminvalue::integer, s.shardmaxvalue::integer, p.here, p.node, p.n = 1,"
-	" (SELECT t.colocationid FROM pg_catalog.pg_dist_partition t WHERE t.logicalrelid = $1)"
+	" (SELECT t.colocationid FROM pg_catalog.pg_dist_partition t WHERE t.logicalrelid = $1),"
+	" (SELECT g.groupid FROM pg_catalog.pg_dist_local_group g)"
 	" FROM pg_catalog.pg_dist_shard s, LATERAL (SELECT bool_or(o.groupid = g.groupid) AS here, min(o.groupid) AS node, count(*) AS n"
 	"  FROM pg_catalog.pg_dist_placement o, pg_catalog.pg_dist_local_group g WHERE o.shardid = s.shardid) p"
 	" WHERE s.logicalrelid = $1 ORDER BY s.shardminvalue::integer",
@@ -70,7 +71,7 @@ static KeptQuery shards_query = {
 
 enum
 {
-	SHARD_ID = 1, SHARD_LEAST, SHARD_GREATEST, SHARD_HERE, SHARD_NODE, SHARD_ALONE, SHARD_GROUP
+	SHARD_ID = 1, SHARD_LEAST, SHARD_GREATEST, SHARD_HERE, SHARD_NODE, SHARD_ALONE, SHARD_GROUP, SHARD_THIS_NODE
 };
 
 /*
@@ -218,11 +219,54 @@ shard_of_hash(int32 hash)
 }
 
 /*
+ * Find a function of Citus's.
+ */
+static Oid
+citus_function(const char *name, int nargs, const Oid *types)
+{
+	return LookupFuncName(list_make2(makeString("pg_catalog"), makeString(pstrdup(name))), nargs, types, false);
+}
+
+/*
+ * Return a column of what Citus says of the transaction, of which it has a
+ * number where other nodes have a part in it.
+ */
+static Datum
+citus_transaction(const char *column)
+{
+	Datum		transaction = OidFunctionCall0(citus_function("get_current_transaction_id", 0, NULL));
+	bool		isnull;
+
+	return GetAttributeByName(DatumGetHeapTupleHeader(transaction), column, &isnull);
+}
+
+/*
+ * cluster_is_coordinating tells whether the transaction is one of Citus's, in
+ * which other nodes have a part.
+ */
+bool
+cluster_is_coordinating(void)
+{
+	return DatumGetInt64(citus_transaction("transaction_number")) != 0;
+}
+
+/*
+ * Tell whether the transaction has sent statements to the cluster: ours, or
+ * others, by which it is one of Citus's that began on this node.
+ */
+static bool
+has_sent(int node)
+{
+	return shards.used == transaction_now() ||
+		(cluster_is_coordinating() && DatumGetInt32(citus_transaction("initiator_node_identifier")) == node);
+}
+
+/*
  * Return the transaction that a shard has moved under, which is this one where
- * it was known to be elsewhere when statements were sent.
+ * it was known to be elsewhere and statements were sent.
  */
 static LocalTransactionId
-shard_left(const Shard *shard)
+shard_left(const Shard *shard, bool sent)
 {
 	const Shard *before = shard_of_hash(shard->least);
 
@@ -230,7 +274,7 @@ shard_left(const Shard *shard)
 		return InvalidLocalTransactionId;
 	if (before->id == shard->id && before->node == shard->node)
 		return before->left;
-	return shards.used == transaction_now() ? shards.used : InvalidLocalTransactionId;
+	return sent ? transaction_now() : InvalidLocalTransactionId;
 }
 
 /*
@@ -240,6 +284,7 @@ static void
 shards_take(int n)
 {
 	Shard	   *all = MemoryContextAlloc(TopMemoryContext, sizeof(Shard) * Max(n, 1));
+	bool		sent = n > 0 && has_sent(row_int4(0, SHARD_THIS_NODE));
 
 	for (int i = 0; i < n; i++)
 	{
@@ -249,7 +294,7 @@ shards_take(int n)
 		all[i].here = row_bool(i, SHARD_HERE);
 		all[i].node = row_int4(i, SHARD_NODE);
 		all[i].alone = row_bool(i, SHARD_ALONE);
-		all[i].left = shard_left(&all[i]);
+		all[i].left = shard_left(&all[i], sent);
 	}
 	if (shards.all != NULL)
 		pfree(shards.all);
@@ -393,15 +438,6 @@ cluster_node(const pg_uuid_t *account)
 	if (!shards.known)
 		shards_read();
 	return shard_of(account)->node;
-}
-
-/*
- * Find a function of Citus's.
- */
-static Oid
-citus_function(const char *name, int nargs, const Oid *types)
-{
-	return LookupFuncName(list_make2(makeString("pg_catalog"), makeString(pstrdup(name))), nargs, types, false);
 }
 
 /*
@@ -626,19 +662,6 @@ cluster_has_here(int64 shard)
 		if (shards.all[i].id == shard)
 			return shards.all[i].here;
 	return false;
-}
-
-/*
- * cluster_is_coordinating tells whether the transaction is one of Citus's, in
- * which other nodes have a part.
- */
-bool
-cluster_is_coordinating(void)
-{
-	Datum		transaction = OidFunctionCall0(citus_function("get_current_transaction_id", 0, NULL));
-	bool		isnull;
-
-	return DatumGetInt64(GetAttributeByName(DatumGetHeapTupleHeader(transaction), "transaction_number", &isnull)) != 0;
 }
 
 /*

@@ -10,6 +10,7 @@
 #include "miscadmin.h"
 #include "pgtime.h"
 #include "nodes/params.h"
+#include "storage/lmgr.h"
 #include "tcop/dest.h"
 #include "utils/guc.h"
 #include "utils/lsyscache.h"
@@ -287,6 +288,39 @@ query_is_planned(KeptQuery *query)
 }
 
 /*
+ * Tell whether tables may become distributed while a session waits for them.
+ */
+static bool
+cluster_is_loaded(void)
+{
+	static int	loaded = -1;
+
+	if (loaded < 0)
+		loaded = GetConfigOption("citus.shard_count", true, false) != NULL;
+	return loaded;
+}
+
+/*
+ * Wait for whoever distributes the tables of a query before its plan is looked
+ * at: in an execution that waits it would be made anew as that of a table here.
+ */
+static void
+query_hold(KeptQuery *query)
+{
+	ListCell   *source;
+
+	if (query->plan == NULL || query->distributed || query->of_shard || !cluster_is_loaded())
+		return;
+	foreach(source, SPI_plan_get_plan_sources(query->plan))
+	{
+		ListCell   *table;
+
+		foreach(table, ((CachedPlanSource *) lfirst(source))->relationOids)
+			LockRelationOid(lfirst_oid(table), AccessShareLock);
+	}
+}
+
+/*
  * Prepare a query on its first use in this backend, and when its plan has to
  * be made anew, as for another role. Returns the level to which the settings
  * go back afterwards: a plan that is about to be made is one by index, even
@@ -295,6 +329,7 @@ query_is_planned(KeptQuery *query)
 static int
 query_prepare(KeptQuery *query)
 {
+	query_hold(query);
 	if (query_is_planned(query))
 		return query->distributed ? query_prepare_distributed(query) : NO_LEVEL;
 	query_choose(query);

@@ -48,15 +48,34 @@ sub new
 sub run
 {
 	my ($self, $sql) = @_;
-	my $marker = '--- ' . ++$self->{count} . ' ---';
-	my $select = IO::Select->new($self->{out});
+
+	$self->start($sql);
+	return $self->finish;
+}
+
+# start sends statements and does not wait for them.
+sub start
+{
+	my ($self, $sql) = @_;
 
 	local $SIG{PIPE} = 'IGNORE';
-	print { $self->{in} } "$sql\n;\n\\echo '$marker'\n";
+	$self->{sent} = $sql;
+	print { $self->{in} } "$sql\n;\n\\echo '--- @{[ ++$self->{count} ]} ---'\n";
+	return;
+}
+
+# finish waits for the statements that were started last, and returns the lines
+# that came back.
+sub finish
+{
+	my ($self) = @_;
+	my $marker = "--- $self->{count} ---";
+	my $select = IO::Select->new($self->{out});
+
 	until ($self->{buffer} =~ /^\Q$marker\E\n/m)
 	{
 		$select->can_read($PostgreSQL::Test::Utils::timeout_default)
-		  or die "no answer in time to: $sql";
+		  or die "no answer in time to: $self->{sent}";
 		sysread($self->{out}, $self->{buffer}, 65536, length $self->{buffer})
 		  or die "the session ended: $self->{buffer}";
 	}
