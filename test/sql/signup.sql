@@ -17,37 +17,37 @@ CREATE TRIGGER bonus AFTER INSERT OR UPDATE ON regress_ducto_auth.users FOR EACH
 -- A number alone: everybody but anonymous users, and these when they become permanent.
 SELECT pg_temp.publish('25');
 INSERT INTO regress_ducto_auth.users (id, is_anonymous) VALUES (pg_temp.u(1), false), (pg_temp.u(2), true), (pg_temp.u(3), true);
-SELECT * FROM bonuses;
+SELECT * FROM bonuses ORDER BY 1;
 UPDATE regress_ducto_auth.users SET last_sign_in_at = now(), is_anonymous = is_anonymous;
 UPDATE regress_ducto_auth.users SET email_confirmed_at = now();
-SELECT * FROM bonuses;
+SELECT * FROM bonuses ORDER BY 1;
 UPDATE regress_ducto_auth.users SET is_anonymous = false WHERE id = pg_temp.u(2);
-SELECT * FROM bonuses;
+SELECT * FROM bonuses ORDER BY 1;
 -- Once: not when they go back and forth, nor when others do what they did.
 UPDATE regress_ducto_auth.users SET is_anonymous = true;
 UPDATE regress_ducto_auth.users SET is_anonymous = false WHERE id <> pg_temp.u(3);
-SELECT * FROM bonuses;
+SELECT * FROM bonuses ORDER BY 1;
 -- Not when the statement is taken back.
 BEGIN;
 UPDATE regress_ducto_auth.users SET is_anonymous = false WHERE id = pg_temp.u(3);
 ROLLBACK;
-SELECT * FROM bonuses;
+SELECT * FROM bonuses ORDER BY 1;
 
 -- Only who is confirmed, by mail or phone: at once or as soon as that is so; anonymous users need to be permanent too, in whatever order.
 SELECT pg_temp.publish('{"amount": 10, "confirmed": true}');
 INSERT INTO regress_ducto_auth.users (id, is_anonymous, email_confirmed_at) VALUES (pg_temp.u(11), false, NULL), (pg_temp.u(12), false, now()), (pg_temp.u(13), true, NULL), (pg_temp.u(14), true, NULL), (pg_temp.u(15), true, NULL), (pg_temp.u(16), false, NULL);
-SELECT * FROM bonuses WHERE "user" >= '10';
+SELECT * FROM bonuses WHERE "user" >= '10' ORDER BY 1;
 UPDATE regress_ducto_auth.users SET phone_confirmed_at = now() WHERE id = pg_temp.u(11);
 UPDATE regress_ducto_auth.users SET is_anonymous = false WHERE id = pg_temp.u(13);
 UPDATE regress_ducto_auth.users SET email_confirmed_at = now() WHERE id = pg_temp.u(14);
 UPDATE regress_ducto_auth.users SET email_confirmed_at = now(), is_anonymous = false WHERE id = pg_temp.u(15);
 UPDATE regress_ducto_auth.users SET last_sign_in_at = now();
-SELECT * FROM bonuses WHERE "user" >= '10';
+SELECT * FROM bonuses WHERE "user" >= '10' ORDER BY 1;
 UPDATE regress_ducto_auth.users SET email_confirmed_at = now() WHERE id = pg_temp.u(13);
 UPDATE regress_ducto_auth.users SET is_anonymous = false WHERE id = pg_temp.u(14);
 UPDATE regress_ducto_auth.users SET email_confirmed_at = NULL, phone_confirmed_at = NULL;
 UPDATE regress_ducto_auth.users SET email_confirmed_at = now() WHERE id IN (pg_temp.u(11), pg_temp.u(12), pg_temp.u(13));
-SELECT * FROM bonuses WHERE "user" >= '10';
+SELECT * FROM bonuses WHERE "user" >= '10' ORDER BY 1;
 
 -- Anonymous users too, where the pricing says so; what they have got they do not get again.
 SELECT pg_temp.publish('{"amount": "1.5", "anonymous": true, "confirmed": false}');
@@ -56,11 +56,11 @@ UPDATE regress_ducto_auth.users SET is_anonymous = false, email_confirmed_at = n
 SELECT pg_temp.publish('7');
 UPDATE regress_ducto_auth.users SET is_anonymous = true WHERE id = pg_temp.u(21);
 UPDATE regress_ducto_auth.users SET is_anonymous = false WHERE id = pg_temp.u(21);
-SELECT * FROM bonuses WHERE "user" >= '20';
+SELECT * FROM bonuses WHERE "user" >= '20' ORDER BY 1;
 -- Nothing in these.
 SELECT pg_temp.publish('{"amount": 0}');
 INSERT INTO regress_ducto_auth.users (id) VALUES (pg_temp.u(23));
-SELECT * FROM bonuses WHERE "user" = '23';
+SELECT * FROM bonuses WHERE "user" = '23' ORDER BY 1;
 
 -- Columns that are not there: nobody is anonymous, nobody is confirmed. One of another type tells nothing.
 DROP TABLE regress_ducto_auth.users;
@@ -73,7 +73,7 @@ INSERT INTO regress_ducto_auth.users VALUES (pg_temp.u(32));
 ALTER TABLE regress_ducto_auth.users ADD confirmed_at timestamptz, DROP is_anonymous, ADD is_anonymous boolean;
 UPDATE regress_ducto_auth.users SET confirmed_at = now();
 INSERT INTO regress_ducto_auth.users (id, confirmed_at) VALUES (pg_temp.u(33), now());
-SELECT * FROM bonuses WHERE "user" >= '30';
+SELECT * FROM bonuses WHERE "user" >= '30' ORDER BY 1;
 
 -- An error on the way costs the bonus and not the change: here the key is that of something else.
 SELECT amount FROM ducto_charge(pg_temp.u(33), 1, 'order 1');
