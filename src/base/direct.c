@@ -36,6 +36,30 @@
 /* More operations inside of one another are the executor's. */
 #define MOST_DEPTH	8
 
+/* Whether a statement is under way here. */
+static bool under_way = false;
+
+/*
+ * direct_is_under_way tells whether a statement is under way here: an operation
+ * that begins then is called by it, and leaves to the executor what it does, so
+ * that what the statement needs stays as it is.
+ */
+bool
+direct_is_under_way(void)
+{
+	return under_way;
+}
+
+/*
+ * direct_return_to lets it be again as it was when an operation began that has
+ * ended, however it ended.
+ */
+void
+direct_return_to(bool before)
+{
+	under_way = before;
+}
+
 /*
  * Return what the expressions of an operation are evaluated with: one that is
  * inside of another must not take away what that has computed.
@@ -371,16 +395,17 @@ direct_of(KeptQuery *query)
 static bool
 may_execute(const KeptQuery *query)
 {
-	return query->plan != NULL && setting_direct() && !query->distributed && !query->anew && !query->tuples &&
+	return query->plan != NULL && !under_way && setting_direct() && !query->distributed && !query->anew && !query->tuples &&
 		query->reader == GetUserId() && !IsInParallelMode() && !session_is_watched() && query_depth() < MOST_DEPTH;
 }
 
 /*
- * Take the snapshot of a statement that does not read in the calling one's.
+ * Begin a statement: take its snapshot, unless it reads in the calling one's.
  */
 static void
 statement_begin(bool read_only)
 {
+	under_way = true;
 	if (read_only)
 		return;
 	CommandCounterIncrement();
@@ -394,6 +419,7 @@ statement_begin(bool read_only)
 static void
 statement_end(bool read_only, const RowsRead *rows)
 {
+	under_way = false;
 	if (!read_only)
 	{
 		PopActiveSnapshot();

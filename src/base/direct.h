@@ -95,6 +95,8 @@ extern bool direct_is_unfit(Node *node, void *direct);
 extern bool direct_make_writer(Direct *direct, Oid arbiter);
 extern Direct *direct_make(CachedPlan *plan);
 extern void direct_free(Direct *direct);
+extern bool direct_is_under_way(void);
+extern void direct_return_to(bool before);
 extern bool direct_execute(KeptQuery *query, const QueryArgs *args, bool read_only);
 extern bool direct_execute_each(KeptQuery *query, const QueryEach *each);
 extern void direct_forget(KeptQuery *query);

@@ -38,6 +38,7 @@ typedef struct Outer
 	MemoryContextCallback leave;
 	MemoryContext results;
 	RowsRead	rows;
+	bool		under_way;		/* a statement without the executor, which called it */
 } Outer;
 
 /*
@@ -52,6 +53,7 @@ depth_leave(void *arg)
 	depth--;
 	results = outer->results;
 	rows_restore(&outer->rows);
+	direct_return_to(outer->under_way);
 }
 
 /*
@@ -69,6 +71,7 @@ query_begin(void)
 	outer = palloc0(sizeof(Outer));
 	outer->results = results;
 	rows_begin(&outer->rows);
+	outer->under_way = direct_is_under_way();
 	outer->leave.func = depth_leave;
 	outer->leave.arg = outer;
 	MemoryContextRegisterResetCallback(CurrentMemoryContext, &outer->leave);

@@ -149,6 +149,24 @@ SELECT pg_temp.charges(:ann), pg_temp.charges(:ann, 'unlogged');
 ALTER TABLE ducto.ledger SET LOGGED;
 SELECT pg_temp.charges(:ann);
 
+-- A check that calls ducto itself, in a session that forgets its plans meanwhile: what it calls, the executor does.
+CREATE FUNCTION direct_inner(n bigint) RETURNS numeric LANGUAGE plpgsql AS $$
+DECLARE
+	left_ numeric;
+BEGIN
+	EXECUTE 'DISCARD PLANS';
+	SELECT balance_after INTO STRICT left_ FROM public.ducto_charge('d12ec7ad-0000-4000-8000-000000000002', 0.5, 'inner' || n);
+	EXECUTE 'DISCARD PLANS';
+	RETURN left_;
+END $$;
+ALTER TABLE ducto.ledger ADD CONSTRAINT direct_calls CHECK (account_id <> 'd12ec7ad-0000-4000-8000-000000000001'
+	OR query_to_xml(format('SELECT public.direct_inner(%s)', seq), false, false, '') IS NOT NULL) NOT VALID;
+SELECT pg_temp.charges(:ann), pg_temp.charges(:ann, 'calls');
+SELECT pg_temp.charges(:ann), pg_temp.charges(:ann, 'calls'), pg_temp.charges(:bob);
+ALTER TABLE ducto.ledger DROP CONSTRAINT direct_calls;
+SELECT pg_temp.charges(:ann), pg_temp.charges(:bob);
+DROP FUNCTION direct_inner;
+
 -- What is big is kept beside the row, and found there by the same call's key.
 SELECT balance_after FROM ducto_charge(:ann, 1, 'big', metadata => (SELECT jsonb_build_object('big', string_agg(md5(n::text), '')) FROM generate_series(1, 4000) n));
 SELECT length(metadata ->> 'big') FROM ducto.ledger WHERE account_id = :ann AND idempotency_key = 'big';
