@@ -83,18 +83,18 @@ Returns a row for each addition, in the order of the array. With ducto.rejection
 Rejections: those of ducto_add_credits and ducto_add_team_credits, each in its row.
 Errors: 22004, 22003; 22023, with a JSON Pointer to the place, such as /17/expires_at.';
 
-CREATE FUNCTION ducto.charge_many_shard(found bigint, shard bigint, charges jsonb, places integer[], settings text[])
+CREATE FUNCTION ducto.charge_many_shards(found bigint, charges jsonb, places integer[], settings text[])
 RETURNS SETOF @extschema@.ducto_charge_many_row
 LANGUAGE c VOLATILE SUPPORT ducto.call_once SECURITY DEFINER SET search_path = pg_catalog, pg_temp
-AS 'MODULE_PATHNAME', 'ducto_charge_many_shard';
-REVOKE ALL ON FUNCTION ducto.charge_many_shard(bigint, bigint, jsonb, integer[], text[]) FROM PUBLIC;
-COMMENT ON FUNCTION ducto.charge_many_shard(bigint, bigint, jsonb, integer[], text[]) IS
-'For ducto_charge_many on a cluster: the same for accounts of one shard, on its node, whose places in the array are given.';
+AS 'MODULE_PATHNAME', 'ducto_charge_many_shards';
+REVOKE ALL ON FUNCTION ducto.charge_many_shards(bigint, jsonb, integer[], text[]) FROM PUBLIC;
+COMMENT ON FUNCTION ducto.charge_many_shards(bigint, jsonb, integer[], text[]) IS
+'For ducto_charge_many on a cluster: the same for accounts of shards on one node, whose places in the array are given.';
 
-CREATE FUNCTION ducto.add_credits_many_shard(found bigint, shard bigint, credits jsonb, places integer[], settings text[])
+CREATE FUNCTION ducto.add_credits_many_shards(found bigint, credits jsonb, places integer[], settings text[])
 RETURNS SETOF @extschema@.ducto_add_credits_many_row
 LANGUAGE c VOLATILE SUPPORT ducto.call_once SECURITY DEFINER SET search_path = pg_catalog, pg_temp
-AS 'MODULE_PATHNAME', 'ducto_add_credits_many_shard';
-REVOKE ALL ON FUNCTION ducto.add_credits_many_shard(bigint, bigint, jsonb, integer[], text[]) FROM PUBLIC;
-COMMENT ON FUNCTION ducto.add_credits_many_shard(bigint, bigint, jsonb, integer[], text[]) IS
-'For ducto_add_credits_many on a cluster: the same for accounts of one shard, on its node, whose places in the array are given.';
+AS 'MODULE_PATHNAME', 'ducto_add_credits_many_shards';
+REVOKE ALL ON FUNCTION ducto.add_credits_many_shards(bigint, jsonb, integer[], text[]) FROM PUBLIC;
+COMMENT ON FUNCTION ducto.add_credits_many_shards(bigint, jsonb, integer[], text[]) IS
+'For ducto_add_credits_many on a cluster: the same for accounts of shards on one node, whose places in the array are given.';

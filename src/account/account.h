@@ -165,6 +165,7 @@ extern bool account_try_consume(const pg_uuid_t *id, const UserPlan *plan, Money
 extern bool account_try_switch(const pg_uuid_t *id, UserPlan *plan, Account *after, char **before);
 extern void account_undo(const pg_uuid_t *id, const AccountChange *change);
 extern int64 account_hold_shard(const pg_uuid_t *id);
+extern void accounts_hold_shards(const pg_uuid_t *ids, int n);
 
 /* Whether the clock is before the account's last operation, or was since its ledger is ahead of it. */
 static inline bool

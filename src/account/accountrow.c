@@ -5,6 +5,8 @@
  */
 #include "postgres.h"
 
+#include "utils/guc.h"
+#include "utils/inval.h"
 #include "utils/numeric.h"
 
 #include "account/accountrow.h"
@@ -587,4 +589,53 @@ account_write_head(const Account *acc)
 	args_datum(&args, digest_to_datum(acc->chain_head));
 	if (query_run(&account_write_head_query, &args, SPI_OK_UPDATE) != 1)
 		row_missing("accounts");
+}
+
+/* Changes nothing, but for Citus it writes to the shard. */
+static KeptQuery hold_shard_query = {
+	.sql = "UPDATE ducto.accounts SET kind = kind WHERE id = $1 AND balance IS NULL",
+	.types = {UUIDOID}
+};
+
+/*
+ * account_hold_shard keeps the shard of an account on a cluster where it is until
+ * the transaction ends, lets its node take part in the transaction as one that
+ * writes, and returns which it is.
+ */
+int64
+account_hold_shard(const pg_uuid_t *id)
+{
+	QueryArgs	args = {0};
+
+	cluster_shard_stays(id);
+	args_uuid(&args, id);
+	query_run(&hold_shard_query, &args, SPI_OK_UPDATE);
+	AcceptInvalidationMessages();
+	return cluster_shard(id);
+}
+
+/* The same on several shards. */
+static KeptQuery hold_shards_query = {
+	.sql = "UPDATE ducto.accounts SET kind = kind WHERE id = ANY ($1) AND balance IS NULL",
+	.types = {UUIDARRAYOID}
+};
+
+/*
+ * accounts_hold_shards does that with the shards of several accounts, of each node
+ * by one connection.
+ */
+void
+accounts_hold_shards(const pg_uuid_t *ids, int n)
+{
+	QueryArgs	args = {0};
+	int			level = NewGUCNestLevel();
+
+	for (int i = 0; i < n; i++)
+		cluster_shard_stays(&ids[i]);
+	(void) set_config_option("citus.multi_shard_modify_mode", "sequential", PGC_USERSET, PGC_S_SESSION, GUC_ACTION_SAVE,
+							 true, 0, false);
+	args_uuid_array(&args, ids, n);
+	query_run(&hold_shards_query, &args, SPI_OK_UPDATE);
+	AtEOXact_GUC(true, level);
+	AcceptInvalidationMessages();
 }

@@ -6,7 +6,6 @@
 
 #include "utils/array.h"
 #include "utils/fmgrprotos.h"
-#include "utils/inval.h"
 #include "utils/timestamp.h"
 
 #include "account/account.h"
@@ -591,27 +590,4 @@ account_undo(const pg_uuid_t *id, const AccountChange *change)
 	args_uuid(&args, id);
 	if (query_run(&account_unlink_query, &args, SPI_OK_UPDATE) != 1)
 		row_missing("accounts");
-}
-
-/* Changes nothing, but for Citus it writes to the shard. */
-static KeptQuery hold_shard_query = {
-	.sql = "UPDATE ducto.accounts SET kind = kind WHERE id = $1 AND balance IS NULL",
-	.types = {UUIDOID}
-};
-
-/*
- * account_hold_shard keeps the shard of an account on a cluster where it is until
- * the transaction ends, lets its node take part in the transaction as one that
- * writes, and returns which it is.
- */
-int64
-account_hold_shard(const pg_uuid_t *id)
-{
-	QueryArgs	args = {0};
-
-	cluster_shard_stays(id);
-	args_uuid(&args, id);
-	query_run(&hold_shard_query, &args, SPI_OK_UPDATE);
-	AcceptInvalidationMessages();
-	return cluster_shard(id);
 }

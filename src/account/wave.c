@@ -118,7 +118,7 @@ wave_cut(Wave *wave, const Placed *placed, int64 n)
 	{
 		ShardPart	part = {.shard = placed[i].shard, .node = placed[i].node, .next = i};
 
-		while (i < n && i - part.next < PART_MOST && placed[i].shard == part.shard)
+		while (i < n && i - part.next < PART_MOST && (wave->by_node ? placed[i].node == part.node : placed[i].shard == part.shard))
 			i++;
 		part.end = i;
 		if (wave->nparts == most)
@@ -129,15 +129,16 @@ wave_cut(Wave *wave, const Placed *placed, int64 n)
 }
 
 /*
- * wave_begin notes accounts that are to be worked on.
+ * Note accounts that are to be worked on.
  */
-void
-wave_begin(Wave *wave, const pg_uuid_t *accounts, int64 n)
+static void
+wave_make(Wave *wave, const pg_uuid_t *accounts, int64 n, bool by_node)
 {
 	Placed	   *placed = accounts_place(accounts, n);
 
 	memset(wave, 0, sizeof(Wave));
-	qsort(placed, n, sizeof(Placed), placed_by_shard);
+	wave->by_node = by_node;
+	qsort(placed, n, sizeof(Placed), by_node ? placed_by_node : placed_by_shard);
 	wave->accounts = MemoryContextAllocHuge(CurrentMemoryContext, sizeof(pg_uuid_t) * Max(n, 1));
 	wave->places = MemoryContextAllocHuge(CurrentMemoryContext, sizeof(int64) * Max(n, 1));
 	for (int64 i = 0; i < n; i++)
@@ -147,6 +148,61 @@ wave_begin(Wave *wave, const pg_uuid_t *accounts, int64 n)
 	}
 	wave_cut(wave, placed, n);
 	pfree(placed);
+}
+
+/*
+ * wave_begin notes accounts that are to be worked on shard by shard.
+ */
+void
+wave_begin(Wave *wave, const pg_uuid_t *accounts, int64 n)
+{
+	wave_make(wave, accounts, n, false);
+}
+
+/*
+ * wave_begin_nodes notes accounts, of each node PART_MOST at most, that are to be
+ * worked on by one statement of each node. All parts are next.
+ */
+void
+wave_begin_nodes(Wave *wave, const pg_uuid_t *accounts, int64 n)
+{
+	wave_make(wave, accounts, n, true);
+	for (int i = 0; i < wave->nparts; i++)
+		wave->now[wave->n++] = &wave->parts[i];
+}
+
+/*
+ * wave_hold keeps the shards of a wave of nodes where they are until the
+ * transaction ends. False: one has gone to another node meanwhile.
+ */
+bool
+wave_hold(const Wave *wave)
+{
+	int64		n = 0;
+	pg_uuid_t  *firsts;
+	int		   *nodes;
+
+	for (int i = 0; i < wave->n; i++)
+		n += wave->now[i]->end - wave->now[i]->next;
+	firsts = palloc(sizeof(pg_uuid_t) * n);
+	nodes = palloc(sizeof(int) * n);
+	n = 0;
+	for (int i = 0; i < wave->n; i++)
+	{
+		const ShardPart *part = wave->now[i];
+
+		for (int64 next = part->next; next < part->end; next++)
+		{
+			if (next > part->next && cluster_shard(&wave->accounts[next]) == cluster_shard(&firsts[n - 1]))
+				continue;
+			firsts[n] = wave->accounts[next];
+			nodes[n++] = part->node;
+		}
+	}
+	accounts_hold_shards(firsts, (int) n);
+	while (n > 0 && cluster_node(&firsts[n - 1]) == nodes[n - 1])
+		n--;
+	return n == 0;
 }
 
 /*

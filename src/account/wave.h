@@ -28,10 +28,10 @@ enum
 /* Of the arrays that wave_args_accounts appends, or others like that of accounts, what is a shard's. */
 #define OF_SHARD(array)	"(" array ")[($4)[w.n]:($5)[w.n]]"
 
-/* Accounts that follow each other and are on one shard. */
+/* Accounts that follow each other and are on one shard, or on one node. */
 typedef struct ShardPart
 {
-	int64		shard;
+	int64		shard;			/* of the first */
 	int			node;
 	int64		next;			/* of the accounts: what is before it is done */
 	int64		end;
@@ -47,6 +47,7 @@ typedef struct Wave
 	int			nparts;
 	ShardPart **now;
 	int			n;
+	bool		by_node;		/* a part is what is on a node, by shard and then by id */
 } Wave;
 
 /* What is done with accounts where they are. */
@@ -60,6 +61,8 @@ typedef struct WaveWork
 
 extern void accounts_by_turns(pg_uuid_t *ids, int64 n);
 extern void wave_begin(Wave *wave, const pg_uuid_t *accounts, int64 n);
+extern void wave_begin_nodes(Wave *wave, const pg_uuid_t *accounts, int64 n);
+extern bool wave_hold(const Wave *wave);
 extern bool wave_next(Wave *wave, bool all_nodes);
 extern void wave_run(Wave *wave, WaveWork *work, void *state);
 extern void wave_all(const pg_uuid_t *accounts, int64 n, WaveWork *work, void *state);

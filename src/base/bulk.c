@@ -6,8 +6,8 @@
  *
  *		That is for a table as ducto makes it. What an INSERT would see to
  *		besides, such as triggers or checks that somebody has added, is left to
- *		an INSERT, and so are the tables of a cluster: bulk_begin tells whether
- *		the rows may be written here.
+ *		an INSERT, and so are the tables of a cluster, but for those of a shard
+ *		that was entered: bulk_begin tells whether the rows may be written here.
  */
 #include "postgres.h"
 
@@ -18,7 +18,6 @@
 #include "access/table.h"
 #include "access/tableam.h"
 #include "access/xact.h"
-#include "catalog/namespace.h"
 #include "catalog/pg_am.h"
 #include "catalog/pg_class.h"
 #include "catalog/pg_index.h"
@@ -91,7 +90,7 @@ table_is_plain(Relation table)
 static bool
 session_may_write(void)
 {
-	return shard_entered() == 0 && !cluster_is_used() && !XactReadOnly && !IsInParallelMode() && !session_is_watched() &&
+	return !cluster_is_used() && !XactReadOnly && !IsInParallelMode() && !session_is_watched() &&
 		session_fires_as_usual();
 }
 
@@ -150,7 +149,7 @@ bool
 bulk_begin(Bulk *bulk, const char *table, const BulkColumn *columns, int ncolumns)
 {
 	memset(bulk, 0, sizeof(Bulk));
-	bulk->table = table_open(get_relname_relid(table, get_namespace_oid("ducto", false)), RowExclusiveLock);
+	bulk->table = table_open(shard_table(table), RowExclusiveLock);
 	if (session_may_write() && table_is_plain(bulk->table) && columns_begin(bulk, columns, ncolumns) && indexes_begin(bulk))
 	{
 		bulk->estate = CreateExecutorState();

@@ -523,14 +523,16 @@ bool
 query_run_each(KeptQuery *query, const QueryEach *each)
 {
 	MemoryContext previous;
+	int64		shard;
 	bool		done;
 
-	if (shard_entered() != 0)
-		return false;
+	query = shard_query(query);
 	if (!query_is_planned(query))
 		query_plan(query);
 	previous = MemoryContextSwitchTo(results);
+	shard = shard_suspend();
 	done = direct_execute_each(query, each);
+	shard_leave(shard);
 	MemoryContextSwitchTo(previous);
 	return done;
 }

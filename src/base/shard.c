@@ -13,10 +13,14 @@
 #include "postgres.h"
 
 #include "access/xact.h"
+#include "catalog/namespace.h"
+#include "miscadmin.h"
 #include "nodes/nodeFuncs.h"
 #include "optimizer/planner.h"
 #include "storage/lmgr.h"
+#include "storage/lock.h"
 #include "utils/hsearch.h"
+#include "utils/lsyscache.h"
 #include "utils/memutils.h"
 
 #include "base/cluster.h"
@@ -272,6 +276,35 @@ shard_enter(int64 shard)
 				 errmsg("shard " INT64_FORMAT " is not on this node any more", shard)));
 	entered = shard;
 	return before;
+}
+
+/*
+ * shard_table returns the table of ducto that has a name, or what it is on the
+ * shard that was entered.
+ */
+Oid
+shard_table(const char *name)
+{
+	Oid			table = get_relname_relid(name, get_namespace_oid("ducto", false));
+
+	return entered == 0 ? table : shard_part(hash_search(shards, &entered, HASH_FIND, NULL), table);
+}
+
+/*
+ * shard_is_written tells whether this session itself has written to the accounts
+ * of the shard that was entered, in this transaction, or tried to.
+ */
+bool
+shard_is_written(void)
+{
+	LOCKTAG		table;
+
+	SET_LOCKTAG_RELATION(table, MyDatabaseId, shard_table("accounts"));
+#if PG_VERSION_NUM >= 170000
+	return LockHeldByMe(&table, RowExclusiveLock, false);
+#else
+	return LockHeldByMe(&table, RowExclusiveLock);
+#endif
 }
 
 /*

@@ -303,18 +303,17 @@ call_raise_again(MemoryContext context, bool moved)
 }
 
 /*
- * call_here answers a call that call_there made, by the function that it is
- * of; with NULL where it is to be made inside of a shard and that cannot be.
+ * Answer a call from elsewhere by a function. elsewhere tells that its account
+ * is not on this node, as far as is known.
  */
-Datum
-call_here(FunctionCallInfo fcinfo, PGFunction function)
+static Datum
+call_carried(FunctionCallInfo fcinfo, PGFunction function, bool elsewhere)
 {
 	int			level = NewGUCNestLevel();
 	bool		before = from_elsewhere;
 	bool		inside_before = only_inside;
 	MemoryContext context = CurrentMemoryContext;
 	Datum		result = (Datum) 0;
-	bool		elsewhere = !PG_ARGISNULL(0) && cluster_is_elsewhere(PG_GETARG_UUID_P(0));
 	uint64		changes = cluster_changes();
 
 	only_inside = settings_carry(fcinfo);
@@ -339,6 +338,26 @@ call_here(FunctionCallInfo fcinfo, PGFunction function)
 }
 
 /*
+ * call_here answers a call that call_there made, by the function that it is
+ * of; with NULL where it is to be made inside of a shard and that cannot be.
+ */
+Datum
+call_here(FunctionCallInfo fcinfo, PGFunction function)
+{
+	return call_carried(fcinfo, function, !PG_ARGISNULL(0) && cluster_is_elsewhere(PG_GETARG_UUID_P(0)));
+}
+
+/*
+ * call_on_shards answers a call from elsewhere, as call_here does, by a function
+ * that enters shards of this node.
+ */
+Datum
+call_on_shards(FunctionCallInfo fcinfo, PGFunction function)
+{
+	return call_carried(fcinfo, function, false);
+}
+
+/*
  * call_on_shard answers a call from elsewhere, as call_here does, by statements
  * on a shard of this node.
  */
@@ -350,7 +369,7 @@ call_on_shard(FunctionCallInfo fcinfo, int64 shard, PGFunction function)
 
 	PG_TRY();
 	{
-		result = call_here(fcinfo, function);
+		result = call_carried(fcinfo, function, false);
 	}
 	PG_FINALLY();
 	{

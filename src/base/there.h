@@ -15,6 +15,7 @@ extern bool call_there(FunctionCallInfo fcinfo, KeptQuery *query, Datum *result)
 extern bool call_there_unless(FunctionCallInfo fcinfo, KeptQuery *query, const char *again, Datum *result);
 extern Datum call_here(FunctionCallInfo fcinfo, PGFunction function);
 extern Datum call_on_shard(FunctionCallInfo fcinfo, int64 shard, PGFunction function);
+extern Datum call_on_shards(FunctionCallInfo fcinfo, PGFunction function);
 pg_noreturn extern void call_raise_again(MemoryContext context, bool moved);
 extern bool call_is_from_elsewhere(void);
 

@@ -13,7 +13,7 @@
 #include "credit/spread.h"
 
 PG_FUNCTION_INFO_V1(ducto_add_credits_many);
-PG_FUNCTION_INFO_V1(ducto_add_credits_many_shard);
+PG_FUNCTION_INFO_V1(ducto_add_credits_many_shards);
 
 #define CREDITS	"credits"
 
@@ -138,7 +138,7 @@ many_decide(void *items, int place, Account *acc)
 
 static const BatchKind kind = {CREDITS, many_request, NULL, many_may_make, many_makes, many_decide, many_row};
 
-static WaveWork spread_work = SPREAD_WORK("add_credits_many_shard");
+static WaveWork spread_work = SPREAD_WORK("add_credits_many_shards");
 
 /*
  * ducto_add_credits_many does many additions as if each were called in turn. It
@@ -154,22 +154,22 @@ ducto_add_credits_many(PG_FUNCTION_ARGS)
 }
 
 /*
- * Do the operations of a shard.
+ * Do the operations of shards.
  */
 static Datum
-many_on_shard(PG_FUNCTION_ARGS)
+many_on_shards(PG_FUNCTION_ARGS)
 {
 	ManyCredits many = {.fcinfo = fcinfo};
 
-	return batch_call_on_shard(fcinfo, &kind, &many);
+	return batch_call_on_shards(fcinfo, &kind, &many);
 }
 
 /*
- * ducto.add_credits_many_shard is ducto_add_credits_many for accounts of a shard of this
- * node.
+ * ducto.add_credits_many_shards is ducto_add_credits_many for accounts of shards of
+ * this node.
  */
 Datum
-ducto_add_credits_many_shard(PG_FUNCTION_ARGS)
+ducto_add_credits_many_shards(PG_FUNCTION_ARGS)
 {
-	PG_RETURN_DATUM(spread_answer(fcinfo, many_on_shard));
+	PG_RETURN_DATUM(spread_answer(fcinfo, many_on_shards));
 }

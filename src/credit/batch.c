@@ -101,7 +101,7 @@ static bool
 batch_may_make(const Batch *batch)
 {
 	for (int i = 0; i < batch->n; i++)
-		if (batch->kind->may_make(batch->items, i))
+		if (batch->kind->may_make(batch->items, batch->elements[i].place))
 			return true;
 	return false;
 }

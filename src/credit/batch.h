@@ -24,7 +24,7 @@ typedef struct BatchKind
 {
 	const char *argument;
 	BatchElement *(*request) (FunctionCallInfo fcinfo, int array, void *items, int *n);	/* reads an array argument */
-	void		(*price) (void *items, int n);	/* what needs a price; NULL for nothing */
+	void		(*price) (void *items, const BatchElement *elements, int n);	/* what needs a price; NULL for nothing */
 	bool		(*may_make) (const void *items, int place); /* it may make the account of a new user */
 	bool		(*makes) (void *items, int place, Account *none);	/* it does, where there is none */
 	void		(*decide) (void *items, int place, Account *acc);

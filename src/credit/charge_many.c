@@ -14,7 +14,7 @@
 #include "pricing/pricing.h"
 
 PG_FUNCTION_INFO_V1(ducto_charge_many);
-PG_FUNCTION_INFO_V1(ducto_charge_many_shard);
+PG_FUNCTION_INFO_V1(ducto_charge_many_shards);
 
 #define CHARGES	"charges"
 
@@ -47,6 +47,7 @@ typedef struct ManyCharges
 {
 	FunctionCallInfo fcinfo;
 	Pricing    *active;			/* NULL for none */
+	bool		looked;			/* it is known */
 	Debit	   *requests;
 	Deduction  *deductions;
 	Rejection  *rejections;
@@ -133,23 +134,22 @@ many_request(FunctionCallInfo fcinfo, int array, void *items, int *n)
  * priced anew under the account's lock.
  */
 static void
-many_price(void *items, int n)
+many_price(void *items, const BatchElement *elements, int n)
 {
 	ManyCharges *many = items;
 	MemoryContext each = AllocSetContextCreate(CurrentMemoryContext, "ducto price", ALLOCSET_SMALL_SIZES);
-	bool		looked = false;
 
 	for (int i = 0; i < n; i++)
 	{
-		Debit	   *request = &many->requests[i];
+		Debit	   *request = &many->requests[elements[i].place];
 		ElementScope scope;
 
 		if (request->priced == NULL)
 			continue;
-		if (!looked)
+		if (!many->looked)
 			many->active = pricing_get_active(false);
-		looked = true;
-		element_enter(&scope, CHARGES, i);
+		many->looked = true;
+		element_enter(&scope, CHARGES, elements[i].place);
 		usage_price_within(request->priced, many->active, NULL, each);
 		charge_of_usage(request);
 		element_leave(&scope);
@@ -225,7 +225,7 @@ many_decide(void *items, int place, Account *acc)
 
 static const BatchKind kind = {CHARGES, many_request, many_price, many_may_make, many_makes, many_decide, many_row};
 
-static WaveWork spread_work = SPREAD_WORK("charge_many_shard");
+static WaveWork spread_work = SPREAD_WORK("charge_many_shards");
 
 /*
  * ducto_charge_many does many charges as if each were called in turn. It locks
@@ -241,22 +241,22 @@ ducto_charge_many(PG_FUNCTION_ARGS)
 }
 
 /*
- * Do the operations of a shard.
+ * Do the operations of shards.
  */
 static Datum
-many_on_shard(PG_FUNCTION_ARGS)
+many_on_shards(PG_FUNCTION_ARGS)
 {
 	ManyCharges many = {.fcinfo = fcinfo};
 
-	return batch_call_on_shard(fcinfo, &kind, &many);
+	return batch_call_on_shards(fcinfo, &kind, &many);
 }
 
 /*
- * ducto.charge_many_shard is ducto_charge_many for accounts of a shard of this
+ * ducto.charge_many_shards is ducto_charge_many for accounts of shards of this
  * node.
  */
 Datum
-ducto_charge_many_shard(PG_FUNCTION_ARGS)
+ducto_charge_many_shards(PG_FUNCTION_ARGS)
 {
-	PG_RETURN_DATUM(spread_answer(fcinfo, many_on_shard));
+	PG_RETURN_DATUM(spread_answer(fcinfo, many_on_shards));
 }

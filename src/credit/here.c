@@ -89,17 +89,31 @@ inside_note(const pg_uuid_t *account)
 }
 
 /*
- * Tell whether a call may be done inside of a shard: not inside of another
- * operation, whose statements are Citus's, nor in a snapshot that is older than
- * the shards' places may be, nor in a part of a query that Citus has sent here,
- * unless it was ducto that sent it.
+ * may_be_inside tells whether a call may be done inside of a shard: not inside of
+ * another operation, deeper than it is itself, whose statements are Citus's, nor
+ * in a snapshot that is older than the shards' places may be, nor in a part of a
+ * query that Citus has sent here, unless it was ducto that sent it.
  */
-static bool
-may_be_inside(void)
+bool
+may_be_inside(int depth)
 {
-	return cluster_is_used() && query_depth() == 0 && !IsolationUsesXactSnapshot() &&
+	return cluster_is_used() && query_depth() <= depth && !IsolationUsesXactSnapshot() &&
 		strcmp(GetConfigOption("citus.enable_local_execution", false, false), "on") == 0 &&
 		(call_is_from_elsewhere() || strncmp(application_name, BETWEEN_NODES, strlen(BETWEEN_NODES)) != 0);
+}
+
+/*
+ * inside_keep keeps the shard that an account is on here, for what writes inside
+ * of it, and returns it; 0: it is on another node, or on several.
+ */
+int64
+inside_keep(const pg_uuid_t *account)
+{
+	int64		shard = cluster_keep_here(account);
+
+	if (shard != 0 && !call_is_from_elsewhere())
+		inside_note(account);
+	return shard;
 }
 
 /*
@@ -113,13 +127,11 @@ call_inside(FunctionCallInfo fcinfo, PGFunction function, Datum *result)
 	int64		shard;
 	int64		before;
 
-	if (PG_ARGISNULL(0) || !may_be_inside())
+	if (PG_ARGISNULL(0) || !may_be_inside(0))
 		return false;
-	shard = cluster_keep_here(PG_GETARG_UUID_P(0));
+	shard = inside_keep(PG_GETARG_UUID_P(0));
 	if (shard == 0)
 		return false;
-	if (!call_is_from_elsewhere())
-		inside_note(PG_GETARG_UUID_P(0));
 	before = shard_enter(shard);
 	PG_TRY();
 	{
@@ -156,7 +168,7 @@ call_reads(FunctionCallInfo fcinfo, const pg_uuid_t *account, PGFunction functio
 		cluster_require_seen(account);
 		return false;
 	}
-	shard = may_be_inside() ? cluster_look_here(account) : 0;
+	shard = may_be_inside(0) ? cluster_look_here(account) : 0;
 	changes = cluster_changes();
 	before = shard != 0 ? shard_enter(shard) : shard_entered();
 	reading = true;

@@ -1,14 +1,19 @@
 /*
  * spread.c
- *		The calls of many operations. On a cluster those of a shard's accounts are
- *		done together where it is, on all nodes at once by one statement from
- *		here: a wave, and then the next.
+ *		The calls of many operations. On a cluster they are done inside of the
+ *		shards of their accounts: those of this node by plain statements, those of
+ *		each other node by one statement that is sent there, to all of these
+ *		nodes at once.
  *
- *		What works on several shards at once could wait for one account while it
+ *		What works on several nodes at once could wait for one account while it
  *		has another that is waited for. So it waits for none, in a
  *		subtransaction: where one is locked nothing was done, and the shards
  *		follow each other in the order of their numbers, as all batches that
  *		wait have them.
+ *
+ *		Citus knows which of its connections has written to a shard. So all shards
+ *		of a node are written to before, by one; a node does nothing by another
+ *		one, and the shards follow each other then, too.
  */
 #include "postgres.h"
 
@@ -24,29 +29,39 @@
 #include "base/rejection.h"
 #include "base/shard.h"
 #include "base/there.h"
+#include "credit/here.h"
 #include "credit/spread.h"
 
 /* Among the arguments of what is done on a shard. */
-#define ITEMS	2
-#define PLACES	3
+#define ITEMS	1
+#define PLACES	2
 
 /* Where a row from a shard has the place among those of the shard. */
 #define SPREAD_POSITION	2
 
-/* Where the row of an operation is. */
+/* Where the row of an operation is: NULL for here. */
 typedef struct SpreadRow
 {
 	SPITupleTable *rows;
 	uint64		row;
 } SpreadRow;
 
-/* Operations that are done shard by shard. */
+/* Operations that are done where their accounts are. */
 typedef struct Spread
 {
-	Wave		wave;
+	const BatchKind *kind;
+	void	   *items;
+	WaveWork   *work;
 	JsonbContainer *array;
+	BatchElement *elements;		/* in the order of the array */
+	pg_uuid_t  *accounts;		/* of these */
+	int			n;
+	bool		inside;			/* shards of this node are entered */
+	Wave		wave;			/* what is sent */
+	int32	   *sent;			/* places in the array of the operations of the wave */
 	SpreadRow  *rows;
 	int			answered;
+	bool		refused;		/* a node has done nothing */
 } Spread;
 
 /*
@@ -91,7 +106,7 @@ spread_arguments(const Wave *wave, QueryArgs *args, void *state)
 	of_wave = wave_places(wave, &n);
 	places = palloc(sizeof(int32) * n);
 	for (int i = 0; i < n; i++)
-		places[i] = (int32) of_wave[i];
+		places[i] = spread->sent[of_wave[i]];
 	n = 0;
 	for (int i = 0; i < wave->n; i++)
 	{
@@ -114,31 +129,141 @@ void
 spread_answered(ShardPart *part, uint64 row, void *state)
 {
 	Spread	   *spread = state;
-	int64		place = spread->wave.places[part->next + row_int4(row, SPREAD_POSITION) - 1];
 
-	spread->rows[place] = (SpreadRow) {.rows = SPI_tuptable, .row = row};
+	if (row_is_null(row, SPREAD_POSITION))
+	{
+		spread->refused = true;
+		return;
+	}
+	spread->rows[spread->sent[spread->wave.places[part->next + row_int4(row, SPREAD_POSITION) - 1]]] =
+		(SpreadRow) {.rows = SPI_tuptable, .row = row};
 	spread->answered++;
 }
 
 /*
- * Do operations where their accounts are: on all nodes at once, or shard after
- * shard.
+ * Do operations inside of the shard of their accounts.
  */
 static void
-spread_run(Spread *spread, const pg_uuid_t *accounts, int n, WaveWork *work, bool all_nodes)
+batch_in_shard(const BatchKind *kind, void *items, BatchElement *elements, int n, int64 shard)
+{
+	int64		before = shard_enter(shard);
+
+	PG_TRY();
+	{
+		if (kind->price != NULL)
+			kind->price(items, elements, n);
+		batch_run(kind, items, elements, n);
+	}
+	PG_FINALLY();
+	{
+		shard_leave(before);
+	}
+	PG_END_TRY();
+}
+
+/*
+ * Take the elements of a part of a wave.
+ */
+static BatchElement *
+part_elements(const Wave *wave, const ShardPart *part, const BatchElement *elements)
+{
+	BatchElement *taken = palloc(sizeof(BatchElement) * (part->end - part->next));
+
+	for (int64 next = part->next; next < part->end; next++)
+		taken[next - part->next] = elements[wave->places[next]];
+	return taken;
+}
+
+/*
+ * Do the operations of a part of a wave inside of its shard, if that is on this
+ * node.
+ */
+static bool
+spread_inside(Spread *spread, const Wave *wave, const ShardPart *part)
+{
+	int64		shard = spread->inside ? inside_keep(&wave->accounts[part->next]) : 0;
+	int			n = (int) (part->end - part->next);
+
+	if (shard == 0)
+		return false;
+	if (shard != part->shard)
+		cluster_raise_moved(NULL);
+	batch_in_shard(spread->kind, spread->items, part_elements(wave, part, spread->elements), n, shard);
+	spread->answered += n;
+	return true;
+}
+
+/*
+ * Do operations shard after shard.
+ */
+static bool
+spread_in_turn(Spread *spread)
 {
 	Wave	   *wave = &spread->wave;
 
-	wave_begin(wave, accounts, n);
-	spread->answered = 0;
-	while (wave_next(wave, all_nodes))
+	for (int i = 0; i < spread->n; i++)
+		spread->sent[i] = i;
+	wave_begin(wave, spread->accounts, spread->n);
+	while (wave_next(wave, false))
 	{
-		wave_run(wave, work, spread);
-		for (int i = 0; i < wave->n; i++)
-			wave->now[i]->next = wave->now[i]->end;
+		ShardPart  *part = wave->now[0];
+
+		if (!spread_inside(spread, wave, part))
+			wave_run(wave, spread->work, spread);
+		part->next = part->end;
 	}
-	if (spread->answered != n)
-		elog(ERROR, "%d of %d rows from: %s", spread->answered, n, work->alone.sql);
+	return !spread->refused;
+}
+
+/*
+ * Send operations to the other nodes, each by one statement. False: at least one
+ * of them has done nothing.
+ */
+static bool
+spread_send(Spread *spread, const pg_uuid_t *accounts, int n)
+{
+	if (n == 0)
+		return true;
+	wave_begin_nodes(&spread->wave, accounts, n);
+	if (!wave_hold(&spread->wave))
+		return false;
+	wave_run(&spread->wave, spread->work, spread);
+	return !spread->refused;
+}
+
+/*
+ * Do operations on all nodes at once, those of this node after the others have
+ * answered. False: they are not all done.
+ */
+static bool
+spread_at_once(Spread *spread)
+{
+	pg_uuid_t  *accounts = palloc(sizeof(pg_uuid_t) * Max(spread->n, 1));
+	Wave		all;
+	int			nhere = 0;
+	int			n = 0;
+
+	wave_begin(&all, spread->accounts, spread->n);
+	for (int i = 0; i < all.nparts; i++)
+	{
+		ShardPart  *part = &all.parts[i];
+
+		if (spread->inside && inside_keep(&all.accounts[part->next]) == part->shard)
+		{
+			all.now[nhere++] = part;
+			continue;
+		}
+		for (int64 next = part->next; next < part->end; next++)
+		{
+			spread->sent[n] = (int32) all.places[next];
+			accounts[n++] = all.accounts[next];
+		}
+	}
+	if (!spread_send(spread, accounts, n))
+		return false;
+	for (int i = 0; i < nhere; i++)
+		(void) spread_inside(spread, &all, all.now[i]);
+	return true;
 }
 
 /*
@@ -156,11 +281,11 @@ locks_wait_not(void)
 }
 
 /*
- * Do operations on all nodes at once. False: an account was locked, and nothing
- * was done.
+ * Do operations on all nodes at once, without waiting for an account. False: one
+ * was locked, or a node has done nothing, and nothing was done.
  */
 static bool
-spread_try(Spread *spread, const pg_uuid_t *accounts, int n, WaveWork *work)
+spread_try(Spread *spread)
 {
 	MemoryContext context = CurrentMemoryContext;
 	ResourceOwner owner = CurrentResourceOwner;
@@ -172,10 +297,12 @@ spread_try(Spread *spread, const pg_uuid_t *accounts, int n, WaveWork *work)
 	{
 		int			level = locks_wait_not();
 
-		spread_run(spread, accounts, n, work, true);
+		done = spread_at_once(spread);
 		AtEOXact_GUC(true, level);
-		ReleaseCurrentSubTransaction();
-		done = true;
+		if (done)
+			ReleaseCurrentSubTransaction();
+		else
+			RollbackAndReleaseCurrentSubTransaction();
 	}
 	PG_CATCH();
 	{
@@ -207,27 +334,56 @@ spread_is_wide(const pg_uuid_t *accounts, int n)
 }
 
 /*
- * Answer with the rows of all operations, each with its place for its first
- * column.
+ * Make a row from elsewhere one of the function, with its own place.
  */
 static void
-spread_rows(FunctionCallInfo fcinfo, const SpreadRow *rows, int n)
+spread_row(const SpreadRow *from, int place, ResultRow *row)
 {
 	Datum		values[ROW_MAX_COLUMNS];
 	bool		nulls[ROW_MAX_COLUMNS];
+
+	heap_deform_tuple(from->rows->vals[from->row], from->rows->tupdesc, values, nulls);
+	row->columns.n = row->desc->natts;
+	memcpy(row->columns.values, values + 1, sizeof(Datum) * row->columns.n);
+	memcpy(row->columns.nulls, nulls + 1, sizeof(bool) * row->columns.n);
+	row->columns.values[0] = Int32GetDatum(place + 1);
+}
+
+/*
+ * Answer with the rows of all operations.
+ */
+static void
+spread_answer_rows(FunctionCallInfo fcinfo, const Spread *spread)
+{
 	ResultRow	row;
 
 	result_set_begin(&row, fcinfo);
-	for (int i = 0; i < n; i++)
+	for (int i = 0; i < spread->n; i++)
 	{
-		heap_deform_tuple(rows[i].rows->vals[rows[i].row], rows[i].rows->tupdesc, values, nulls);
-		row.columns.n = row.desc->natts;
-		memcpy(row.columns.values, values + 1, sizeof(Datum) * row.columns.n);
-		memcpy(row.columns.nulls, nulls + 1, sizeof(bool) * row.columns.n);
-		row.columns.values[0] = Int32GetDatum(i + 1);
+		if (spread->rows[i].rows != NULL)
+			spread_row(&spread->rows[i], i, &row);
+		else
+			spread->kind->row(spread->items, i, &row);
 		result_put(&row);
 	}
 	rejection_over();
+}
+
+/*
+ * Begin to do the operations of an array.
+ */
+static void
+spread_begin(Spread *spread, BatchElement *elements, int n)
+{
+	spread->elements = elements;
+	spread->n = n;
+	spread->accounts = palloc(sizeof(pg_uuid_t) * Max(n, 1));
+	spread->sent = palloc(sizeof(int32) * Max(n, 1));
+	spread->rows = palloc0(sizeof(SpreadRow) * Max(n, 1));
+	spread->answered = 0;
+	spread->refused = false;
+	for (int i = 0; i < n; i++)
+		spread->accounts[i] = *elements[i].account;
 }
 
 /*
@@ -235,16 +391,24 @@ spread_rows(FunctionCallInfo fcinfo, const SpreadRow *rows, int n)
  * the order of the array.
  */
 static void
-batch_spread(FunctionCallInfo fcinfo, WaveWork *work, BatchElement *elements, int n)
+batch_spread(FunctionCallInfo fcinfo, const BatchKind *kind, void *items, WaveWork *work, BatchElement *elements, int n)
 {
-	Spread		spread = {.array = &PG_GETARG_JSONB_P(0)->root, .rows = palloc0(sizeof(SpreadRow) * Max(n, 1))};
-	pg_uuid_t  *accounts = palloc(sizeof(pg_uuid_t) * Max(n, 1));
+	Spread		spread = {
+		.kind = kind, .items = items, .work = work, .array = &PG_GETARG_JSONB_P(0)->root, .inside = may_be_inside(1)
+	};
+	bool		done;
 
-	for (int i = 0; i < n; i++)
-		accounts[elements[i].place] = *elements[i].account;
-	if (!spread_is_wide(accounts, n) || !spread_try(&spread, accounts, n, work))
-		spread_run(&spread, accounts, n, work, false);
-	spread_rows(fcinfo, spread.rows, n);
+	spread_begin(&spread, elements, n);
+	done = spread_is_wide(spread.accounts, n) ? spread_try(&spread) : spread_at_once(&spread);
+	if (!done)
+	{
+		elements = kind->request(fcinfo, 0, items, &n); /* what was tried has left its traces */
+		spread_begin(&spread, elements, n);
+		done = spread_in_turn(&spread);
+	}
+	if (!done || spread.answered != n)
+		elog(ERROR, "%d of %d rows from: %s", spread.answered, n, work->alone.sql);
+	spread_answer_rows(fcinfo, &spread);
 }
 
 /*
@@ -254,7 +418,7 @@ static void
 batch_here(FunctionCallInfo fcinfo, const BatchKind *kind, void *items, BatchElement *elements, int n)
 {
 	if (kind->price != NULL)
-		kind->price(items, n);
+		kind->price(items, elements, n);
 	batch_run(kind, items, elements, n);
 	batch_answer(fcinfo, kind, items, n);
 }
@@ -272,7 +436,7 @@ batch_call(FunctionCallInfo fcinfo, const BatchKind *kind, void *items, WaveWork
 	query_begin();
 	elements = kind->request(fcinfo, 0, items, &n);
 	if (batch_is_spread(fcinfo))
-		batch_spread(fcinfo, work, elements, n);
+		batch_spread(fcinfo, kind, items, work, elements, n);
 	else
 		batch_here(fcinfo, kind, items, elements, n);
 	query_end();
@@ -280,29 +444,76 @@ batch_call(FunctionCallInfo fcinfo, const BatchKind *kind, void *items, WaveWork
 }
 
 /*
- * batch_call_on_shard does those of a shard that was entered.
+ * Tell whether this session has written to the shards of all parts of a wave.
+ */
+static bool
+shards_are_written(const Wave *wave)
+{
+	bool		written = true;
+
+	for (int i = 0; i < wave->nparts && written; i++)
+	{
+		int64		before = shard_enter(wave->parts[i].shard);
+
+		written = shard_is_written();
+		shard_leave(before);
+	}
+	return written;
+}
+
+/*
+ * Answer that nothing was done, by a row of NULLs.
+ */
+static void
+batch_refuse(FunctionCallInfo fcinfo)
+{
+	ResultRow	row;
+
+	result_set_begin(&row, fcinfo);
+	for (int i = 0; i < row.desc->natts; i++)
+		result_null(&row);
+	result_put(&row);
+}
+
+/*
+ * batch_call_on_shards does those that were sent to this node, inside of their
+ * shards in the order of the numbers of these.
  */
 Datum
-batch_call_on_shard(FunctionCallInfo fcinfo, const BatchKind *kind, void *items)
+batch_call_on_shards(FunctionCallInfo fcinfo, const BatchKind *kind, void *items)
 {
 	BatchElement *elements;
+	pg_uuid_t  *accounts;
+	Wave		wave;
 	int			n;
 
 	query_begin();
 	elements = kind->request(fcinfo, ITEMS, items, &n);
-	batch_here(fcinfo, kind, items, elements, n);
+	accounts = palloc(sizeof(pg_uuid_t) * Max(n, 1));
+	for (int i = 0; i < n; i++)
+		accounts[i] = *elements[i].account;
+	wave_begin(&wave, accounts, n);
+	if (shards_are_written(&wave))
+	{
+		for (int i = 0; i < wave.nparts; i++)
+			batch_in_shard(kind, items, part_elements(&wave, &wave.parts[i], elements),
+						   (int) (wave.parts[i].end - wave.parts[i].next), wave.parts[i].shard);
+		batch_answer(fcinfo, kind, items, n);
+	}
+	else
+		batch_refuse(fcinfo);
 	query_end();
 	return (Datum) 0;
 }
 
 /*
- * Do operations on a shard of this node, with the places that they have in the
+ * Do operations on shards of this node, with the places that they have in the
  * array of the call.
  */
 Datum
 spread_answer(FunctionCallInfo fcinfo, PGFunction function)
 {
-	static const char *const names[] = {"found", "shard", "items", "places", "settings"};
+	static const char *const names[] = {"found", "items", "places", "settings"};
 	const int32 *before;
 	Datum		volatile result = (Datum) 0;
 
@@ -311,7 +522,7 @@ spread_answer(FunctionCallInfo fcinfo, PGFunction function)
 	before = element_numbers((int32 *) ARR_DATA_PTR(PG_GETARG_ARRAYTYPE_P(PLACES)));
 	PG_TRY();
 	{
-		result = call_on_shard(fcinfo, PG_GETARG_INT64(1), function);
+		result = call_on_shards(fcinfo, function);
 	}
 	PG_FINALLY();
 	{

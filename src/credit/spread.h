@@ -8,11 +8,11 @@
 #include "base/query.h"
 #include "credit/batch.h"
 
-/* The query by which a batch is done on shards: NAME has found, shard, ITEMS, places and settings as arguments. */
+/* The query by which a batch is done on shards: NAME has found, ITEMS, places and settings as arguments. */
 #define SPREAD_QUERY(name, shards) \
 	{ \
 		.sql = "SELECT w.n, t.* FROM " shards ", LATERAL ducto." name \
-		"(w.n, ($2)[w.n], ($3)[w.n], " OF_SHARD("$6") ", $7) t", \
+		"(w.n, ($3)[w.n], " OF_SHARD("$6") ", $7) t", \
 		.types = {UUIDARRAYOID, INT8ARRAYOID, JSONBARRAYOID, INT4ARRAYOID, INT4ARRAYOID, INT4ARRAYOID, TEXTARRAYOID} \
 	}
 #define SPREAD_WORK(name) \
@@ -26,7 +26,7 @@
 extern void spread_arguments(const Wave *wave, QueryArgs *args, void *state);
 extern void spread_answered(ShardPart *part, uint64 row, void *state);
 extern Datum batch_call(FunctionCallInfo fcinfo, const BatchKind *kind, void *items, WaveWork *work);
-extern Datum batch_call_on_shard(FunctionCallInfo fcinfo, const BatchKind *kind, void *items);
+extern Datum batch_call_on_shards(FunctionCallInfo fcinfo, const BatchKind *kind, void *items);
 extern Datum spread_answer(FunctionCallInfo fcinfo, PGFunction function);
 
 #endif

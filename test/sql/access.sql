@@ -50,7 +50,7 @@ SELECT oid::regproc AS function, problem FROM functions, LATERAL (VALUES
 	(proparallel <> 'u' AND provolatile <> 'i', 'claims to be safe in parallel'),
 	(nspname <> 'ducto' AND prokind <> 'p' AND provolatile = 'v' AND prorettype <> 'void'::regtype AND prosupport <> 'ducto.call_once'::regproc, 'could be called once per column'),
 	(proretset AND provolatile = 'v' AND proname NOT IN ('ducto_setup', 'ducto_repair', 'ducto_distribute', 'ducto_undistribute', 'ducto_take_events', 'ducto_charge_many', 'ducto_add_credits_many',
-		'charge_many_shard', 'add_credits_many_shard'), 'is a list that writes')
+		'charge_many_shards', 'add_credits_many_shards'), 'is a list that writes')
 	) p (broken, problem) WHERE broken;
 SELECT objid::regtype AS type, problem FROM members JOIN pg_type t ON t.oid = objid, LATERAL (VALUES
 	(typtype <> 'c', 'is not composite'),
