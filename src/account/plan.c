@@ -67,7 +67,10 @@ static KeptQuery plan_query = {
 	.types = {TEXTOID}
 };
 
-/* For who keeps a snapshot for a transaction: fails where the plan is another one by now. */
+/*
+ * For who keeps a snapshot for a transaction: fails where the plan is another one
+ * by now. Who may only read is refused in the server's words.
+ */
 static KeptQuery plan_assignable_query = {
 	.sql = "SELECT p FROM ducto.plans p WHERE p.id = $1 AND NOT p.retired FOR SHARE",
 	.types = {TEXTOID}
@@ -571,7 +574,7 @@ plan_lock(const char *id, UserPlan *plan)
 	bool		apart = cluster_is_used();
 	QueryArgs	args = {0};
 
-	if (!apart && !IsolationUsesXactSnapshot())
+	if (!apart && !IsolationUsesXactSnapshot() && !XactReadOnly)
 		return plan_lock_kept(id, plan);
 	args_text(&args, id);
 	if (query_run(apart ? &plan_on_offer_query : &plan_assignable_query, &args, SPI_OK_SELECT) == 0)
