@@ -10,10 +10,13 @@
 #include "access/transam.h"
 #include "catalog/index.h"
 #include "catalog/pg_am.h"
+#include "catalog/pg_index.h"
 #include "executor/executor.h"
 #include "nodes/nodeFuncs.h"
 #include "optimizer/optimizer.h"
+#include "utils/builtins.h"
 #include "utils/rel.h"
+#include "utils/syscache.h"
 
 #include "base/direct.h"
 #include "base/rowwrite.h"
@@ -40,6 +43,17 @@ calls_added(Node *node, void *context)
 }
 
 /*
+ * Tell whether an expression of a table is for the executor. It is looked at as the
+ * table has it: one that is ready to be computed may have the result of a call,
+ * or what a function is made of, in its place, and no domain that has no checks yet.
+ */
+static bool
+is_unfit(Node *written, Direct *direct)
+{
+	return direct_is_unfit(written, direct) || calls_added(written, NULL);
+}
+
+/*
  * Tell whether the server computes a column of a table itself.
  */
 static bool
@@ -62,15 +76,15 @@ checks_make(Direct *direct, const TupleConstr *constraints)
 	direct->checks = palloc(sizeof(ExprState *) * Max(n, 1));
 	for (int i = 0; i < n; i++)
 	{
-		Expr	   *check = expression_planner(stringToNode(constraints->check[i].ccbin));
+		Node	   *check = stringToNode(constraints->check[i].ccbin);
 
 #if PG_VERSION_NUM >= 180000
 		if (!constraints->check[i].ccenforced)
 			continue;
 #endif
-		if (direct_is_unfit((Node *) check, direct) || calls_added((Node *) check, NULL))
+		if (is_unfit(check, direct))
 			return false;
-		direct->checks[direct->nchecks++] = ExecInitExpr(check, NULL);
+		direct->checks[direct->nchecks++] = ExecInitExpr(expression_planner((Expr *) check), NULL);
 	}
 	return true;
 }
@@ -94,13 +108,16 @@ index_is_updated(const Direct *direct, const IndexInfo *info)
 }
 
 /*
- * Tell whether the expressions of an index, all of them or its condition, are
+ * Tell whether the expressions of an index, its columns or its condition, are
  * for the executor.
  */
 static bool
-index_is_unfit(List *expressions, Direct *direct)
+index_is_unfit(Relation index, AttrNumber expressions, Direct *direct)
 {
-	return direct_is_unfit((Node *) expressions, direct) || calls_added((Node *) expressions, NULL);
+	bool		isnull;
+	Datum		written = SysCacheGetAttr(INDEXRELID, index->rd_indextuple, expressions, &isnull);
+
+	return !isnull && is_unfit(stringToNode(TextDatumGetCString(written)), direct);
 }
 
 /*
@@ -111,8 +128,8 @@ static bool
 index_make(RowIndex *index, Oid id, Oid arbiter, Direct *direct)
 {
 	Relation	relation = index_open(id, AccessShareLock);
-	bool		fit = relation->rd_rel->relam == BTREE_AM_OID && !index_is_unfit(RelationGetIndexPredicate(relation), direct) &&
-		!index_is_unfit(RelationGetIndexExpressions(relation), direct) && row_index_make(index, relation);
+	bool		fit = relation->rd_rel->relam == BTREE_AM_OID && !index_is_unfit(relation, Anum_pg_index_indpred, direct) &&
+		!index_is_unfit(relation, Anum_pg_index_indexprs, direct) && row_index_make(index, relation);
 
 	if (fit)
 		index->unchanged = direct->command == CMD_UPDATE && !index_is_updated(direct, index->info);

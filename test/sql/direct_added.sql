@@ -79,6 +79,39 @@ ALTER DOMAIN direct_word DROP CONSTRAINT later;
 SELECT pg_temp.charges(:ann), pg_temp.charges(:ann, 'later');
 ROLLBACK;
 
+-- The same where the server computes a check with the result of a call, or with what a function is made of, in its place, and where a domain
+-- has no check yet.
+CREATE FUNCTION direct_bound() RETURNS numeric LANGUAGE plpgsql IMMUTABLE AS 'BEGIN RETURN 0; END';
+ALTER TABLE ducto.ledger ADD CONSTRAINT direct_check CHECK (amount < direct_bound()) NOT VALID;
+SELECT pg_temp.charges(:ann), pg_temp.charges(:ann, 'bound');
+CREATE OR REPLACE FUNCTION direct_bound() RETURNS numeric LANGUAGE plpgsql IMMUTABLE AS 'BEGIN RETURN -2; END';
+SELECT pg_temp.charges(:ann), pg_temp.charges(:ann, 'other bound');
+ALTER TABLE ducto.ledger DROP CONSTRAINT direct_check;
+CREATE FUNCTION direct_inlined(numeric) RETURNS boolean LANGUAGE sql IMMUTABLE AS 'SELECT $1 < 0';
+ALTER TABLE ducto.ledger ADD CONSTRAINT direct_check CHECK (direct_inlined(amount)) NOT VALID;
+SELECT pg_temp.charges(:ann), pg_temp.charges(:ann, 'inlined');
+CREATE OR REPLACE FUNCTION direct_inlined(numeric) RETURNS boolean LANGUAGE sql IMMUTABLE AS 'SELECT $1 > 0';
+SELECT pg_temp.charges(:ann), pg_temp.charges(:ann, 'inlined otherwise');
+ALTER TABLE ducto.ledger DROP CONSTRAINT direct_check;
+CREATE INDEX direct_index ON ducto.ledger (md5(idempotency_key)) WHERE direct_inlined(amount);
+SELECT pg_temp.charges(:ann, 'not in the index');
+CREATE OR REPLACE FUNCTION direct_inlined(numeric) RETURNS boolean LANGUAGE sql IMMUTABLE AS 'SELECT $1 < 0';
+ALTER INDEX ducto.direct_index SET (fillfactor = 80);
+SELECT pg_temp.charges(:ann, 'in the index');
+SET enable_seqscan = off;
+SELECT count(*) FROM ducto.ledger WHERE md5(idempotency_key) = md5('in the index') AND direct_inlined(amount);
+RESET enable_seqscan;
+DROP INDEX ducto.direct_index;
+CREATE DOMAIN direct_open AS text;
+ALTER TABLE ducto.ledger ADD CONSTRAINT direct_check CHECK (operation_type::direct_open IS NOT NULL) NOT VALID;
+SELECT pg_temp.charges(:ann), pg_temp.charges(:ann, 'open');
+ALTER DOMAIN direct_open ADD CONSTRAINT later CHECK (VALUE <> 'checked') NOT VALID;
+SELECT pg_temp.charges(:ann), pg_temp.charges(:ann, 'closed');
+ALTER TABLE ducto.ledger DROP CONSTRAINT direct_check;
+SELECT pg_temp.charges(:ann), pg_temp.charges(:ann, 'closed');
+DROP DOMAIN direct_open;
+DROP FUNCTION direct_bound, direct_inlined;
+
 -- Keys of other tables, rows of heirs, and a table of another method.
 CREATE TABLE direct_of (account uuid REFERENCES ducto.accounts, entry uuid);
 INSERT INTO direct_of VALUES (:ann);
