@@ -316,10 +316,13 @@ query_hold(KeptQuery *query)
 		return;
 	foreach(source, SPI_plan_get_plan_sources(query->plan))
 	{
+		CachedPlanSource *planned = lfirst(source);
 		ListCell   *table;
 
-		foreach(table, ((CachedPlanSource *) lfirst(source))->relationOids)
+		foreach(table, planned->relationOids)
+		{
 			LockRelationOid(lfirst_oid(table), AccessShareLock);
+		}
 	}
 }
 

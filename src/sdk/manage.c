@@ -276,7 +276,7 @@ config_has(Jsonb *config, const char *name)
 {
 	JsonbValue	value;
 
-	return getKeyJsonValueFromContainer(&config->root, name, strlen(name), &value) != NULL && value.type != jbvNull;
+	return getKeyJsonValueFromContainer(&config->root, name, (int) strlen(name), &value) != NULL && value.type != jbvNull;
 }
 
 /*
