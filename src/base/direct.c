@@ -52,7 +52,7 @@ direct_is_under_way(void)
 
 /*
  * direct_return_to lets it be again as it was when an operation began that has
- * ended, however it ended.
+ * ended, however it ended, or a part of one whose error was caught.
  */
 void
 direct_return_to(bool before)

@@ -59,7 +59,7 @@ static bool
 index_is_of(Relation table, Relation index, const char *const *columns)
 {
 	if (index->rd_rel->relam != BTREE_AM_OID || !index->rd_index->indisvalid || index->rd_index->indnatts != 2 ||
-		RelationGetIndexPredicate(index) != NIL)
+		index->rd_index->indnkeyatts != 2 || RelationGetIndexPredicate(index) != NIL)
 		return false;
 	for (int i = 0; i < 2; i++)
 	{

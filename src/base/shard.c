@@ -247,14 +247,13 @@ shard_is_here(const ShardTables *shard)
 }
 
 /*
- * shard_enter lets the kept statements be on a shard of this node until
- * shard_leave, and returns where they were before. Its tables are known until
- * the cluster changes, as they are others when it has moved and come back.
+ * Return the tables of a shard of this node, while statements are on all. They
+ * are known until the cluster changes, as they are others when it has moved and
+ * come back.
  */
-int64
-shard_enter(int64 shard)
+static const ShardTables *
+shard_known(int64 shard)
 {
-	int64		before = shard_suspend();
 	ShardTables *known;
 	bool		found;
 
@@ -274,8 +273,30 @@ shard_enter(int64 shard)
 		ereport(ERROR,
 				(errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
 				 errmsg("shard " INT64_FORMAT " is not on this node any more", shard)));
+	return known;
+}
+
+/*
+ * shard_enter lets the kept statements be on a shard of this node until
+ * shard_leave, and returns where they were before.
+ */
+int64
+shard_enter(int64 shard)
+{
+	int64		before = shard_suspend();
+
+	(void) shard_known(shard);
 	entered = shard;
 	return before;
+}
+
+/*
+ * Return the table of ducto that has a name.
+ */
+static Oid
+table_named(const char *name)
+{
+	return get_relname_relid(name, get_namespace_oid("ducto", false));
 }
 
 /*
@@ -285,21 +306,23 @@ shard_enter(int64 shard)
 Oid
 shard_table(const char *name)
 {
-	Oid			table = get_relname_relid(name, get_namespace_oid("ducto", false));
+	Oid			table = table_named(name);
 
 	return entered == 0 ? table : shard_part(hash_search(shards, &entered, HASH_FIND, NULL), table);
 }
 
 /*
  * shard_is_written tells whether this session itself has written to the accounts
- * of the shard that was entered, in this transaction, or tried to.
+ * of a shard of this node, in this transaction, or tried to. Statements are on
+ * all shards.
  */
 bool
-shard_is_written(void)
+shard_is_written(int64 shard)
 {
 	LOCKTAG		table;
 
-	SET_LOCKTAG_RELATION(table, MyDatabaseId, shard_table("accounts"));
+	Assert(entered == 0);
+	SET_LOCKTAG_RELATION(table, MyDatabaseId, shard_part(shard_known(shard), table_named("accounts")));
 #if PG_VERSION_NUM >= 170000
 	return LockHeldByMe(&table, RowExclusiveLock, false);
 #else

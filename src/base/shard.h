@@ -11,7 +11,7 @@ extern int64 shard_suspend(void);
 extern KeptQuery *shard_query(KeptQuery *query);
 extern int64 shard_enter(int64 shard);
 extern Oid shard_table(const char *name);
-extern bool shard_is_written(void);
+extern bool shard_is_written(int64 shard);
 extern void shard_leave(int64 before);
 
 #endif

@@ -25,6 +25,7 @@
 
 #include "base/args.h"
 #include "base/cluster.h"
+#include "base/direct.h"
 #include "base/json.h"
 #include "base/rejection.h"
 #include "base/shard.h"
@@ -57,6 +58,7 @@ typedef struct Spread
 	pg_uuid_t  *accounts;		/* of these */
 	int			n;
 	bool		inside;			/* shards of this node are entered */
+	bool		wide;			/* what is done can be taken back, so it may be done on several nodes at once */
 	Wave		wave;			/* what is sent */
 	int32	   *sent;			/* places in the array of the operations of the wave */
 	SpreadRow  *rows;
@@ -217,7 +219,8 @@ spread_in_turn(Spread *spread)
 
 /*
  * Send operations to the other nodes, each by one statement. False: at least one
- * of them has done nothing.
+ * of them has done nothing. Where the others could not be taken back none is
+ * sent any: they were on one node before.
  */
 static bool
 spread_send(Spread *spread, const pg_uuid_t *accounts, int n)
@@ -225,7 +228,7 @@ spread_send(Spread *spread, const pg_uuid_t *accounts, int n)
 	if (n == 0)
 		return true;
 	wave_begin_nodes(&spread->wave, accounts, n);
-	if (!wave_hold(&spread->wave))
+	if ((spread->wave.n > 1 && !spread->wide) || !wave_hold(&spread->wave))
 		return false;
 	wave_run(&spread->wave, spread->work, spread);
 	return !spread->refused;
@@ -289,6 +292,7 @@ spread_try(Spread *spread)
 {
 	MemoryContext context = CurrentMemoryContext;
 	ResourceOwner owner = CurrentResourceOwner;
+	bool		under_way = direct_is_under_way();
 	volatile bool done = false;
 
 	BeginInternalSubTransaction(NULL);
@@ -312,6 +316,7 @@ spread_try(Spread *spread)
 		error = CopyErrorData();
 		FlushErrorState();
 		RollbackAndReleaseCurrentSubTransaction();
+		direct_return_to(under_way);
 		if (error->sqlerrcode != ERRCODE_LOCK_NOT_AVAILABLE)
 			ReThrowError(error);
 	}
@@ -399,7 +404,8 @@ batch_spread(FunctionCallInfo fcinfo, const BatchKind *kind, void *items, WaveWo
 	bool		done;
 
 	spread_begin(&spread, elements, n);
-	done = spread_is_wide(spread.accounts, n) ? spread_try(&spread) : spread_at_once(&spread);
+	spread.wide = spread_is_wide(spread.accounts, n);
+	done = spread.wide ? spread_try(&spread) : spread_at_once(&spread);
 	if (!done)
 	{
 		elements = kind->request(fcinfo, 0, items, &n); /* what was tried has left its traces */
@@ -452,12 +458,7 @@ shards_are_written(const Wave *wave)
 	bool		written = true;
 
 	for (int i = 0; i < wave->nparts && written; i++)
-	{
-		int64		before = shard_enter(wave->parts[i].shard);
-
-		written = shard_is_written();
-		shard_leave(before);
-	}
+		written = shard_is_written(wave->parts[i].shard);
 	return written;
 }
 

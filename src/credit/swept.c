@@ -18,6 +18,7 @@
 #include "account/wave.h"
 #include "base/args.h"
 #include "base/cluster.h"
+#include "base/direct.h"
 #include "base/query.h"
 #include "base/shard.h"
 #include "base/there.h"
@@ -165,6 +166,7 @@ sweep_try(Sweep *sweep, int64 end)
 	MemoryContext context = CurrentMemoryContext;
 	ResourceOwner owner = CurrentResourceOwner;
 	int64		shard = shard_entered();
+	bool		under_way = direct_is_under_way();
 	ErrorData  *volatile error = NULL;
 
 	BeginInternalSubTransaction(NULL);
@@ -182,6 +184,7 @@ sweep_try(Sweep *sweep, int64 end)
 		FlushErrorState();
 		shard_leave(shard);
 		RollbackAndReleaseCurrentSubTransaction();
+		direct_return_to(under_way);
 		if (ends_sweep(error))
 			ReThrowError(error);
 	}

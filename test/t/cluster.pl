@@ -804,7 +804,7 @@ is(value("SELECT count(*) FROM ducto.reservations WHERE state = 'open' AND expir
 	$acked = value('SELECT count(*) FROM ducto.events');
 	is(meet('BEGIN; SELECT ducto.prune_events(); ROLLBACK', 'old events', 'events', 'prune_events_shard'), "$acked\n", 'are removed in the same way');
 	value('CALL ducto_sweep()');
-	is(value('SELECT count(*) FROM ducto.events'), '0', 'by a sweep');
+	is(value('SELECT count(*) FROM ducto.events WHERE acked_at IS NOT NULL'), '0', 'by a sweep');
 }
 
 # --- the auditor ------------------------------------------------------------
