@@ -12,6 +12,7 @@
 #include "miscadmin.h"
 #include "storage/latch.h"
 #include "storage/lmgr.h"
+#include "storage/proc.h"
 #include "utils/lsyscache.h"
 #include "utils/wait_event.h"
 
@@ -219,7 +220,8 @@ tables_try_lock(const List *tables)
  * tables_lock waits until nobody is amid an operation, and locks all tables of
  * this node. Operations come to them in any order, and whoever has read one may go on to
  * accounts: that waits for none but accounts, so it is no deadlock, and who
- * reads for long is waited for while others go on.
+ * reads for long is waited for while others go on, as long as the session waits
+ * for a lock.
  */
 void
 tables_lock(void)
@@ -228,12 +230,18 @@ tables_lock(void)
 	List	   *locked = list_make1_oid(get_relname_relid("accounts", schema));
 	int			n;
 	DistributedTable *tables = distributed_tables(&n);
+	int64		waited = 0;
 
 	for (int i = 0; i < n; i++)
 		locked = list_append_unique_oid(locked, get_relname_relid(strchr(tables[i].name, '.') + 1, schema));
 	while (!tables_try_lock(locked))
 	{
-		(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH, LOCK_PAUSE, PG_WAIT_EXTENSION);
+		if (LockTimeout > 0 && waited >= LockTimeout)
+			ereport(ERROR,
+					(errcode(ERRCODE_LOCK_NOT_AVAILABLE),
+					 errmsg("canceling statement due to lock timeout")));
+		if (WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH, LOCK_PAUSE, PG_WAIT_EXTENSION) & WL_TIMEOUT)
+			waited += LOCK_PAUSE;
 		ResetLatch(MyLatch);
 		CHECK_FOR_INTERRUPTS();
 	}

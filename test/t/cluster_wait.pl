@@ -111,9 +111,12 @@ sub passed
 	my ($reader, $work) = map { Session->new($node, dbname => 'shop') } 1, 2;
 
 	$reader->run("SET deadlock_timeout = '20s'; BEGIN; SELECT count(*) FROM ducto.$table");
+	$work->run("SET lock_timeout = '300ms'; SELECT count(*) FROM $function");
+	is($work->sqlstate, '55P03', "$function waits for who reads $table as long as the session says");
+	$work->run('RESET lock_timeout');
 	$work->start("SELECT count(*) > 10 FROM $function");
 	ok($node->poll_query_until('shop', "SELECT count(*) = 1 FROM pg_stat_activity WHERE wait_event_type = 'Extension' AND query LIKE '%$function%'"),
-		"$function waits for who reads $table");
+		'and without end where it says nothing');
 	is(value("SELECT amount FROM ducto_charge($users[1], 1)"), '1.0000', 'others go on') if $function =~ /_distribute/;
 	is($reader->value("SELECT amount FROM ducto_charge($users[0], 1)"), '1.0000', 'as does who reads, and writes now');
 	$reader->run('COMMIT');
