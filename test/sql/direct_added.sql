@@ -1,5 +1,8 @@
 -- Whatever somebody does to the tables is minded by statements that do without the executor, from the next call on, as it is by those that
 -- it executes. Each part is a session's: what it has kept is of the tables as they were before.
+-- In a database of its own, as it leaves the tables in other shapes.
+\set own regress_ducto_direct
+\i test/sql/include/own_database.sql
 \pset null -
 \set VERBOSITY terse
 \set ann '\'d12ec7ad-0000-4000-8000-000000000001\''
@@ -204,7 +207,7 @@ DROP FUNCTION direct_inner;
 SELECT balance_after FROM ducto_charge(:ann, 1, 'big', metadata => (SELECT jsonb_build_object('big', string_agg(md5(n::text), '')) FROM generate_series(1, 4000) n));
 SELECT length(metadata ->> 'big') FROM ducto.ledger WHERE account_id = :ann AND idempotency_key = 'big';
 SELECT idempotent FROM ducto_charge(:ann, 1, 'big');
-SELECT * FROM ducto_verify();
-DROP DOMAIN direct_word;
-DROP FUNCTION direct_compares;
-DROP TABLE direct_elsewhere;
+SELECT * FROM found();
+
+\c :main
+DROP DATABASE :own;
