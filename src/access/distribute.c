@@ -8,18 +8,17 @@
  */
 #include "postgres.h"
 
-#include "catalog/namespace.h"
 #include "miscadmin.h"
 #include "storage/latch.h"
 #include "storage/lmgr.h"
 #include "storage/proc.h"
-#include "utils/lsyscache.h"
 #include "utils/wait_event.h"
 
 #include "access/distribute.h"
 #include "analytics/rollup.h"
 #include "base/args.h"
 #include "base/cluster.h"
+#include "base/listen.h"
 #include "base/keep.h"
 #include "base/query.h"
 
@@ -226,14 +225,13 @@ tables_try_lock(const List *tables)
 void
 tables_lock(void)
 {
-	Oid			schema = get_namespace_oid("ducto", false);
-	List	   *locked = list_make1_oid(get_relname_relid("accounts", schema));
+	List	   *locked = list_make1_oid(table_named("accounts"));
 	int			n;
 	DistributedTable *tables = distributed_tables(&n);
 	int64		waited = 0;
 
 	for (int i = 0; i < n; i++)
-		locked = list_append_unique_oid(locked, get_relname_relid(strchr(tables[i].name, '.') + 1, schema));
+		locked = list_append_unique_oid(locked, table_named(strchr(tables[i].name, '.') + 1));
 	while (!tables_try_lock(locked))
 	{
 		if (LockTimeout > 0 && waited >= LockTimeout)

@@ -5,13 +5,11 @@
  */
 #include "postgres.h"
 
-#include "catalog/namespace.h"
 #include "commands/trigger.h"
 #include "common/hashfn.h"
 #include "fmgr.h"
 #include "utils/array.h"
 #include "utils/inval.h"
-#include "utils/lsyscache.h"
 #include "utils/rel.h"
 #include "utils/snapmgr.h"
 
@@ -202,7 +200,7 @@ pricing_look(void)
 	if (pricing_known)
 		return;
 	relations_listen(pricing_forget);
-	pricing_table = get_relname_relid("pricing", get_namespace_oid("ducto", false));
+	pricing_table = table_named("pricing");
 	pricing_known = true;
 	memset(&pricing_lines, 0, sizeof(Lines));
 	PushActiveSnapshot(GetLatestSnapshot());
@@ -262,7 +260,7 @@ lines_published(const Jsonb *before, const Jsonb *after)
 
 	if (left == NULL || right == NULL ? left == right : compareJsonbContainers(&left->root, &right->root) == 0)
 		return;
-	CacheInvalidateRelcacheByRelid(get_relname_relid("pricing", get_namespace_oid("ducto", false)));
+	CacheInvalidateRelcacheByRelid(table_named("pricing"));
 	pricing_known = false;
 }
 

@@ -5,13 +5,11 @@
 #include "postgres.h"
 
 #include "access/xact.h"
-#include "catalog/namespace.h"
 #include "commands/trigger.h"
 #include "common/hashfn.h"
 #include "executor/spi.h"
 #include "storage/lmgr.h"
 #include "utils/inval.h"
-#include "utils/lsyscache.h"
 #include "utils/memutils.h"
 #include "utils/rel.h"
 
@@ -209,11 +207,9 @@ plans_forget(Oid table)
 static void
 plans_listen(void)
 {
-	Oid			schema = get_namespace_oid("ducto", false);
-
 	relations_listen(plans_forget);
-	plans_table = get_relname_relid("plans", schema);
-	allowances_table = get_relname_relid("plan_allowances", schema);
+	plans_table = table_named("plans");
+	allowances_table = table_named("plan_allowances");
 }
 
 /*

@@ -315,7 +315,7 @@ shards_read(void)
 
 	relations_listen(shards_forget);
 	query_begin();
-	shards.table = get_relname_relid("accounts", get_namespace_oid("ducto", false));
+	shards.table = table_named("accounts");
 	args_datum(&args, ObjectIdGetDatum(shards.table));
 	changes = shards.changes;
 	shards.distributed = cluster_is_there() && has_any(list_make1_oid(shards.table));

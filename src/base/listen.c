@@ -10,6 +10,7 @@
 
 #include <ctype.h>
 
+#include "catalog/namespace.h"
 #include "utils/inval.h"
 #include "utils/lsyscache.h"
 #include "utils/rel.h"
@@ -46,6 +47,15 @@ relations_listen(RelationListener listener)
 	if (nlisteners == 0)
 		CacheRegisterRelcacheCallback(relation_changed, (Datum) 0);
 	listeners[nlisteners++] = listener;
+}
+
+/*
+ * table_named returns the table of ducto that has a name.
+ */
+Oid
+table_named(const char *name)
+{
+	return get_relname_relid(name, get_namespace_oid("ducto", false));
 }
 
 /*

@@ -8,6 +8,7 @@
 typedef void (*RelationListener) (Oid relation);
 
 extern void relations_listen(RelationListener listener);
+extern Oid table_named(const char *name);
 extern const char *table_of_part(const char *relation);
 extern void table_changed(Relation table);
 

@@ -15,7 +15,6 @@
 #include "access/nbtree.h"
 #include "access/table.h"
 #include "access/xact.h"
-#include "catalog/namespace.h"
 #include "catalog/pg_am.h"
 #include "catalog/pg_class.h"
 #include "catalog/pg_collation.h"
@@ -23,13 +22,13 @@
 #include "miscadmin.h"
 #include "storage/bufmgr.h"
 #include "utils/fmgroids.h"
-#include "utils/lsyscache.h"
 #include "utils/rel.h"
 #if PG_VERSION_NUM >= 160000
 #include "varatt.h"
 #endif
 
 #include "base/cluster.h"
+#include "base/listen.h"
 #include "base/probe.h"
 #include "base/shard.h"
 
@@ -310,7 +309,7 @@ probe_texts(const char *table, const char *const *columns, const pg_uuid_t *firs
 {
 	Probe		probe = {.first = first, .texts = texts, .possible = possible};
 
-	probe.table = table_open(get_relname_relid(table, get_namespace_oid("ducto", false)), AccessShareLock);
+	probe.table = table_open(table_named(table), AccessShareLock);
 	if (probe_may_read(probe.table) && index_find(&probe, columns))
 	{
 		index_read(&probe, n);

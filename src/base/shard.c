@@ -13,17 +13,16 @@
 #include "postgres.h"
 
 #include "access/xact.h"
-#include "catalog/namespace.h"
 #include "miscadmin.h"
 #include "nodes/nodeFuncs.h"
 #include "optimizer/planner.h"
 #include "storage/lmgr.h"
 #include "storage/lock.h"
 #include "utils/hsearch.h"
-#include "utils/lsyscache.h"
 #include "utils/memutils.h"
 
 #include "base/cluster.h"
+#include "base/listen.h"
 #include "base/shard.h"
 
 /* Before the text of each statement on a shard. */
@@ -288,15 +287,6 @@ shard_enter(int64 shard)
 	(void) shard_known(shard);
 	entered = shard;
 	return before;
-}
-
-/*
- * Return the table of ducto that has a name.
- */
-static Oid
-table_named(const char *name)
-{
-	return get_relname_relid(name, get_namespace_oid("ducto", false));
 }
 
 /*

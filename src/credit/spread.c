@@ -375,6 +375,19 @@ spread_answer_rows(FunctionCallInfo fcinfo, const Spread *spread)
 }
 
 /*
+ * Return the accounts of the elements of an array.
+ */
+static pg_uuid_t *
+element_accounts(const BatchElement *elements, int n)
+{
+	pg_uuid_t  *accounts = palloc(sizeof(pg_uuid_t) * Max(n, 1));
+
+	for (int i = 0; i < n; i++)
+		accounts[i] = *elements[i].account;
+	return accounts;
+}
+
+/*
  * Begin to do the operations of an array.
  */
 static void
@@ -382,13 +395,11 @@ spread_begin(Spread *spread, BatchElement *elements, int n)
 {
 	spread->elements = elements;
 	spread->n = n;
-	spread->accounts = palloc(sizeof(pg_uuid_t) * Max(n, 1));
+	spread->accounts = element_accounts(elements, n);
 	spread->sent = palloc(sizeof(int32) * Max(n, 1));
 	spread->rows = palloc0(sizeof(SpreadRow) * Max(n, 1));
 	spread->answered = 0;
 	spread->refused = false;
-	for (int i = 0; i < n; i++)
-		spread->accounts[i] = *elements[i].account;
 }
 
 /*
@@ -484,16 +495,12 @@ Datum
 batch_call_on_shards(FunctionCallInfo fcinfo, const BatchKind *kind, void *items)
 {
 	BatchElement *elements;
-	pg_uuid_t  *accounts;
 	Wave		wave;
 	int			n;
 
 	query_begin();
 	elements = kind->request(fcinfo, ITEMS, items, &n);
-	accounts = palloc(sizeof(pg_uuid_t) * Max(n, 1));
-	for (int i = 0; i < n; i++)
-		accounts[i] = *elements[i].account;
-	wave_begin(&wave, accounts, n);
+	wave_begin(&wave, element_accounts(elements, n), n);
 	if (shards_are_written(&wave))
 	{
 		for (int i = 0; i < wave.nparts; i++)
