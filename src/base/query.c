@@ -347,18 +347,23 @@ query_prepare(KeptQuery *query)
 }
 
 /*
- * Let the settings go back to a level. A plan that was made anew may be of
- * other tables than before.
+ * Let the settings go back to a level. A plan that was made anew, be it by an
+ * execution that waited for a table, may be of other tables than before, or hide
+ * their rows.
  */
 static void
 query_planned(KeptQuery *query, int level)
 {
+	const CachedPlanSource *source = linitial(SPI_plan_get_plan_sources(query->plan));
+
 	if (level != NO_LEVEL)
 		AtEOXact_GUC(true, level);
-	if (OidIsValid(query->reader))
+	if (OidIsValid(query->reader) && query->reader_of == source->generation)
 		return;
+	query->reader = InvalidOid;
 	query_check_reader(query);
 	query->reader = GetUserId();
+	query->reader_of = source->generation;
 }
 
 /*

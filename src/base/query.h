@@ -31,7 +31,8 @@ typedef struct KeptQuery
 	SPIPlanPtr	plan;			/* NULL until it is used */
 	bool		distributed;	/* a table of it is, over the nodes of a cluster */
 	bool		of_shard;		/* it is on one shard of a cluster, as shard_query made it */
-	Oid			reader;			/* the role that is known to see all rows */
+	Oid			reader;			/* the role that is known to see all rows, */
+	int			reader_of;		/* by the generation of the plan that it is known of */
 	struct Direct *direct;		/* what does without the executor; NULL for nothing */
 	int			direct_of;		/* the generation of the plan that it is of, 0 for none */
 } KeptQuery;
