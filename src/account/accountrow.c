@@ -335,13 +335,41 @@ accounts_lock_each(AccountLock lock, Account *accs, int n, pg_uuid_t *locked)
 	return found;
 }
 
+/* Accounts of a batch that are being locked. */
+typedef struct Locking
+{
+	Account    *accs;
+	Account    *loaded;			/* as each is then */
+	pg_uuid_t  *locked;			/* those that there are, */
+	uint64		found;			/* and how many */
+	MemoryContext context;		/* of what is read */
+} Locking;
+
 /*
  * Have the id of an account of a batch as the parameter.
  */
 static void
-args_id_of(QueryArgs *args, int i, const void *accs)
+args_id_of(QueryArgs *args, int i, const void *locking)
 {
-	args_uuid(args, &((const Account *) accs)[i].id);
+	args_uuid(args, &((const Locking *) locking)->accs[i].id);
+}
+
+/*
+ * Read an account of a batch that was locked.
+ */
+static void
+account_locked(int i, ItemPointer place, void *state)
+{
+	Locking    *locking = state;
+	MemoryContext previous = MemoryContextSwitchTo(locking->context);
+	Account    *acc = &locking->accs[i];
+
+	account_from_row(acc, 0);
+	acc->place = *place;
+	acc->loaded = &locking->loaded[i];
+	*acc->loaded = *acc;
+	locking->locked[locking->found++] = acc->id;
+	MemoryContextSwitchTo(previous);
 }
 
 /*
@@ -351,25 +379,14 @@ args_id_of(QueryArgs *args, int i, const void *accs)
 uint64
 accounts_lock_rows(AccountLock lock, Account *accs, int n, pg_uuid_t *locked)
 {
-	uint64	   *ends = palloc(sizeof(uint64) * Max(n, 1));
-	ItemPointerData *places = palloc(sizeof(ItemPointerData) * Max(n, 1));
-	Account    *loaded = palloc(sizeof(Account) * Max(n, 1));
-	QueryEach	each = {.n = n, .args = args_id_of, .state = accs, .ends = ends, .places = places};
-	uint64		found = 0;
+	Locking		locking = {
+		.accs = accs, .loaded = palloc(sizeof(Account) * Max(n, 1)), .locked = locked, .context = CurrentMemoryContext
+	};
+	QueryEach	each = {.n = n, .args = args_id_of, .found = account_locked, .state = &locking};
 
 	if (!query_run_each(&account_queries[true][lock], &each))
 		return accounts_lock_each(lock, accs, n, locked);
-	for (int i = 0; i < n; i++)
-		if (ends[i] > found)
-		{
-			account_from_row(&accs[i], found);
-			accs[i].place = places[i];
-			accs[i].loaded = &loaded[i];
-			loaded[i] = accs[i];
-			locked[found++] = accs[i].id;
-		}
-	rows_free();
-	return found;
+	return locking.found;
 }
 
 /*

@@ -134,7 +134,7 @@ args_id_of(QueryArgs *args, int i, const void *ids)
 static uint64
 caps_read_many(const pg_uuid_t *ids, int n)
 {
-	QueryEach	each = {.n = n, .args = args_id_of, .state = ids};
+	QueryEach	each = {.n = n, .args = args_id_of, .state = unconstify(pg_uuid_t *, ids)};
 	QueryArgs	args = {0};
 
 	if (query_run_each(&caps_select_query, &each))

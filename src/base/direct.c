@@ -278,6 +278,9 @@ run_each(const Direct *direct, const KeptQuery *query, const QueryEach *each, Sn
 	Run			run;
 
 	run_open(&run, direct, snapshot, each->likely != NULL && direct->scan.unique);
+	run.each = each;
+	if (each->found != NULL)
+		(void) rows_read_add(&run.row, direct->nresults);
 	for (int i = 0; i < each->n; i++)
 	{
 		QueryArgs	args = {0};
@@ -285,6 +288,7 @@ run_each(const Direct *direct, const KeptQuery *query, const QueryEach *each, Sn
 		MemoryContext previous;
 
 		CHECK_FOR_INTERRUPTS();
+		run.number = i;
 		ResetExprContext(run.context);
 		previous = MemoryContextSwitchTo(run.context->ecxt_per_tuple_memory);
 		each->args(&args, i, each->state);
@@ -293,8 +297,6 @@ run_each(const Direct *direct, const KeptQuery *query, const QueryEach *each, Sn
 		run_do(&run, &args, params, each->likely != NULL ? &each->likely[i] : NULL);
 		if (each->ends != NULL)
 			each->ends[i] = run.rows.n;
-		if (each->places != NULL)
-			each->places[i] = run.found->tts_tid;
 	}
 	run_close(&run);
 	return run.rows;

@@ -59,6 +59,22 @@ run_value(const Run *run, const DirectValue *value, TupleTableSlot *row, bool *i
 }
 
 /*
+ * Let a row be read as it is, and count it.
+ */
+static void
+row_read(Run *run, TupleTableSlot *slot)
+{
+	const Direct *direct = run->direct;
+	const QueryEach *each = run->each;
+
+	for (int i = 0; i < direct->nresults; i++)
+		run->row.rows[0][i] = run_value(run, &direct->results[i], slot, &rows_read_nulls(&run->row, 0)[i]);
+	rows_read_one(&run->row);
+	each->found(run->number, &slot->tts_tid, each->state);
+	run->rows.n++;
+}
+
+/*
  * Add a row to those that were read, or count it.
  */
 static void
@@ -72,6 +88,11 @@ row_add(Run *run, TupleTableSlot *slot)
 	if (direct->counts)
 	{
 		run->rows.n++;
+		return;
+	}
+	if (run->row.n > 0)
+	{
+		row_read(run, slot);
 		return;
 	}
 	previous = MemoryContextSwitchTo(run->rows_context);

@@ -27,6 +27,9 @@ typedef struct Run
 	TupleTableSlot *written;	/* NULL where none is */
 	MemoryContext rows_context; /* of what is read */
 	RowsRead	rows;
+	const QueryEach *each;		/* of which this is an execution, NULL for none, */
+	int			number;			/* and which one */
+	RowsRead	row;			/* that is read as it is found */
 } Run;
 
 extern Datum run_value(const Run *run, const DirectValue *value, TupleTableSlot *row, bool *isnull);

@@ -45,10 +45,11 @@ typedef struct QueryEach
 {
 	int			n;
 	void		(*args) (QueryArgs *args, int i, const void *state);
-	const void *state;
+	void		(*found) (int i, ItemPointer place, void *state);	/* reads a row, which is the first of the result until it
+																 * returns, and tells where it is; NULL: the rows are kept */
+	void	   *state;
 	uint64	   *ends;			/* after each, how many rows there are by then; NULL when nobody asks */
-	ItemPointerData *places;	/* where the row of each is found, NULL when nobody asks; */
-	const ItemPointerData *likely;	/* where that of each most likely is, NULL where nobody knows */
+	const ItemPointerData *likely;	/* where the row of each most likely is, NULL where nobody knows */
 } QueryEach;
 
 /* Receives the rows of a SELECT one by one; false: no more are wanted. */
@@ -91,6 +92,7 @@ typedef struct RowsRead
 
 extern Datum *rows_read_add(RowsRead *rows, int ncolumns);
 extern void rows_read_set(const RowsRead *rows);
+extern void rows_read_one(const RowsRead *row);
 extern void rows_begin(RowsRead *before);
 extern void rows_restore(const RowsRead *before);
 extern void rows_free(void);

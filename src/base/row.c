@@ -53,6 +53,17 @@ rows_read_set(const RowsRead *rows)
 }
 
 /*
+ * rows_read_one makes a row the last result, until the statement that finds it goes
+ * on.
+ */
+void
+rows_read_one(const RowsRead *row)
+{
+	last = *row;
+	taken = NULL;
+}
+
+/*
  * rows_begin puts the last result aside for an operation inside of another, and
  * rows_restore takes it up again.
  */

@@ -69,19 +69,19 @@ fields_refuse(FunctionCallInfo element, int from, int to, const char *other)
  * Door of an element that charges a usage.
  */
 static void
-usage_request(FunctionCallInfo element, Debit *request, PricedUsage *priced)
+usage_request(FunctionCallInfo element, Debit *request)
 {
 	fields_refuse(element, AMOUNT_FIELD, AMOUNT_FIELD, "usage");
 	fields_refuse(element, MODEL_FIELD, MODEL_FIELD, "usage");
-	request->priced = priced;
+	request->priced = palloc0(sizeof(PricedUsage));
 	arg_usage(element, USAGE_FIELD, "usage", &request->priced->usage);
 }
 
 /*
- * Door of an element; where it charges a usage, that goes to priced.
+ * Door of an element.
  */
 static void
-element_request(FunctionCallInfo element, Debit *request, PricedUsage *priced)
+element_request(FunctionCallInfo element, Debit *request)
 {
 	charge_terms(element, request);
 	if (!element->args[TEAM_FIELD].isnull)
@@ -91,7 +91,7 @@ element_request(FunctionCallInfo element, Debit *request, PricedUsage *priced)
 		request->amount = arg_money(element, AMOUNT_FIELD, "amount", MONEY_POSITIVE);
 	}
 	else if (!element->args[USAGE_FIELD].isnull)
-		usage_request(element, request, priced);
+		usage_request(element, request);
 	else
 		request->amount = arg_money(element, AMOUNT_FIELD, "amount", MONEY_NOT_NEGATIVE);
 }
@@ -105,19 +105,17 @@ many_request(FunctionCallInfo fcinfo, int array, void *items, int *n)
 	ManyCharges *many = items;
 	Elements	charges;
 	BatchElement *elements;
-	PricedUsage *usages;
 
 	elements_begin(&charges, fcinfo, array, CHARGES, charge_fields);
 	elements = palloc0(sizeof(BatchElement) * Max(charges.n, 1));
 	many->requests = palloc0(sizeof(Debit) * Max(charges.n, 1));
 	many->deductions = palloc0(sizeof(Deduction) * Max(charges.n, 1));
 	many->rejections = palloc0(sizeof(Rejection) * Max(charges.n, 1));
-	usages = palloc0(sizeof(PricedUsage) * Max(charges.n, 1));
 	for (int i = 0; i < charges.n; i++)
 	{
 		Debit	   *request = &many->requests[i];
 
-		element_request(elements_enter(&charges, i), request, &usages[i]);
+		element_request(elements_enter(&charges, i), request);
 		elements_leave(&charges);
 		elements[i].place = i;
 		elements[i].account = request->team != NULL ? request->team : request->user;
