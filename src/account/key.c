@@ -9,8 +9,12 @@
 #include "account/key.h"
 #include "account/lines.h"
 #include "base/args.h"
+#include "base/probe.h"
 #include "base/query.h"
 #include "base/setting.h"
+
+/* More keys than these are looked for in the pages of the index. */
+#define PROBE_FROM	4
 
 /* Exact under the account's lock. What it reads is not in the index: a scan of that alone is for the executor. */
 static KeptQuery key_query = {
@@ -154,10 +158,10 @@ keys_find_together(AccountKey *keys, int n)
 }
 
 /*
- * keys_find tells which keys of locked accounts the ledger knows.
+ * Look up each of some keys.
  */
-void
-keys_find(AccountKey *keys, int n)
+static void
+keys_look_up(AccountKey *keys, int n)
 {
 	uint64	   *ends = palloc(sizeof(uint64) * Max(n, 1));
 	QueryEach	each = {.n = n, .args = args_key_of, .state = keys, .ends = ends};
@@ -171,6 +175,44 @@ keys_find(AccountKey *keys, int n)
 	}
 	for (int i = 0; i < n; i++)
 		keys[i].known = ends[i] > (i > 0 ? ends[i - 1] : 0);
+}
+
+/*
+ * Look up those keys that the index may have. False: each has to be looked up.
+ */
+static bool
+keys_look_up_possible(AccountKey *keys, int n)
+{
+	static const char *const columns[] = {"account_id", "idempotency_key"};
+	ProbeKey   *probed = palloc0(sizeof(ProbeKey) * n);
+	AccountKey *possible = palloc(sizeof(AccountKey) * n);
+	int			npossible = 0;
+
+	for (int i = 0; i < n; i++)
+		probed[i] = (ProbeKey) {.first = keys[i].account, .text = keys[i].key, .len = (int) strlen(keys[i].key), .number = i};
+	if (!probe_keys("ledger", columns, probed, n))
+		return false;
+	for (int i = 0; i < n; i++)
+		if (probed[i].possible)
+			possible[npossible++] = keys[probed[i].number];
+	keys_look_up(possible, npossible);
+	npossible = 0;
+	for (int i = 0; i < n; i++)
+		keys[probed[i].number].known = probed[i].possible && possible[npossible++].known;
+	return true;
+}
+
+/*
+ * keys_find tells which keys of locked accounts the ledger knows, of each only
+ * once. Those of a batch that is repeated are mostly known, and those of another
+ * new: the first of them tells.
+ */
+void
+keys_find(AccountKey *keys, int n)
+{
+	keys_look_up(keys, n > PROBE_FROM ? 1 : n);
+	if (n > PROBE_FROM && (keys[0].known || !keys_look_up_possible(keys, n)))
+		keys_look_up(keys, n);
 }
 
 /*

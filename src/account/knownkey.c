@@ -237,12 +237,25 @@ static void
 lookup_lines(Lookup *lookup)
 {
 	static const char *const columns[] = {"account_id", "key"};
+	ProbeKey   *keys = palloc0(sizeof(ProbeKey) * lookup->ndistinct);
 	const char **possible = palloc(sizeof(char *) * lookup->ndistinct);
-	int			n = probe_texts("usage_lines", columns, lookup->account, lookup->distinct, lookup->ndistinct, possible);
+	int			n = 0;
 
-	if (n < 0)
+	for (int i = 0; i < lookup->ndistinct; i++)
+	{
+		keys[i].first = lookup->account;
+		keys[i].text = lookup->distinct[i];
+		keys[i].len = (int) strlen(keys[i].text);
+	}
+	if (!probe_keys("usage_lines", columns, keys, lookup->ndistinct))
+	{
 		lookup_each(lookup, OF_LINE, lookup->distinct, lookup->ndistinct);
-	else if (n > 0)
+		return;
+	}
+	for (int i = 0; i < lookup->ndistinct; i++)
+		if (keys[i].possible)
+			possible[n++] = keys[i].text;
+	if (n > 0)
 		lookup_each(lookup, OF_LINE, possible, n);
 }
 

@@ -1,9 +1,9 @@
 /*
  * probe.c
- *		Which of many texts an index may have. A statement descends from the root
- *		for each of them, and compares them with the texts on its way by calls of
- *		functions. Here the pages are read in the order of the texts, a page once
- *		for all that belong to it.
+ *		Which of many keys, a uuid and a text, an index may have. A statement
+ *		descends from the root for each of them, and compares them with those on
+ *		its way by calls of functions. Here the pages are read in the order of the
+ *		keys, a page once for all that belong to it.
  *
  *		An index has more than a statement sees: rows that are dead, or not there
  *		for a snapshot. So what it has is only said to be possible. But what it
@@ -20,9 +20,12 @@
 #include "catalog/pg_collation.h"
 #include "catalog/pg_index.h"
 #include "miscadmin.h"
+#include "nodes/primnodes.h"
 #include "storage/bufmgr.h"
 #include "utils/fmgroids.h"
+#include "utils/lsyscache.h"
 #include "utils/rel.h"
+#include "utils/varlena.h"
 #if PG_VERSION_NUM >= 160000
 #include "varatt.h"
 #endif
@@ -38,41 +41,54 @@
 #define get_root(table, index)	_bt_getroot(index, BT_READ)
 #endif
 
-/* Texts that are looked for, each once and in the order of their bytes. */
+/* Keys that are looked for, in the order of the index. */
 typedef struct Probe
 {
 	Relation	table;
 	Relation	index;
-	const pg_uuid_t *first;		/* the first column of all of them */
-	const char *const *texts;
-	int		   *lens;			/* and their lengths */
-	const char **possible;		/* those that the index has, */
-	int			n;				/* and how many they are */
+	Oid			collation;		/* of its texts */
+	ProbeKey   *keys;
 } Probe;
 
 /*
- * Tell whether an index has all rows of its table by two columns, a uuid and a
- * text that are never NULL, in the order of their bytes.
+ * Tell whether an index has all rows of its table whose text, its second column,
+ * is not NULL.
+ */
+static bool
+index_has_all(Relation table, Relation index)
+{
+	List	   *predicate = RelationGetIndexPredicate(index);
+	int			number = index->rd_index->indkey.values[1];
+	NullTest   *test;
+
+	if (predicate == NIL)
+		return TupleDescAttr(RelationGetDescr(table), number - 1)->attnotnull;
+	test = linitial(predicate);
+	return list_length(predicate) == 1 && IsA(test, NullTest) && test->nulltesttype == IS_NOT_NULL &&
+		IsA(test->arg, Var) && castNode(Var, test->arg)->varattno == number;
+}
+
+/*
+ * Tell whether an index has all rows of its table by two columns, a uuid that is
+ * never NULL and a text, in their order.
  */
 static bool
 index_is_of(Relation table, Relation index, const char *const *columns)
 {
 	if (index->rd_rel->relam != BTREE_AM_OID || !index->rd_index->indisvalid || index->rd_index->indnatts != 2 ||
-		index->rd_index->indnkeyatts != 2 || RelationGetIndexPredicate(index) != NIL)
+		index->rd_index->indnkeyatts != 2)
 		return false;
 	for (int i = 0; i < 2; i++)
 	{
 		int			number = index->rd_index->indkey.values[i];
-		Form_pg_attribute column;
 
-		if (number <= 0 || index->rd_indoption[i] != 0)
-			return false;
-		column = TupleDescAttr(RelationGetDescr(table), number - 1);
-		if (!column->attnotnull || strcmp(NameStr(column->attname), columns[i]) != 0)
+		if (number <= 0 || index->rd_indoption[i] != 0 ||
+			strcmp(NameStr(TupleDescAttr(RelationGetDescr(table), number - 1)->attname), columns[i]) != 0)
 			return false;
 	}
-	return index_getprocid(index, 1, BTORDER_PROC) == F_UUID_CMP && index_getprocid(index, 2, BTORDER_PROC) == F_BTTEXTCMP &&
-		index->rd_indcollation[1] == C_COLLATION_OID;
+	return TupleDescAttr(RelationGetDescr(table), index->rd_index->indkey.values[0] - 1)->attnotnull &&
+		index_has_all(table, index) && index_getprocid(index, 1, BTORDER_PROC) == F_UUID_CMP &&
+		index_getprocid(index, 2, BTORDER_PROC) == F_BTTEXTCMP && get_collation_isdeterministic(index->rd_indcollation[1]);
 }
 
 /*
@@ -95,30 +111,55 @@ index_find(Probe *probe, const char *const *columns)
 }
 
 /*
- * Compare a text, by its number, with an item of a page. An item of an inner
+ * Compare texts.
+ */
+static inline int
+texts_order(Oid collation, const char *a, int a_len, const char *b, int b_len)
+{
+	int			order;
+
+	if (collation != C_COLLATION_OID)
+		return varstr_cmp(a, a_len, b, b_len, collation);
+	order = memcmp(a, b, Min(a_len, b_len));
+	return order != 0 ? order : a_len - b_len;
+}
+
+/*
+ * Compare keys, by the collation of their texts.
+ */
+static int
+keys_order(const void *a, const void *b, void *collation)
+{
+	const ProbeKey *x = a;
+	const ProbeKey *y = b;
+	int			order = memcmp(x->first, y->first, UUID_LEN);
+
+	return order != 0 ? order : texts_order(*(Oid *) collation, x->text, x->len, y->text, y->len);
+}
+
+/*
+ * Compare a key, by its number, with an item of a page. An item of an inner
  * page has no more than its order needs, and what it has not is less than
  * anything.
  */
 static inline int
-text_order(const Probe *probe, int i, IndexTuple item)
+key_order(const Probe *probe, int i, IndexTuple item)
 {
+	const ProbeKey *key = &probe->keys[i];
 	int			natts = BTreeTupleGetNAtts(item, probe->index);
 	char	   *data = (char *) item + IndexInfoFindDataOffset(item->t_info);
 	struct varlena *other;
-	int			len;
 	int			order;
 
 	if (natts == 0)
 		return 1;
-	order = memcmp(probe->first, data, UUID_LEN);
+	order = memcmp(key->first, data, UUID_LEN);
 	if (order != 0 || natts == 1)
 		return order != 0 ? order : 1;
 	other = (struct varlena *) (data + UUID_LEN);
 	if (!VARATT_IS_SHORT(other))
 		other = PG_DETOAST_DATUM_PACKED(PointerGetDatum(other));
-	len = (int) VARSIZE_ANY_EXHDR(other);
-	order = memcmp(probe->texts[i], VARDATA_ANY(other), Min(len, probe->lens[i]));
-	return order != 0 ? order : probe->lens[i] - len;
+	return texts_order(probe->collation, key->text, key->len, VARDATA_ANY(other), (int) VARSIZE_ANY_EXHDR(other));
 }
 
 /*
@@ -131,8 +172,8 @@ page_item(Page page, OffsetNumber number)
 }
 
 /*
- * Return the first item of a page, from one on, that is not less than a text,
- * and tell whether one is the text; the number after the last, where all are
+ * Return the first item of a page, from one on, that is not less than a key,
+ * and tell whether one is the key; the number after the last, where all are
  * less.
  */
 static OffsetNumber
@@ -144,7 +185,7 @@ item_from(const Probe *probe, Page page, OffsetNumber from, int i, bool *found)
 	while (from < to)
 	{
 		OffsetNumber middle = from + (to - from) / 2;
-		int			order = text_order(probe, i, page_item(page, middle));
+		int			order = key_order(probe, i, page_item(page, middle));
 
 		*found |= order == 0;
 		if (order > 0)
@@ -156,18 +197,18 @@ item_from(const Probe *probe, Page page, OffsetNumber from, int i, bool *found)
 }
 
 /*
- * Return the end of those texts, from one on, that are not greater than an item.
+ * Return the end of those keys, from one on, that are not greater than an item.
  */
 static int
-texts_end(const Probe *probe, int from, int to, IndexTuple item)
+keys_end(const Probe *probe, int from, int to, IndexTuple item)
 {
-	while (from < to && text_order(probe, from, item) <= 0)
+	while (from < to && key_order(probe, from, item) <= 0)
 		from++;
 	return from;
 }
 
 /*
- * Return the end of those texts that belong to a page: none to one that has been
+ * Return the end of those keys that belong to a page: none to one that has been
  * deleted, those up to its high key to others, all of them to the last one.
  */
 static int
@@ -177,11 +218,11 @@ page_end(const Probe *probe, Page page, int from, int to)
 
 	if (P_IGNORE(opaque))
 		return from;
-	return P_RIGHTMOST(opaque) ? to : texts_end(probe, from, to, page_item(page, P_HIKEY));
+	return P_RIGHTMOST(opaque) ? to : keys_end(probe, from, to, page_item(page, P_HIKEY));
 }
 
 /*
- * Find texts in a leaf. The last of them is possible where it is the high key, as
+ * Find keys in a leaf. The last of them is possible where it is the high key, as
  * the next leaf may begin with it.
  */
 static void
@@ -196,16 +237,16 @@ leaf_read(Probe *probe, Page page, int from, int to)
 
 		number = item_from(probe, page, number, i, &found);
 		if (!found && i == to - 1 && !P_RIGHTMOST(opaque))
-			found = text_order(probe, i, page_item(page, P_HIKEY)) == 0;
+			found = key_order(probe, i, page_item(page, P_HIKEY)) == 0;
 		if (found)
-			probe->possible[probe->n++] = probe->texts[i];
+			probe->keys[i].possible = true;
 	}
 }
 
 static void pages_read(Probe *probe, BlockNumber block, int from, int to);
 
 /*
- * Find texts in the pages below one, of which this is a copy: nobody has to wait
+ * Find keys in the pages below one, of which this is a copy: nobody has to wait
  * for it meanwhile. Its first item is less than any.
  */
 static void
@@ -220,7 +261,7 @@ inner_read(Probe *probe, Page page, int from, int to)
 		int			end;
 
 		number = item_from(probe, page, number + 1, from, &found);
-		end = number <= last ? texts_end(probe, from, to, page_item(page, number)) : to;
+		end = number <= last ? keys_end(probe, from, to, page_item(page, number)) : to;
 		number--;
 		pages_read(probe, BTreeTupleGetDownLink(page_item(page, number)), from, end);
 		from = end;
@@ -228,7 +269,7 @@ inner_read(Probe *probe, Page page, int from, int to)
 }
 
 /*
- * Find texts in a page, those below it, and those on its right that it has been
+ * Find keys in a page, those below it, and those on its right that it has been
  * split into since its number was read.
  */
 static void
@@ -267,7 +308,7 @@ pages_read(Probe *probe, BlockNumber block, int from, int to)
 }
 
 /*
- * Find texts in the index.
+ * Find keys in the index.
  */
 static void
 index_read(Probe *probe, int n)
@@ -277,9 +318,6 @@ index_read(Probe *probe, int n)
 
 	if (!BufferIsValid(root))
 		return;
-	probe->lens = palloc(sizeof(int) * n);
-	for (int i = 0; i < n; i++)
-		probe->lens[i] = (int) strlen(probe->texts[i]);
 	block = BufferGetBlockNumber(root);
 	UnlockReleaseBuffer(root);
 	pages_read(probe, block, 0, n);
@@ -298,25 +336,25 @@ probe_may_read(Relation table)
 }
 
 /*
- * probe_texts finds those of n texts, each of them once and in the order of
- * their bytes, that an index of two columns of a table of ducto may have with a
- * uuid before them. It returns how many are possible; -1: statements have to ask
- * for all.
+ * probe_keys finds those of some keys, each of them once, that an index of two
+ * columns of a table of ducto may have, and brings them into its order. False:
+ * statements have to ask for all.
  */
-int
-probe_texts(const char *table, const char *const *columns, const pg_uuid_t *first, const char *const *texts, int n,
-			const char **possible)
+bool
+probe_keys(const char *table, const char *const *columns, ProbeKey *keys, int n)
 {
-	Probe		probe = {.first = first, .texts = texts, .possible = possible};
+	Probe		probe = {.keys = keys};
+	bool		found;
 
 	probe.table = table_open(table_named(table), AccessShareLock);
-	if (probe_may_read(probe.table) && index_find(&probe, columns))
+	found = probe_may_read(probe.table) && index_find(&probe, columns);
+	if (found)
 	{
+		probe.collation = probe.index->rd_indcollation[1];
+		qsort_arg(keys, n, sizeof(ProbeKey), keys_order, &probe.collation);
 		index_read(&probe, n);
 		index_close(probe.index, NoLock);
 	}
-	else
-		probe.n = -1;
 	table_close(probe.table, NoLock);
-	return probe.n;
+	return found;
 }

@@ -52,6 +52,7 @@ CREATE TABLE known_heir () INHERITS (ducto.usage_lines);
 INSERT INTO known_heir (account_id, entry, line, key, amount) SELECT :mid, gen_random_uuid(), 1, k, 0.001 FROM unnest(pg_temp.keys(20700, 20709)) k;
 SELECT pg_temp.settle(:mid, pg_temp.keys(20698, 20711));
 DROP TABLE known_heir;
+ANALYZE ducto.usage_lines;
 BEGIN;
 ALTER TABLE ducto.usage_lines DROP CONSTRAINT usage_lines_pkey;
 CREATE UNIQUE INDEX ON ducto.usage_lines (account_id, key COLLATE "POSIX" DESC);
