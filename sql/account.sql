@@ -28,6 +28,7 @@ CREATE TABLE ducto.accounts (
 	ahead_until timestamptz,
 	alert_below numeric NOT NULL DEFAULT '-Infinity',
 	alert_mark bigint NOT NULL DEFAULT 0,
+	last_event bigint NOT NULL DEFAULT 0,
 	created_at timestamptz NOT NULL,
 	updated_at timestamptz NOT NULL,
 	CONSTRAINT accounts_pkey PRIMARY KEY (id)
@@ -66,6 +67,7 @@ COMMENT ON COLUMN ducto.accounts.ahead_from IS 'The clock was once set back to t
 COMMENT ON COLUMN ducto.accounts.ahead_until IS 'The created_at that the ledger had reached when the clock was set back: entries have this one until the clock has passed it. NULL = it never was.';
 COMMENT ON COLUMN ducto.accounts.alert_below IS 'The figure below which the balance has to fall for an event: -Infinity = there is none, and no row of ducto.alerts with lines; -99999999999999.9999, the lowest that a balance can be = there is none.';
 COMMENT ON COLUMN ducto.accounts.alert_mark IS 'A hash of the balance lines of plan or pricing that alert_below is from; 0 = there were none. Where it is another than that of the lines in force, the next operation finds alert_below anew.';
+COMMENT ON COLUMN ducto.accounts.last_event IS 'number of its last event.';
 COMMENT ON COLUMN ducto.accounts.created_at IS 'When the account was made.';
 COMMENT ON COLUMN ducto.accounts.updated_at IS 'The clock at the account''s last operation.';
 

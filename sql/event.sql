@@ -57,7 +57,6 @@ CREATE TABLE ducto.alerts (
 	topup_month date,
 	topup_count integer NOT NULL DEFAULT 0,
 	told boolean NOT NULL DEFAULT false,
-	last_event bigint NOT NULL DEFAULT 0,
 	expiring_at timestamptz,
 	expiring_until timestamptz,
 	caps_told jsonb NOT NULL DEFAULT '{}',
@@ -79,7 +78,6 @@ COMMENT ON COLUMN ducto.alerts.topup_due_key IS 'The idempotency key of the top-
 COMMENT ON COLUMN ducto.alerts.topup_month IS 'First day of the UTC month that topup_count is of.';
 COMMENT ON COLUMN ducto.alerts.topup_count IS 'How many top-ups have fallen due in that month.';
 COMMENT ON COLUMN ducto.alerts.told IS 'Whether an event said that the balance fell below a line, and it is below one still.';
-COMMENT ON COLUMN ducto.alerts.last_event IS 'number of the last event.';
 COMMENT ON COLUMN ducto.alerts.expiring_at IS 'When credit that expires soon was told of last: of all grants that were there then, up to expiring_until.';
 COMMENT ON COLUMN ducto.alerts.expiring_until IS 'Up to which expiry.';
 COMMENT ON COLUMN ducto.alerts.caps_told IS 'Of spend caps, by their type and model: the window, and the percentage that was told of last in it.';

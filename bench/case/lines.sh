@@ -35,16 +35,24 @@ settled() {
 	}'
 }
 
-# made SELECT [MORE] measures a statement that makes batches of lines in the
-# server, with keys at random. A text that becomes jsonb takes a third of what
+# made KEY SELECT [MORE] measures a statement that makes batches of lines in the
+# server, each with a key. A text that becomes jsonb takes a third of what
 # jsonb_build_object and jsonb_agg take.
 made() {
 	cat >"$T/made.sql" <<-SQL
-		$1 (SELECT ('['
-			|| string_agg('{"key": "' || gen_random_uuid() || '", "amount": 0.0123, "model": "gpt-4.1"}', ',') || ']')::jsonb AS lines
-			FROM generate_series(1, $total) n GROUP BY n / 1000 OFFSET 0) b${2:-};
+		$2 (SELECT ('['
+			|| string_agg('{"key": "' || $1 || '", "amount": 0.0123, "model": "gpt-4.1"}', ',' ORDER BY n) || ']')::jsonb AS lines
+			FROM generate_series(1, $total) n GROUP BY n / 1000 OFFSET 0) b${3:-};
 	SQL
 	measured "$T/made.sql"
+}
+
+# settled_there TITLE KEY prints a row of lines that are made in the server.
+settled_there() {
+	made "$2" 'SELECT count(lines) FROM'
+	parsing=$cpu
+	made "$2" 'SELECT count(s) FROM' ", ducto_settle('$account', '$block', lines) s"
+	settled "$1"
 }
 
 # measured FILE sets cpu, seconds and wal to those of a file of statements.
@@ -68,8 +76,6 @@ charges=$rate
 		measured "$T/lines.sql"
 		settled "$size"
 	done
-	made 'SELECT count(lines) FROM'
-	parsing=$cpu
-	made 'SELECT count(s) FROM' ", ducto_settle('$account', '$block', lines) s"
-	settled '1000, made in the server'
+	settled_there '1000, made in the server' "'00000001-0000-7000-8000-' || lpad(to_hex(n), 12, '0')"
+	settled_there '1000, made in the server, keys at random' 'gen_random_uuid()'
 } | table "Lines of one account, one client, durable commits; single charges by 16 clients: ${charges%.*} a second"

@@ -162,6 +162,23 @@ account_write(Account *acc)
 }
 
 /*
+ * account_tell writes the events that a locked account has noted, if any, where
+ * its row is written for nothing else; that of an account of a batch or of a set
+ * is written at its end.
+ */
+void
+account_tell(Account *acc)
+{
+	if (acc->events == NIL)
+		return;
+	events_write(acc);
+	if (acc->queue != NULL || acc->set != NULL)
+		acc->unwritten = true;
+	else
+		account_row_tell(acc);
+}
+
+/*
  * accounts_write writes what a batch has left unwritten of its accounts.
  */
 void

@@ -68,6 +68,7 @@ typedef struct Account
 	struct MemberList *kept_members;	/* and of a team's members */
 	Money		alert_below;	/* a balance below it is to be told; NO_LINE, or NO_ALERTS where none are its own */
 	int64		alert_mark;		/* of the lines, of plan or pricing, that it is from */
+	int64		last_event;		/* number of its last event that was written */
 	bool		lines_changed;	/* since alert_below was found */
 	Watched		watched;
 	struct Account *loaded;		/* as it was read or written last; NULL where nobody knows */
@@ -147,6 +148,7 @@ extern void account_read_plan(const pg_uuid_t *user, UserPlan *plan);
 extern void account_check_user(const pg_uuid_t *user);
 extern void account_create(const pg_uuid_t *id, bool team);
 extern void account_write(Account *acc);
+extern void account_tell(Account *acc);
 extern void account_write_head(const Account *acc);
 
 extern void account_seen(bool plain);

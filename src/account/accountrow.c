@@ -38,22 +38,23 @@
 	FIELD(9, held_from_credits, money, held_from_credits, AS_IS) \
 	FIELD(10, promised, money, promised, AS_IS) \
 	FIELD(11, carry, rest, carry, AS_IS) \
-	FIELD(12, alert_below, line, alert_below, BELOW)
+	FIELD(12, alert_below, line, alert_below, BELOW) \
+	FIELD(13, last_event, int8, last_event, AS_IS)
 #define ACCOUNT_CREDITED_FIELDS(FIELD) \
-	FIELD(13, lifetime_purchased, spend, lifetime_purchased, AS_IS)
+	FIELD(14, lifetime_purchased, spend, lifetime_purchased, AS_IS)
 #define ACCOUNT_STANDING_FIELDS(FIELD) \
-	FIELD(14, closing_keys, bool, closing_keys, AS_IS) \
-	FIELD(15, plan_id, text, plan_id, AS_IS) \
-	FIELD(16, cycle_start, time, cycle.start, BEFORE) \
-	FIELD(17, cycle_end, time, cycle.end, BEFORE) \
-	FIELD(18, caps, int4, caps, AS_IS) \
-	FIELD(19, caps_version, int8, caps_version, AS_IS) \
-	FIELD(20, ended_until, time, ended_until, BEFORE) \
-	FIELD(21, ahead_from, time, ahead_from, AFTER) \
-	FIELD(22, ahead_until, time, ahead_until, BEFORE) \
-	FIELD(23, anchor, time, anchor, BEFORE) \
-	FIELD(24, zone, text, zone_name, AS_IS) \
-	FIELD(25, alert_mark, int8, alert_mark, AS_IS)
+	FIELD(15, closing_keys, bool, closing_keys, AS_IS) \
+	FIELD(16, plan_id, text, plan_id, AS_IS) \
+	FIELD(17, cycle_start, time, cycle.start, BEFORE) \
+	FIELD(18, cycle_end, time, cycle.end, BEFORE) \
+	FIELD(19, caps, int4, caps, AS_IS) \
+	FIELD(20, caps_version, int8, caps_version, AS_IS) \
+	FIELD(21, ended_until, time, ended_until, BEFORE) \
+	FIELD(22, ahead_from, time, ahead_from, AFTER) \
+	FIELD(23, ahead_until, time, ahead_until, BEFORE) \
+	FIELD(24, anchor, time, anchor, BEFORE) \
+	FIELD(25, zone, text, zone_name, AS_IS) \
+	FIELD(26, alert_mark, int8, alert_mark, AS_IS)
 #define ACCOUNT_SPENT_FIELDS(FIELD)	ACCOUNT_BALANCE_FIELD(FIELD) ACCOUNT_SPENDING_FIELDS(FIELD)
 #define ACCOUNT_MOVING_FIELDS(FIELD)	ACCOUNT_SPENT_FIELDS(FIELD) ACCOUNT_HOLDING_FIELDS(FIELD)
 #define ACCOUNT_FIELDS(FIELD)	ACCOUNT_MOVING_FIELDS(FIELD) ACCOUNT_CREDITED_FIELDS(FIELD) ACCOUNT_STANDING_FIELDS(FIELD)
@@ -111,13 +112,13 @@ static KeptQuery account_create_query = {
 
 /* The caller has the row's lock. */
 static KeptQuery account_write_query = {
-	.sql = "UPDATE ducto.accounts SET chain_head = $26, plain = $27" ACCOUNT_FIELDS(FIELD_SET) " WHERE id = $1",
+	.sql = "UPDATE ducto.accounts SET chain_head = $27, plain = $28" ACCOUNT_FIELDS(FIELD_SET) " WHERE id = $1",
 	.types = {UUIDOID, ACCOUNT_FIELDS(FIELD_TYPE) BYTEAOID, BOOLOID, InvalidOid}
 };
 
 /* As this, where the rest has not changed. */
 static KeptQuery account_move_query = {
-	.sql = "UPDATE ducto.accounts SET plain = $13" ACCOUNT_MOVING_FIELDS(FIELD_SET) " WHERE id = $1",
+	.sql = "UPDATE ducto.accounts SET plain = $14" ACCOUNT_MOVING_FIELDS(FIELD_SET) " WHERE id = $1",
 	.types = {UUIDOID, ACCOUNT_MOVING_FIELDS(FIELD_TYPE) BOOLOID, InvalidOid}
 };
 
@@ -132,7 +133,7 @@ static KeptQuery account_purchase_query = {
 };
 
 static KeptQuery account_credit_query = {
-	.sql = "UPDATE ducto.accounts SET plain = $14" ACCOUNT_MOVING_FIELDS(FIELD_SET) ACCOUNT_CREDITED_FIELDS(FIELD_SET)
+	.sql = "UPDATE ducto.accounts SET plain = $15" ACCOUNT_MOVING_FIELDS(FIELD_SET) ACCOUNT_CREDITED_FIELDS(FIELD_SET)
 	" WHERE id = $1",
 	.types = {UUIDOID, ACCOUNT_MOVING_FIELDS(FIELD_TYPE) ACCOUNT_CREDITED_FIELDS(FIELD_TYPE) BOOLOID, InvalidOid}
 };
@@ -157,10 +158,15 @@ static KeptQuery accounts_create_query = {
 	.types = {UUIDARRAYOID, TIMESTAMPTZOID}
 };
 
-/* The caller has the row's lock. */
+/* The caller has the row's lock, as in the next. */
 static KeptQuery account_write_head_query = {
 	.sql = "UPDATE ducto.accounts SET chain_head = $2 WHERE id = $1",
 	.types = {UUIDOID, BYTEAOID}
+};
+
+static KeptQuery account_tell_query = {
+	.sql = "UPDATE ducto.accounts SET last_event = $2 WHERE id = $1",
+	.types = {UUIDOID, INT8OID}
 };
 
 /*
@@ -592,6 +598,22 @@ accounts_rows_write(const Account **accs, int n)
 		continue;
 	if (n > 0 && accounts_write_rows(accs, n) != n)
 		row_missing("accounts");
+}
+
+/*
+ * account_row_tell writes how many events a locked account has had, alone.
+ */
+void
+account_row_tell(const Account *acc)
+{
+	QueryArgs	args = {0};
+
+	args_uuid(&args, &acc->id);
+	args_int8(&args, acc->last_event);
+	if (query_run(&account_tell_query, &args, SPI_OK_UPDATE) != 1)
+		row_missing("accounts");
+	if (acc->loaded != NULL)
+		acc->loaded->last_event = acc->last_event;
 }
 
 /*

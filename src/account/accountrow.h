@@ -10,6 +10,7 @@ extern void account_clear(Account *acc, const pg_uuid_t *id);
 extern bool account_row_read(const pg_uuid_t *id, AccountLock lock, bool apart, Account *acc);
 extern uint64 accounts_lock_rows(AccountLock lock, Account *accs, int n, pg_uuid_t *locked);
 extern void account_row_write(const Account *acc);
+extern void account_row_tell(const Account *acc);
 extern void accounts_rows_write(const Account **accs, int n);
 
 /*

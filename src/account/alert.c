@@ -45,18 +45,6 @@ static KeptQuery save_query = {
 	.types = {UUIDOID, ALERTS_FIELDS(COLUMN_TYPE) DATEOID}
 };
 
-/* The caller has the account's lock: a row that this does not find is there for nobody, */
-static KeptQuery number_query = {
-	.sql = "UPDATE ducto.alerts SET last_event = last_event + $2 WHERE account_id = $1 RETURNING last_event - $2",
-	.types = {UUIDOID, INT8OID}
-};
-
-/* and this makes it, or fails where the transaction's snapshot does not see it. */
-static KeptQuery first_number_query = {
-	.sql = "INSERT INTO ducto.alerts (account_id, last_event) VALUES ($1, $2) ON CONFLICT (account_id) DO NOTHING",
-	.types = {UUIDOID, INT8OID}
-};
-
 /* The caller has the account's lock. */
 static KeptQuery forget_due_query = {
 	.sql = "UPDATE ducto.alerts SET topup_due_key = NULL WHERE account_id = $1 AND topup_due_key = $2",
@@ -196,24 +184,6 @@ alerts_save(Account *acc, const OwnAlerts *own)
 }
 
 /*
- * alerts_number gives events of a locked account their numbers, and returns the
- * one before them.
- */
-int64
-alerts_number(const Account *acc, int n)
-{
-	QueryArgs	args = {0};
-
-	args_uuid(&args, &acc->id);
-	args_int8(&args, n);
-	if (query_run(&number_query, &args, SPI_OK_UPDATE_RETURNING) == 1)
-		return row_int8(0, 1);
-	if (query_run(&first_number_query, &args, SPI_OK_INSERT) != 1)
-		row_missing("alerts");
-	return 0;
-}
-
-/*
  * topup_withdraw ends a top-up that is due on a locked account without one:
  * its event is not told any more. The caller saves what the account says.
  */
@@ -348,5 +318,5 @@ alerts_tell_expiring(Account *acc)
 	args_time(&told, until);
 	if (query_run(&expiring_told_query, &told, SPI_OK_INSERT) != 1)
 		row_missing("alerts");
-	events_write(acc);
+	account_tell(acc);
 }

@@ -32,7 +32,6 @@ extern void alerts_load(Account *acc, OwnAlerts *own);
 extern void alerts_save(Account *acc, const OwnAlerts *own);
 extern void alerts_lines(Account *acc, OwnAlerts *own, Lines *lines);
 extern Money percent_of(Money amount, int percent);
-extern int64 alerts_number(const Account *acc, int n);
 extern uint64 alerts_expiring(TimestampTz now);
 extern void alerts_tell_expiring(Account *acc);
 extern int	alerts_cap_told(const Account *acc, const char *key, TimestampTz window);

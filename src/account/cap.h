@@ -67,8 +67,8 @@ extern bool caps_try(const Account *acc, const CapChange *change, bool deny, Cap
 extern void verdict_warn(CapVerdict *verdict, CapAction action);
 extern void caps_apply(const Account *acc, const CapChange *change, CapVerdict *verdict);
 extern void caps_apply_models(const Account *acc, const CapChange *change, const EntryModels *models, CapVerdict *verdict);
-extern bool caps_admit(const Account *acc, const CapChange *change, CapVerdict *verdict);
-extern bool caps_would_deny(const Account *acc, const CapChange *change, bool read_only);
+extern bool caps_admit(Account *acc, const CapChange *change, CapVerdict *verdict);
+extern bool caps_would_deny(Account *acc, const CapChange *change, bool read_only);
 extern void cap_exceeded(Money needed, const char *cap, Money limit, Spend counted, TimestampTz resets_at);
 extern void caps_refund(const Account *acc, const CapChange *refunded, TimestampTz debited_at);
 extern void caps_refund_models(const Account *acc, const CapChange *refunded, const EntryModels *models, Money before,

@@ -96,7 +96,7 @@ caps_watch(Account *acc, const Lines *lines)
  * that its operation writes.
  */
 void
-cap_denied(const Account *acc, const Cap *cap)
+cap_denied(Account *acc, const Cap *cap)
 {
 	Account		teller = *acc;
 	OwnAlerts	own;
@@ -107,5 +107,7 @@ cap_denied(const Account *acc, const Cap *cap)
 	if (lines.ncap == 0 || lines.cap[lines.ncap - 1] < MAX_PERCENT)
 		return;
 	cap_watch(&teller, cap, &lines, true);
-	events_write(&teller);
+	account_tell(&teller);
+	acc->last_event = teller.last_event;
+	acc->unwritten = teller.unwritten;
 }

@@ -5,6 +5,6 @@
 #include "account/cap.h"
 
 extern void caps_watch(Account *acc, const Lines *lines);
-extern void cap_denied(const Account *acc, const Cap *cap);
+extern void cap_denied(Account *acc, const Cap *cap);
 
 #endif

@@ -180,7 +180,7 @@ cap_exceeded(Money needed, const char *cap, Money limit, Spend counted, Timestam
  * reason: of those that do, the one that resets last. It may be told of.
  */
 static bool
-caps_deny(const Account *acc, const CapList *list, const CapChange *change, bool tell)
+caps_deny(Account *acc, const CapList *list, const CapChange *change, bool tell)
 {
 	const Cap  *last = NULL;
 	Money		amount = 0;
@@ -216,7 +216,7 @@ caps_deny(const Account *acc, const CapList *list, const CapChange *change, bool
  * would be exceeded; false then, and nothing has changed.
  */
 bool
-caps_admit(const Account *acc, const CapChange *change, CapVerdict *verdict)
+caps_admit(Account *acc, const CapChange *change, CapVerdict *verdict)
 {
 	CapList		list = {0};
 
@@ -242,7 +242,7 @@ caps_admit(const Account *acc, const CapChange *change, CapVerdict *verdict)
  * account, or in the snapshot of the calling statement. It keeps the reason.
  */
 bool
-caps_would_deny(const Account *acc, const CapChange *change, bool read_only)
+caps_would_deny(Account *acc, const CapChange *change, bool read_only)
 {
 	CapList		list;
 

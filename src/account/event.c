@@ -35,7 +35,7 @@ typedef struct EventKey
 	int64		number;
 } EventKey;
 
-/* The account's lock orders the events; their numbers come from its alerts. */
+/* The account's lock orders the events; their numbers go on from the last that its row has. */
 static KeptQuery events_insert_query = {
 	.sql = "INSERT INTO ducto.events" EVENTS_SQL("$1", "$2 + e.n", "$9", "$3", "$4", "$5")
 	" FROM unnest($6, $7, $8) WITH ORDINALITY AS e (id, kind, payload, n)",
@@ -347,7 +347,7 @@ events_note(void)
  * Append the events that an account has noted as arrays.
  */
 static void
-args_events(QueryArgs *args, const Account *acc, int64 before)
+args_events(QueryArgs *args, const Account *acc)
 {
 	int			n = list_length(acc->events);
 	pg_uuid_t  *ids = palloc(sizeof(pg_uuid_t) * n);
@@ -363,7 +363,7 @@ args_events(QueryArgs *args, const Account *acc, int64 before)
 		payloads[i] = event->payload;
 	}
 	args_uuid(args, &acc->id);
-	args_int8(args, before);
+	args_int8(args, acc->last_event);
 	args_money(args, acc->balance);
 	args_int8(args, event_origin());
 	args_time(args, acc->now);
@@ -415,7 +415,8 @@ args_one_event(QueryArgs *args, const Account *acc, int64 number)
 }
 
 /*
- * events_write writes the events that a locked account has noted, if any.
+ * events_write writes the events that a locked account has noted, if any, and
+ * numbers them. The account's row is for the caller to write.
  */
 void
 events_write(Account *acc)
@@ -423,17 +424,16 @@ events_write(Account *acc)
 	int			n = list_length(acc->events);
 	bool		one = n == 1 && !acc->team;
 	QueryArgs	args = {0};
-	int64		before;
 
 	if (n == 0)
 		return;
-	before = alerts_number(acc, n);
 	if (one)
-		args_one_event(&args, acc, before + 1);
+		args_one_event(&args, acc, acc->last_event + 1);
 	else
-		args_events(&args, acc, before);
+		args_events(&args, acc);
 	if (query_run(one ? &event_insert_query : &events_insert_query, &args, SPI_OK_INSERT) != n)
 		row_missing("events");
+	acc->last_event += n;
 	acc->events = NIL;
 	events_note();
 }

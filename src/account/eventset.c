@@ -1,7 +1,6 @@
 /*
  * eventset.c
- *		Writes the events of many accounts together: one statement numbers them,
- *		and one inserts them.
+ *		Writes the events of many accounts together.
  */
 #include "postgres.h"
 
@@ -15,17 +14,7 @@
 /* Events that are inserted together, about. */
 #define EVENTS_AT_ONCE	10000
 
-/*
- * The caller has the accounts' locks, as in the next. As the number of an account's
- * last event was, in the order of the ids.
- */
-static KeptQuery numbers_query = {
-	.sql = "INSERT INTO ducto.alerts AS a (account_id, last_event) SELECT e.account, e.n FROM unnest($1, $2) AS e (account, n)"
-	" ORDER BY e.account ON CONFLICT (account_id) DO UPDATE SET last_event = a.last_event + excluded.last_event"
-	" RETURNING account_id, last_event",
-	.types = {UUIDARRAYOID, INT8ARRAYOID}
-};
-
+/* The caller has the accounts' locks. */
 static KeptQuery events_insert_many_query = {
 	.sql = "INSERT INTO ducto.events" EVENTS_SQL("e.account", "e.number", "e.team", "e.balance", "$2", "e.created")
 	" FROM unnest($1) AS e (account uuid, number bigint, team boolean, balance numeric, created timestamptz, id uuid, kind text,"
@@ -33,37 +22,6 @@ static KeptQuery events_insert_many_query = {
 	.types = {RECORDARRAYOID, INT8OID}
 };
 static const Oid event_types[] = {UUIDOID, INT8OID, BOOLOID, NUMERICOID, TIMESTAMPTZOID, UUIDOID, TEXTOID, JSONBOID, InvalidOid};
-
-/*
- * Give the events of accounts, n that have some, their numbers: for each account
- * the one before them.
- */
-static int64 *
-events_number(Account *const *accs, int n)
-{
-	pg_uuid_t  *ids = palloc(sizeof(pg_uuid_t) * n);
-	int64	   *numbers = palloc(sizeof(int64) * n);
-	QueryArgs	args = {0};
-
-	for (int i = 0; i < n; i++)
-	{
-		ids[i] = accs[i]->id;
-		numbers[i] = list_length(accs[i]->events);
-	}
-	args_uuid_array(&args, ids, n);
-	args_int8_array(&args, numbers, n);
-	if (query_run(&numbers_query, &args, SPI_OK_INSERT_RETURNING) != (uint64) n)
-		row_missing("alerts");
-	for (int i = 0; i < n; i++)
-	{
-		pg_uuid_t	id = row_uuid(i, 1);
-
-		if (memcmp(&id, &ids[i], UUID_LEN) != 0)
-			elog(ERROR, "events were numbered in another order");
-		numbers[i] = row_int8(i, 2) - numbers[i];
-	}
-	return numbers;
-}
 
 /*
  * Insert events.
@@ -81,10 +39,10 @@ events_insert(Records *rows)
 }
 
 /*
- * Add an account's events to rows, numbered from the one before them.
+ * Add an account's events to rows, and number them.
  */
 static void
-records_add_events(Records *rows, const Account *acc, int64 number)
+records_add_events(Records *rows, Account *acc)
 {
 	ListCell   *cell;
 
@@ -94,7 +52,7 @@ records_add_events(Records *rows, const Account *acc, int64 number)
 		QueryArgs	row = {0};
 
 		args_uuid(&row, &acc->id);
-		args_int8(&row, ++number);
+		args_int8(&row, ++acc->last_event);
 		args_bool(&row, acc->team);
 		args_money(&row, acc->balance);
 		args_time(&row, acc->now);
@@ -106,30 +64,26 @@ records_add_events(Records *rows, const Account *acc, int64 number)
 }
 
 /*
- * events_write_of writes the events that locked accounts, in the order of their
- * ids, have noted, if any.
+ * events_write_of writes the events that locked accounts have noted, if any. Their
+ * rows are for the caller to write.
  */
 void
 events_write_of(Account *accs, int n)
 {
-	Account   **noted = palloc(sizeof(Account *) * n);
-	const int64 *numbers;
 	Records		rows;
-	int			nnoted = 0;
 
-	for (int i = 0; i < n; i++)
-		if (accs[i].events != NIL)
-			noted[nnoted++] = &accs[i];
-	if (nnoted == 0)
-		return;
-	numbers = events_number(noted, nnoted);
 	records_begin(&rows, event_types);
-	for (int i = 0; i < nnoted; i++)
+	for (int i = 0; i < n; i++)
 	{
-		records_add_events(&rows, noted[i], numbers[i]);
-		noted[i]->events = NIL;
-		if (rows.n >= EVENTS_AT_ONCE || i == nnoted - 1)
+		if (accs[i].events == NIL)
+			continue;
+		records_add_events(&rows, &accs[i]);
+		accs[i].events = NIL;
+		accs[i].unwritten = true;
+		events_note();
+		if (rows.n >= EVENTS_AT_ONCE)
 			events_insert(&rows);
 	}
-	events_note();
+	if (rows.n > 0)
+		events_insert(&rows);
 }

@@ -36,23 +36,29 @@ enum
 	USED_COLUMN = AFTER_COLUMN_COUNT + 1, CYCLE_START_COLUMN, CYCLE_END_COLUMN, ZONE_COLUMN
 };
 
+enum
+{
+	TOLD_COLUMN = AFTER_COLUMN_COUNT + 1
+};
+
 /* What a plan is in the place of. Who has no caps, and cycles of the calendar, may get another one at once. */
 static KeptQuery plan_before_query = {
 	.sql = "SELECT plan_id FROM ducto.accounts WHERE id = $1 AND caps = 0 AND anchor IS NULL AND zone IS NULL",
 	.types = {UUIDOID}
 };
 
-/* Gives an account without caps the plan $2 in the place of $3, whose cycle from $7 to $8 goes on. */
+/* Gives an account without caps the plan $2 in the place of $3, whose cycle from $7 to $8 goes on, and counts the event of it. */
 static KeptQuery account_switch_query = {
-	.sql = "UPDATE ducto.accounts SET plan_id = $2, updated_at = greatest(updated_at, $4)" IN_CYCLE("$3")
+	.sql = "UPDATE ducto.accounts SET plan_id = $2, last_event = last_event + 1, updated_at = greatest(updated_at, $4)"
+	IN_CYCLE("$3")
 	" AND caps = 0 AND anchor IS NULL AND zone IS NULL AND cycle_start = $7 AND cycle_end = $8"
-	" RETURNING " AFTER_COLUMNS,
+	" RETURNING " AFTER_COLUMNS ", last_event - 1",
 	.types = {UUIDOID, TEXTOID, TEXTOID, TIMESTAMPTZOID, INT8OID, INT8OID, TIMESTAMPTZOID, TIMESTAMPTZOID}
 };
 
 /* The caller has the row's lock by the guarded update that it takes back. */
 static KeptQuery account_switch_back_query = {
-	.sql = "UPDATE ducto.accounts SET plan_id = $2 WHERE id = $1",
+	.sql = "UPDATE ducto.accounts SET plan_id = $2, last_event = last_event - 1 WHERE id = $1",
 	.types = {UUIDOID, TEXTOID}
 };
 
@@ -143,6 +149,7 @@ account_try_switch(const pg_uuid_t *id, UserPlan *plan, Account *after, char **b
 		after->plan_id = plan->id;
 		after->plan = *plan;
 		after->cycle = cycle;
+		after->last_event = row_int8(0, TOLD_COLUMN);
 		return true;
 	}
 	args_uuid(&back, id);

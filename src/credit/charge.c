@@ -55,7 +55,7 @@ charge_floor(const Account *acc, const Debit *debit)
  * by overrun, and lets its caps count that.
  */
 Rejection
-charge_decide(const Account *acc, const Debit *debit, DebitPlan *plan)
+charge_decide(Account *acc, const Debit *debit, DebitPlan *plan)
 {
 	Money		floor = charge_floor(acc, debit);
 	Money		limit = account_headroom(acc, floor, debit->skip_allowance);

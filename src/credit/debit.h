@@ -89,7 +89,7 @@ extern Datum deduction_result(FunctionCallInfo fcinfo, const Deduction *deductio
 /* A charge. */
 extern void charge_terms(FunctionCallInfo fcinfo, Debit *debit);
 extern void charge_of_usage(Debit *debit);
-extern Rejection charge_decide(const Account *acc, const Debit *debit, DebitPlan *plan);
+extern Rejection charge_decide(Account *acc, const Debit *debit, DebitPlan *plan);
 
 /* A deduct. */
 extern Rejection settle_decide(const Account *acc, const Hold *hold, const Debit *debit, DebitPlan *plan);
@@ -97,6 +97,6 @@ extern void settle_free(Account *acc, Hold *hold, const DebitPlan *plan);
 extern Rejection settle_usage(Debit *debit, Deduction *deduction);
 
 /* A charge to a pool. */
-extern Rejection pool_decide(const Account *pool, const Debit *debit, DebitPlan *plan);
+extern Rejection pool_decide(Account *pool, const Debit *debit, DebitPlan *plan);
 
 #endif

@@ -47,7 +47,7 @@ reservation_lock(const pg_uuid_t *user, const pg_uuid_t *team, const pg_uuid_t *
 	if (hold->state == HOLD_OPEN && hold->expires_at <= acc->ended_until)
 	{
 		hold_expire(acc, hold);
-		events_write(acc);
+		account_tell(acc);
 	}
 	return true;
 }

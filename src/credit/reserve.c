@@ -261,7 +261,7 @@ reserve_entitled(const Account *acc, const ReserveRequest *request)
  * count it.
  */
 static Rejection
-reserve_decide(const Account *acc, const ReserveRequest *request, const ReserveTerms *terms)
+reserve_decide(Account *acc, const ReserveRequest *request, const ReserveTerms *terms)
 {
 	CapChange	change = {.held_model = request->model, .held = terms->cap_held, .actor = request->user};
 	CapVerdict	verdict;
@@ -476,7 +476,7 @@ ducto_reserve_usage(PG_FUNCTION_ARGS)
  * Return the rejection that ducto_reserve, with its defaults, would give.
  */
 static Rejection
-afford_decide(const Account *acc, const ReserveRequest *request, const ReserveTerms *terms)
+afford_decide(Account *acc, const ReserveRequest *request, const ReserveTerms *terms)
 {
 	CapChange	change = {.held_model = request->model, .held = terms->cap_held};
 

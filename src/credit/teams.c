@@ -484,7 +484,7 @@ ducto_get_team_members(PG_FUNCTION_ARGS)
  * the caps of the pool and the member count it.
  */
 Rejection
-pool_decide(const Account *pool, const Debit *debit, DebitPlan *plan)
+pool_decide(Account *pool, const Debit *debit, DebitPlan *plan)
 {
 	CapChange	change = {.model = debit->model, .spent = debit->amount, .actor = debit->user};
 	CapVerdict	verdict;

@@ -279,6 +279,17 @@ SELECT allowance_percent FROM ducto_set_alerts(:mia, allowance_percent => '{40}'
 SELECT allowance_used FROM unnest(ARRAY[:lou, :mia, :ned]::uuid[], ARRAY['told', 'free', 'free']) AS u(id, plan), ducto_increment_usage_window(u.id, plan, 6);
 SELECT account_id, kind, payload FROM told WHERE account_id IN (:lou, :mia, :ned) AND kind = 'allowance_used';
 
+-- In a batch, too, what it rejects and what it books are told under numbers that go on.
+\set fay '\'e7e00000-0000-4000-8000-00000000000f\''
+SELECT new_balance FROM ducto_add_credits(:fay, 100);
+SELECT cap_limit FROM ducto_set_spend_cap(:fay, 'daily', 60);
+SELECT cap_percent FROM ducto_set_alerts(:fay, '{80, 50}', cap_percent => '{100}');
+SELECT error, balance_after FROM ducto_charge_many(jsonb_build_array(
+	jsonb_build_object('user_id', :fay, 'amount', 30), jsonb_build_object('user_id', :fay, 'amount', 50),
+	jsonb_build_object('user_id', :fay, 'amount', 31), jsonb_build_object('user_id', :fay, 'amount', 30)));
+SELECT number, e.kind, payload -> 'seq' AS seq, payload -> 'balance' AS balance, last_event FROM ducto.events e JOIN ducto.accounts a ON a.id = account_id
+	WHERE account_id = :fay ORDER BY number;
+
 -- Mistakes.
 SELECT ducto_set_alerts(NULL);
 SELECT ducto_set_alerts(:ann, '{NaN}');

@@ -74,6 +74,7 @@ SELECT transaction_id AS id FROM ducto_charge_usage(:fay, '{"model": "small", "i
 SELECT reservation_id AS id FROM ducto_reserve(:fay, 5, model => 'small', ttl_seconds => 86400) \gset block_
 SELECT transaction_id AS id FROM ducto_settle(:fay, :'block_id', '[{"key": "one", "amount": 1}, {"key": "two", "amount": 2, "model": "large"},
 	{"key": "three", "usage": {"model": "large", "input_tokens": 0.25}, "metadata": {"to": "us"}}]') \gset lines_
+SELECT balance FROM ducto_set_alerts(:fay, '{1}');
 -- Gil: alerts, and a top-up that is due.
 SELECT expiring_days FROM ducto_set_alerts(:gil, '{50, 10}', '{80}', '{90}', 7);
 SELECT new_balance FROM ducto_add_credits(:gil, 60);
@@ -175,6 +176,7 @@ INSERT INTO seen VALUES
 ('accounts', 'chain_head', '''\x00''', 'id = BOB'),
 ('accounts', 'ahead_until', '''infinity''', 'id = BOB'),
 ('accounts', 'updated_at', 'updated_at + interval ''1 day''', 'id = BOB'),
+('accounts', 'last_event', '1', 'id = GIL'),
 ('accounts', 'alert_below', '5', 'id = GIL'),
 ('accounts', 'alert_below', '1', 'id = BOB'),
 ('alerts', 'account_id', 'NOBODY', 'account_id = GIL'),
@@ -189,8 +191,7 @@ INSERT INTO seen VALUES
 ('alerts', 'topup_due_key', 'NULL', 'account_id = GIL'),
 ('alerts', 'topup_month', 'topup_month + 1', 'account_id = GIL'),
 ('alerts', 'topup_count', '0', 'account_id = GIL'),
-('alerts', 'told', 'true', 'account_id = BOB'),
-('alerts', 'last_event', '1', 'account_id = GIL'),
+('alerts', 'told', 'true', 'account_id = FAY'),
 ('events', 'account_id', 'BOB', 'account_id = GIL AND number = 2'),
 ('events', 'number', '9', 'account_id = GIL AND number = 2'),
 ('events', 'user_id', 'BOB', 'account_id = GIL AND number = 2'),
@@ -427,6 +428,7 @@ INSERT INTO unseen VALUES
 ('accounts', 'created_at', 'created_at - interval ''1 day''', 'id = BOB', 'is told and decides nothing'),
 ('accounts', 'updated_at', 'updated_at - interval ''1 day''', 'id = BOB', 'a time of the past'),
 ('accounts', 'alert_mark', '1', 'id = BOB', 'lines of before, until the next operation'),
+('accounts', 'last_event', 'last_event + 1', 'id = GIL', 'events may have been removed'),
 ('alerts', 'balance', '''{60, 10}''', 'account_id = GIL', 'lines that are no nearer'),
 ('alerts', 'allowance_percent', '''{81}''', 'account_id = GIL', 'the percentages'),
 ('alerts', 'cap_percent', '''{81}''', 'account_id = GIL', 'the percentages'),
@@ -438,7 +440,6 @@ INSERT INTO unseen VALUES
 ('alerts', 'topup_month', 'topup_month - interval ''1 month''', 'account_id = GIL', 'another month'),
 ('alerts', 'topup_count', '2', 'account_id = GIL', 'how many have been due'),
 ('alerts', 'told', 'false', 'account_id = GIL', 'whether it was told'),
-('alerts', 'last_event', 'last_event + 1', 'account_id = GIL', 'events may have been removed'),
 ('alerts', 'caps_told', '''{"daily ": {"window": "2000-01-01", "percent": 80}}''', 'account_id = GIL', 'what was told'),
 ('alerts', 'expiring_at', 'now()', 'account_id = GIL', 'when it was told'),
 ('alerts', 'expiring_until', 'now()', 'account_id = GIL', 'what was told'),

@@ -110,26 +110,24 @@ SELECT expired_count, expired_amount FROM ducto_sweep_expired();
 SELECT pg_temp.left_out();
 SELECT * FROM ducto_verify();
 
--- What there is to tell of the holds that end is one statement's for all accounts, and one numbers it: after what was told before.
+-- What there is to tell of the holds that end is one statement's for all accounts, numbered after what was told before.
 SELECT pg_temp.make(111, 130);
 INSERT INTO ducto.reservations (account_id, id, amount, remaining, operation_type, billing_mode, floor, state, balance_after,
 	reserved_after, first_expires_at, skip_allowance, cap_held, created_at, expires_at)
 SELECT pg_temp.who(i), gen_random_uuid(), 1.0000, 1.0000, 'usage', 'strict', 0.0000, 'open', 10.0000, 1.0000, now() - interval '1 hour', false,
 	1.0000, now() - interval '2 hours', now() - interval '1 hour' FROM generate_series(112, 113) i;
 UPDATE ducto.accounts SET held = held + 1 WHERE id IN (pg_temp.who(112), pg_temp.who(113));
-INSERT INTO ducto.alerts (account_id, last_event) VALUES (pg_temp.who(113), 7);
+UPDATE ducto.accounts SET last_event = 7 WHERE id = pg_temp.who(113);
 CREATE TEMP TABLE told (by text);
 CREATE FUNCTION pg_temp.tell() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN INSERT INTO pg_temp.told VALUES (TG_TABLE_NAME); RETURN NULL; END $$;
 CREATE TRIGGER tell AFTER INSERT ON ducto.events FOR EACH STATEMENT EXECUTE FUNCTION pg_temp.tell();
-CREATE TRIGGER tell AFTER INSERT ON ducto.alerts FOR EACH STATEMENT EXECUTE FUNCTION pg_temp.tell();
 SELECT expired_count, expired_amount FROM ducto_sweep_expired();
 SELECT by, count(*) FROM told GROUP BY by ORDER BY by;
 DROP TRIGGER tell ON ducto.events;
-DROP TRIGGER tell ON ducto.alerts;
 SELECT right(e.account_id::text, 3) AS who, number, e.user_id = e.account_id AS own, kind, payload ->> 'seq' AS seq, payload ->> 'balance' AS balance,
 	payload ->> 'amount' AS amount, payload ->> 'operation_type' AS operation_type, payload ->> 'reservation_id' = r.id::text AS of_it
 	FROM ducto.events e JOIN ducto.reservations r ON r.account_id = e.account_id AND r.id::text = payload ->> 'reservation_id'
 	WHERE e.account_id BETWEEN pg_temp.who(111) AND pg_temp.who(114) ORDER BY e.account_id, number;
-SELECT count(*), count(DISTINCT e.id), max(last_event) FROM ducto.events e JOIN ducto.alerts a USING (account_id)
+SELECT count(*), count(DISTINCT e.id), max(last_event) FROM ducto.events e JOIN ducto.accounts a ON a.id = account_id
 	WHERE account_id BETWEEN pg_temp.who(111) AND pg_temp.who(130);
 SELECT * FROM ducto_verify();
