@@ -192,7 +192,8 @@ row_datum(uint64 row, int column)
 
 /*
  * row_unpack lets the columns of a row be those of the record that is its only
- * column, in the order in which they are named.
+ * column, in the order in which they are named. The record may have more, of
+ * somebody's own, and as many places as a table ever had columns.
  */
 void
 row_unpack(uint64 row, RecordColumns *columns)
@@ -200,15 +201,13 @@ row_unpack(uint64 row, RecordColumns *columns)
 	HeapTupleHeader header = DatumGetHeapTupleHeader(row_datum(row, 1));
 	HeapTupleData record = {.t_data = header, .t_len = HeapTupleHeaderGetDatumLength(header)};
 	TupleDesc	desc = lookup_rowtype_tupdesc(HeapTupleHeaderGetTypeId(header), HeapTupleHeaderGetTypMod(header));
-	Datum		all[ROW_MAX_COLUMNS];
-	bool		all_nulls[ROW_MAX_COLUMNS];
+	Datum		all[MaxTupleAttributeNumber];
+	bool		all_nulls[MaxTupleAttributeNumber];
 
 	if (columns->type != desc->tdtypeid)
 		columns_find(columns, desc);
-	row_take_apart(&record, desc);
+	heap_deform_tuple(&record, desc, all, all_nulls);
 	ReleaseTupleDesc(desc);
-	memcpy(all, values, sizeof(Datum) * ncolumns);
-	memcpy(all_nulls, nulls, sizeof(bool) * ncolumns);
 	for (ncolumns = 0; columns->names[ncolumns] != NULL; ncolumns++)
 	{
 		values[ncolumns] = all[columns->numbers[ncolumns] - 1];

@@ -209,5 +209,35 @@ SELECT length(metadata ->> 'big') FROM ducto.ledger WHERE account_id = :ann AND 
 SELECT idempotent FROM ducto_charge(:ann, 1, 'big');
 SELECT * FROM found();
 
+-- Columns of somebody's own, and that many of them had come and gone before: a table of PostgreSQL has a place for each.
+DO $$
+DECLARE
+	t regclass;
+BEGIN
+	FOR t IN SELECT oid FROM pg_class WHERE relnamespace = 'ducto'::regnamespace AND relkind = 'r' LOOP
+		FOR i IN 1 .. 70 LOOP
+			EXECUTE format('ALTER TABLE %s ADD direct_gone text DEFAULT %L', t, i);
+			EXECUTE format('ALTER TABLE %s DROP direct_gone', t);
+		END LOOP;
+		EXECUTE format('ALTER TABLE %s %s', t, (SELECT string_agg('ADD direct_own_' || i || ' text DEFAULT ' || i, ', ') FROM generate_series(1, 70) i));
+	END LOOP;
+END $$;
+\c :own
+SET client_min_messages = warning;
+SELECT error FROM ducto_set_active_pricing('{"models": {"_default": "input_tokens"}, "plans": {"direct": {"name": "Direct", "free_allowance": 3, "caps": [{"cap_type": "daily", "cap_limit": 50, "action": "deny"}]}}}');
+SELECT new_balance FROM ducto_add_credits(:bob, 10, expires_at => '2999-01-01');
+SELECT plan_id, error FROM ducto_set_user_plan(:bob, 'direct');
+SELECT amount, allowance_consumed, error FROM ducto_charge(:bob, 5);
+SELECT amount, allowance_consumed, error FROM ducto_charge_usage(:bob, '{"model": "x", "input_tokens": 1}');
+SELECT amount, error FROM ducto_charge_many(jsonb_build_array(jsonb_build_object('user_id', :bob, 'amount', 1), jsonb_build_object('user_id', :ann, 'amount', 1)));
+SELECT reservation_id AS hold FROM ducto_reserve(:bob, 2) \gset
+SELECT amount, error FROM ducto_settle(:bob, :'hold', '[{"key": "own", "amount": 1}]', final => true);
+SELECT plan_id, free_allowance FROM ducto_get_user_plan(:bob);
+SELECT count(*), count(amount) FROM ducto_list_transactions(:bob);
+SELECT count(*) FROM ducto_list_grants(:bob);
+SELECT expired_count FROM ducto_sweep_expired();
+SELECT count(DISTINCT direct_own_70) FROM ducto.ledger;
+SELECT * FROM ducto_verify() WHERE check_name <> 'test clock';
+
 \c :main
 DROP DATABASE :own;
