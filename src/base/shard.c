@@ -14,9 +14,7 @@
 
 #include "access/xact.h"
 #include "miscadmin.h"
-#include "nodes/nodeFuncs.h"
 #include "optimizer/planner.h"
-#include "storage/lmgr.h"
 #include "storage/lock.h"
 #include "utils/hsearch.h"
 #include "utils/memutils.h"
@@ -24,6 +22,7 @@
 #include "base/cluster.h"
 #include "base/listen.h"
 #include "base/shard.h"
+#include "base/shardfit.h"
 
 /* Before the text of each statement on a shard. */
 #define SHARD_MARK	"/* ducto shard "
@@ -109,8 +108,10 @@ shard_suspend(void)
  * Return what a table is on a shard: itself, where it is not distributed.
  */
 static Oid
-shard_part(const ShardTables *shard, Oid table)
+shard_part(const void *of, Oid table)
 {
+	const ShardTables *shard = of;
+
 	for (int i = 0; i < shard->n; i++)
 		if (shard->tables[i].table == table)
 			return shard->tables[i].part;
@@ -118,58 +119,22 @@ shard_part(const ShardTables *shard, Oid table)
 }
 
 /*
- * Let a statement be on a shard: the tables in it become those of the shard.
+ * Return what a statement that is about to be planned is on the shard that its
+ * text names; any other statement is as ever.
  */
-static bool
-shard_walk(Node *node, void *shard)
-{
-	if (node == NULL)
-		return false;
-	if (IsA(node, RangeTblEntry))
-	{
-		RangeTblEntry *entry = castNode(RangeTblEntry, node);
-
-		if (entry->rtekind == RTE_RELATION)
-		{
-			entry->relid = shard_part(shard, entry->relid);
-			LockRelationOid(entry->relid, entry->rellockmode);
-		}
-		return false;
-	}
-	if (IsA(node, Query))
-	{
-#if PG_VERSION_NUM >= 160000
-		ListCell   *permission;
-
-		foreach(permission, castNode(Query, node)->rteperminfos)
-		{
-			RTEPermissionInfo *info = lfirst_node(RTEPermissionInfo, permission);
-
-			info->relid = shard_part(shard, info->relid);
-		}
-#endif
-		return query_tree_walker(castNode(Query, node), shard_walk, shard, QTW_EXAMINE_RTES_BEFORE);
-	}
-	return expression_tree_walker(node, shard_walk, shard);
-}
-
-/*
- * Let a statement that is about to be planned be on the shard that its text
- * names; any other statement is as ever.
- */
-static void
+static Query *
 shard_mark_heed(Query *parse, const char *text)
 {
 	int64		shard;
 	ShardTables *tables;
 
 	if (text == NULL || strncmp(text, SHARD_MARK, strlen(SHARD_MARK)) != 0)
-		return;
+		return parse;
 	shard = strtoll(text + strlen(SHARD_MARK), NULL, 10);
 	tables = hash_search(shards, &shard, HASH_FIND, NULL);
 	if (tables == NULL)
 		elog(ERROR, "shard " INT64_FORMAT " was not entered", shard);
-	(void) shard_walk((Node *) parse, tables);
+	return shard_fit(parse, shard_part, tables);
 }
 
 /*
@@ -180,14 +145,14 @@ shard_mark_heed(Query *parse, const char *text)
 static PlannedStmt *
 shard_planner(Query *parse, const char *text, int options, ParamListInfo params, ExplainState *es)
 {
-	shard_mark_heed(parse, text);
+	parse = shard_mark_heed(parse, text);
 	return next_planner != NULL ? next_planner(parse, text, options, params, es) : standard_planner(parse, text, options, params, es);
 }
 #else
 static PlannedStmt *
 shard_planner(Query *parse, const char *text, int options, ParamListInfo params)
 {
-	shard_mark_heed(parse, text);
+	parse = shard_mark_heed(parse, text);
 	return next_planner != NULL ? next_planner(parse, text, options, params) : standard_planner(parse, text, options, params);
 }
 #endif

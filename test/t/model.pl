@@ -13,7 +13,7 @@
 # until all was met that they are for; or only that of DUCTO_SEED. DUCTO_STEPS is
 # the number of steps of each. The seed is printed, and after a failure also what
 # was done on the account. With DUCTO_CITUS the tables are distributed over a
-# cluster.
+# cluster; what it has beside 1 is a statement that is executed before.
 
 use strict;
 use warnings FATAL => 'all';
@@ -53,6 +53,7 @@ my $run     = Model::Run->new(node => $node, cluster => $cluster);
 my @configs = map { Model::Steps::Plans::initial(@$_) }
   ([ sort keys %$plans ], [ grep { !$plans->{$_}{retired} } sort keys %$plans ]);
 my @published = map { 'SELECT * FROM ' . Model::Steps::Plans::publication($_) } @configs;
+my @before    = grep { $_ ne '1' } $ENV{DUCTO_CITUS} || '1';
 
 Requests::draw_from(
 	[ sort keys %$plans ],
@@ -97,7 +98,7 @@ sub start_round
 
 	$_->quit foreach @{ $run->{sessions} };
 	$node->safe_psql('postgres', "CREATE DATABASE $name TEMPLATE empty") unless $cluster;
-	$cluster->database($name, before => join('; ', @published)) if $cluster;
+	$cluster->database($name, before => join('; ', @published, @before)) if $cluster;
 	$run->{sessions} = [ map { Session->new($node, dbname => $name) } 1 .. 2 ];
 	$run->{sessions}[0]->run("SET timezone = 'Pacific/Kiritimati'");
 	$run->{world} = Model->new;
