@@ -245,9 +245,10 @@ text_shortened(char *value)
 }
 
 /*
- * Return a number as messages show it.
+ * numeric_shown returns a number as messages show it: one of a few letters, such
+ * as 1e131071, may have a hundred thousand digits.
  */
-static char *
+char *
 numeric_shown(Numeric value)
 {
 	return text_shortened(DatumGetCString(DirectFunctionCall1(numeric_out, NumericGetDatum(value))));

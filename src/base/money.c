@@ -14,6 +14,7 @@
 #include "varatt.h"
 #endif
 
+#include "base/args.h"
 #include "base/money.h"
 
 /*
@@ -168,8 +169,7 @@ money_from_numeric(Numeric value, const char *argument)
 	if (!numeric_to_units(NumericGetDatum(value), &units))
 		ereport(ERROR,
 				(errcode(ERRCODE_NUMERIC_VALUE_OUT_OF_RANGE),
-				 errmsg("argument \"%s\" is out of range: %s", argument,
-						DatumGetCString(DirectFunctionCall1(numeric_out, NumericGetDatum(value)))),
+				 errmsg("argument \"%s\" is out of range: %s", argument, numeric_shown(value)),
 				 errhint(MONEY_BOUNDS_HINT)));
 
 	return units;

@@ -8,6 +8,7 @@
 #include "lib/stringinfo.h"
 #include "utils/builtins.h"
 
+#include "base/args.h"
 #include "base/place.h"
 
 #define TEXT_MAX_BYTES	255
@@ -182,6 +183,6 @@ place_number(const Place *object, Names names)
 	number = NumericGetDatum(value.val.numeric);
 	if (numeric_is_nan(value.val.numeric) ||
 		DatumGetBool(DirectFunctionCall2(numeric_lt, number, NumericGetDatum(int64_to_numeric(0)))))
-		place_reject(&place, psprintf("is %s", DatumGetCString(DirectFunctionCall1(numeric_out, number))));
+		place_reject(&place, psprintf("is %s", numeric_shown(value.val.numeric)));
 	return DatumGetNumeric(DirectFunctionCall1(numeric_uplus, number));
 }

@@ -427,8 +427,7 @@ arg_number(FunctionCallInfo fcinfo, int n, const char *name, int64 above, int64 
 		return int64_to_numeric(fallback);
 	value = PG_GETARG_NUMERIC(n);
 	if (numeric_is_nan(value) || numeric_is_inf(value) || number_compare(value, int64_to_numeric(above)) <= 0)
-		arg_reject(name, DatumGetCString(DirectFunctionCall1(numeric_out, NumericGetDatum(value))),
-				   psprintf("\"%s\" must be a number greater than " INT64_FORMAT ".", name, above));
+		arg_reject(name, numeric_shown(value), psprintf("\"%s\" must be a number greater than " INT64_FORMAT ".", name, above));
 	return value;
 }
 

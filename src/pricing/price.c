@@ -49,9 +49,7 @@ usage_number(const UsagePlace *place, const JsonbValue *value)
 	if (numeric_is_nan(value->val.numeric) ||
 		DatumGetBool(DirectFunctionCall2(numeric_lt, NumericGetDatum(value->val.numeric),
 										 NumericGetDatum(int64_to_numeric(0)))))
-		usage_reject(place, psprintf("is %s", DatumGetCString(DirectFunctionCall1(numeric_out,
-																				  NumericGetDatum(value->val.numeric)))),
-					 "It must be a number, 0 or greater.");
+		usage_reject(place, psprintf("is %s", numeric_shown(value->val.numeric)), "It must be a number, 0 or greater.");
 	return DatumGetNumeric(DirectFunctionCall1(numeric_uplus, NumericGetDatum(value->val.numeric)));
 }
 

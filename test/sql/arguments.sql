@@ -53,5 +53,13 @@ SELECT call, r.result FROM unnest(ARRAY['ducto_set_user_plan(%L, ''x'')', 'ducto
 	'ducto_charge_usage(%L, ''{"model": "m", "input_tokens": 1}'', gen_random_uuid())', 'ducto_reserve(%1$L, 1, team_id => %1$L)', 'ducto_reserve_usage(%1$L, ''{"model": "m", "input_tokens": 1}'', team_id => %1$L)']) AS call, pg_temp.try(format(call, :'team')) AS r (result)
 WHERE r.result NOT LIKE '22023 %"user\_id"%';
 SELECT function, result LIKE '22023 %"user\_id"%' AS refused FROM arguments, pg_temp.call(oid, 'reservation_id', quote_literal(:'pool_hold')) AS call, pg_temp.try(replace(call, quote_literal(:ada), quote_literal(:'team'))) AS result WHERE name = 'reservation_id' AND NOT has_default ORDER BY 1;
+
+-- A number of a few letters may have a hundred thousand digits: no message has all of them.
+CREATE TEMP TABLE long (type text, value text);
+INSERT INTO long VALUES ('numeric', '1e131071'), ('numeric', '-1e131071'), ('numeric', '1e-16000'), ('numeric[]', 'ARRAY[1e131071]');
+INSERT INTO long SELECT 'jsonb', quote_literal(v) FROM unnest(ARRAY['1e131071', '{"model": "m", "input_tokens": 1e131071}', '{"model": "m", "input_tokens": -1e131071}', '{"usage": {"prompt_tokens": -1e131071, "completion_tokens": 1e131071}}',
+	'[{"user_id": "a26a0000-0000-4000-8000-000000000001", "amount": 1e131071}]', '[{"user_id": "a26a0000-0000-4000-8000-000000000001", "amount": -1e131071}]', '[{"amount": -1e131071}]', '[{"usage": {"input_tokens": -1e131071}}]',
+	'{"models": {"_default": "1"}, "min_balance": 1e131071}', '{"models": {"_default": "1"}, "signup_bonus": 1e131071}', '{"models": {"_default": "1"}, "plans": {"p": {"name": "P", "free_allowance": -1e131071}}}']) v;
+SELECT function, name, value, length(result) FROM arguments JOIN long USING (type), pg_temp.call(oid, name, value) AS call, pg_temp.try(call) AS result WHERE result ~ '^[0-9A-Z]{5} ' AND length(result) > 1000 ORDER BY 1, 2, 3;
 SELECT * FROM ducto_verify();
 SELECT error FROM ducto_set_active_pricing('{"models": {"_default": "1"}}');
