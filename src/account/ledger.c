@@ -42,18 +42,43 @@ static KeptQuery ledger_insert_query = {.sql = LEDGER_INSERT_SQL, .types = {LEDG
 /* Fewer entries are written by a statement, which has less to find out. */
 #define WRITE_TOGETHER	8
 
-/* The columns of queued entries. */
-static const Oid queue_types[] = {LEDGER_TYPES TIMESTAMPTZOID, InvalidOid};
+/* The table's columns in its order, after the first: what is queued needs no other to be written. */
+#define TABLE_FIELDS(FIELD) \
+	FIELD(AT_seq, seq, int8) FIELD(AT_id, id, uuid) FIELD(AT_amount, amount, numeric) \
+	FIELD(AT_balance_after, balance_after, numeric) FIELD(AT_type, type, text) \
+	FIELD(AT_operation_type, operation_type, text) FIELD(AT_actor, actor, uuid) FIELD(AT_model, model, text) \
+	FIELD(AT_idempotency_key, idempotency_key, text) FIELD(AT_reference, reference, uuid) \
+	FIELD(AT_allowance_consumed, allowance_consumed, numeric) FIELD(AT_shortfall, shortfall, numeric) \
+	FIELD(AT_cap_warning, cap_warning, text) FIELD(AT_burned_grants, burned_grants, uuids) \
+	FIELD(AT_burned_amounts, burned_amounts, numerics) FIELD(AT_lifetime_purchased, lifetime_purchased, numeric) \
+	FIELD(AT_expires_at, expires_at, time) FIELD(AT_priority, priority, int4) FIELD(AT_cycle_end, cycle_end, time) \
+	FIELD(AT_exact_price, exact_price, numeric) FIELD(AT_pricing, pricing, jsonb) FIELD(AT_models, models, texts) \
+	FIELD(AT_model_spend, model_spend, numerics) FIELD(AT_model_lines, model_lines, integers) \
+	FIELD(AT_metadata, metadata, jsonb) FIELD(AT_created_at, created_at, time) FIELD(AT_effective_at, effective_at, time) \
+	FIELD(AT_xact, xact, int8) FIELD(AT_digest, digest, bytea)
 
-#define COLUMN_WRITTEN(n, column, kind, ...)	{#column, OID_##kind},
-static const BulkColumn queue_columns[] = {
-	{"account_id", UUIDOID}, LEDGER_FIELDS(COLUMN_WRITTEN) {"cycle_end", TIMESTAMPTZOID}
+/* Where each is among the parameters, of which cycle_end is the last. */
+#define COLUMN_AT(n, column, ...)	AT_##column = (n) - 1,
+
+enum
+{
+	AT_account_id, LEDGER_FIELDS(COLUMN_AT) AT_cycle_end
 };
+
+#define COLUMN_PLACE(place, ...)	place,
+#define COLUMN_WRITTEN(n, column, kind, ...)	{#column, OID_##kind},
+
+/* The columns of queued entries. */
+static const int queue_order[] = {AT_account_id, TABLE_FIELDS(COLUMN_PLACE)};
+static const Oid queue_types[] = {UUIDOID, TABLE_FIELDS(COLUMN_TYPE) InvalidOid};
+static const BulkColumn queue_columns[] = {{"account_id", UUIDOID}, TABLE_FIELDS(COLUMN_WRITTEN)};
+
+StaticAssertDecl(lengthof(queue_order) == AT_cycle_end + 1, "an entry is queued with all of its columns");
 
 /* As this, of many entries, whose accounts are locked and whose keys are new. */
 static KeptQuery ledger_insert_many_query = {
-	.sql = "INSERT INTO ducto.ledger (account_id" LEDGER_FIELDS(COLUMN_NAME) ", cycle_end)"
-	" SELECT * FROM unnest($1) AS e(account_id uuid" LEDGER_FIELDS(COLUMN_OF_ROW) ", cycle_end timestamptz)",
+	.sql = "INSERT INTO ducto.ledger (account_id" TABLE_FIELDS(COLUMN_NAME) ")"
+	" SELECT * FROM unnest($1) AS e(account_id uuid" TABLE_FIELDS(COLUMN_OF_ROW) ")",
 	.types = {RECORDARRAYOID}
 };
 
@@ -290,11 +315,19 @@ args_place(QueryArgs *args, Account *acc, const LedgerEntry *entry)
 static void
 queue_add(LedgerQueue *queue, const LedgerEntry *entry, QueryArgs *args)
 {
+	Values		columns = {.n = lengthof(queue_order)};
+
 	if (entry->is_gift)
 		args_time(args, entry->cycle_end);
 	else
 		args_null(args);
-	records_add(&queue->entries, args);
+	Assert(args->n == columns.n);
+	for (int i = 0; i < columns.n; i++)
+	{
+		columns.values[i] = args->values[queue_order[i]];
+		columns.nulls[i] = args->nulls[queue_order[i]];
+	}
+	records_add(&queue->entries, &columns);
 }
 
 /*

@@ -62,11 +62,13 @@ columns_begin(Bulk *bulk, const BulkColumn *columns, int ncolumns)
 
 	if (desc->natts != ncolumns || (desc->constr != NULL && desc->constr->num_check > 0))
 		return false;
+	bulk->in_order = true;
 	for (int i = 0; i < ncolumns; i++)
 	{
 		bulk->places[i] = column_place(desc, &columns[i]);
 		if (bulk->places[i] < 0)
 			return false;
+		bulk->in_order &= bulk->places[i] == i;
 	}
 	return true;
 }
@@ -345,6 +347,21 @@ bulk_add(Bulk *bulk, const QueryArgs *row)
 }
 
 /*
+ * Add a row that is made as the table has it.
+ */
+static void
+bulk_add_tuple(Bulk *bulk, HeapTuple tuple)
+{
+	TupleTableSlot *slot = next_row(bulk);
+	TupleDesc	desc = slot->tts_tupleDescriptor;
+
+	ExecForceStoreHeapTuple(tuple, slot, false);
+	for (int i = 0; i < desc->natts; i++)
+		if (TupleDescAttr(desc, i)->attnotnull && heap_attisnull(tuple, i + 1, desc))
+			row_refuse(bulk->table, slot);
+}
+
+/*
  * bulk_end writes what waits. Statements after it see the rows.
  */
 void
@@ -366,14 +383,22 @@ bool
 bulk_write(const char *table, const BulkColumn *columns, const Records *records)
 {
 	Bulk		bulk;
-	QueryArgs	row = {.n = records->desc->natts};
 
 	if (!bulk_begin(&bulk, table, columns, records->desc->natts))
 		return false;
 	for (int i = 0; i < records->n; i++)
 	{
-		records_read(records, i, &row);
-		bulk_add(&bulk, &row);
+		HeapTupleData tuple = records_tuple(records, i);
+
+		if (bulk.in_order)
+			bulk_add_tuple(&bulk, &tuple);
+		else
+		{
+			QueryArgs	row = {.n = records->desc->natts};
+
+			heap_deform_tuple(&tuple, records->desc, row.values, row.nulls);
+			bulk_add(&bulk, &row);
+		}
 	}
 	bulk_end(&bulk);
 	return true;

@@ -34,6 +34,7 @@ typedef struct Bulk
 	Relation	table;
 	EState	   *estate;			/* for the expressions of its indexes */
 	int			places[VALUES_MAX];	/* of the columns in the table, from 0 */
+	bool		in_order;		/* they are the table's in its order */
 	int			nindexes;
 	BulkIndex  *indexes;
 	int			together;		/* rows that are written at a time; 0 before the first */

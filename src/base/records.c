@@ -57,17 +57,14 @@ records_add(Records *records, Values *columns)
 }
 
 /*
- * records_read reads a row. What its values point to lives as long as the row
- * does.
+ * records_tuple returns a row, whose data live as long as it does.
  */
-void
-records_read(const Records *records, int i, Values *columns)
+HeapTupleData
+records_tuple(const Records *records, int i)
 {
 	HeapTupleHeader row = DatumGetHeapTupleHeader(records->rows[i]);
-	HeapTupleData tuple = {.t_len = HeapTupleHeaderGetDatumLength(row), .t_data = row};
 
-	heap_deform_tuple(&tuple, records->desc, columns->values, columns->nulls);
-	columns->n = records->desc->natts;
+	return (HeapTupleData) {.t_len = HeapTupleHeaderGetDatumLength(row), .t_data = row};
 }
 
 /*

@@ -2,6 +2,7 @@
 #define DUCTO_BASE_RECORDS_H
 
 #include "postgres.h"
+#include "access/htup.h"
 #include "access/tupdesc.h"
 
 #include "base/query.h"
@@ -18,7 +19,7 @@ typedef struct Records
 
 extern void records_begin(Records *records, const Oid *types);
 extern void records_add(Records *records, Values *columns);
-extern void records_read(const Records *records, int i, Values *columns);
+extern HeapTupleData records_tuple(const Records *records, int i);
 extern void args_records(QueryArgs *args, const Records *records);
 extern void records_clear(Records *records);
 

@@ -1,5 +1,5 @@
 -- Entries of a batch are written together, and all that an INSERT would see to holds: each index has what it is to have, a savepoint
--- takes them back, and indexes, triggers, checks and columns that somebody has added to the ledger are minded.
+-- takes them back, and indexes, triggers, checks, columns and an order of them that somebody has given the ledger are minded.
 \pset null -
 \set VERBOSITY terse
 SET client_min_messages = warning;
@@ -100,6 +100,16 @@ CREATE TABLE bulk_rule (key text);
 CREATE RULE bulk_also AS ON INSERT TO ducto.ledger DO ALSO INSERT INTO public.bulk_rule VALUES (NEW.idempotency_key);
 SELECT pg_temp.charge('ruled', 12);
 SELECT count(*) FROM bulk_rule;
+ROLLBACK;
+BEGIN;
+DO $$ BEGIN EXECUTE (SELECT format('CREATE TABLE ducto.bulk_turned (%s)', string_agg(format('%I %s %s', attname, format_type(atttypid, atttypmod),
+	CASE WHEN attnotnull THEN 'NOT NULL' END), ', ' ORDER BY attnum DESC)) FROM pg_attribute WHERE attrelid = 'ducto.ledger'::regclass AND attnum > 0); END $$;
+ALTER TABLE ducto.ledger RENAME TO bulk_before;
+ALTER TABLE ducto.bulk_turned RENAME TO ledger;
+SELECT pg_temp.charge('turned', 100);
+SELECT pg_temp.charge('turned', 101);
+SELECT count(*), sum(amount), min(type), min(seq) > 1 AS later, count(digest), count(xact) FROM ducto.ledger
+	WHERE idempotency_key = 'turned' || (metadata ->> 'n') AND account_id = pg_temp.account((metadata ->> 'n')::integer % 100) AND model = 'm' || (metadata ->> 'n')::integer % 3;
 ROLLBACK;
 SELECT * FROM pg_temp.written();
 
