@@ -9,10 +9,17 @@
  */
 #include "postgres.h"
 
+#include "access/xact.h"
 #include "catalog/dependency.h"
 #include "catalog/pg_class.h"
 #include "catalog/pg_extension.h"
 #include "commands/extension.h"
+#include "miscadmin.h"
+#include "storage/latch.h"
+#include "storage/proc.h"
+#include "utils/guc.h"
+#include "utils/resowner.h"
+#include "utils/wait_event.h"
 
 #include "access/distribute.h"
 #include "account/event.h"
@@ -22,11 +29,15 @@
 
 PG_FUNCTION_INFO_V1(ducto_undistribute);
 
-/* On the other nodes, too. */
+/* On all nodes, one after the other. */
 #define LOCK_SQL \
 	"LOCK TABLE ducto.accounts, ducto.pricing, ducto.plans, ducto.plan_allowances, ducto.ledger, ducto.grants," \
 	" ducto.reservations, ducto.spend_caps, ducto.usage_lines, ducto.teams, ducto.team_members, ducto.team_keys," \
 	" ducto.events, ducto.alerts IN ACCESS EXCLUSIVE MODE"
+
+/* How long a lock is waited for before all are given back, and how long others go on then, in milliseconds. */
+#define LOCK_WAIT		250
+#define LOCK_PAUSE		250
 
 /*
  * What is prepared on a node and not ended, when nobody is amid an operation,
@@ -187,6 +198,119 @@ functions_undistribute(ResultRow *row)
 		result_step(row, psprintf("function ducto.%s", row_text(i, 1)), "called on this node");
 }
 
+static emit_log_hook_type next_log = NULL;
+static bool refused;			/* somebody else had a lock */
+
+/*
+ * Tell whether an error is that somebody else has a lock.
+ */
+static bool
+is_refusal(const ErrorData *error)
+{
+	return error->sqlerrcode == ERRCODE_LOCK_NOT_AVAILABLE || error->sqlerrcode == ERRCODE_T_R_DEADLOCK_DETECTED;
+}
+
+/*
+ * Note that a node has refused a lock: Citus warns of that, and then raises an error
+ * that does not say why.
+ */
+static void
+refusal_note(ErrorData *told)
+{
+	if (is_refusal(told) && told->elevel == WARNING)
+	{
+		refused = true;
+		told->output_to_client = false;
+		told->output_to_server = false;
+	}
+	else if (next_log != NULL)
+		next_log(told);
+}
+
+/*
+ * Lock the tables on all nodes, where waiting for a lock is an error soon.
+ */
+static void
+nodes_lock(void)
+{
+	int			timeout = LockTimeout;
+	int			level = NewGUCNestLevel();
+
+	(void) set_config_option("log_min_messages", "warning", PGC_SUSET, PGC_S_SESSION, GUC_ACTION_SAVE, true, 0, false);
+	(void) set_config_option("citus.propagate_set_commands", "local", PGC_USERSET, PGC_S_SESSION, GUC_ACTION_SAVE, true, 0, false);
+	query_utility(psprintf("SET LOCAL lock_timeout = %d", timeout > 0 ? Min(timeout, LOCK_WAIT) : LOCK_WAIT));
+	tables_lock();
+	query_utility(LOCK_SQL);
+	query_utility(psprintf("SET LOCAL lock_timeout = %d", timeout));
+	AtEOXact_GUC(true, level);
+}
+
+/*
+ * Try to lock the tables on all nodes. False: somebody is amid an operation, and
+ * none is locked.
+ */
+static bool
+nodes_try_lock(void)
+{
+	MemoryContext context = CurrentMemoryContext;
+	ResourceOwner owner = CurrentResourceOwner;
+	volatile bool locked = false;
+
+	refused = false;
+	next_log = emit_log_hook;
+	emit_log_hook = refusal_note;
+	BeginInternalSubTransaction(NULL);
+	MemoryContextSwitchTo(context);
+	PG_TRY();
+	{
+		nodes_lock();
+		ReleaseCurrentSubTransaction();
+		locked = true;
+	}
+	PG_CATCH();
+	{
+		ErrorData  *error;
+
+		MemoryContextSwitchTo(context);
+		error = CopyErrorData();
+		FlushErrorState();
+		RollbackAndReleaseCurrentSubTransaction();
+		emit_log_hook = next_log;
+		if (!refused && !is_refusal(error))
+			ReThrowError(error);
+	}
+	PG_END_TRY();
+	emit_log_hook = next_log;
+	MemoryContextSwitchTo(context);
+	CurrentResourceOwner = owner;
+	return locked;
+}
+
+/*
+ * Wait until nobody is amid an operation on any node, and lock all tables there.
+ * Whoever has locked something of a node may go on to what is locked already, there
+ * or on another node: so all locks are given back where one is not to be had, as
+ * long as the session waits for a lock.
+ */
+static void
+nodes_wait_lock(void)
+{
+	int64		waited = 0;
+
+	while (!nodes_try_lock())
+	{
+		waited += LOCK_WAIT;
+		if (LockTimeout > 0 && waited >= LockTimeout)
+			ereport(ERROR,
+					(errcode(ERRCODE_LOCK_NOT_AVAILABLE),
+					 errmsg("canceling statement due to lock timeout")));
+		if (WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH, LOCK_PAUSE, PG_WAIT_EXTENSION) & WL_TIMEOUT)
+			waited += LOCK_PAUSE;
+		ResetLatch(MyLatch);
+		CHECK_FOR_INTERRUPTS();
+	}
+}
+
 /*
  * ducto_undistribute brings the tables of a Citus cluster back to this node.
  * Errors: see its COMMENT.
@@ -203,8 +327,7 @@ ducto_undistribute(PG_FUNCTION_ARGS)
 				 errmsg("cannot undistribute: Citus is not in this database"),
 				 errdetail("The tables are on this one server.")));
 	require_coordinator("undistribute", "ducto_undistribute");
-	tables_lock();
-	query_utility(LOCK_SQL);
+	nodes_wait_lock();
 	require_nothing_prepared();
 	distribute_settings(SHARDS_DEFAULT);
 	result_set_begin(&row, fcinfo);

@@ -14,6 +14,7 @@
 #include "miscadmin.h"
 #include "nodes/value.h"
 #include "parser/parse_func.h"
+#include "storage/lmgr.h"
 #include "storage/lock.h"
 #include "storage/proc.h"
 #include "utils/array.h"
@@ -539,19 +540,34 @@ cluster_is_alone(const pg_uuid_t *account)
 }
 
 /*
+ * Return the shard that an account is on, if that is on this node alone; NULL
+ * otherwise.
+ */
+static const Shard *
+shard_here(const pg_uuid_t *account)
+{
+	const Shard *shard = cluster_is_used() ? shard_of(account) : NULL;
+
+	return shard != NULL && shard->here && shard->alone ? shard : NULL;
+}
+
+/*
  * cluster_keep_here keeps the shard that an account is on here until the
- * transaction ends, and returns it; 0: it is on another node, or on several.
+ * transaction ends, and returns it; 0: it is on another node, or on several. It
+ * locks the table as who writes to it does, or its rows could be brought back to
+ * the coordinator without what is written.
  */
 int64
 cluster_keep_here(const pg_uuid_t *account)
 {
-	const Shard *shard;
+	const Shard *shard = shard_here(account);
 	int64		id;
 
-	if (!cluster_is_used())
+	if (shard == NULL)
 		return 0;
-	shard = shard_of(account);
-	if (!shard->here || !shard->alone)
+	LockRelationOid(shards.table, RowExclusiveLock);
+	shard = shard_here(account);
+	if (shard == NULL)
 		return 0;
 	id = shard->id;
 	shard_keep(shard);
@@ -570,12 +586,7 @@ cluster_keep_here(const pg_uuid_t *account)
 static const Shard *
 shard_readable(const pg_uuid_t *account)
 {
-	const Shard *shard;
-
-	if (!cluster_is_used() || shards.used == transaction_now())
-		return NULL;
-	shard = shard_of(account);
-	return shard->here && shard->alone ? shard : NULL;
+	return shards.used == transaction_now() ? NULL : shard_here(account);
 }
 
 /*

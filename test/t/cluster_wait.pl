@@ -8,6 +8,7 @@ use strict;
 use warnings FATAL => 'all';
 
 use FindBin;
+use IPC::Run;
 use lib "$FindBin::RealBin/lib";
 
 use Citus;
@@ -117,11 +118,78 @@ sub passed
 	$work->start("SELECT count(*) > 10 FROM $function");
 	ok($node->poll_query_until('shop', "SELECT count(*) = 1 FROM pg_stat_activity WHERE wait_event_type = 'Extension' AND query LIKE '%$function%'"),
 		'and without end where it says nothing');
-	is(value("SELECT amount FROM ducto_charge($users[1], 1)"), '1.0000', 'others go on') if $function =~ /_distribute/;
+	is(value("SELECT amount FROM ducto_charge($users[1], 1)"), '1.0000', 'others go on');
 	is($reader->value("SELECT amount FROM ducto_charge($users[0], 1)"), '1.0000', 'as does who reads, and writes now');
 	$reader->run('COMMIT');
 	is(join(',', $work->finish), 't', 'it is done then');
 	$_->quit foreach $reader, $work;
+	return;
+}
+
+# Let the tables be brought back while calls are under way in the shards of workers, each of which goes on to the other worker.
+sub under_way
+{
+	my @workers = $cluster->workers;
+	my %port    = map { split /\|/ } split /\n/, value('SELECT id, nodeport FROM ducto.accounts, pg_dist_shard_placement WHERE shardid = get_shard_id_for_distribution_column($$ducto.accounts$$, id)');
+	my @on      = map { my $at = $_->port; [ grep { $port{ tr/'//dr } == $at } @users[0 .. 10] ] } @workers;
+	my @session = map { Session->new($_, dbname => 'shop') } @workers;
+	my $work    = Session->new($node, dbname => 'shop');
+	my $entries = value('SELECT count(*) FROM ducto.ledger');
+	my $charge  = sub { my ($n, $of) = @_; return $session[$n]->value("SELECT amount FROM ducto_charge($on[$of][$n], 1)") };
+
+	foreach my $n (0, 1)
+	{
+		$charge->($n, $_) foreach (0) x BEFORE, (1) x BEFORE;
+		$session[$n]->run('BEGIN');
+		is($charge->($n, $n), '1.0000', 'a call is under way on a worker');
+	}
+	$work->start('SELECT count(*) > 10 FROM ducto_undistribute()');
+	ok($node->poll_query_until('shop', "SELECT count(*) = 1 FROM pg_stat_activity WHERE wait_event_type = 'Extension' AND query LIKE '%undistribute%'"),
+		'which is waited for');
+	is($charge->($_, 1 - $_), '1.0000', 'and goes on to the other') foreach 0, 1;
+	$_->run('COMMIT') foreach @session;
+	is(join(',', $work->finish), 't', 'the tables are brought back then');
+	is(value('SELECT count(*) FROM ducto.ledger'), $entries + 4 * BEFORE + 4, 'with all that was booked');
+	is(value('SELECT count(*) FROM ducto_verify()'), '0', 'nothing to find for the auditor');
+	$session[0]->run("SELECT ducto_charge($users[0], 1)");
+	like($session[0]->error->{message}, qr/this node is a worker/, 'a worker has no accounts any more');
+	$_->quit foreach @session, $work;
+	return;
+}
+
+# Let the tables be brought back while clients charge and transfer on all nodes, who note what was done.
+sub under_load
+{
+	my $entries = 'SELECT count(*) FROM ducto.ledger';
+	my $before  = value($entries);
+	my $booked  = 0;
+	my $script  = $node->basedir . '/under_load.sql';
+	my @load;
+
+	PostgreSQL::Test::Utils::append_to_file($script, q(\set a random(1, 11)
+\set b random(1, 11)
+SELECT ducto_charge(('00000000-0000-4000-9000-' || lpad(:a::text, 12, '0'))::uuid, 0.01);
+SELECT ducto_transfer(('00000000-0000-4000-9000-' || lpad(least(:a, :b)::text, 12, '0'))::uuid,
+	('00000000-0000-4000-9000-' || lpad((greatest(:a, :b) + 1)::text, 12, '0'))::uuid, 0.01);
+));
+	foreach my $at ($cluster->workers)
+	{
+		my ($out, $told) = ('', '');
+
+		push @load, { told => \$told, out => \$out,
+			run => IPC::Run::start([ 'pgbench', '-n', '-c', '3', '-T', '60', '-f', $script, $at->connstr('shop') ], '>', \$out, '2>', \$told) };
+	}
+	$node->poll_query_until('shop', "SELECT count(*) > $before + 100 FROM ducto.ledger") or die 'nobody does anything';
+	is(value('SELECT count(*) > 10 FROM ducto_undistribute()'), 't', 'the tables are brought back from under clients');
+	foreach my $load (@load)
+	{
+		$load->{run}->finish;
+		is(scalar(grep { /ERROR/ && !/this node is a worker/ } split /\n/, ${ $load->{told} }), 0, 'none of whom is told anything but that')
+		  or diag(${ $load->{told} });
+		$booked += 3 * $1 if ${ $load->{out} } =~ /actually processed: (\d+)/;
+	}
+	cmp_ok(value($entries), '>=', $before + $booked, 'what they have done is there');
+	is(value('SELECT count(*) FROM ducto_verify()'), '0', 'nothing to find for the auditor');
 	return;
 }
 
@@ -140,6 +208,11 @@ foreach my $table ('plans', 'reservations', 'usage_lines')
 	passed($_, $table) foreach 'ducto_distribute(4)', 'ducto_undistribute()';
 }
 is(value('SELECT count(*) FROM ducto_verify()'), '0', 'nothing to find for the auditor');
+foreach my $work (\&under_way, \&under_load)
+{
+	value('SELECT ducto_distribute(4)');
+	$work->();
+}
 
 $cluster->stop;
 done_testing();
