@@ -385,7 +385,7 @@ direct_of(KeptQuery *query)
 	if (query->direct_of != plan->generation)
 	{
 		direct_forget(query);
-		query->direct = direct_make(plan);
+		query->direct = direct_make(plan, query->few);
 		query->direct_of = plan->generation;
 	}
 	return query->direct != NULL && may_write(query->direct) ? query->direct : NULL;

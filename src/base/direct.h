@@ -70,7 +70,8 @@ typedef struct Direct
 	LockTupleMode row_lock;
 	LockWaitPolicy wait;
 	ExprState  *gate;			/* what has to be met for it to find any row */
-	bool		counts;			/* it has one row, which says how many it finds */
+	bool		counts;			/* it has one row, which says how many it finds: */
+	bool		few;			/* not many */
 	int			nresults;
 	DirectValue *results;		/* of a SELECT, or what is returned of a row that was written */
 	int			nvalues;
@@ -93,7 +94,7 @@ typedef struct Direct
 
 extern bool direct_is_unfit(Node *node, void *direct);
 extern bool direct_make_writer(Direct *direct, Oid arbiter);
-extern Direct *direct_make(CachedPlan *plan);
+extern Direct *direct_make(CachedPlan *plan, bool few);
 extern void direct_free(Direct *direct);
 extern bool direct_is_under_way(void);
 extern void direct_return_to(bool before);

@@ -227,16 +227,42 @@ scan_make_rows(Direct *direct, const IndexScan *node)
 		quals_make(direct, &direct->scan.quals, node->scan.plan.qual);
 }
 
+/* Columns of a plan node that stand for others. */
+typedef struct Columns
+{
+	int			varno;
+	List	   *entries;		/* those others */
+} Columns;
+
 /*
- * Make the way to the rows of a plan that only asks whether there are some: to
- * count many of them the executor knows pages that need no look.
+ * Put into an expression what its columns of a plan node stand for.
+ */
+static Node *
+columns_pass(Node *node, void *columns)
+{
+	const Columns *of = columns;
+
+	if (node == NULL)
+		return NULL;
+	if (IsA(node, Var) && castNode(Var, node)->varno == of->varno && castNode(Var, node)->varattno > 0)
+		return copyObject((Node *) list_nth_node(TargetEntry, of->entries, castNode(Var, node)->varattno - 1)->expr);
+	return expression_tree_mutator(node, columns_pass, columns);
+}
+
+/*
+ * Make the way to the rows of a plan that reads an index alone, to tell whether
+ * there are some or to count them. To count many the executor knows pages that need
+ * no look.
  */
 static bool
-scan_make_any(Direct *direct, const IndexOnlyScan *node)
+scan_make_index(Direct *direct, const IndexOnlyScan *node)
 {
-	return node->indexorderby == NIL && node->scan.plan.qual == NIL && !direct->counts &&
-		!contain_var_clause((Node *) node->scan.plan.targetlist) &&
-		scan_make(direct, node->indexid, node->indexorderdir, node->indexqual);
+	Columns		columns = {.varno = INDEX_VAR, .entries = node->indextlist};
+
+	return node->indexorderby == NIL &&
+		(direct->counts ? direct->few : !contain_var_clause((Node *) node->scan.plan.targetlist)) &&
+		scan_make(direct, node->indexid, node->indexorderdir, node->indexqual) &&
+		quals_make(direct, &direct->scan.quals, castNode(List, columns_pass((Node *) node->scan.plan.qual, &columns)));
 }
 
 /*
@@ -322,19 +348,6 @@ table_make(Direct *direct, Index number)
 }
 
 /*
- * Put into an expression the columns of the plan node below it.
- */
-static Node *
-columns_pass(Node *node, void *below)
-{
-	if (node == NULL)
-		return NULL;
-	if (IsA(node, Var) && castNode(Var, node)->varno == OUTER_VAR && castNode(Var, node)->varattno > 0)
-		return copyObject((Node *) list_nth_node(TargetEntry, below, castNode(Var, node)->varattno - 1)->expr);
-	return expression_tree_mutator(node, columns_pass, below);
-}
-
-/*
  * Make the way to the rows of a plan, and return the columns that they have;
  * false when it is none by an index or a place. There may be a condition in front of it.
  */
@@ -348,8 +361,11 @@ rows_make(Direct *direct, Plan *node, List **columns)
 	*columns = node->targetlist;
 	if (gate != NULL)
 	{
+		Columns		below = {.varno = OUTER_VAR};
+
 		node = outerPlan(node);
-		*columns = castNode(List, columns_pass((Node *) *columns, node->targetlist));
+		below.entries = node->targetlist;
+		*columns = castNode(List, columns_pass((Node *) *columns, &below));
 	}
 	if (!(IsA(node, IndexScan) || IsA(node, IndexOnlyScan) || IsA(node, TidScan)) || !before_make(direct, node) ||
 		!table_make(direct, ((Scan *) node)->scanrelid))
@@ -357,7 +373,7 @@ rows_make(Direct *direct, Plan *node, List **columns)
 	if (IsA(node, TidScan))
 		return place_make(direct, castNode(TidScan, node));
 	return IsA(node, IndexScan) ? scan_make_rows(direct, castNode(IndexScan, node)) :
-		scan_make_any(direct, castNode(IndexOnlyScan, node));
+		scan_make_index(direct, castNode(IndexOnlyScan, node));
 }
 
 /*
@@ -524,6 +540,7 @@ make(const Direct *within, Plan *root)
 	direct->context = within->context;
 	direct->plan = within->plan;
 	direct->statement = within->statement;
+	direct->few = within->few;
 	direct->inner = palloc0(sizeof(ParamExecData) * Max(list_length(direct->statement->paramExecTypes), 1));
 	return (IsA(root, ModifyTable) ? modify_make(direct, castNode(ModifyTable, root)) : select_make(direct, root)) ? direct : NULL;
 }
@@ -531,12 +548,12 @@ make(const Direct *within, Plan *root)
 /*
  * direct_make makes what is kept of a plan of one statement, in a context of its own, and
  * keeps the plan; NULL when the executor has to do it, as it has where a rule has
- * put another statement in the place of ours.
+ * put another statement in the place of ours. few says that it counts few rows.
  */
 Direct *
-direct_make(CachedPlan *plan)
+direct_make(CachedPlan *plan, bool few)
 {
-	Direct		whole = {.plan = plan, .statement = linitial_node(PlannedStmt, plan->stmt_list)};
+	Direct		whole = {.plan = plan, .statement = linitial_node(PlannedStmt, plan->stmt_list), .few = few};
 	MemoryContext context;
 	MemoryContext previous;
 	Direct	   *direct = NULL;

@@ -28,6 +28,7 @@ typedef struct KeptQuery
 	bool		block_range;	/* its index is of ranges of blocks: a bitmap is right */
 	bool		anew;			/* it joins as many rows as its parameters have: planned for each execution */
 	bool		tuples;			/* its rows are taken as tuples, not column by column */
+	bool		few;			/* what it counts is so few that each is looked at */
 	SPIPlanPtr	plan;			/* NULL until it is used */
 	bool		distributed;	/* a table of it is, over the nodes of a cluster */
 	bool		of_shard;		/* it is on one shard of a cluster, as shard_query made it */

@@ -81,10 +81,16 @@ static KeptQuery own_rare_query = {
 	.types = {UUIDOID, INT8OID, INT8OID, INT8OID, INT8OID, TEXTARRAYOID}
 };
 
-static KeptQuery rare_count_query = {
-	.sql = "SELECT count(*)" OWN_ENTRIES " AND type <> 'usage' AND (type = ANY ($4)) = $5",
-	.types = {UUIDOID, INT8OID, INT8OID, TEXTARRAYOID, BOOLOID}
+#define RARE_COUNT	"SELECT count(*)" OWN_ENTRIES " AND type <> 'usage' AND (type = ANY ($4)) = $5"
+#define RARE_TYPES	{UUIDOID, INT8OID, INT8OID, TEXTARRAYOID, BOOLOID}
+
+/* By whether there are FEW_ENTRIES at most. */
+static KeptQuery rare_count_queries[] = {
+	{.sql = RARE_COUNT, .types = RARE_TYPES},
+	{.sql = RARE_COUNT, .types = RARE_TYPES, .few = true}
 };
+
+#define FEW_ENTRIES	1000
 
 #define OF_TEAMS " FROM ducto.ledger WHERE actor = $1 AND type = 'usage'"
 
@@ -380,7 +386,7 @@ count_rare(const SdkPage *page, bool among)
 	args_own(&args, page);
 	args_datum(&args, PointerGetDatum(page->types));
 	args_bool(&args, among);
-	query_read(&rare_count_query, &args);
+	query_read(&rare_count_queries[page->high - page->low <= FEW_ENTRIES], &args);
 	return row_int8(0, 1);
 }
 
