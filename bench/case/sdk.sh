@@ -110,6 +110,6 @@ compare() {
 	race_table "$1" "${specs[@]}"
 }
 
-seconds_a_run=$(by_size 3 1)
-the_calls | rounds=$(by_size 9 2) compare 'The SDKs, synchronous_commit off, clients: 1' 100
+seconds_a_run=$(by_size 2 1)
+the_calls | rounds=$(by_size 5 2) compare 'The SDKs, synchronous_commit off, clients: 1' 100
 the_long_calls | rounds=$(by_size 3 2) compare 'The SDKs, over all entries' 3
