@@ -6,7 +6,6 @@
  */
 #include "postgres.h"
 
-#include "access/xact.h"
 #include "catalog/pg_type.h"
 #include "commands/trigger.h"
 #include "executor/spi.h"
@@ -14,10 +13,10 @@
 #include "utils/guc.h"
 #include "utils/lsyscache.h"
 #include "utils/rel.h"
-#include "utils/resowner.h"
 
 #include "account/ledger.h"
 #include "base/query.h"
+#include "base/subxact.h"
 #include "base/uuid.h"
 #include "credit/add.h"
 #include "pricing/pricing.h"
@@ -192,38 +191,31 @@ bonus_forgo(const TriggerData *trigger, ErrorData *error)
 }
 
 /*
+ * Book a user's bonus, after no longer than it may be waited for.
+ */
+static bool
+bonus_book_bounded(void *trigger)
+{
+	int			level = NewGUCNestLevel();
+
+	lock_timeout_bound();
+	query_begin();
+	bonus_book(trigger);
+	query_end();
+	AtEOXact_GUC(true, level);
+	return true;
+}
+
+/*
  * Book a user's bonus in a subtransaction, whose error costs the bonus and
  * nothing else.
  */
 static void
-bonus_try(const TriggerData *trigger)
+bonus_try(TriggerData *trigger)
 {
-	MemoryContext context = CurrentMemoryContext;
-	ResourceOwner owner = CurrentResourceOwner;
-	ErrorData  *volatile error = NULL;
-	int			level;
+	ErrorData  *error;
 
-	BeginInternalSubTransaction(NULL);
-	PG_TRY();
-	{
-		level = NewGUCNestLevel();
-		lock_timeout_bound();
-		query_begin();
-		bonus_book(trigger);
-		query_end();
-		AtEOXact_GUC(true, level);
-		ReleaseCurrentSubTransaction();
-	}
-	PG_CATCH();
-	{
-		MemoryContextSwitchTo(context);
-		error = CopyErrorData();
-		FlushErrorState();
-		RollbackAndReleaseCurrentSubTransaction();
-	}
-	PG_END_TRY();
-	MemoryContextSwitchTo(context);
-	CurrentResourceOwner = owner;
+	(void) subxact_try(bonus_book_bounded, trigger, &error);
 	if (error != NULL)
 		bonus_forgo(trigger, error);
 }

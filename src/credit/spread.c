@@ -18,17 +18,15 @@
 #include "postgres.h"
 
 #include "access/htup_details.h"
-#include "access/xact.h"
 #include "utils/array.h"
 #include "utils/guc.h"
-#include "utils/resowner.h"
 
 #include "base/args.h"
 #include "base/cluster.h"
-#include "base/direct.h"
 #include "base/json.h"
 #include "base/rejection.h"
 #include "base/shard.h"
+#include "base/subxact.h"
 #include "base/there.h"
 #include "credit/here.h"
 #include "credit/spread.h"
@@ -284,45 +282,30 @@ locks_wait_not(void)
 }
 
 /*
- * Do operations on all nodes at once, without waiting for an account. False: one
- * was locked, or a node has done nothing, and nothing was done.
+ * Do operations on all nodes at once, without waiting for an account.
+ */
+static bool
+spread_without_waiting(void *spread)
+{
+	int			level = locks_wait_not();
+	bool		done = spread_at_once(spread);
+
+	AtEOXact_GUC(true, level);
+	return done;
+}
+
+/*
+ * Do operations on all nodes at once, if no account has to be waited for. False:
+ * one was locked, or a node has done nothing, and nothing was done.
  */
 static bool
 spread_try(Spread *spread)
 {
-	MemoryContext context = CurrentMemoryContext;
-	ResourceOwner owner = CurrentResourceOwner;
-	bool		under_way = direct_is_under_way();
-	volatile bool done = false;
+	ErrorData  *error;
+	bool		done = subxact_try(spread_without_waiting, spread, &error);
 
-	BeginInternalSubTransaction(NULL);
-	MemoryContextSwitchTo(context);
-	PG_TRY();
-	{
-		int			level = locks_wait_not();
-
-		done = spread_at_once(spread);
-		AtEOXact_GUC(true, level);
-		if (done)
-			ReleaseCurrentSubTransaction();
-		else
-			RollbackAndReleaseCurrentSubTransaction();
-	}
-	PG_CATCH();
-	{
-		ErrorData  *error;
-
-		MemoryContextSwitchTo(context);
-		error = CopyErrorData();
-		FlushErrorState();
-		RollbackAndReleaseCurrentSubTransaction();
-		direct_return_to(under_way);
-		if (error->sqlerrcode != ERRCODE_LOCK_NOT_AVAILABLE)
-			ReThrowError(error);
-	}
-	PG_END_TRY();
-	MemoryContextSwitchTo(context);
-	CurrentResourceOwner = owner;
+	if (error != NULL && error->sqlerrcode != ERRCODE_LOCK_NOT_AVAILABLE)
+		ReThrowError(error);
 	return done;
 }
 

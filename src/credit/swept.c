@@ -5,12 +5,10 @@
  */
 #include "postgres.h"
 
-#include "access/xact.h"
 #include "miscadmin.h"
 #include "utils/array.h"
 #include "utils/memutils.h"
 #include "utils/numeric.h"
-#include "utils/resowner.h"
 
 #include "account/claim.h"
 #include "account/roll.h"
@@ -18,9 +16,9 @@
 #include "account/wave.h"
 #include "base/args.h"
 #include "base/cluster.h"
-#include "base/direct.h"
 #include "base/query.h"
 #include "base/shard.h"
+#include "base/subxact.h"
 #include "base/there.h"
 #include "base/uuid.h"
 #include "credit/swept.h"
@@ -155,6 +153,26 @@ ends_sweep(const ErrorData *error)
 		class == ERRCODE_TO_CATEGORY(ERRCODE_INVALID_TRANSACTION_STATE);
 }
 
+/* A part of a sweep. */
+typedef struct SweepUntil
+{
+	Sweep	   *sweep;
+	int64		end;			/* of the ids */
+} SweepUntil;
+
+/*
+ * Sweep accounts up to an id.
+ */
+static bool
+sweep_until(void *state)
+{
+	const SweepUntil *until = state;
+
+	while (until->sweep->next < until->end && !sweep_is_full(until->sweep))
+		sweep_some(until->sweep, until->end);
+	return true;
+}
+
 /*
  * Sweep accounts up to the id number end in a subtransaction. When one of them
  * fails nothing has been done, and it returns the error; the sweep is at that
@@ -163,34 +181,12 @@ ends_sweep(const ErrorData *error)
 static ErrorData *
 sweep_try(Sweep *sweep, int64 end)
 {
-	MemoryContext context = CurrentMemoryContext;
-	ResourceOwner owner = CurrentResourceOwner;
-	int64		shard = shard_entered();
-	bool		under_way = direct_is_under_way();
-	ErrorData  *volatile error = NULL;
+	SweepUntil	until = {sweep, end};
+	ErrorData  *error;
 
-	BeginInternalSubTransaction(NULL);
-	MemoryContextSwitchTo(context);
-	PG_TRY();
-	{
-		while (sweep->next < end && !sweep_is_full(sweep))
-			sweep_some(sweep, end);
-		ReleaseCurrentSubTransaction();
-	}
-	PG_CATCH();
-	{
-		MemoryContextSwitchTo(context);
-		error = CopyErrorData();
-		FlushErrorState();
-		shard_leave(shard);
-		RollbackAndReleaseCurrentSubTransaction();
-		direct_return_to(under_way);
-		if (ends_sweep(error))
-			ReThrowError(error);
-	}
-	PG_END_TRY();
-	MemoryContextSwitchTo(context);
-	CurrentResourceOwner = owner;
+	(void) subxact_try(sweep_until, &until, &error);
+	if (error != NULL && ends_sweep(error))
+		ReThrowError(error);
 	return error;
 }
 
