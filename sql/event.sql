@@ -246,6 +246,20 @@ REVOKE ALL ON FUNCTION ducto.prune_events_shard(bigint, bigint, uuid[], bigint[]
 COMMENT ON FUNCTION ducto.prune_events_shard(bigint, bigint, uuid[], bigint[], text[]) IS
 'For ducto.prune_events on a cluster: removes events of accounts of one shard, on its node. Returns how many.';
 
+CREATE FUNCTION ducto.ack_events_shard(
+	found bigint,
+	shard bigint,
+	account_ids uuid[],
+	numbers bigint[],
+	now timestamptz,
+	settings text[]
+) RETURNS bigint
+LANGUAGE c VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS 'MODULE_PATHNAME', 'ducto_ack_events_shard';
+REVOKE ALL ON FUNCTION ducto.ack_events_shard(bigint, bigint, uuid[], bigint[], timestamptz, text[]) FROM PUBLIC;
+COMMENT ON FUNCTION ducto.ack_events_shard(bigint, bigint, uuid[], bigint[], timestamptz, text[]) IS
+'For ducto_ack_events on a cluster: acknowledges events of accounts of one shard, on its node. Returns how many were not yet.';
+
 CREATE FUNCTION ducto.tell_expiring_shard(found bigint, shard bigint, account_ids uuid[], settings text[]) RETURNS bigint
 LANGUAGE c VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS 'MODULE_PATHNAME', 'ducto_tell_expiring_shard';

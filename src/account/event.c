@@ -90,18 +90,6 @@ static KeptQuery events_lease_query = {
 	.types = {UUIDARRAYOID, TIMESTAMPTZOID}
 };
 
-/* Waits for those who take or acknowledge them, all in one order. */
-static KeptQuery events_lock_query = {
-	.sql = "SELECT id FROM ducto.events WHERE id = ANY ($1) AND acked_at IS NULL ORDER BY account_id, number FOR NO KEY UPDATE",
-	.types = {UUIDARRAYOID}
-};
-
-/* The caller has the rows' locks. */
-static KeptQuery events_ack_query = {
-	.sql = "UPDATE ducto.events SET acked_at = $2 WHERE id = ANY ($1) AND acked_at IS NULL",
-	.types = {UUIDARRAYOID, TIMESTAMPTZOID}
-};
-
 /* What the statements that find events say of each. */
 enum
 {
@@ -125,10 +113,6 @@ static KeptQuery events_due_query = {
 	" ORDER BY visible_at, account_id, number LIMIT $3",
 	.types = {INT8ARRAYOID, TIMESTAMPTZOID, INT8OID, TEXTARRAYOID}
 };
-static KeptQuery events_unacked_query = {
-	.sql = "SELECT account_id, number FROM ducto.events WHERE id = ANY ($1) AND acked_at IS NULL ORDER BY account_id, number",
-	.types = {UUIDARRAYOID}
-};
 
 /* Skips a row that another is taking, and one that has been taken since it was found. */
 static KeptQuery event_take_query = {
@@ -144,7 +128,7 @@ static KeptQuery event_lease_query = {
 	.types = {UUIDOID, INT8OID, TIMESTAMPTZOID}
 };
 
-/* Waits for who takes or acknowledges it; all go in one order. */
+/* Waits for who takes or acknowledges it. */
 static KeptQuery event_ack_query = {
 	.sql = "UPDATE ducto.events SET acked_at = $3 WHERE account_id = $1 AND number = $2 AND acked_at IS NULL",
 	.types = {UUIDOID, INT8OID, TIMESTAMPTZOID}
@@ -582,6 +566,20 @@ events_adopt(void)
 }
 
 /*
+ * event_ack acknowledges an event. False: it is acknowledged already.
+ */
+bool
+event_ack(const pg_uuid_t *account, int64 number, TimestampTz now)
+{
+	QueryArgs	args = {0};
+
+	args_uuid(&args, account);
+	args_int8(&args, number);
+	args_time(&args, now);
+	return query_run(&event_ack_query, &args, SPI_OK_UPDATE) == 1;
+}
+
+/*
  * event_withdraw takes an event of a locked account back that nobody has
  * acknowledged, and nobody has the lock of: it is not told any more.
  */
@@ -589,7 +587,6 @@ void
 event_withdraw(const Account *acc, const pg_uuid_t *id)
 {
 	QueryArgs	args = {0};
-	QueryArgs	ack = {0};
 	EventKey   *waiting;
 	int			n;
 
@@ -598,60 +595,6 @@ event_withdraw(const Account *acc, const pg_uuid_t *id)
 	waiting = events_find(&event_waiting_query, &args, &n);
 	if (n == 0)
 		return;
-	args_event(&ack, waiting);
-	args_time(&ack, acc->now);
-	if (query_run(&event_ack_query, &ack, SPI_OK_UPDATE) != 1)
+	if (!event_ack(&waiting->account, waiting->number, acc->now))
 		row_missing("events");
-}
-
-/*
- * Acknowledge events by one lock and one update, and return how many were not
- * yet.
- */
-static int64
-ack_together(Datum ids, TimestampTz now)
-{
-	QueryArgs	lock = {0};
-	QueryArgs	args = {0};
-
-	args_datum(&lock, ids);
-	if (query_run(&events_lock_query, &lock, SPI_OK_SELECT) == 0)
-		return 0;
-	args_datum(&args, ids);
-	args_time(&args, now);
-	return (int64) query_run(&events_ack_query, &args, SPI_OK_UPDATE);
-}
-
-/*
- * Acknowledge events one by one, and return how many were not yet.
- */
-static int64
-ack_one_by_one(Datum ids, TimestampTz now)
-{
-	QueryArgs	args = {0};
-	EventKey   *events;
-	int64		acked = 0;
-	int			n;
-
-	args_datum(&args, ids);
-	events = events_find(&events_unacked_query, &args, &n);
-	for (int i = 0; i < n; i++)
-	{
-		QueryArgs	event = {0};
-
-		args_event(&event, &events[i]);
-		args_time(&event, now);
-		acked += (int64) query_run(&event_ack_query, &event, SPI_OK_UPDATE);
-	}
-	return acked;
-}
-
-/*
- * events_ack acknowledges events by their ids, an array, and returns how many
- * were not yet.
- */
-int64
-events_ack(Datum ids, TimestampTz now)
-{
-	return cluster_is_used() ? ack_one_by_one(ids, now) : ack_together(ids, now);
 }

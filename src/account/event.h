@@ -74,6 +74,7 @@ extern int64 events_prune(TimestampTz before, int64 max_rows);
 extern void events_take(TimestampTz now, TimestampTz until, int max_rows, Datum kinds, Tuplestorestate *taken);
 extern void events_adopt(void);
 extern void event_withdraw(const Account *acc, const pg_uuid_t *id);
+extern bool event_ack(const pg_uuid_t *account, int64 number, TimestampTz now);
 extern int64 events_ack(Datum ids, TimestampTz now);
 
 #endif

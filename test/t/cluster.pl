@@ -799,7 +799,20 @@ is(value("SELECT count(*) FROM ducto.reservations WHERE state = 'open' AND expir
 	meet('BEGIN; SELECT ducto_sweep_expired(); ROLLBACK', 'credit that expires soon', 'events', 'tell_expiring_shard');
 	value('CALL ducto_sweep()');
 	is(value($told), '8|2', 'and is told of where it is');
-	value('SELECT ducto_ack_events(array_agg(id)) FROM ducto.events');
+	my $waiting = value('SELECT count(*) FROM ducto.events WHERE acked_at IS NULL');
+	is(value('BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT ducto_ack_events(array_agg(id)) FROM ducto.events; ROLLBACK'), $waiting, 'and acknowledged one by one in a snapshot');
+	{
+		my $ids = value('SELECT array_agg(id) || array_agg(id) || gen_random_uuid() FROM ducto.events');
+		my (undef, $done, $sent) = $node->psql('shop', "SET citus.log_remote_commands = on; BEGIN; SELECT ducto_ack_events('$ids'); ROLLBACK");
+		my @calls = map { my $call; [ IPC::Run::start([ 'psql', '-XAtq', '-d', $_->connstr('shop'), '-c', "SELECT ducto_ack_events('$ids')" ], '>', \$call, '2>&1'), \$call ] }
+		  ($first, $second) x 3;
+
+		is($done, $waiting, 'or of each shard together, once each');
+		is(scalar(grep { /UPDATE ducto\.events/ } split /\n/, $sent), 0, 'by no statement of each event');
+		cmp_ok(scalar(grep { /ack_events_shard/ } split /\n/, $sent), '<=', 8, 'but by one of each shard');
+		$_->[0]->finish foreach @calls;
+		is(join(' ', sort map { ${ $_->[1] } =~ s/\n//r } @calls), "0 0 0 0 0 $waiting", 'and those who do it at once do it once');
+	}
 	value("UPDATE ducto.events SET acked_at = '2020-01-01'");
 	$acked = value('SELECT count(*) FROM ducto.events');
 	is(meet('BEGIN; SELECT ducto.prune_events(); ROLLBACK', 'old events', 'events', 'prune_events_shard'), "$acked\n", 'are removed in the same way');
