@@ -9,7 +9,6 @@
  */
 #include "postgres.h"
 
-#include "access/xact.h"
 #include "catalog/dependency.h"
 #include "catalog/pg_class.h"
 #include "catalog/pg_extension.h"
@@ -18,7 +17,6 @@
 #include "storage/latch.h"
 #include "storage/proc.h"
 #include "utils/guc.h"
-#include "utils/resowner.h"
 #include "utils/wait_event.h"
 
 #include "access/distribute.h"
@@ -26,6 +24,7 @@
 #include "analytics/rollup.h"
 #include "base/cluster.h"
 #include "base/query.h"
+#include "base/subxact.h"
 
 PG_FUNCTION_INFO_V1(ducto_undistribute);
 
@@ -230,8 +229,8 @@ refusal_note(ErrorData *told)
 /*
  * Lock the tables on all nodes, where waiting for a lock is an error soon.
  */
-static void
-nodes_lock(void)
+static bool
+nodes_lock(void *state)
 {
 	int			timeout = LockTimeout;
 	int			level = NewGUCNestLevel();
@@ -243,6 +242,7 @@ nodes_lock(void)
 	query_utility(LOCK_SQL);
 	query_utility(psprintf("SET LOCAL lock_timeout = %d", timeout));
 	AtEOXact_GUC(true, level);
+	return true;
 }
 
 /*
@@ -252,37 +252,16 @@ nodes_lock(void)
 static bool
 nodes_try_lock(void)
 {
-	MemoryContext context = CurrentMemoryContext;
-	ResourceOwner owner = CurrentResourceOwner;
-	volatile bool locked = false;
+	ErrorData  *error;
+	bool		locked;
 
 	refused = false;
 	next_log = emit_log_hook;
 	emit_log_hook = refusal_note;
-	BeginInternalSubTransaction(NULL);
-	MemoryContextSwitchTo(context);
-	PG_TRY();
-	{
-		nodes_lock();
-		ReleaseCurrentSubTransaction();
-		locked = true;
-	}
-	PG_CATCH();
-	{
-		ErrorData  *error;
-
-		MemoryContextSwitchTo(context);
-		error = CopyErrorData();
-		FlushErrorState();
-		RollbackAndReleaseCurrentSubTransaction();
-		emit_log_hook = next_log;
-		if (!refused && !is_refusal(error))
-			ReThrowError(error);
-	}
-	PG_END_TRY();
+	locked = subxact_try(nodes_lock, NULL, &error);
 	emit_log_hook = next_log;
-	MemoryContextSwitchTo(context);
-	CurrentResourceOwner = owner;
+	if (!locked && !refused && !is_refusal(error))
+		ReThrowError(error);
 	return locked;
 }
 
