@@ -112,6 +112,7 @@ COMMENT ON FUNCTION ducto.held_at(timestamptz) IS 'For ducto_liability: what res
 
 CREATE FUNCTION @extschema@.ducto_liability(at timestamptz DEFAULT NULL) RETURNS @extschema@.ducto_liability_result
 LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET row_security = off
+SET DateStyle = iso SET IntervalStyle = postgres SET TimeZone = 'UTC'
 AS $$
 DECLARE
 	moment CONSTANT timestamptz := coalesce(at, ducto.clock());

@@ -17,6 +17,7 @@ COMMENT ON COLUMN @extschema@.ducto_metric.help IS 'What it tells.';
 CREATE FUNCTION @extschema@.ducto_metrics() RETURNS SETOF @extschema@.ducto_metric
 LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET row_security = off SET jit = off
 SET enable_seqscan = off SET enable_bitmapscan = off
+SET DateStyle = iso SET IntervalStyle = postgres SET TimeZone = 'UTC'
 AS $$
 DECLARE
 	moment CONSTANT timestamptz := ducto.clock();

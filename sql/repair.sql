@@ -187,6 +187,7 @@ COMMENT ON FUNCTION ducto.repair_steps(uuid) IS 'For ducto_repair: mends an acco
 CREATE FUNCTION @extschema@.ducto_repair(account_id uuid, dry_run boolean DEFAULT true)
 RETURNS SETOF @extschema@.ducto_repair_step
 LANGUAGE plpgsql VOLATILE SUPPORT ducto.call_once SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+SET DateStyle = iso SET IntervalStyle = postgres SET TimeZone = 'UTC'
 AS $$
 #variable_conflict use_variable
 DECLARE

@@ -633,6 +633,7 @@ COMMENT ON FUNCTION ducto.verify_all(text) IS 'For ducto_verify: everything. Eac
 
 CREATE FUNCTION @extschema@.ducto_verify(user_id uuid DEFAULT NULL) RETURNS SETOF @extschema@.ducto_discrepancy
 LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET row_security = off
+SET DateStyle = iso SET IntervalStyle = postgres SET TimeZone = 'UTC'
 AS $$
 BEGIN
 	IF user_id IS NULL THEN

@@ -715,6 +715,23 @@ foreach my $figures (map({ "ducto_$_($where)" } qw(spend_by_user spend_by_model 
 	is($rows, $node->safe_psql('figures', "SELECT * FROM $figures"), "$name is what it is on one server");
 	ok(@read >= 8 && !grep({ !/GROUP BY/ } @read), 'and brings the sums of the nodes, not their entries');
 }
+{
+	my $odd   = Session->new($first, dbname => 'shop');
+	my @times = split /\n/, value('SELECT DISTINCT ON (rank) effective_at FROM (SELECT effective_at, ntile(3) OVER (ORDER BY effective_at) AS rank FROM ducto.ledger) e');
+
+	$odd->run("SET datestyle = 'SQL, DMY'; SET timezone = '<W>+23:59'; SET intervalstyle = sql_standard");
+	foreach my $owed ('NULL', map { "'$_'" } @times)
+	{
+		my $sql = "SELECT l FROM ducto_liability($owed) l";
+
+		is(value($sql), $node->safe_psql('figures', $sql), "what is owed at $owed is what it is on one server");
+		is($odd->value($sql), value($sql), 'however the session writes times');
+	}
+	is($odd->value('SELECT count(*) FROM ducto_verify()'), '0', 'nor does the auditor mind');
+	is($odd->value(q(SELECT value FROM ducto_metrics() WHERE name = 'ducto_accounts')), value('SELECT count(*) FROM ducto.accounts'), 'or the monitor');
+	is($odd->value("SELECT ok FROM (SELECT count(*) = 0 AS ok FROM ducto_repair($users[0])) r"), 't', 'or who repairs');
+	$odd->quit;
+}
 is(value("SELECT total_spend FROM ducto_daily_spend($where)"), value("SELECT sum(-amount) FROM ducto.ledger WHERE type = 'usage'"),
 	'so is that of the day');
 is(value("SELECT sum(amount) FROM ducto_books($where)"), value('SELECT sum(balance) FROM ducto.accounts'), 'the books are the balances');
