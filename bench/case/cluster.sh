@@ -2,7 +2,8 @@
 # What calls cost on a cluster of Citus beside one server: on the node that has
 # the account, and sent there by the coordinator, in CPU time of all nodes. Then
 # many clients on two workers and on three, which are asked themselves, each for
-# accounts that it has.
+# accounts that it has, beside as many servers that are no cluster: more than those
+# do on a machine's cores no cluster can.
 
 ACCOUNTS=1000
 shards=12
@@ -121,7 +122,7 @@ entries_of() {
 
 # numbers_on NAME N prints the numbers of accounts that are at a node.
 numbers_on() {
-	if [ "$1" = one ]; then
+	if [[ $1 != worker* ]]; then
 		seq "$2"
 	else
 		on coordinator sql -c "SELECT n FROM generate_series(1, $ACCOUNTS) n JOIN pg_dist_shard_placement p
@@ -197,10 +198,19 @@ add_worker() {
 	settle
 }
 
+# add_server NAME adds a server that is no part of the cluster.
+add_server() {
+	start "$1"
+	on "$1" sql -o /dev/null -c 'CREATE EXTENSION ducto' -c "$credits"
+	on "$1" sql -c 'VACUUM ANALYZE ducto.accounts, ducto.ledger'
+}
+
 # run_cluster does all of it.
 run_cluster() {
 	local round before
 	local all_cores=0-$(($(nproc) - 1))
+	local credits="SELECT count(*) FROM generate_series(1, $ACCOUNTS) n, ducto_add_credits(user_id => lpad(to_hex(n), 32, '0')::uuid,
+		amount => 1000000)"
 	local -A used=() cores=()
 
 	mkdir "$T/scripts"
@@ -210,8 +220,7 @@ run_cluster() {
 	begin_cluster "${port[coordinator]}"
 	start worker1
 	join_cluster "${port[coordinator]}" "${port[worker1]}"
-	on coordinator sql -o /dev/null -c 'CREATE EXTENSION ducto' -c "SELECT * FROM ducto_distribute($shards)" -c "SELECT count(*)
-		FROM generate_series(1, $ACCOUNTS) n, ducto_add_credits(user_id => lpad(to_hex(n), 32, '0')::uuid, amount => 1000000)"
+	on coordinator sql -o /dev/null -c 'CREATE EXTENSION ducto' -c "SELECT * FROM ducto_distribute($shards)" -c "$credits"
 	settle
 	before=$(entries_of one)
 	rounds_of charge charge_key reserve_deduct get_balance add_credits charge_many
@@ -221,6 +230,8 @@ run_cluster() {
 	[ "$(entries_of coordinator)" -eq $((ACCOUNTS + 2 * ($(entries_of one) - before))) ] || die 'calls were rejected'
 
 	: >"$T/many"
+	add_server other1
+	add_server other2
 	add_worker worker2
 	for ((round = 1; round <= rounds; round++)); do
 		if [ "$(nproc)" -ge 2 ]; then
@@ -228,7 +239,12 @@ run_cluster() {
 			many "$round" one_pinned one
 			pin 0 worker1 worker2
 			many "$round" two_pinned worker1 worker2
+			pin 0 one other1
+			many "$round" two_apart_pinned one other1
 		fi
+		pin "$all_cores" one other1 other2
+		many "$round" two_apart one other1
+		many "$round" three_apart one other1 other2
 		pin "$all_cores" worker1 worker2
 		many "$round" two worker1 worker2
 	done
