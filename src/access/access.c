@@ -14,9 +14,11 @@
 #include "tcop/utility.h"
 #include "utils/acl.h"
 #include "utils/array.h"
+#include "utils/guc.h"
 
 #include "access/access.h"
 #include "base/args.h"
+#include "base/cluster.h"
 #include "base/query.h"
 
 PG_FUNCTION_INFO_V1(ducto_grant_access);
@@ -249,12 +251,33 @@ access_is_changing(void)
 	return changing;
 }
 
+static KeptQuery worker_query = {.sql = "SELECT NOT pg_catalog.citus_is_coordinator()"};
+
 /*
- * Execute a GRANT or REVOKE of ours.
+ * Tell whether this node is a worker of a cluster.
+ */
+static bool
+is_worker(void)
+{
+	QueryArgs	none = {0};
+
+	if (!cluster_is_there())
+		return false;
+	query_run(&worker_query, &none, SPI_OK_SELECT);
+	return row_bool(0, 1);
+}
+
+/*
+ * Execute a GRANT or REVOKE of ours. A worker's own is not sent to other nodes,
+ * which Citus would refuse.
  */
 static void
 change_run(const char *statement)
 {
+	int			level = NewGUCNestLevel();
+
+	if (is_worker())
+		(void) set_config_option("citus.enable_ddl_propagation", "off", PGC_USERSET, PGC_S_SESSION, GUC_ACTION_SAVE, true, 0, false);
 	changing = true;
 	PG_TRY();
 	{
@@ -265,6 +288,7 @@ change_run(const char *statement)
 		changing = false;
 	}
 	PG_END_TRY();
+	AtEOXact_GUC(true, level);
 }
 
 /*

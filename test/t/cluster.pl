@@ -856,6 +856,20 @@ like(error_of($node, 'shop', 'DELETE FROM ducto.spend_caps'), qr/are not removed
 like(error_of($node, 'shop', 'UPDATE ducto.ledger SET amount = 0'), qr/append-only/, 'an entry is not changed');
 is(value('SELECT count(*) FROM ducto_verify()'), '0', 'nothing to find for the auditor');
 
+# --- who may call -----------------------------------------------------------
+
+value('CREATE ROLE caller LOGIN');
+foreach my $way ([ grant => qr/^$/ ], [ revoke => qr/permission denied for function ducto_get_balance/ ])
+{
+	my ($what, $told) = @$way;
+	my $caller = q(''caller'');
+
+	is(value(qq(SELECT count(*) FILTER (WHERE success), count(*) FROM run_command_on_all_nodes('SELECT ducto_${what}_access($caller)'))), '3|3',
+		"who may call is told all nodes: $what");
+	like(error_of($_, 'shop', "SET ROLE caller; SELECT ducto_get_balance($users[0])"), $told, 'and each heeds it: ' . $_->name)
+	  foreach $node, $first, $second;
+}
+
 # --- a worker that is killed, a shard that moves, a node that joins ---------
 
 my $sum = value('SELECT sum(balance) FROM ducto.accounts');
