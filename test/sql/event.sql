@@ -277,7 +277,7 @@ SELECT error FROM ducto_set_active_pricing('{"models": {"_default": "input_token
 SELECT user_id, plan_id FROM unnest(ARRAY[:lou, :mia, :ned]::uuid[], ARRAY['told', 'free', 'free']) AS u(id, plan), ducto_set_user_plan(u.id, plan);
 SELECT allowance_percent FROM ducto_set_alerts(:mia, allowance_percent => '{40}');
 SELECT allowance_used FROM unnest(ARRAY[:lou, :mia, :ned]::uuid[], ARRAY['told', 'free', 'free']) AS u(id, plan), ducto_increment_usage_window(u.id, plan, 6);
-SELECT account_id, kind, payload FROM told WHERE account_id IN (:lou, :mia, :ned) AND kind = 'allowance_used';
+SELECT account_id, kind, payload FROM told WHERE account_id IN (:lou, :mia, :ned) AND kind = 'allowance_used' ORDER BY account_id, number;
 
 -- In a batch, too, what it rejects and what it books are told under numbers that go on.
 \set fay '\'e7e00000-0000-4000-8000-00000000000f\''
