@@ -74,7 +74,9 @@ columns_map(Oid table, Oid part)
 static AttrNumber
 column_place(const AttrMap *map, AttrNumber column)
 {
-	return column > 0 ? map->attnums[column - 1] : column;
+	if (column > 0)
+		return map->attnums[column - 1];
+	return column;
 }
 
 /*
@@ -201,9 +203,10 @@ defaults_add(List *targets, const AttrMap *map, Oid part)
 	Relation	relation = table_open(part, NoLock);
 	TupleDesc	desc = RelationGetDescr(relation);
 
-	for (AttrNumber place = 1; place <= desc->natts; place++)
+	for (int i = 0; i < desc->natts; i++)
 	{
-		Form_pg_attribute attribute = TupleDescAttr(desc, place - 1);
+		Form_pg_attribute attribute = TupleDescAttr(desc, i);
+		AttrNumber	place = attribute->attnum;
 		Expr	   *value;
 
 		if (attribute->attisdropped || attribute->attgenerated != '\0' || has_place(map, place))
