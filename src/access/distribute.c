@@ -216,6 +216,23 @@ tables_try_lock(const List *tables)
 }
 
 /*
+ * lock_pause lets others go on for some milliseconds, and adds them to those that
+ * were waited for a lock: no longer than the session waits for one.
+ */
+void
+lock_pause(int64 *waited, long pause)
+{
+	if (LockTimeout > 0 && *waited >= LockTimeout)
+		ereport(ERROR,
+				(errcode(ERRCODE_LOCK_NOT_AVAILABLE),
+				 errmsg("canceling statement due to lock timeout")));
+	if (WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH, pause, PG_WAIT_EXTENSION) & WL_TIMEOUT)
+		*waited += pause;
+	ResetLatch(MyLatch);
+	CHECK_FOR_INTERRUPTS();
+}
+
+/*
  * tables_lock waits until nobody is amid an operation, and locks all tables of
  * this node. Operations come to them in any order, and whoever has read one may go on to
  * accounts: that waits for none but accounts, so it is no deadlock, and who
@@ -233,16 +250,7 @@ tables_lock(void)
 	for (int i = 0; i < n; i++)
 		locked = list_append_unique_oid(locked, table_named(strchr(tables[i].name, '.') + 1));
 	while (!tables_try_lock(locked))
-	{
-		if (LockTimeout > 0 && waited >= LockTimeout)
-			ereport(ERROR,
-					(errcode(ERRCODE_LOCK_NOT_AVAILABLE),
-					 errmsg("canceling statement due to lock timeout")));
-		if (WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH, LOCK_PAUSE, PG_WAIT_EXTENSION) & WL_TIMEOUT)
-			waited += LOCK_PAUSE;
-		ResetLatch(MyLatch);
-		CHECK_FOR_INTERRUPTS();
-	}
+		lock_pause(&waited, LOCK_PAUSE);
 }
 
 /*

@@ -17,6 +17,7 @@ typedef struct DistributedTable
 } DistributedTable;
 
 extern void require_coordinator(const char *doing, const char *function);
+extern void lock_pause(int64 *waited, long pause);
 extern void tables_lock(void);
 extern void distribute_settings(int shards);
 extern DistributedTable *distributed_tables(int *n);

@@ -13,11 +13,8 @@
 #include "catalog/pg_class.h"
 #include "catalog/pg_extension.h"
 #include "commands/extension.h"
-#include "miscadmin.h"
-#include "storage/latch.h"
 #include "storage/proc.h"
 #include "utils/guc.h"
-#include "utils/wait_event.h"
 
 #include "access/distribute.h"
 #include "account/event.h"
@@ -279,14 +276,7 @@ nodes_wait_lock(void)
 	while (!nodes_try_lock())
 	{
 		waited += LOCK_WAIT;
-		if (LockTimeout > 0 && waited >= LockTimeout)
-			ereport(ERROR,
-					(errcode(ERRCODE_LOCK_NOT_AVAILABLE),
-					 errmsg("canceling statement due to lock timeout")));
-		if (WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH, LOCK_PAUSE, PG_WAIT_EXTENSION) & WL_TIMEOUT)
-			waited += LOCK_PAUSE;
-		ResetLatch(MyLatch);
-		CHECK_FOR_INTERRUPTS();
+		lock_pause(&waited, LOCK_PAUSE);
 	}
 }
 

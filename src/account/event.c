@@ -16,6 +16,7 @@
 #include "account/claim.h"
 #include "account/event.h"
 #include "account/rollset.h"
+#include "account/wave.h"
 #include "base/cluster.h"
 #include "base/uuid.h"
 #include "base/uuidv7.h"
@@ -27,13 +28,6 @@ const char *const event_kinds[] = {
 	EVENT_BALANCE_LOW, EVENT_BALANCE_EXHAUSTED, EVENT_BALANCE_RECOVERED, EVENT_TOPUP_DUE, EVENT_ALLOWANCE_USED, EVENT_CAP_USED,
 	EVENT_GRANT_EXPIRING, EVENT_RESERVATION_EXPIRED, EVENT_PLAN_CHANGED, EVENT_REVERSAL_SHORTFALL, NULL
 };
-
-/* Which event it is. */
-typedef struct EventKey
-{
-	pg_uuid_t	account;
-	int64		number;
-} EventKey;
 
 /* The account's lock orders the events; their numbers go on from the last that its row has. */
 static KeptQuery events_insert_query = {
@@ -423,31 +417,45 @@ events_write(Account *acc)
 }
 
 /*
- * Execute a query that finds events, and return which, in its order.
+ * events_find executes a query that finds events, and tells which, in its order.
  */
-static EventKey *
-events_find(KeptQuery *query, QueryArgs *args, int *n)
+void
+events_find(KeptQuery *query, QueryArgs *args, EventKeys *found)
 {
-	EventKey   *found;
-
-	*n = (int) query_run(query, args, SPI_OK_SELECT);
-	found = palloc(sizeof(EventKey) * Max(*n, 1));
-	for (int i = 0; i < *n; i++)
+	found->n = (int) query_run(query, args, SPI_OK_SELECT);
+	found->accounts = palloc(sizeof(pg_uuid_t) * Max(found->n, 1));
+	found->numbers = palloc(sizeof(int64) * Max(found->n, 1));
+	for (int i = 0; i < found->n; i++)
 	{
-		found[i].account = row_uuid(i, FOUND_ACCOUNT);
-		found[i].number = row_int8(i, FOUND_NUMBER);
+		found->accounts[i] = row_uuid(i, FOUND_ACCOUNT);
+		found->numbers[i] = row_int8(i, FOUND_NUMBER);
 	}
-	return found;
+}
+
+/*
+ * args_events_of_wave appends which of the events that a wave is about are on its
+ * shards.
+ */
+void
+args_events_of_wave(QueryArgs *args, const Wave *wave, const EventKeys *events)
+{
+	int			n;
+	int64	   *places = wave_places(wave, &n);
+
+	for (int i = 0; i < n; i++)
+		places[i] = events->numbers[places[i]];
+	wave_args_accounts(wave, args);
+	args_int8_array(args, places, n);
 }
 
 /*
  * Append which event it is.
  */
 static void
-args_event(QueryArgs *args, const EventKey *event)
+args_event(QueryArgs *args, const EventKeys *events, int i)
 {
-	args_uuid(args, &event->account);
-	args_int8(args, event->number);
+	args_uuid(args, &events->accounts[i]);
+	args_int8(args, events->numbers[i]);
 }
 
 /*
@@ -501,17 +509,17 @@ take_together(TimestampTz now, TimestampTz until, int max_rows, Datum kinds, Tup
  * Lease an event until a time, unless another has it.
  */
 static void
-take_one(const EventKey *event, TimestampTz now, TimestampTz until, Tuplestorestate *taken)
+take_one(const EventKeys *events, int i, TimestampTz now, TimestampTz until, Tuplestorestate *taken)
 {
 	QueryArgs	args = {0};
 	QueryArgs	lease = {0};
 
-	args_event(&args, event);
+	args_event(&args, events, i);
 	args_time(&args, now);
 	if (query_run(&event_take_query, &args, SPI_OK_SELECT) == 0)
 		return;
 	tuplestore_puttuple(taken, SPI_tuptable->vals[0]);
-	args_event(&lease, event);
+	args_event(&lease, events, i);
 	args_time(&lease, until);
 	if (query_run(&event_lease_query, &lease, SPI_OK_UPDATE) != 1)
 		row_missing("events");
@@ -525,8 +533,7 @@ take_one_by_one(TimestampTz now, TimestampTz until, int max_rows, Datum kinds, T
 {
 	QueryArgs	here = {0};
 	QueryArgs	args = {0};
-	EventKey   *due;
-	int			n;
+	EventKeys	due;
 
 	args_int8(&here, event_origin());
 	query_run(&events_origins_query, &here, SPI_OK_SELECT);
@@ -534,9 +541,9 @@ take_one_by_one(TimestampTz now, TimestampTz until, int max_rows, Datum kinds, T
 	args_time(&args, now);
 	args_int8(&args, max_rows);
 	args_kinds(&args, kinds);
-	due = events_find(&events_due_query, &args, &n);
-	for (int i = 0; i < n; i++)
-		take_one(&due[i], now, until, taken);
+	events_find(&events_due_query, &args, &due);
+	for (int i = 0; i < due.n; i++)
+		take_one(&due, i, now, until, taken);
 }
 
 /*
@@ -587,14 +594,11 @@ void
 event_withdraw(const Account *acc, const pg_uuid_t *id)
 {
 	QueryArgs	args = {0};
-	EventKey   *waiting;
-	int			n;
+	EventKeys	waiting;
 
 	args_uuid(&args, &acc->id);
 	args_uuid(&args, id);
-	waiting = events_find(&event_waiting_query, &args, &n);
-	if (n == 0)
-		return;
-	if (!event_ack(&waiting->account, waiting->number, acc->now))
+	events_find(&event_waiting_query, &args, &waiting);
+	if (waiting.n > 0 && !event_ack(&waiting.accounts[0], waiting.numbers[0], acc->now))
 		row_missing("events");
 }

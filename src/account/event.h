@@ -54,6 +54,16 @@ typedef struct Event
 	Jsonb	   *payload;
 } Event;
 
+/* Events that were found: which they are. */
+typedef struct EventKeys
+{
+	int			n;
+	pg_uuid_t  *accounts;
+	int64	   *numbers;
+} EventKeys;
+
+struct Wave;
+
 extern const char *const event_kinds[];
 
 extern void event_begin(JsonOut *payload);
@@ -70,6 +80,8 @@ extern void events_write(Account *acc);
 extern void events_write_of(Account *accs, int n);
 extern void events_note(void);
 extern int64 event_origin(void);
+extern void events_find(KeptQuery *query, QueryArgs *args, EventKeys *found);
+extern void args_events_of_wave(QueryArgs *args, const struct Wave *wave, const EventKeys *events);
 extern int64 events_prune(TimestampTz before, int64 max_rows);
 extern void events_take(TimestampTz now, TimestampTz until, int max_rows, Datum kinds, Tuplestorestate *taken);
 extern void events_adopt(void);

@@ -55,31 +55,10 @@ static KeptQuery shard_ack_query = {
 /* Events that are acknowledged. */
 typedef struct Acks
 {
-	int			n;
-	pg_uuid_t  *accounts;
-	int64	   *numbers;
+	EventKeys	events;
 	TimestampTz now;
 	int64		acked;
 } Acks;
-
-/*
- * Find those of some events, by their ids, that are not acknowledged yet.
- */
-static void
-acks_find(Acks *acks, Datum ids)
-{
-	QueryArgs	args = {0};
-
-	args_datum(&args, ids);
-	acks->n = (int) query_run(&events_unacked_query, &args, SPI_OK_SELECT);
-	acks->accounts = palloc(sizeof(pg_uuid_t) * Max(acks->n, 1));
-	acks->numbers = palloc(sizeof(int64) * Max(acks->n, 1));
-	for (int i = 0; i < acks->n; i++)
-	{
-		acks->accounts[i] = row_uuid(i, 1);
-		acks->numbers[i] = row_int8(i, 2);
-	}
-}
 
 /*
  * Append what is to be acknowledged on the shards of a wave.
@@ -88,13 +67,8 @@ static void
 ack_arguments(const Wave *wave, QueryArgs *args, void *state)
 {
 	const Acks *acks = state;
-	int			n;
-	int64	   *places = wave_places(wave, &n);
 
-	for (int i = 0; i < n; i++)
-		places[i] = acks->numbers[places[i]];
-	wave_args_accounts(wave, args);
-	args_int8_array(args, places, n);
+	args_events_of_wave(args, wave, &acks->events);
 	args_time(args, acks->now);
 	args_carried(args);
 }
@@ -123,7 +97,7 @@ static void
 ack_one_by_one(const Wave *wave, ShardPart *part, Acks *acks)
 {
 	for (; part->next < part->end; part->next++)
-		if (event_ack(&wave->accounts[part->next], acks->numbers[wave->places[part->next]], acks->now))
+		if (event_ack(&wave->accounts[part->next], acks->events.numbers[wave->places[part->next]], acks->now))
 			acks->acked++;
 }
 
@@ -136,11 +110,13 @@ static int64
 ack_by_shard(Datum ids, TimestampTz now)
 {
 	Acks		acks = {.now = now};
+	QueryArgs	args = {0};
 	bool		inside = shard_may_be_entered();
 	Wave		wave;
 
-	acks_find(&acks, ids);
-	wave_begin(&wave, acks.accounts, acks.n);
+	args_datum(&args, ids);
+	events_find(&events_unacked_query, &args, &acks.events);
+	wave_begin(&wave, acks.events.accounts, acks.events.n);
 	while (wave_next(&wave, false))
 	{
 		if (inside)

@@ -52,28 +52,9 @@ static KeptQuery event_prune_query = {
 /* Events that are removed. */
 typedef struct OldEvents
 {
-	int			n;
-	pg_uuid_t  *accounts;
-	int64	   *numbers;
+	EventKeys	events;
 	int64		pruned;
 } OldEvents;
-
-/*
- * Find events that are to be removed.
- */
-static void
-events_find_old(QueryArgs *args, OldEvents *old)
-{
-	memset(old, 0, sizeof(OldEvents));
-	old->n = (int) query_run(&events_old_query, args, SPI_OK_SELECT);
-	old->accounts = palloc(sizeof(pg_uuid_t) * Max(old->n, 1));
-	old->numbers = palloc(sizeof(int64) * Max(old->n, 1));
-	for (int i = 0; i < old->n; i++)
-	{
-		old->accounts[i] = row_uuid(i, 1);
-		old->numbers[i] = row_int8(i, 2);
-	}
-}
 
 /*
  * Remove events one by one.
@@ -81,12 +62,12 @@ events_find_old(QueryArgs *args, OldEvents *old)
 static void
 prune_one_by_one(OldEvents *old)
 {
-	for (int i = 0; i < old->n; i++)
+	for (int i = 0; i < old->events.n; i++)
 	{
 		QueryArgs	args = {0};
 
-		args_uuid(&args, &old->accounts[i]);
-		args_int8(&args, old->numbers[i]);
+		args_uuid(&args, &old->events.accounts[i]);
+		args_int8(&args, old->events.numbers[i]);
 		old->pruned += (int64) query_remove(&event_prune_query, &args);
 	}
 }
@@ -97,14 +78,9 @@ prune_one_by_one(OldEvents *old)
 static void
 prune_arguments(const Wave *wave, QueryArgs *args, void *state)
 {
-	OldEvents  *old = state;
-	int			n;
-	int64	   *places = wave_places(wave, &n);
+	const OldEvents *old = state;
 
-	for (int i = 0; i < n; i++)
-		places[i] = old->numbers[places[i]];
-	wave_args_accounts(wave, args);
-	args_int8_array(args, places, n);
+	args_events_of_wave(args, wave, &old->events);
 	args_carried(args);
 }
 
@@ -133,15 +109,15 @@ int64
 events_prune(TimestampTz before, int64 max_rows)
 {
 	QueryArgs	args = {0};
-	OldEvents	old;
+	OldEvents	old = {0};
 
 	args_time(&args, before);
 	args_int8(&args, max_rows);
 	if (!cluster_is_used())
 		return (int64) query_remove(&events_prune_query, &args);
-	events_find_old(&args, &old);
+	events_find(&events_old_query, &args, &old.events);
 	if (shard_may_be_entered())
-		wave_all(old.accounts, old.n, &prune_work, &old);
+		wave_all(old.events.accounts, old.events.n, &prune_work, &old);
 	else
 		prune_one_by_one(&old);
 	return old.pruned;
