@@ -53,7 +53,8 @@ SELECT pg_temp.charge('{new 6}' || pg_temp.keys(4001, 4001) || pg_temp.keys(2701
 DROP TABLE known_heir;
 ANALYZE ducto.ledger;
 
--- An index that has some of the keys does not tell of the others. One of another order does.
+-- An index that has some of the keys does not tell of the others. One of another order does, such as ICU's where the server has it.
+SELECT coalesce(max(collname), 'C') AS other FROM pg_collation WHERE collname = 'en-x-icu' \gset
 BEGIN;
 DROP INDEX ducto.ledger_idempotency_key;
 CREATE INDEX ON ducto.ledger (account_id, idempotency_key) WHERE balance_after > 999.99;
@@ -66,7 +67,7 @@ SELECT pg_temp.charge('{new 7}' || pg_temp.keys(1, 2720));
 ROLLBACK;
 BEGIN;
 DROP INDEX ducto.ledger_idempotency_key;
-CREATE UNIQUE INDEX ON ducto.ledger (account_id, idempotency_key COLLATE "en-x-icu") WHERE idempotency_key IS NOT NULL;
+CREATE UNIQUE INDEX ON ducto.ledger (account_id, idempotency_key COLLATE :"other") WHERE idempotency_key IS NOT NULL;
 SELECT pg_temp.charge('{new 7}' || pg_temp.keys(1, 2720));
 ROLLBACK;
 SELECT * FROM pg_temp.written();
