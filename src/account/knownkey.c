@@ -31,14 +31,19 @@ enum
 	COLUMN_KIND, COLUMN_KEY, COLUMN_AMOUNT, COLUMN_USAGE, COLUMN_TYPE
 };
 
+/* What is between keys in the order of a collation, whichever the column has by now. */
+#define BETWEEN(least, greatest, collation)	"BETWEEN (" least " COLLATE " collation ") AND (" greatest " COLLATE " collation ")"
+#define BETWEEN_LINES	BETWEEN("$2", "$3", "pg_catalog.\"C\"")
+#define BETWEEN_OTHERS	BETWEEN("$4", "$5", "pg_catalog.\"default\"")
+
 /* Exact under the account's lock, as all here: a key is only ever added under it. */
 static KeptQuery between_query = {
 	.sql = "(SELECT 0, key, amount, usage, NULL::text FROM ducto.usage_lines"
-	"  WHERE account_id = $1 AND key BETWEEN $2 AND $3 LIMIT 1)"
+	"  WHERE account_id = $1 AND key " BETWEEN_LINES " LIMIT 1)"
 	" UNION ALL (SELECT 1, idempotency_key, NULL, NULL, type FROM ducto.ledger"
-	"  WHERE account_id = $1 AND idempotency_key BETWEEN $4 AND $5 LIMIT $6)"
+	"  WHERE account_id = $1 AND idempotency_key " BETWEEN_OTHERS " LIMIT $6)"
 	" UNION ALL (SELECT 2, closing_key, NULL, NULL, NULL FROM ducto.reservations"
-	"  WHERE account_id = $1 AND closing_key BETWEEN $4 AND $5 LIMIT $6)",
+	"  WHERE account_id = $1 AND closing_key " BETWEEN_OTHERS " LIMIT $6)",
 	.types = {UUIDOID, TEXTOID, TEXTOID, TEXTOID, TEXTOID, INT8OID}
 };
 

@@ -10,7 +10,7 @@ SELECT new_balance FROM unnest(ARRAY[:low, :mid, :high]::uuid[]) u, ducto_add_cr
 SELECT count(reservation_id) FROM unnest(ARRAY[:low, :mid, :high]::uuid[]) u, ducto_reserve(u, 900);
 CREATE FUNCTION pg_temp.settle(account uuid, keys text[]) RETURNS text LANGUAGE sql
 	AS $$ SELECT coalesce(error, booked || ' booked, ' || skipped || ' skipped') FROM ducto.reservations r, ducto_settle(r.account_id, r.id,
-		(SELECT jsonb_agg(jsonb_build_object('key', k, 'amount', 0.001) ORDER BY n) FROM unnest(keys) WITH ORDINALITY u(k, n))) WHERE account_id = account $$;
+		(SELECT jsonb_agg(jsonb_build_object('key', k, 'amount', 0.001) ORDER BY n) FROM unnest(keys) WITH ORDINALITY u(k, n))) WHERE account_id = account AND state = 'open' $$;
 CREATE FUNCTION pg_temp.keys(first integer, last integer) RETURNS text[] LANGUAGE sql
 	AS $$ SELECT array_agg(md5('known ' || i)::uuid::text ORDER BY i) FROM generate_series(first, last) i $$;
 CREATE FUNCTION pg_temp.prefixes(step integer) RETURNS text[] LANGUAGE sql
@@ -64,6 +64,19 @@ CREATE INDEX ON ducto.usage_lines (account_id, key) WHERE line > 1;
 SELECT pg_temp.settle(:mid, pg_temp.keys(20601, 20715));
 ROLLBACK;
 SELECT * FROM pg_temp.written();
+
+-- Columns that somebody has given another order: of lines, of entries and of reservations that closed with nothing.
+SELECT amount FROM ducto_charge(:mid, 1, 'entry of mine');
+SELECT amount FROM ducto_deduct(:mid, (SELECT reservation_id FROM ducto_reserve(:mid, 1)), 0, 'nothing of mine');
+SELECT pg_temp.settle(:mid, ARRAY['line of mine']);
+BEGIN;
+ALTER TABLE ducto.usage_lines ALTER key TYPE text COLLATE "en-x-icu";
+ALTER TABLE ducto.ledger ALTER idempotency_key TYPE text COLLATE "en-x-icu";
+ALTER TABLE ducto.reservations ALTER closing_key TYPE text COLLATE "en-x-icu";
+SELECT pg_temp.settle(:mid, ARRAY['Z of another', 'line of mine', 'z']);
+SELECT pg_temp.settle(:mid, ARRAY['Z of others', 'entry of mine', 'zz']);
+SELECT pg_temp.settle(:mid, ARRAY['Z of nobody', 'nothing of mine', 'zzz']);
+ROLLBACK;
 
 -- Pages of the index are filled also where keys that grow have their place between those of others.
 SELECT pg_relation_size('ducto.usage_lines_pkey') AS before \gset
