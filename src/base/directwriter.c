@@ -11,7 +11,9 @@
 #include "catalog/index.h"
 #include "catalog/pg_am.h"
 #include "catalog/pg_index.h"
+#include "catalog/pg_type_d.h"
 #include "executor/executor.h"
+#include "nodes/makefuncs.h"
 #include "nodes/nodeFuncs.h"
 #include "optimizer/optimizer.h"
 #include "utils/builtins.h"
@@ -163,6 +165,29 @@ indexes_make(Direct *direct, Relation table, Oid arbiter)
 }
 
 /*
+ * Let an UPDATE write NULL to the columns that a table had once, as what they
+ * held is not to be kept.
+ */
+static void
+dropped_make(Direct *direct, TupleDesc desc)
+{
+	for (int i = 0; i < desc->natts; i++)
+	{
+		DirectValue *value;
+
+		if (!TupleDescAttr(desc, i)->attisdropped)
+			continue;
+		direct->values = repalloc(direct->values, sizeof(DirectValue) * (direct->nvalues + 1));
+		direct->columns = repalloc(direct->columns, sizeof(AttrNumber) * (direct->nvalues + 1));
+		value = &direct->values[direct->nvalues];
+		memset(value, 0, sizeof(DirectValue));
+		value->kind = VALUE_CONST;
+		value->constant = makeNullConst(INT4OID, -1, InvalidOid);
+		direct->columns[direct->nvalues++] = (AttrNumber) (i + 1);
+	}
+}
+
+/*
  * direct_make_writer makes what writes a row of a table; false when more happens
  * than that the row is written and its indexes know it.
  */
@@ -174,6 +199,8 @@ direct_make_writer(Direct *direct, Oid arbiter)
 		!has_generated(RelationGetDescr(table)) &&
 		checks_make(direct, RelationGetDescr(table)->constr) && indexes_make(direct, table, arbiter);
 
+	if (direct->command == CMD_UPDATE)
+		dropped_make(direct, RelationGetDescr(table));
 	table_close(table, AccessShareLock);
 	return made;
 }

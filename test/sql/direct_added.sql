@@ -115,6 +115,15 @@ SELECT pg_temp.charges(:ann), pg_temp.charges(:ann, 'closed');
 DROP DOMAIN direct_open;
 DROP FUNCTION direct_bound, direct_inlined;
 
+-- What a column held that is gone goes with the row that is updated.
+ALTER TABLE ducto.accounts ADD direct_gone text, ADD direct_stays text;
+UPDATE ducto.accounts SET direct_gone = repeat('gone', 300), direct_stays = 'stays';
+ALTER TABLE ducto.accounts DROP direct_gone;
+SELECT pg_column_size(a) > 1000 AS there, direct_stays FROM ducto.accounts a WHERE id = :ann;
+SELECT pg_temp.charges(:ann), pg_temp.charges(:ann, 'gone');
+SELECT pg_column_size(a) > 1000 AS there, direct_stays FROM ducto.accounts a WHERE id = :ann;
+ALTER TABLE ducto.accounts DROP direct_stays;
+
 -- Keys of other tables, rows of heirs, and a table of another method.
 CREATE TABLE direct_of (account uuid REFERENCES ducto.accounts, entry uuid);
 INSERT INTO direct_of VALUES (:ann);
