@@ -11,11 +11,14 @@
 #include "postgres.h"
 
 #include "access/genam.h"
+#include "access/heapam.h"
+#include "access/relscan.h"
 #include "access/table.h"
 #include "access/tableam.h"
 #include "access/xact.h"
 #include "executor/executor.h"
 #include "miscadmin.h"
+#include "pgstat.h"
 #include "storage/bufmgr.h"
 #include "storage/lmgr.h"
 #include "utils/rel.h"
@@ -35,6 +38,9 @@
 
 /* More operations inside of one another are the executor's. */
 #define MOST_DEPTH	8
+
+/* A page with less room is pruned when a row of it is read. */
+#define ROOM_TO_KEEP	(BLCKSZ / 4)
 
 /* Whether a statement is under way here. */
 static bool under_way = false;
@@ -144,6 +150,63 @@ run_likely(Run *run, ItemPointerData place)
 }
 
 /*
+ * Let the slot have the version that is seen of the row that the index has found.
+ * False: there is none.
+ *
+ * The server's own reading prunes a page as soon as what fillfactor keeps free is
+ * touched: after each update, where pages are full otherwise. Here that waits
+ * until the room may not do for the next versions, so that it is done once for
+ * many.
+ */
+static bool
+entry_read(Run *run)
+{
+	IndexScanDesc scan = run->scan;
+	BufferHeapTupleTableSlot *slot = (BufferHeapTupleTableSlot *) run->found;
+	HeapTuple	row = &slot->base.tupdata;
+	ItemPointerData tid = scan->xs_heaptid;
+	Page		page;
+	bool		dead;
+	bool		found;
+	bool		is_short;
+
+	run->buffer = ReleaseAndReadBuffer(run->buffer, run->table, ItemPointerGetBlockNumber(&tid));
+	page = BufferGetPage(run->buffer);
+	LockBuffer(run->buffer, BUFFER_LOCK_SHARE);
+	found = heap_hot_search_buffer(&tid, run->table, run->buffer, run->snapshot, row, &dead, true);
+	is_short = PageIsFull(page) || PageGetHeapFreeSpace(page) < Max(ROOM_TO_KEEP, found ? 2 * row->t_len : 0);
+	LockBuffer(run->buffer, BUFFER_LOCK_UNLOCK);
+	if (is_short)
+	{
+		/* a page that is pinned twice is not pruned */
+		ExecClearTuple(run->found);
+		ReleaseBuffer(run->buffer);
+		run->buffer = InvalidBuffer;
+		return index_fetch_heap(scan, run->found);
+	}
+	if (!scan->xactStartedInRecovery)
+		scan->kill_prior_tuple = dead;
+	if (!found)
+		return false;
+	pgstat_count_heap_fetch(run->index);
+	run->found->tts_tableOid = RelationGetRelid(run->table);
+	ExecStoreBufferHeapTuple(row, run->found, run->buffer);
+	return true;
+}
+
+/*
+ * Let the slot have the next row that the index finds. False: there is none.
+ */
+static bool
+scan_next(Run *run)
+{
+	while (index_getnext_tid(run->scan, run->direct->scan.direction) != NULL)
+		if (entry_read(run))
+			return true;
+	return false;
+}
+
+/*
  * Do a statement with the rows that it finds by an index.
  */
 static void
@@ -153,7 +216,7 @@ run_scan(Run *run)
 	uint64		before = run->rows.n;
 
 	scan_start(run);
-	while (index_getnext_slot(run->scan, direct->scan.direction, run->found))
+	while (scan_next(run))
 	{
 		CHECK_FOR_INTERRUPTS();
 		run_found(run);
@@ -216,6 +279,8 @@ run_open(Run *run, const Direct *direct, Snapshot snapshot, bool places)
 static void
 run_close(const Run *run)
 {
+	if (BufferIsValid(run->buffer))
+		ReleaseBuffer(run->buffer);
 	if (run->index != NULL)
 	{
 		index_endscan(run->scan);

@@ -4,6 +4,7 @@
 #include "postgres.h"
 #include "access/genam.h"
 #include "executor/tuptable.h"
+#include "storage/buf.h"
 #include "utils/rel.h"
 #include "utils/snapshot.h"
 
@@ -23,6 +24,7 @@ typedef struct Run
 	Relation	index;			/* by which rows are found; NULL for none */
 	IndexScanDesc scan;
 	ScanKeyData *keys;
+	Buffer		buffer;			/* of the row that was read last */
 	TupleTableSlot *found;
 	TupleTableSlot *written;	/* NULL where none is */
 	MemoryContext rows_context; /* of what is read */

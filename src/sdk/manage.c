@@ -152,35 +152,46 @@ plan_of_id(const pg_uuid_t *id)
 }
 
 /*
- * Return the key of a plan that is given by its key or its id; what is neither
- * stays as it is. The id that was asked for last is known: that of a key is
- * always the same.
+ * Return the key of the plan of an id, which is given as it is written, or NULL; the
+ * same when what is written is a key itself, or no plan's. The id that was asked for last is
+ * known: that of a key is always the same.
  */
 static char *
-plan_key(char *given)
+plan_key_of(const pg_uuid_t *id, char *written)
 {
 	static pg_uuid_t known_id;
 	static char known_key[PLAN_KEY_MAX + 1] = "";
 	QueryArgs	args = {0};
-	Datum		id;
 	char	   *key;
 
-	if (given == NULL || !sdk_uuid(given, &id))
-		return given;
-	if (known_key[0] != '\0' && memcmp(&known_id, DatumGetUUIDP(id), UUID_LEN) == 0)
+	if (known_key[0] != '\0' && memcmp(&known_id, id, UUID_LEN) == 0)
 		return pstrdup(known_key);
-	args_text(&args, given);
+	if (written == NULL)
+		written = uuid_to_cstring(id);
+	args_text(&args, written);
 	if (query_run(&plan_query, &args, SPI_OK_SELECT) > 0)
-		return given;
-	key = plan_of_id(DatumGetUUIDP(id));
+		return written;
+	key = plan_of_id(id);
 	if (key == NULL)
-		return given;
+		return written;
 	if (strlen(key) <= PLAN_KEY_MAX)
 	{
 		strlcpy(known_key, key, sizeof(known_key));
-		known_id = *DatumGetUUIDP(id);
+		known_id = *id;
 	}
 	return key;
+}
+
+/*
+ * Return the key of a plan that is given by its key or its id; what is neither
+ * stays as it is.
+ */
+static char *
+plan_key(char *given)
+{
+	Datum		id;
+
+	return given != NULL && sdk_uuid(given, &id) ? plan_key_of(DatumGetUUIDP(id), given) : given;
 }
 
 /*
@@ -223,7 +234,7 @@ ducto_sdk_increment_usage_window(PG_FUNCTION_ARGS)
 	if (!sdk_amount(fcinfo, 2, SDK_NOT_NEGATIVE, &amount, &answer))
 		PG_RETURN_DATUM(answer);
 	query_begin();
-	if (sdk_begin(&out, usage_increment(user, plan_key(uuid_to_cstring(plan_id)), amount, &acc, &plan)))
+	if (sdk_begin(&out, usage_increment(user, plan_key_of(plan_id, NULL), amount, &acc, &plan)))
 	{
 		put_text(&out, "usage", spend_to_cstring(allowance_used(&acc, acc.now)));
 		put_date(&out, "period_start", period_date(account_cycle(&acc, acc.now).start, acc.zone));
