@@ -2,6 +2,7 @@
 # How many operations a second there are with more and more clients, on accounts
 # of their own.
 
+rounds=$(by_size 4 3)
 lifecycles=(charge plpgsql_charge reserve_deduct plpgsql_reserve_deduct)
 for sync in on off; do
 	: >"$T/clients"

@@ -1,7 +1,7 @@
 # shellcheck shell=bash
 # Private memory of one backend over many calls.
 
-calls=$(by_size 1000000 50000)
+calls=$(by_size 300000 50000)
 {
 	echo 'operation|after 10 %|after 50 %|after 100 %|target'
 	for script in charge reserve_deduct; do
