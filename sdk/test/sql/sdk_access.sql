@@ -30,7 +30,8 @@ WHERE p.pronamespace <> 'ducto'::regnamespace AND p.provolatile = 'v' AND p.pror
 SELECT (credits_add('00000000-0000-4000-8000-000000000001', 5, 'purchase') ->> 'new_balance')::numeric BETWEEN 1 AND 9;
 SELECT get_credits_balance('00000000-0000-4000-8000-000000000001') ->> 'balance';
 
--- nobody after CREATE EXTENSION
+-- nobody after CREATE EXTENSION (until PostgreSQL 14 everybody may create in schema public, of which ducto_sdk_setup would warn)
+REVOKE CREATE ON SCHEMA public FROM PUBLIC;
 SELECT rolname, can FROM callable;
 SELECT * FROM ducto_sdk_setup();
 SELECT * FROM callable;
