@@ -39,9 +39,6 @@
 /* More operations inside of one another are the executor's. */
 #define MOST_DEPTH	8
 
-/* A page with less room is pruned when a row of it is read. */
-#define ROOM_TO_KEEP	(BLCKSZ / 4)
-
 /* Whether a statement is under way here. */
 static bool under_way = false;
 
@@ -155,8 +152,8 @@ run_likely(Run *run, ItemPointerData place)
  *
  * The server's own reading prunes a page as soon as what fillfactor keeps free is
  * touched: after each update, where pages are full otherwise. Here that waits
- * until the room may not do for the next versions, so that it is done once for
- * many.
+ * until half of it is used, or the rest may not do for the next versions, so that
+ * it is done once for many.
  */
 static bool
 entry_read(Run *run)
@@ -165,6 +162,7 @@ entry_read(Run *run)
 	BufferHeapTupleTableSlot *slot = (BufferHeapTupleTableSlot *) run->found;
 	HeapTuple	row = &slot->base.tupdata;
 	ItemPointerData tid = scan->xs_heaptid;
+	Size		room = RelationGetTargetPageFreeSpace(run->table, HEAP_DEFAULT_FILLFACTOR) / 2;
 	Page		page;
 	bool		dead;
 	bool		found;
@@ -174,7 +172,7 @@ entry_read(Run *run)
 	page = BufferGetPage(run->buffer);
 	LockBuffer(run->buffer, BUFFER_LOCK_SHARE);
 	found = heap_hot_search_buffer(&tid, run->table, run->buffer, run->snapshot, row, &dead, true);
-	is_short = PageIsFull(page) || PageGetHeapFreeSpace(page) < Max(ROOM_TO_KEEP, found ? 2 * row->t_len : 0);
+	is_short = PageIsFull(page) || PageGetHeapFreeSpace(page) < Max(room, found ? 2 * row->t_len : 0);
 	LockBuffer(run->buffer, BUFFER_LOCK_UNLOCK);
 	if (is_short)
 	{
