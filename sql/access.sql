@@ -6,7 +6,8 @@ AS 'MODULE_PATHNAME', 'ducto_grant_access';
 REVOKE ALL ON FUNCTION @extschema@.ducto_grant_access(regrole, text) FROM PUBLIC;
 COMMENT ON FUNCTION @extschema@.ducto_grant_access(regrole, text) IS
 'Lets a role call the API, that of ducto_sdk included where it is there. What it said before about the role no longer
-holds. The functions that manage access are never granted. To be called by the extension''s owner.
+holds. The functions that manage access are never granted. To be called by the extension''s owner. On the coordinator of
+a cluster it is for all nodes, on a worker for that one.
 role: the role, neither anon nor authenticated, as which everybody can act.
 what: ''all''; ''read'' for what only reads, ducto_my_* included, which show nothing more; or names of functions,
   separated by commas, for these alone.
@@ -21,7 +22,8 @@ REVOKE ALL ON FUNCTION @extschema@.ducto_revoke_access(regrole) FROM PUBLIC;
 COMMENT ON FUNCTION @extschema@.ducto_revoke_access(regrole) IS
 'Takes from a role all that it was granted on what belongs to ducto and ducto_sdk, tables included, with what it
 granted on. Usage of the API''s schema goes too, unless the role has or owns something else there. Afterwards nothing
-of ducto stands in the way of DROP ROLE. To be called by the extension''s owner.
+of ducto stands in the way of DROP ROLE. To be called by the extension''s owner. On the coordinator of a cluster it is for
+all nodes, on a worker for that one.
 role: the role.
 Takes the locks of REVOKE.
 Errors: 22004, 22023, 42501.';
@@ -55,6 +57,14 @@ AS 'MODULE_PATHNAME', 'ducto_set_access';
 REVOKE ALL ON FUNCTION ducto.set_access(text, text, text, boolean) FROM PUBLIC;
 COMMENT ON FUNCTION ducto.set_access(text, text, text, boolean) IS
 'For the set-ups: lets a role, or PUBLIC, call the functions of an extension that are named as for ducto_grant_access, or my for ducto_my_*, and takes everything else of the extension away, or nothing when besides. Returns what was done.';
+
+-- Stable, so that Citus calls it on each node. It writes no table.
+CREATE FUNCTION ducto.tell_access(rows bigint, role_name text, extension text, what text, scope text) RETURNS boolean
+LANGUAGE c STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS 'MODULE_PATHNAME', 'ducto_tell_access';
+REVOKE ALL ON FUNCTION ducto.tell_access(bigint, text, text, text, text) FROM PUBLIC;
+COMMENT ON FUNCTION ducto.tell_access(bigint, text, text, text, text) IS
+'For ducto_grant_access, ducto_revoke_access and ducto_distribute on a cluster: changes on a worker what a role, NULL for PUBLIC, may call. Returns false.';
 
 CREATE FUNCTION ducto.revoke_default_privileges(extension text) RETURNS void
 LANGUAGE c VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp

@@ -176,8 +176,9 @@ AS 'MODULE_PATHNAME', 'ducto_distribute';
 REVOKE ALL ON FUNCTION @extschema@.ducto_distribute(integer) FROM PUBLIC;
 COMMENT ON FUNCTION @extschema@.ducto_distribute(integer) IS
 'Distributes the tables over the nodes of a Citus cluster: each by its account, all that is an account''s on one shard,
-and small tables whole on every node. To be called by the extension''s owner, on the coordinator. Never granted. Where
-it was done before it changes nothing.
+and small tables whole on every node. What a role may call here it may call on every node. To be called by the
+extension''s owner, on the coordinator. Never granted. Where it was done before it tells nodes that have joined who may
+call, and changes nothing else.
 shard_count: into how many shards, 1 to 64000; NULL = 32.
 Locks the tables against reading and writing until it ends.
 Returns what was done, step by step.

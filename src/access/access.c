@@ -17,8 +17,9 @@
 #include "utils/guc.h"
 
 #include "access/access.h"
+#include "access/tell.h"
 #include "base/args.h"
-#include "base/cluster.h"
+#include "base/everywhere.h"
 #include "base/query.h"
 
 PG_FUNCTION_INFO_V1(ducto_grant_access);
@@ -251,22 +252,6 @@ access_is_changing(void)
 	return changing;
 }
 
-static KeptQuery worker_query = {.sql = "SELECT NOT pg_catalog.citus_is_coordinator()"};
-
-/*
- * Tell whether this node is a worker of a cluster.
- */
-static bool
-is_worker(void)
-{
-	QueryArgs	none = {0};
-
-	if (!cluster_is_there())
-		return false;
-	query_run(&worker_query, &none, SPI_OK_SELECT);
-	return row_bool(0, 1);
-}
-
 /*
  * Execute a GRANT or REVOKE of ours. A worker's own is not sent to other nodes,
  * which Citus would refuse.
@@ -276,7 +261,7 @@ change_run(const char *statement)
 {
 	int			level = NewGUCNestLevel();
 
-	if (is_worker())
+	if (node_is_worker())
 		(void) set_config_option("citus.enable_ddl_propagation", "off", PGC_USERSET, PGC_S_SESSION, GUC_ACTION_SAVE, true, 0, false);
 	changing = true;
 	PG_TRY();
@@ -330,27 +315,50 @@ args_oids(QueryArgs *args, List *oids)
 }
 
 /*
- * Let a role, 0 for PUBLIC, call something of an extension, NULL for both, and
- * nothing else. Returns what was done, NULL for nothing.
+ * access_change lets a role, 0 for PUBLIC, call something of an extension, NULL
+ * for both, and nothing else. Where everything is taken, usage of the API's
+ * schemas goes, too. Returns what was done, NULL for nothing.
  */
-static char *
+char *
 access_change(const char *extension, Oid role, const char *name, const char *what, const char *scope)
 {
 	QueryArgs	args = {0};
+	char	   *phrases;
 
 	args_text(&args, extension);
 	args_datum(&args, ObjectIdGetDatum(role));
 	args_text(&args, name);
 	args_text(&args, what);
 	args_text(&args, scope);
-	return changes_run(&changes_query, &args);
+	phrases = changes_run(&changes_query, &args);
+	if (strcmp(scope, "everything") == 0)
+	{
+		QueryArgs	usage = {0};
+
+		args_datum(&usage, ObjectIdGetDatum(role));
+		args_text(&usage, name);
+		changes_run(&usage_query, &usage);
+	}
+	return phrases;
 }
 
 /*
- * Let no two change access at once: they would change the same rows of the
- * catalog.
+ * The same on all nodes of a cluster.
  */
-static void
+static char *
+access_change_everywhere(const char *extension, Oid role, const char *name, const char *what, const char *scope)
+{
+	char	   *phrases = access_change(extension, role, name, what, scope);
+
+	access_tell(extension, role, what, scope);
+	return phrases;
+}
+
+/*
+ * access_lock lets no two change access at once: they would change the same rows
+ * of the catalog.
+ */
+void
 access_lock(const char *function)
 {
 	PreventCommandIfReadOnly(function);
@@ -442,7 +450,7 @@ ducto_grant_access(PG_FUNCTION_ARGS)
 	access_lock("ducto_grant_access");
 	check_what(what);
 	check_not_open(name, what);
-	access_change(NULL, role, name, what, "functions");
+	access_change_everywhere(NULL, role, name, what, "functions");
 	query_end();
 	PG_RETURN_VOID();
 }
@@ -456,14 +464,10 @@ ducto_revoke_access(PG_FUNCTION_ARGS)
 {
 	const char *name;
 	Oid			role = arg_role(fcinfo, &name);
-	QueryArgs	args = {0};
 
 	query_begin();
 	access_lock("ducto_revoke_access");
-	access_change(NULL, role, name, "", "everything");
-	args_datum(&args, ObjectIdGetDatum(role));
-	args_text(&args, name);
-	changes_run(&usage_query, &args);
+	access_change_everywhere(NULL, role, name, "", "everything");
 	query_end();
 	PG_RETURN_VOID();
 }
@@ -509,8 +513,8 @@ ducto_set_access(PG_FUNCTION_ARGS)
 	text	   *result;
 
 	query_begin();
-	phrases = access_change(extension, is_public ? ACL_ID_PUBLIC : get_role_oid(role, false),
-							is_public ? role : quote_identifier(role), what, besides ? "additions" : "setup");
+	phrases = access_change_everywhere(extension, is_public ? ACL_ID_PUBLIC : get_role_oid(role, false),
+									   is_public ? role : quote_identifier(role), what, besides ? "additions" : "setup");
 	if (phrases == NULL)
 		phrases = besides ? "had it" : what[0] == '\0' ? "had nothing" : "had all that it is to have, and nothing else";
 	MemoryContextSwitchTo(context);
@@ -582,12 +586,11 @@ access_members_new(Datum before, Oid classid, Datum *objects)
 }
 
 /*
- * access_carry_over lets everybody call what they could in the active snapshot
- * and lost since: a function of that name, or one that is new to those who
- * could call all.
+ * access_each_caller calls a function for all who could call something in the
+ * active snapshot, and what: the names of functions, or all of what there is.
  */
 void
-access_carry_over(void)
+access_each_caller(AccessCaller caller, void *state)
 {
 	QueryArgs	none = {0};
 	uint64		n = query_read(&callers_query, &none);
@@ -597,11 +600,31 @@ access_carry_over(void)
 	{
 		bool		isnull;
 
-		access_change(SPI_getvalue(callers->vals[i], callers->tupdesc, CALLER_EXTENSION),
-					  DatumGetObjectId(SPI_getbinval(callers->vals[i], callers->tupdesc, CALLER_GRANTEE, &isnull)),
-					  SPI_getvalue(callers->vals[i], callers->tupdesc, CALLER_ROLE),
-					  SPI_getvalue(callers->vals[i], callers->tupdesc, CALLER_FUNCTIONS), "additions");
+		caller(SPI_getvalue(callers->vals[i], callers->tupdesc, CALLER_EXTENSION),
+			   DatumGetObjectId(SPI_getbinval(callers->vals[i], callers->tupdesc, CALLER_GRANTEE, &isnull)),
+			   SPI_getvalue(callers->vals[i], callers->tupdesc, CALLER_ROLE),
+			   SPI_getvalue(callers->vals[i], callers->tupdesc, CALLER_FUNCTIONS), state);
 	}
+}
+
+/*
+ * Let a role call what it could.
+ */
+static void
+carry_over(const char *extension, Oid role, const char *name, const char *what, void *state)
+{
+	access_change(extension, role, name, what, "additions");
+}
+
+/*
+ * access_carry_over lets everybody call what they could in the active snapshot
+ * and lost since: a function of that name, or one that is new to those who
+ * could call all.
+ */
+void
+access_carry_over(void)
+{
+	access_each_caller(carry_over, NULL);
 }
 
 /*

@@ -14,7 +14,9 @@
 #include "storage/proc.h"
 #include "utils/wait_event.h"
 
+#include "access/access.h"
 #include "access/distribute.h"
+#include "access/tell.h"
 #include "analytics/rollup.h"
 #include "base/args.h"
 #include "base/cluster.h"
@@ -354,12 +356,23 @@ functions_distribute(ResultRow *row)
 }
 
 /*
- * ducto_distribute distributes the tables over the nodes of a Citus cluster.
- * Arguments and errors: see its COMMENT.
+ * Tell all nodes what a role may call here.
  */
-Datum
-ducto_distribute(PG_FUNCTION_ARGS)
+static void
+caller_tell(const char *extension, Oid role, const char *name, const char *what, void *row)
 {
+	access_tell(extension, role, what, "functions");
+	result_step(row, psprintf(OidIsValid(role) ? "role %s" : "%s", name),
+				psprintf("may call the same of %s on every node", extension));
+}
+
+/*
+ * Distribute the tables.
+ */
+static void
+distribute(void *state)
+{
+	FunctionCallInfo fcinfo = state;
 	int			shards = arg_int_between(fcinfo, 0, "shard_count", 1, SHARDS_MAX, SHARDS_DEFAULT);
 	DistributedTable *tables;
 	int64		nodes;
@@ -377,6 +390,17 @@ ducto_distribute(PG_FUNCTION_ARGS)
 	for (int i = 0; i < n; i++)
 		result_step(&row, psprintf("table %s", tables[i].name), table_step(&tables[i]));
 	functions_distribute(&row);
+	access_each_caller(caller_tell, &row);
 	query_end();
+}
+
+/*
+ * ducto_distribute distributes the tables over the nodes of a Citus cluster.
+ * Arguments and errors: see its COMMENT.
+ */
+Datum
+ducto_distribute(PG_FUNCTION_ARGS)
+{
+	distribute(fcinfo);
 	PG_RETURN_NULL();
 }
