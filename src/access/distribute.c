@@ -22,6 +22,7 @@
 #include "base/cluster.h"
 #include "base/listen.h"
 #include "base/keep.h"
+#include "base/nodetext.h"
 #include "base/query.h"
 
 PG_FUNCTION_INFO_V1(ducto_distribute);
@@ -401,6 +402,6 @@ distribute(void *state)
 Datum
 ducto_distribute(PG_FUNCTION_ARGS)
 {
-	distribute(fcinfo);
+	texts_common_while(distribute, fcinfo);
 	PG_RETURN_NULL();
 }

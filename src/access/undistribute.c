@@ -20,6 +20,7 @@
 #include "account/event.h"
 #include "analytics/rollup.h"
 #include "base/cluster.h"
+#include "base/nodetext.h"
 #include "base/query.h"
 #include "base/subxact.h"
 
@@ -281,11 +282,10 @@ nodes_wait_lock(void)
 }
 
 /*
- * ducto_undistribute brings the tables of a Citus cluster back to this node.
- * Errors: see its COMMENT.
+ * Bring the tables back.
  */
-Datum
-ducto_undistribute(PG_FUNCTION_ARGS)
+static void
+undistribute(void *state)
 {
 	ResultRow	row;
 
@@ -299,11 +299,21 @@ ducto_undistribute(PG_FUNCTION_ARGS)
 	nodes_wait_lock();
 	require_nothing_prepared();
 	distribute_settings(SHARDS_DEFAULT);
-	result_set_begin(&row, fcinfo);
+	result_set_begin(&row, state);
 	rollup_discard();
 	tables_undistribute(&row);
 	events_adopt();
 	functions_undistribute(&row);
 	query_end();
+}
+
+/*
+ * ducto_undistribute brings the tables of a Citus cluster back to this node.
+ * Errors: see its COMMENT.
+ */
+Datum
+ducto_undistribute(PG_FUNCTION_ARGS)
+{
+	texts_common_while(undistribute, fcinfo);
 	PG_RETURN_NULL();
 }

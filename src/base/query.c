@@ -7,8 +7,8 @@
 #include "access/htup_details.h"
 #include "executor/tstoreReceiver.h"
 #include "executor/tuptable.h"
+#include "mb/pg_wchar.h"
 #include "miscadmin.h"
-#include "pgtime.h"
 #include "nodes/params.h"
 #include "storage/lmgr.h"
 #include "tcop/dest.h"
@@ -21,6 +21,7 @@
 
 #include "base/cluster.h"
 #include "base/direct.h"
+#include "base/nodetext.h"
 #include "base/query.h"
 #include "base/result.h"
 #include "base/setting.h"
@@ -382,38 +383,19 @@ query_distributed(KeptQuery *query)
 	return query->distributed;
 }
 
-/* Beyond this no other node takes the offset of a time. */
-#define OFFSET_MAX_SECONDS	(16 * SECS_PER_HOUR)
-
 /*
- * Tell whether every node reads dates, times and intervals as they are written
- * in this session: what goes to another node goes there as text.
- */
-static bool
-texts_are_common(void)
-{
-	long		offset;
-
-	return DateStyle == USE_ISO_DATES && IntervalStyle == INTSTYLE_POSTGRES &&
-		(!pg_get_timezone_offset(session_timezone, &offset) || labs(offset) < OFFSET_MAX_SECONDS);
-}
-
-/*
- * Let values be written as every node reads them while a query is executed. A
- * day and a month would change places, and credit expire at another time than
- * was said. Returns the level to which the settings go back.
+ * Let values be written and read as every node does while a query is executed: a
+ * day and a month would change places, and credit expire at another time than was
+ * said. Returns the level to which the settings go back.
  */
 static int
 texts_for_nodes(int level)
 {
-	static const char *const common[][2] = {{"DateStyle", "ISO"}, {"IntervalStyle", "postgres"}, {"TimeZone", "UTC"}};
-
 	if (texts_are_common() || !cluster_was_used())
 		return level;
 	if (level == NO_LEVEL)
 		level = NewGUCNestLevel();
-	for (int i = 0; i < lengthof(common); i++)
-		(void) set_config_option(common[i][0], common[i][1], PGC_USERSET, PGC_S_SESSION, GUC_ACTION_SAVE, true, 0, false);
+	texts_make_common();
 	return level;
 }
 
@@ -480,6 +462,25 @@ query_refuse(KeptQuery *query, int rc)
 	elog(ERROR, "SPI_execute_plan_extended returned %s: %s", SPI_result_code_string(rc), query->sql);
 }
 
+/* The plan of a query, and its execution. */
+typedef struct PlanRun
+{
+	SPIPlanPtr	plan;
+	SPIExecuteOptions options;
+	int			rc;
+} PlanRun;
+
+/*
+ * Execute the plan of a query.
+ */
+static void
+plan_run(void *state)
+{
+	PlanRun    *run = state;
+
+	run->rc = SPI_execute_plan_extended(run->plan, &run->options);
+}
+
 /*
  * Execute a query and check the result code. Its rows go to a receiver as they
  * are found, so that memory stays flat however many they are, or with NULL are
@@ -488,10 +489,10 @@ query_refuse(KeptQuery *query, int rc)
 static uint64
 query_execute(KeptQuery *query, const QueryArgs *args, bool read_only, int expected, DestReceiver *receiver)
 {
-	SPIExecuteOptions options = {.read_only = read_only, .dest = receiver};
+	PlanRun		run = {.options = {.read_only = read_only, .dest = receiver}};
+	int			encoding = pg_get_client_encoding();
 	int64		shard;
 	int			level;
-	int			rc;
 
 	query = shard_query(query);
 	if (receiver == NULL && setting_direct() && !query_is_planned(query))
@@ -501,14 +502,15 @@ query_execute(KeptQuery *query, const QueryArgs *args, bool read_only, int expec
 	level = texts_for_nodes(query_prepare(query));
 	if (args->n != SPI_getargcount(query->plan))
 		elog(ERROR, "%d parameters for: %s", args->n, query->sql);
-	options.params = query_params(query, args);
+	run.plan = query->plan;
+	run.options.params = query_params(query, args);
 	shard = shard_suspend();
-	rc = SPI_execute_plan_extended(query->plan, &options);
+	errors_told_in(encoding, plan_run, &run);
 	shard_leave(shard);
 	row_forget();
 	query_planned(query, level);
-	if (rc != expected)
-		query_refuse(query, rc);
+	if (run.rc != expected)
+		query_refuse(query, run.rc);
 	return SPI_processed;
 }
 
