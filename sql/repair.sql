@@ -1,4 +1,4 @@
--- repair: figures that follow from ledger, grants and reservations, made anew. It goes by what ducto_verify expects.
+-- repair: figures that follow from ledger, grants, reservations and events, made anew. It goes by what ducto_verify expects.
 
 CREATE TYPE @extschema@.ducto_repair_step AS (
 	account_id uuid,
@@ -127,6 +127,12 @@ BEGIN
 		WHEN found.check_name LIKE 'held by member %' THEN
 			UPDATE ducto.team_members SET held = expected::numeric
 			WHERE team_id = account AND user_id = words[4]::uuid RETURNING held INTO made;
+		-- Who takes events knows them by their numbers, and no other gets one of these.
+		WHEN found.check_name ~ '^number of event [1-9][0-9]*$' THEN
+			UPDATE ducto.accounts SET last_event = greatest(last_event, words[4]::bigint)
+			WHERE id = account AND EXISTS (SELECT FROM ducto.events e WHERE e.account_id = account
+				AND e.number = words[4]::bigint AND e.payload -> 'seq' = to_jsonb(e.number))
+			RETURNING last_event INTO made;
 		ELSE
 			made := NULL;
 	END CASE;
@@ -211,7 +217,7 @@ END
 $$;
 REVOKE ALL ON FUNCTION @extschema@.ducto_repair(uuid, boolean) FROM PUBLIC;
 COMMENT ON FUNCTION @extschema@.ducto_repair(uuid, boolean) IS
-'Makes figures of an account anew that follow from its ledger, grants and reservations, where ducto_verify finds them wrong: balance, held and the like on the account''s row, what remains of grants, the counters of caps and members. It never touches an entry of the ledger.
+'Makes figures of an account anew that follow from its ledger, grants, reservations and events, where ducto_verify finds them wrong: balance, held and the like on the account''s row, what remains of grants, the counters of caps and members. It never touches an entry of the ledger.
 account_id: a user''s or a team''s.
 dry_run: do all of it and take it back; false = keep it.
 Locks the account. Returns a row for each figure, mended or not, and none when there is nothing to mend. What is not mended needs a person: see "When ducto_verify finds something" in the operations page. Rejections: none. Errors: 22004, 25006 (in a read-only transaction).';

@@ -71,6 +71,27 @@ SELECT check_name, was, becomes, mended FROM ducto_repair(:cat, false) ORDER BY 
 SELECT balance, lifetime_purchased FROM ducto_get_balance(:cat);
 SELECT * FROM ducto_verify();
 
+-- The numbers of events go on after those that there are, also where the row is made anew: an event with one of these would be refused, and
+-- with it what it tells of. A number that the event itself does not have is left to a person.
+SELECT number, kind FROM ducto.events WHERE account_id = :ann ORDER BY number;
+BEGIN;
+UPDATE ducto.accounts SET last_event = 0 WHERE id = :ann;
+SELECT check_name, was, becomes, mended FROM ducto_repair(:ann, false);
+SELECT last_event FROM ducto.accounts WHERE id = :ann;
+ROLLBACK;
+BEGIN;
+ALTER TABLE ducto.accounts DISABLE TRIGGER accounts_kept;
+DELETE FROM ducto.accounts WHERE id = :ann;
+ALTER TABLE ducto.accounts ENABLE ALWAYS TRIGGER accounts_kept;
+SELECT bool_or(check_name = 'number of event 1' AND mended) AS mended FROM ducto_repair(:ann, false);
+SELECT plan_id, error FROM ducto_set_user_plan(:ann, 'repair_plan');
+SELECT number, kind FROM ducto.events WHERE account_id = :ann ORDER BY number;
+ROLLBACK;
+BEGIN;
+UPDATE ducto.events SET number = 9 WHERE account_id = :ann AND number = 1;
+SELECT check_name, was, becomes, mended FROM ducto_repair(:ann, false) ORDER BY check_name COLLATE "C";
+ROLLBACK;
+
 -- What is wrong in an entry stays: it is never touched, and a person has to look at it.
 BEGIN;
 ALTER TABLE ducto.ledger DISABLE TRIGGER ledger_append_only;
