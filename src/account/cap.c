@@ -203,22 +203,24 @@ cap_delete(Account *acc, const Cap *cap)
 }
 
 /*
- * Read the buckets of a cap.
+ * Read the buckets of a cap whose window slides.
  */
 static void
 buckets_from_row(Cap *cap, uint64 row, int column)
 {
 	Datum	   *elements;
+	int			n;
 
-	if (row_is_null(row, column))
+	cap_make_buckets(cap);
+	if (cap->kind != CAP_SLIDING || row_is_null(row, column))
 		return;
-	deconstruct_array(DatumGetArrayTypeP(row_datum(row, column)), NUMERICOID, -1, false, TYPALIGN_INT, &elements, NULL,
-					  &cap->nbuckets);
-	if (cap->nbuckets > CAP_BUCKETS)
+	deconstruct_array(DatumGetArrayTypeP(row_datum(row, column)), NUMERICOID, -1, false, TYPALIGN_INT, &elements, NULL, &n);
+	if (n > CAP_BUCKETS)
 		ereport(ERROR,
 				(errcode(ERRCODE_DATA_CORRUPTED),
-				 errmsg("a spend cap has %d buckets", cap->nbuckets),
+				 errmsg("a spend cap has %d buckets", n),
 				 errhint("Run ducto_verify.")));
+	cap->nbuckets = n;
 	for (int i = 0; i < cap->nbuckets; i++)
 		cap->buckets[i] = spend_from_datum(elements[i]);
 }

@@ -172,8 +172,7 @@ cap_make(const Account *acc, Cap *cap, bool read_only)
 	n = make_query(&cap_said_query, &args, read_only);
 
 	cap->spent = 0;
-	cap->nbuckets = 0;
-	memset(cap->buckets, 0, sizeof(cap->buckets));
+	cap_make_buckets(cap);
 	for (uint64 i = 0; i < n; i++)
 	{
 		int			bucket = row_int4(i, SAID_BUCKET);

@@ -62,6 +62,21 @@ cap_length(const Cap *cap)
 }
 
 /*
+ * cap_make_buckets empties the buckets of a cap, and makes those of one that
+ * slides and has none yet.
+ */
+void
+cap_make_buckets(Cap *cap)
+{
+	cap->nbuckets = 0;
+	if (cap->kind != CAP_SLIDING)
+		return;
+	if (cap->buckets == NULL)
+		cap->buckets = palloc(sizeof(Spend) * CAP_BUCKETS);
+	memset(cap->buckets, 0, sizeof(Spend) * CAP_BUCKETS);
+}
+
+/*
  * cap_bucket_width returns the width of a sliding window's buckets, in
  * microseconds: 60 are no shorter than the window.
  */

@@ -44,7 +44,7 @@ typedef struct Cap
 	Spend		spent;			/* of a sliding window, in all its buckets */
 	Spend		held;
 	int			nbuckets;		/* of a sliding window; what is beyond is 0 */
-	Spend		buckets[CAP_BUCKETS];	/* those before the newest, from the newest on */
+	Spend	   *buckets;		/* CAP_BUCKETS, those before the newest, from the newest on; NULL for other windows */
 	bool		unwritten;		/* a batch keeps it, and it has counted */
 } Cap;
 
@@ -56,6 +56,7 @@ extern bool cap_length_is_valid(const Interval *length);
 extern int64 cap_length(const Cap *cap);
 extern int64 cap_bucket_width(const Cap *cap);
 extern TimestampTz cap_counts_from(const Cap *cap);
+extern void cap_make_buckets(Cap *cap);
 extern void cap_window_at(const Account *acc, Cap *cap, TimestampTz at);
 extern bool cap_is_in_window(const Account *acc, const Cap *cap);
 extern void cap_turn(const Account *acc, Cap *cap);

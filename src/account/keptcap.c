@@ -18,11 +18,12 @@
 #include "base/records.h"
 
 /* Those of an account of a batch, whose lock the caller has, or of all of its accounts. */
-#define CAPS_SELECT_SQL	"SELECT " CAP_COLUMNS ", ctid FROM ducto.spend_caps"
-
-static KeptQuery caps_select_query = {.sql = CAPS_SELECT_SQL " WHERE account_id = $1", .types = {UUIDOID}};
+static KeptQuery caps_select_query = {
+	.sql = "SELECT " CAP_COLUMNS " FROM ducto.spend_caps WHERE account_id = $1",
+	.types = {UUIDOID}
+};
 static KeptQuery caps_select_many_query = {
-	.sql = CAPS_SELECT_SQL " WHERE account_id = ANY ($1) ORDER BY account_id",
+	.sql = "SELECT " CAP_COLUMNS ", ctid FROM ducto.spend_caps WHERE account_id = ANY ($1) ORDER BY account_id",
 	.types = {UUIDARRAYOID}
 };
 
@@ -78,69 +79,89 @@ caps_can_be_kept(void)
 	return !query_distributed(&caps_select_many_query);
 }
 
-/*
- * Tell whether a row of caps_select_many_query is of an account.
- */
-static bool
-row_is_of(uint64 row, const Account *acc)
+/* Caps that are being read. */
+typedef struct Keeping
 {
-	return memcmp(DatumGetUUIDP(row_datum(row, CAP_ACCOUNT_COLUMN)), &acc->id, UUID_LEN) == 0;
+	Account   **accs;			/* those that have any, in the order of their ids, */
+	int			naccs;
+	CapList    *lists;			/* and what each has */
+	int			n;				/* of all of them */
+	int			room;
+	Cap		   *caps;
+	KeptCap    *kept;
+	MemoryContext context;		/* of all of this */
+} Keeping;
+
+/*
+ * Make room for one more cap.
+ */
+static void
+caps_make_room(Keeping *keeping)
+{
+	if (keeping->n < keeping->room)
+		return;
+	keeping->room *= 2;
+	keeping->caps = repalloc_huge(keeping->caps, sizeof(Cap) * keeping->room);
+	keeping->kept = repalloc_huge(keeping->kept, sizeof(KeptCap) * keeping->room);
 }
 
 /*
- * Read a row of caps_select_many_query.
+ * Take the cap in a row, the next of those of an account.
  */
 static void
-kept_from_row(Cap *cap, KeptCap *kept, uint64 row)
+cap_take(Keeping *keeping, int account, uint64 row, ItemPointer place)
 {
+	MemoryContext previous = MemoryContextSwitchTo(keeping->context);
+	Cap		   *cap;
+
+	caps_make_room(keeping);
+	cap = &keeping->caps[keeping->n];
 	cap_from_row(cap, row);
-	kept->place = *(ItemPointer) DatumGetPointer(row_datum(row, PLACE_COLUMN));
-	kept->from = cap->from;
-	kept->until = cap->until;
+	keeping->kept[keeping->n++] = (KeptCap) {.place = *place, .from = cap->from, .until = cap->until};
+	keeping->lists[account].n++;
+	MemoryContextSwitchTo(previous);
 }
 
 /*
- * Let an account have the caps that rows from one on tell of, and return how
- * many they are.
- */
-static int
-caps_from_rows(Account *acc, uint64 row, uint64 nrows, Cap *caps, KeptCap *kept)
-{
-	CapList    *list = palloc0(sizeof(CapList));
-
-	list->caps = caps;
-	list->kept = kept;
-	while (row + list->n < nrows && row_is_of(row + list->n, acc))
-	{
-		kept_from_row(&caps[list->n], &kept[list->n], row + list->n);
-		list->n++;
-	}
-	acc->kept_caps = list;
-	return list->n;
-}
-
-/*
- * Have the id of an account of a list.
+ * Have the id of an account whose caps are read.
  */
 static void
-args_id_of(QueryArgs *args, int i, const void *ids)
+args_id_of(QueryArgs *args, int i, const void *state)
 {
-	args_uuid(args, &((const pg_uuid_t *) ids)[i]);
+	args_uuid(args, &((const Keeping *) state)->accs[i]->id);
 }
 
 /*
- * Read the caps of accounts, in their order, and return how many they are.
+ * Take a cap that was found.
  */
-static uint64
-caps_read_many(const pg_uuid_t *ids, int n)
+static void
+cap_found(int i, ItemPointer place, void *state)
 {
-	QueryEach	each = {.n = n, .args = args_id_of, .state = unconstify(pg_uuid_t *, ids)};
-	QueryArgs	args = {0};
+	cap_take(state, i, 0, place);
+}
 
-	if (query_run_each(&caps_select_query, &each))
-		return SPI_processed;
-	args_uuid_array(&args, ids, n);
-	return query_run(&caps_select_many_query, &args, SPI_OK_SELECT);
+/*
+ * Read the caps of all accounts by one statement.
+ */
+static void
+caps_read_together(Keeping *keeping)
+{
+	pg_uuid_t  *ids = palloc(sizeof(pg_uuid_t) * keeping->naccs);
+	QueryArgs	args = {0};
+	uint64		found;
+	int			account = 0;
+
+	for (int i = 0; i < keeping->naccs; i++)
+		ids[i] = keeping->accs[i]->id;
+	args_uuid_array(&args, ids, keeping->naccs);
+	found = query_run(&caps_select_many_query, &args, SPI_OK_SELECT);
+	for (uint64 row = 0; row < found; row++)
+	{
+		while (memcmp(DatumGetUUIDP(row_datum(row, CAP_ACCOUNT_COLUMN)), &ids[account], UUID_LEN) != 0)
+			account++;
+		cap_take(keeping, account, row, (ItemPointer) DatumGetPointer(row_datum(row, PLACE_COLUMN)));
+	}
+	rows_free();
 }
 
 /*
@@ -150,23 +171,33 @@ caps_read_many(const pg_uuid_t *ids, int n)
 void
 caps_keep(Account *accs, int n)
 {
-	pg_uuid_t  *ids = palloc(sizeof(pg_uuid_t) * Max(n, 1));
-	uint64		found;
-	Cap		   *caps;
-	KeptCap    *kept;
-	int			capped = 0;
-	uint64		row = 0;
+	Keeping		keeping = {.accs = palloc(sizeof(Account *) * Max(n, 1)), .context = CurrentMemoryContext};
+	QueryEach	each = {.args = args_id_of, .found = cap_found, .state = &keeping};
+	int			given = 0;
 
 	for (int i = 0; i < n; i++)
 		if (accs[i].caps > 0)
-			ids[capped++] = accs[i].id;
-	found = caps_read_many(ids, capped);
-	caps = MemoryContextAllocHuge(CurrentMemoryContext, sizeof(Cap) * Max(found, 1));
-	kept = palloc(sizeof(KeptCap) * Max(found, 1));
-	for (int i = 0; i < n; i++)
-		if (accs[i].caps > 0)
-			row += caps_from_rows(&accs[i], row, found, caps + row, kept + row);
-	rows_free();
+		{
+			keeping.accs[keeping.naccs++] = &accs[i];
+			keeping.room += accs[i].caps;
+		}
+	if (keeping.naccs == 0)
+		return;
+	keeping.lists = palloc0(sizeof(CapList) * keeping.naccs);
+	keeping.caps = MemoryContextAllocHuge(CurrentMemoryContext, sizeof(Cap) * keeping.room);
+	keeping.kept = MemoryContextAllocHuge(CurrentMemoryContext, sizeof(KeptCap) * keeping.room);
+	each.n = keeping.naccs;
+	if (!query_run_each(&caps_select_query, &each))
+		caps_read_together(&keeping);
+	for (int i = 0; i < keeping.naccs; i++)
+	{
+		CapList    *list = &keeping.lists[i];
+
+		list->caps = keeping.caps + given;
+		list->kept = keeping.kept + given;
+		keeping.accs[i]->kept_caps = list;
+		given += list->n;
+	}
 }
 
 /*

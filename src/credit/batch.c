@@ -24,7 +24,7 @@
 /* Rows whose values are freed together. */
 #define ROWS_AT_ONCE	1000
 
-/* Caps that are kept at once, a kilobyte each. */
+/* Caps that are kept at once, a kilobyte each where their windows slide. */
 #define KEPT_CAPS		4000
 
 /* Operations from which on what they need is kept: fewer do better by themselves. */

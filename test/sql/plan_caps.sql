@@ -226,5 +226,38 @@ SELECT cap_limit FROM ducto_set_spend_cap(:fay, 'daily', 1000);
 SELECT c.* FROM unnest(ARRAY['2062-10-29 00:30Z', '2062-10-29 00:59Z', '2062-10-29 01:00Z', '2062-10-29 01:59Z', '2062-10-29 02:00Z']) at, charged(at::timestamptz) c;
 SELECT * FROM found();
 
+-- A window that slides is moved on by a batch as by single calls: it keeps the buckets from before, and what has left them counts no more.
+CREATE FUNCTION sliding(side text, n integer) RETURNS uuid LANGUAGE sql IMMUTABLE AS $$ SELECT (side || 'a92511d-0000-4000-8000-00000000000' || n)::uuid $$;
+CREATE FUNCTION counted(side text) RETURNS TABLE (n text, cap_type text, spent numeric, buckets numeric[]) LANGUAGE sql AS
+$$ SELECT right(account_id::text, 1), cap_type, spent, buckets FROM ducto.spend_caps WHERE account_id BETWEEN sliding(side, 0) AND sliding(side, 9) $$;
+CREATE TABLE charges AS SELECT n, 1 + n % 5 AS who, n * 0.25 AS amount FROM generate_series(1, 20) n;
+SELECT count(c.cap_limit), count(d.cap_limit) FROM unnest('{a,b}'::text[]) side, generate_series(1, 5) n, ducto_add_credits(sliding(side, n), 1000),
+	ducto_set_spend_cap(sliding(side, n), 'sliding', 20 + n, window_length => '60 days') c, ducto_set_spend_cap(sliding(side, n), 'daily', 100) d;
+CREATE PROCEDURE turn(gone interval) LANGUAGE plpgsql AS $$
+DECLARE
+	one text; other text;
+BEGIN
+	PERFORM ducto_advance_clock(gone);
+	SELECT string_agg(coalesce(r.error, r.amount::text), ' ' ORDER BY r.position) INTO one FROM ducto_charge_many((
+		SELECT jsonb_agg(jsonb_build_object('user_id', sliding('a', who), 'amount', amount) ORDER BY n) FROM charges)) r;
+	SELECT string_agg(coalesce(r.error, r.amount::text), ' ' ORDER BY c.n) INTO other
+	FROM charges c, LATERAL ducto_charge(sliding('b', who), amount) r;
+	RAISE NOTICE '%', one;
+	ASSERT one = other, other;
+	ASSERT NOT EXISTS ((TABLE counted_a EXCEPT TABLE counted_b) UNION ALL (TABLE counted_b EXCEPT TABLE counted_a)), 'a cap is another';
+END $$;
+CREATE VIEW counted_a AS SELECT * FROM counted('a');
+CREATE VIEW counted_b AS SELECT * FROM counted('b');
+SET client_min_messages = notice;
+CALL turn('0');
+CALL turn('3 days');
+CALL turn('1 day');
+SELECT * FROM counted('a') ORDER BY n, cap_type;
+CALL turn('58 days');
+CALL turn('100 days');
+RESET client_min_messages;
+SELECT * FROM counted('a') ORDER BY n, cap_type;
+SELECT * FROM found();
+
 \c :main
 DROP DATABASE regress_ducto_caps;
