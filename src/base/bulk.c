@@ -69,6 +69,8 @@ columns_begin(Bulk *bulk, const BulkColumn *columns, int ncolumns)
 		if (bulk->places[i] < 0)
 			return false;
 		bulk->in_order &= bulk->places[i] == i;
+		if (TupleDescAttr(desc, i)->attnotnull)
+			bulk->required[bulk->nrequired++] = i;
 	}
 	return true;
 }
@@ -322,6 +324,17 @@ next_row(Bulk *bulk)
 }
 
 /*
+ * Check that a row that is to be written has what it must have.
+ */
+static void
+row_check(const Bulk *bulk, TupleTableSlot *row)
+{
+	for (int i = 0; i < bulk->nrequired; i++)
+		if (row->tts_isnull[bulk->required[i]])
+			row_refuse(bulk->table, row);
+}
+
+/*
  * bulk_add adds a row, a value for each column. They have to live until
  * bulk_end.
  */
@@ -329,21 +342,17 @@ void
 bulk_add(Bulk *bulk, const QueryArgs *row)
 {
 	TupleTableSlot *slot = next_row(bulk);
-	TupleDesc	desc = slot->tts_tupleDescriptor;
-	bool		refused = false;
 
-	Assert(row->n == desc->natts);
+	Assert(row->n == slot->tts_tupleDescriptor->natts);
 	for (int i = 0; i < row->n; i++)
 	{
 		int			place = bulk->places[i];
 
 		slot->tts_values[place] = row->values[i];
 		slot->tts_isnull[place] = row->nulls[i];
-		refused |= row->nulls[i] && TupleDescAttr(desc, place)->attnotnull;
 	}
 	ExecStoreVirtualTuple(slot);
-	if (refused)
-		row_refuse(bulk->table, slot);
+	row_check(bulk, slot);
 }
 
 /*
@@ -353,12 +362,10 @@ static void
 bulk_add_tuple(Bulk *bulk, HeapTuple tuple)
 {
 	TupleTableSlot *slot = next_row(bulk);
-	TupleDesc	desc = slot->tts_tupleDescriptor;
 
 	ExecForceStoreHeapTuple(tuple, slot, false);
-	for (int i = 0; i < desc->natts; i++)
-		if (TupleDescAttr(desc, i)->attnotnull && heap_attisnull(tuple, i + 1, desc))
-			row_refuse(bulk->table, slot);
+	slot_getallattrs(slot);		/* the indexes need most of it */
+	row_check(bulk, slot);
 }
 
 /*

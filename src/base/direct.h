@@ -73,7 +73,8 @@ typedef struct Direct
 	bool		counts;			/* it has one row, which says how many it finds: */
 	bool		few;			/* not many */
 	int			nresults;
-	DirectValue *results;		/* of a SELECT, or what is returned of a row that was written */
+	DirectValue *results;		/* of a SELECT, or what is returned of a row that was written, */
+	int			last_result;	/* and the last column of the row that is one of them; 0 for none */
 	int			nvalues;
 	DirectValue *values;		/* that are written, */
 	AttrNumber *columns;		/* to these columns */

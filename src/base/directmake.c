@@ -301,6 +301,20 @@ values_make(const Direct *direct, DirectValue **values, int *n, List *entries)
 	return true;
 }
 
+/*
+ * Make the columns of what a statement reads, or returns of what it writes.
+ */
+static bool
+results_make(Direct *direct, List *columns)
+{
+	if (!values_make(direct, &direct->results, &direct->nresults, columns))
+		return false;
+	for (int i = 0; i < direct->nresults; i++)
+		if (direct->results[i].kind == VALUE_COLUMN)
+			direct->last_result = Max(direct->last_result, direct->results[i].number);
+	return true;
+}
+
 static Direct *make(const Direct *within, Plan *root);
 
 /*
@@ -459,7 +473,7 @@ select_make(Direct *direct, Plan *node)
 		node = outerPlan(node);
 	}
 	return rows_make(direct, node, &columns) &&
-		(direct->counts || values_make(direct, &direct->results, &direct->nresults, columns));
+		(direct->counts || results_make(direct, columns));
 }
 
 /*
@@ -524,8 +538,7 @@ modify_make(Direct *direct, const ModifyTable *node)
 		return false;
 	columns_make(direct, node);
 	return direct_make_writer(direct, arbiter) &&
-		(node->returningLists == NIL ||
-		 values_make(direct, &direct->results, &direct->nresults, linitial(node->returningLists)));
+		(node->returningLists == NIL || results_make(direct, linitial(node->returningLists)));
 }
 
 /*

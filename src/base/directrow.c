@@ -90,6 +90,7 @@ row_add(Run *run, TupleTableSlot *slot)
 		run->rows.n++;
 		return;
 	}
+	slot_getsomeattrs(slot, direct->last_result);	/* at once: column by column takes longer */
 	if (run->row.n > 0)
 	{
 		row_read(run, slot);

@@ -296,16 +296,19 @@ row_text(uint64 row, int column)
 int
 row_word(uint64 row, int column, Words words)
 {
-	char	   *text = row_text(row, column);
+	bool		isnull;
+	Datum		value = row_get(row, column, &isnull);
+	text	   *written;
 	int			word;
 
-	if (text == NULL && words[0] == NULL)
+	if (isnull && words[0] == NULL)
 		return 0;
-	if (text == NULL)
+	if (isnull)
 		elog(ERROR, "unexpected NULL in column %d", column);
-	word = word_find(words, text);
+	written = DatumGetTextPP(value);
+	word = word_find_of(words, VARDATA_ANY(written), (int) VARSIZE_ANY_EXHDR(written));
 	if (word < 0)
-		elog(ERROR, "unknown word \"%s\" in column %d", text, column);
+		elog(ERROR, "unknown word \"%s\" in column %d", text_to_cstring(written), column);
 	return word;
 }
 

@@ -12,8 +12,17 @@
 int
 word_find(Words words, const char *text)
 {
+	return word_find_of(words, text, (int) strlen(text));
+}
+
+/*
+ * word_find_of does the same with a text that does not end with 0.
+ */
+int
+word_find_of(Words words, const char *text, int len)
+{
 	for (int i = words[0] == NULL ? 1 : 0; words[i] != NULL; i++)
-		if (strcmp(text, words[i]) == 0)
+		if (strncmp(words[i], text, len) == 0 && words[i][len] == '\0')
 			return i;
 	return -1;
 }

@@ -8,5 +8,6 @@
 typedef const char *const *Words;
 
 extern int	word_find(Words words, const char *text);
+extern int	word_find_of(Words words, const char *text, int len);
 
 #endif
