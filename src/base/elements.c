@@ -311,6 +311,26 @@ field_find(const Elements *elements, const JsonbValue *key)
 	field_unknown(elements, key);
 }
 
+/* What a thousand elements need is less than twice as much. */
+#define KEPT_BYTES	(2 * 1024 * 1024)
+
+/*
+ * Let the process keep the memory of one array for the next. The C library
+ * gives back to the system what is free at the end of its heap, where that is
+ * more than twice the largest piece that was ever freed by itself, and the system
+ * clears each page before it gives it again. A piece that nobody has written to
+ * costs nothing.
+ */
+static void
+memory_keep(void)
+{
+	static bool kept = false;
+
+	if (!kept)
+		pfree(palloc(KEPT_BYTES));
+	kept = true;
+}
+
 /*
  * elements_begin starts to read a required array of objects.
  */
@@ -331,6 +351,7 @@ elements_begin(Elements *elements, FunctionCallInfo fcinfo, int n, const char *n
 	if (elements->n > ELEMENTS_MAX)
 		arg_reject(name, psprintf("an array of %d elements", elements->n),
 				   psprintf("\"%s\" must have %d elements at most: make several calls.", name, ELEMENTS_MAX));
+	memory_keep();
 	elements->fields = fields;
 	while (fields[elements->nfields].name != NULL)
 		elements->nfields++;
