@@ -253,6 +253,7 @@ run_open(Run *run, const Direct *direct, Snapshot snapshot, bool places)
 		.snapshot = snapshot,
 		.rows_context = CurrentMemoryContext,
 	};
+	run->estate->es_snapshot = snapshot; /* ExecCheckIndexConstraints of PostgreSQL 19 reads it */
 	run->context = GetPerTupleExprContext(run->estate);
 	run->context->ecxt_per_query_memory = direct->context;
 	run->table = table_open(direct->table, NoLock);
