@@ -111,7 +111,7 @@ reject(const char *name, const char *path, const char *value, const char *detail
 void
 arg_reject(const char *name, const char *value, const char *hint)
 {
-	reject(name, "", value, NULL, hint);
+	reject(name, "", text_shortened(value), NULL, hint);
 }
 
 /*
@@ -121,28 +121,33 @@ arg_reject(const char *name, const char *value, const char *hint)
 void
 arg_reject_because(const char *name, const char *value, const char *detail, const char *hint)
 {
-	reject(name, "", value, detail, hint);
+	reject(name, "", text_shortened(value), detail, hint);
 }
 
 /*
- * path_member returns the JSON Pointer to a member.
+ * path_member returns the JSON Pointer to a member; a key that is longer than any
+ * name may be, not all of it.
  */
 char *
 path_member(const char *path, const char *key)
 {
 	StringInfoData pointer;
+	int			len = (int) strlen(key);
+	int			kept = pg_mbcliplen(key, len, TEXT_MAX_BYTES);
 
 	initStringInfo(&pointer);
 	appendStringInfo(&pointer, "%s/", path);
-	for (; *key != '\0'; key++)
+	for (int i = 0; i < kept; i++)
 	{
-		if (*key == '~')
+		if (key[i] == '~')
 			appendStringInfoString(&pointer, "~0");
-		else if (*key == '/')
+		else if (key[i] == '/')
 			appendStringInfoString(&pointer, "~1");
 		else
-			appendStringInfoChar(&pointer, *key);
+			appendStringInfoChar(&pointer, key[i]);
 	}
+	if (kept < len)
+		appendStringInfoString(&pointer, "...");
 	return pointer.data;
 }
 
@@ -236,12 +241,12 @@ arg_ids(FunctionCallInfo fcinfo, int n, const char *name, const char *of)
  * text_shortened shortens a value for a message.
  */
 char *
-text_shortened(char *value)
+text_shortened(const char *value)
 {
 	int			len = (int) strlen(value);
 	int			kept = pg_mbcliplen(value, len, SHOWN_BYTES);
 
-	return kept < len ? psprintf("%.*s...", kept, value) : value;
+	return kept < len ? psprintf("%.*s...", kept, value) : pstrdup(value);
 }
 
 /*
@@ -361,7 +366,7 @@ arg_metadata(FunctionCallInfo fcinfo, int n, const char *name)
 		return NULL;
 	value = PG_GETARG_JSONB_P(n);
 	if (!JB_ROOT_IS_OBJECT(value))
-		arg_reject(name, text_shortened(JsonbToCString(NULL, &value->root, VARSIZE(value))),
+		arg_reject(name, JsonbToCString(NULL, &value->root, VARSIZE(value)),
 				   psprintf("\"%s\" must be a JSON object.", name));
 	return value;
 }

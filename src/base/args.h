@@ -53,7 +53,7 @@ extern pg_uuid_t *arg_uuid(FunctionCallInfo fcinfo, int n, const char *name);
 extern pg_uuid_t *arg_uuid_or_null(FunctionCallInfo fcinfo, int n);
 extern ArrayType *arg_ids(FunctionCallInfo fcinfo, int n, const char *name, const char *of);
 extern Money arg_money(FunctionCallInfo fcinfo, int n, const char *name, MoneySign sign);
-extern char *text_shortened(char *value);
+extern char *text_shortened(const char *value);
 extern char *numeric_shown(Numeric value);
 extern char *text_checked(char *value, const char *name);
 extern char *arg_text(FunctionCallInfo fcinfo, int n, const char *name);

@@ -342,7 +342,7 @@ elements_begin(Elements *elements, FunctionCallInfo fcinfo, int n, const char *n
 	arg_require(fcinfo, n, name);
 	json = PG_GETARG_JSONB_P(n);
 	if (!JB_ROOT_IS_ARRAY(json) || JB_ROOT_IS_SCALAR(json))
-		arg_reject(name, text_shortened(JsonbToCString(NULL, &json->root, VARSIZE(json))),
+		arg_reject(name, JsonbToCString(NULL, &json->root, VARSIZE(json)),
 				   psprintf("\"%s\" must be a JSON array of objects.", name));
 	memset(elements, 0, sizeof(Elements));
 	elements->argument = name;

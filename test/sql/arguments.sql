@@ -54,12 +54,18 @@ SELECT call, r.result FROM unnest(ARRAY['ducto_set_user_plan(%L, ''x'')', 'ducto
 WHERE r.result NOT LIKE '22023 %"user\_id"%';
 SELECT function, result LIKE '22023 %"user\_id"%' AS refused FROM arguments, pg_temp.call(oid, 'reservation_id', quote_literal(:'pool_hold')) AS call, pg_temp.try(replace(call, quote_literal(:ada), quote_literal(:'team'))) AS result WHERE name = 'reservation_id' AND NOT has_default ORDER BY 1;
 
--- A number of a few letters may have a hundred thousand digits: no message has all of them.
+-- A number of a few letters may have a hundred thousand digits, a text or a key as many letters: no message has all of them.
 CREATE TEMP TABLE long (type text, value text);
 INSERT INTO long VALUES ('numeric', '1e131071'), ('numeric', '-1e131071'), ('numeric', '1e-16000'), ('numeric[]', 'ARRAY[1e131071]');
 INSERT INTO long SELECT 'jsonb', quote_literal(v) FROM unnest(ARRAY['1e131071', '{"model": "m", "input_tokens": 1e131071}', '{"model": "m", "input_tokens": -1e131071}', '{"usage": {"prompt_tokens": -1e131071, "completion_tokens": 1e131071}}',
 	'[{"user_id": "a26a0000-0000-4000-8000-000000000001", "amount": 1e131071}]', '[{"user_id": "a26a0000-0000-4000-8000-000000000001", "amount": -1e131071}]', '[{"amount": -1e131071}]', '[{"usage": {"input_tokens": -1e131071}}]',
 	'{"models": {"_default": "1"}, "min_balance": 1e131071}', '{"models": {"_default": "1"}, "signup_bonus": 1e131071}', '{"models": {"_default": "1"}, "plans": {"p": {"name": "P", "free_allowance": -1e131071}}}']) v;
+INSERT INTO long VALUES ('text', 'repeat(''x'', 10000)'), ('text[]', 'ARRAY[repeat(''x'', 10000)]');
+INSERT INTO long SELECT 'jsonb', format('replace(%L, ''K'', repeat(''k'', 10000))::jsonb', v) FROM unnest(ARRAY['"K"', '["K"]', '{"K": "K"}', '{"K": 1}', '{"K": {"K": "K"}}', '[{"K": 1}]', '[{"key": "K", "amount": "K"}]',
+	'[{"user_id": "K", "amount": 1}]', '[{"user_id": "a26a0000-0000-4000-8000-000000000001", "amount": "K", "idempotency_key": "K"}]', '[{"user_id": "a26a0000-0000-4000-8000-000000000001", "usage": {"model": "K", "K": 1}}]',
+	'{"model": "K"}', '{"model": "m", "K": 1}', '{"model": "m", "K": "K"}', '{"model": "m", "input_tokens": "K"}', '{"model": "m", "usage": {"K": "K"}}', '{"model": "m", "usage": {"K": {"K": 1}}}',
+	'{"models": {"K": "K"}}', '{"models": {"_default": "K"}}', '{"models": {"_default": "kkk("}}', '{"models": {"_default": "1"}, "K": 1}', '{"models": {"_default": "1"}, "plans": {"K": {"K": "K"}}}',
+	'{"models": {"_default": "1"}, "plans": {"p": {"name": "P", "K": 1}}}', '{"models": {"_default": "1"}, "plans": {"p": {"name": "P", "mode": "K"}}}', '{"models": {"_default": "1"}, "alerts": {"K": ["K"]}}', '{"models": {"_default": "1"}, "tools": {"K": "K"}}']) v;
 SELECT function, name, value, length(result) FROM arguments JOIN long USING (type), pg_temp.call(oid, name, value) AS call, pg_temp.try(call) AS result WHERE result ~ '^[0-9A-Z]{5} ' AND length(result) > 1000 ORDER BY 1, 2, 3;
 SELECT * FROM ducto_verify();
 SELECT error FROM ducto_set_active_pricing('{"models": {"_default": "1"}}');
