@@ -75,28 +75,26 @@ batch_is_spread(FunctionCallInfo fcinfo)
 }
 
 /*
- * Take some elements from an array.
+ * Put some elements of an array into one of them alone.
  */
-static Jsonb *
-spread_items(JsonbContainer *array, const int32 *places, int n)
+static void
+spread_items(JsonOut *out, JsonbContainer *array, const int32 *places, int n)
 {
-	JsonOut		out = {0};
-
-	jsonout_push(&out, WJB_BEGIN_ARRAY, NULL);
+	jsonout_push(out, WJB_BEGIN_ARRAY, NULL);
 	for (int i = 0; i < n; i++)
-		jsonout_push(&out, WJB_ELEM, getIthJsonbValueFromContainer(array, places[i]));
-	jsonout_push(&out, WJB_END_ARRAY, NULL);
-	return JsonbValueToJsonb(out.result);
+		jsonout_push(out, WJB_ELEM, getIthJsonbValueFromContainer(array, places[i]));
+	jsonout_push(out, WJB_END_ARRAY, NULL);
 }
 
 /*
- * spread_arguments appends what the parts of a wave have to do.
+ * spread_arguments appends what the parts of a wave have to do. It is one JSON
+ * array: in an array of PostgreSQL each quote would be escaped.
  */
 void
 spread_arguments(const Wave *wave, QueryArgs *args, void *state)
 {
 	const Spread *spread = state;
-	void	  **items = palloc(sizeof(void *) * wave->n);
+	JsonOut		items = {0};
 	int32	   *first = palloc(sizeof(int32) * wave->n);
 	int32	   *last = palloc(sizeof(int32) * wave->n);
 	int64	   *of_wave;
@@ -108,14 +106,16 @@ spread_arguments(const Wave *wave, QueryArgs *args, void *state)
 	for (int i = 0; i < n; i++)
 		places[i] = spread->sent[of_wave[i]];
 	n = 0;
+	jsonout_push(&items, WJB_BEGIN_ARRAY, NULL);
 	for (int i = 0; i < wave->n; i++)
 	{
 		first[i] = n + 1;
 		last[i] = n + (int32) (wave->now[i]->end - wave->now[i]->next);
-		items[i] = spread_items(spread->array, places + n, last[i] - n);
+		spread_items(&items, spread->array, places + n, last[i] - n);
 		n = last[i];
 	}
-	args_array(args, JSONBOID, items, wave->n);
+	jsonout_push(&items, WJB_END_ARRAY, NULL);
+	args_jsonb(args, JsonbValueToJsonb(items.result));
 	args_int4_array(args, first, wave->n);
 	args_int4_array(args, last, wave->n);
 	args_int4_array(args, places, n);

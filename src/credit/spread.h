@@ -12,8 +12,8 @@
 #define SPREAD_QUERY(name, shards) \
 	{ \
 		.sql = "SELECT w.n, t.* FROM " shards ", LATERAL ducto." name \
-		"(w.n, ($3)[w.n], " OF_SHARD("$6") ", $7) t", \
-		.types = {UUIDARRAYOID, INT8ARRAYOID, JSONBARRAYOID, INT4ARRAYOID, INT4ARRAYOID, INT4ARRAYOID, TEXTARRAYOID} \
+		"(w.n, $3 -> (w.n - 1), " OF_SHARD("$6") ", $7) t", \
+		.types = {UUIDARRAYOID, INT8ARRAYOID, JSONBOID, INT4ARRAYOID, INT4ARRAYOID, INT4ARRAYOID, TEXTARRAYOID} \
 	}
 #define SPREAD_WORK(name) \
 	{ \
