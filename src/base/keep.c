@@ -7,6 +7,7 @@
 
 #include "commands/trigger.h"
 #include "tcop/tcopprot.h"
+#include "utils/fmgroids.h"
 #include "utils/rel.h"
 
 #include "base/keep.h"
@@ -14,27 +15,37 @@
 
 PG_FUNCTION_INFO_V1(ducto_refuse_removal);
 
-/* Whether query_remove is deleting rows, or query_empty all of a table. */
-static bool removing = false;
+/* At which depth of triggers query_remove's own are called, 0 for none, and whether query_empty is removing all of a table. */
+static int	removing = 0;
 static bool emptying = false;
 
 /*
+ * Return how deep in triggers this is.
+ */
+static int
+trigger_depth(void)
+{
+	return DatumGetInt32(OidFunctionCall0(F_PG_TRIGGER_DEPTH));
+}
+
+/*
  * query_remove executes a DELETE of our own and returns the number of rows
- * that it removed.
+ * that it removed. What a trigger of somebody's own removes meanwhile is not ours.
  */
 uint64
 query_remove(KeptQuery *query, QueryArgs *args)
 {
 	uint64		removed = 0;
+	int			before = removing;
 
-	removing = true;
+	removing = trigger_depth() + 1;
 	PG_TRY();
 	{
 		removed = query_run(query, args, SPI_OK_DELETE);
 	}
 	PG_FINALLY();
 	{
-		removing = false;
+		removing = before;
 	}
 	PG_END_TRY();
 	return removed;
@@ -131,7 +142,7 @@ ducto_refuse_removal(PG_FUNCTION_ARGS)
 	if (!CALLED_AS_TRIGGER(fcinfo))
 		elog(ERROR, "not called by trigger manager");
 	table = RelationGetRelationName(trigger->tg_relation);
-	if (!removing && !emptying && !is_ours_from_elsewhere(table))
+	if (removing != trigger_depth() && !emptying && !is_ours_from_elsewhere(table))
 	{
 		table = table_of_part(table);
 		ereport(ERROR,

@@ -41,5 +41,13 @@ SELECT left(pg_temp.removed('DELETE FROM ducto.spend_caps'), 5);
 DROP TRIGGER fails ON ducto.spend_caps;
 DROP FUNCTION keep_fails;
 SELECT ducto_remove_spend_cap(:ann, 'monthly');
+-- What a trigger of somebody's own removes while ducto removes is not ducto's.
+CREATE FUNCTION keep_takes() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN DELETE FROM ducto.grants; RETURN NULL; END';
+CREATE TRIGGER takes AFTER DELETE ON ducto.spend_caps FOR EACH ROW EXECUTE FUNCTION keep_takes();
+SELECT cap_limit FROM ducto_set_spend_cap(:ann, 'monthly', 5);
+SELECT ducto_remove_spend_cap(:ann, 'monthly');
+DROP TRIGGER takes ON ducto.spend_caps;
+DROP FUNCTION keep_takes;
+SELECT ducto_remove_spend_cap(:ann, 'monthly');
 SELECT balance FROM ducto_get_balance(:ann);
 SELECT * FROM ducto_verify();
