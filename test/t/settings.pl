@@ -45,6 +45,7 @@ my $story = qq{
 	SELECT total_credits_consumed, active_users FROM ducto_aggregate_stats();
 	SELECT ducto_balance_at($ada, clock_timestamp()) = (SELECT balance FROM ducto_get_balance($ada));
 	SELECT expired_count, ducto_expire_reservations() FROM ducto_sweep_expired();
+	REVOKE CREATE ON SCHEMA public FROM PUBLIC;
 	SELECT object, action FROM ducto_setup();
 	SELECT ducto_grant_access('backend', 'read');
 	GRANT EXECUTE ON ALL FUNCTIONS IN SCHEMA public TO anon;
