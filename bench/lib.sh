@@ -241,7 +241,7 @@ race() {
 # race_scripts CLIENTS SCRIPT… runs scripts in turns, A B B A A B …
 race_scripts() {
 	local clients=$1 round name i
-	local operations=${operations:-$(by_size 10000 4000)} rounds=${rounds:-$(by_size 9 3)}
+	local operations=${operations:-$(by_size 10000 4000)} rounds=${rounds:-$(by_size 5 3)}
 	local -a raced=("${@:2}")
 
 	for name in "${raced[@]}"; do
