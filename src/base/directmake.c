@@ -14,9 +14,9 @@
 #include "access/htup_details.h"
 #include "access/nbtree.h"
 #include "access/sysattr.h"
+#include "access/table.h"
 #include "access/transam.h"
 #include "catalog/pg_am.h"
-#include "catalog/pg_class.h"
 #include "catalog/pg_language.h"
 #include "catalog/pg_operator.h"
 #include "catalog/pg_proc.h"
@@ -348,17 +348,23 @@ before_make(Direct *direct, const Plan *node)
 }
 
 /*
- * Let the statement be of a table of the plan.
+ * Let the statement be of a table of the plan; false when it is for the executor.
  */
 static bool
 table_make(Direct *direct, Index number)
 {
 	RangeTblEntry *entry = rt_fetch(number, direct->statement->rtable);
+	Relation	table;
+	bool		simple;
 
+	if (entry->rtekind != RTE_RELATION || entry->relid < FirstNormalObjectId || entry->tablesample != NULL)
+		return false;
 	direct->table = entry->relid;
 	direct->lock = entry->rellockmode;
-	return entry->rtekind == RTE_RELATION && entry->relid >= FirstNormalObjectId && entry->relkind == RELKIND_RELATION &&
-		entry->tablesample == NULL;
+	table = table_open(direct->table, NoLock);
+	simple = table_is_simple(table);
+	table_close(table, NoLock);
+	return simple;
 }
 
 /*

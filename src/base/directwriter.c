@@ -195,8 +195,7 @@ bool
 direct_make_writer(Direct *direct, Oid arbiter)
 {
 	Relation	table = table_open(direct->table, AccessShareLock);
-	bool		made = table_is_simple(table) && !table_fires(table->trigdesc, direct->command) &&
-		!has_generated(RelationGetDescr(table)) &&
+	bool		made = !table_fires(table->trigdesc, direct->command) && !has_generated(RelationGetDescr(table)) &&
 		checks_make(direct, RelationGetDescr(table)->constr) && indexes_make(direct, table, arbiter);
 
 	if (direct->command == CMD_UPDATE)

@@ -134,6 +134,22 @@ CREATE TRIGGER seen AFTER UPDATE ON ducto.accounts FOR EACH ROW EXECUTE FUNCTION
 SQL
 is(statements("ducto_charge($plain, 1)", $plain), 1, 'the one whose table has a trigger does');
 $node->safe_psql('postgres', 'DROP FUNCTION seen CASCADE');
+
+# What another method keeps of a table is that method's to read.
+SKIP:
+{
+	my $balance = "ducto_get_balance($plain)";
+
+	is(statements($balance), 0, 'a balance is read without the executor');
+	skip 'a table keeps its method before PostgreSQL 15', 1 if $node->pg_version < 15;
+	$node->safe_psql('postgres', <<'SQL');
+CREATE ACCESS METHOD other TYPE TABLE HANDLER heap_tableam_handler;
+ALTER TABLE ducto.accounts SET ACCESS METHOD other;
+SQL
+	is(statements($balance), 1, 'but not from a table of another method')
+		or diag($plans);
+	$node->safe_psql('postgres', 'ALTER TABLE ducto.accounts SET ACCESS METHOD heap; DROP ACCESS METHOD other');
+}
 $setting = '';
 
 # Where most accounts have a plan, none is tried as if it had not.
