@@ -11,30 +11,20 @@
 #include "postgres.h"
 
 #include "access/genam.h"
-#include "access/heapam.h"
-#include "access/relscan.h"
 #include "access/table.h"
 #include "access/tableam.h"
 #include "access/xact.h"
 #include "executor/executor.h"
 #include "miscadmin.h"
-#include "pgstat.h"
 #include "storage/bufmgr.h"
 #include "storage/lmgr.h"
 #include "utils/rel.h"
 #include "utils/snapmgr.h"
 
 #include "base/direct.h"
+#include "base/directfind.h"
 #include "base/directrow.h"
 #include "base/setting.h"
-
-#if PG_VERSION_NUM >= 190000
-#define begin_scan(table, index, snapshot, nkeys)	index_beginscan(table, index, snapshot, NULL, nkeys, 0, 0)
-#elif PG_VERSION_NUM >= 180000
-#define begin_scan(table, index, snapshot, nkeys)	index_beginscan(table, index, snapshot, NULL, nkeys, 0)
-#else
-#define begin_scan(table, index, snapshot, nkeys)	index_beginscan(table, index, snapshot, nkeys, 0)
-#endif
 
 /* More operations inside of one another are the executor's. */
 #define MOST_DEPTH	8
@@ -84,146 +74,6 @@ estate_get(void)
 }
 
 /*
- * Start to look for the rows.
- */
-static void
-scan_start(const Run *run)
-{
-	const DirectScan *scan = &run->direct->scan;
-
-	for (int i = 0; i < scan->nkeys; i++)
-	{
-		const DirectKey *key = &scan->keys[i];
-		bool		isnull;
-
-		run->keys[i] = key->key;
-		if (!key->has_value)
-			continue;
-		run->keys[i].sk_argument = run_value(run, &key->value, NULL, &isnull);
-		if (isnull)
-			run->keys[i].sk_flags |= SK_ISNULL;
-	}
-	index_rescan(run->scan, run->keys, scan->nkeys, NULL, 0);
-}
-
-/*
- * Let the slot have the row that is at a place. False: none that can be seen.
- */
-static bool
-place_read(const Run *run, ItemPointer place)
-{
-	return ItemPointerIsValid(place) && ItemPointerGetBlockNumber(place) < run->blocks &&
-		table_tuple_fetch_row_version(run->table, place, run->snapshot, run->found);
-}
-
-/*
- * Do a statement with the row that is at a place, when it sees one there.
- */
-static void
-run_place(Run *run)
-{
-	bool		isnull;
-	Datum		place = run_value(run, &run->direct->scan.place, NULL, &isnull);
-	ItemPointerData tid;
-
-	if (isnull)
-		return;
-	tid = *(ItemPointer) DatumGetPointer(place);
-	if (place_read(run, &tid))
-		run_found(run);
-}
-
-/*
- * Do a statement with the row at a place, when it is the one that is found by the
- * index. False: it is not.
- */
-static bool
-run_likely(Run *run, ItemPointerData place)
-{
-	if (!place_read(run, &place) || !run_is_for(run, run->found))
-		return false;
-	run_found(run);
-	return true;
-}
-
-/*
- * Let the slot have the version that is seen of the row that the index has found.
- * False: there is none.
- *
- * The server's own reading prunes a page as soon as what fillfactor keeps free is
- * touched: after each update, where pages are full otherwise. Here that waits
- * until half of it is used, or the rest may not do for the next versions, so that
- * it is done once for many.
- */
-static bool
-entry_read(Run *run)
-{
-	IndexScanDesc scan = run->scan;
-	BufferHeapTupleTableSlot *slot = (BufferHeapTupleTableSlot *) run->found;
-	HeapTuple	row = &slot->base.tupdata;
-	ItemPointerData tid = scan->xs_heaptid;
-	Size		room = RelationGetTargetPageFreeSpace(run->table, HEAP_DEFAULT_FILLFACTOR) / 2;
-	Page		page;
-	bool		dead;
-	bool		found;
-	bool		is_short;
-
-	run->buffer = ReleaseAndReadBuffer(run->buffer, run->table, ItemPointerGetBlockNumber(&tid));
-	page = BufferGetPage(run->buffer);
-	LockBuffer(run->buffer, BUFFER_LOCK_SHARE);
-	found = heap_hot_search_buffer(&tid, run->table, run->buffer, run->snapshot, row, &dead, true);
-	is_short = PageIsFull(page) || PageGetHeapFreeSpace(page) < Max(room, found ? 2 * row->t_len : 0);
-	LockBuffer(run->buffer, BUFFER_LOCK_UNLOCK);
-	if (is_short)
-	{
-		/* a page that is pinned twice is not pruned */
-		ExecClearTuple(run->found);
-		ReleaseBuffer(run->buffer);
-		run->buffer = InvalidBuffer;
-		return index_fetch_heap(scan, run->found);
-	}
-	if (!scan->xactStartedInRecovery)
-		scan->kill_prior_tuple = dead;
-	if (!found)
-		return false;
-	pgstat_count_heap_fetch(run->index);
-	run->found->tts_tableOid = RelationGetRelid(run->table);
-	ExecStoreBufferHeapTuple(row, run->found, run->buffer);
-	return true;
-}
-
-/*
- * Let the slot have the next row that the index finds. False: there is none.
- */
-static bool
-scan_next(Run *run)
-{
-	while (index_getnext_tid(run->scan, run->direct->scan.direction) != NULL)
-		if (entry_read(run))
-			return true;
-	return false;
-}
-
-/*
- * Do a statement with the rows that it finds by an index.
- */
-static void
-run_scan(Run *run)
-{
-	const Direct *direct = run->direct;
-	uint64		before = run->rows.n;
-
-	scan_start(run);
-	while (scan_next(run))
-	{
-		CHECK_FOR_INTERRUPTS();
-		run_found(run);
-		if (direct->scan.unique || (direct->limit > 0 && run->rows.n - before >= direct->limit))
-			break;
-	}
-}
-
-/*
  * Let how many rows were found be the only one.
  */
 static void
@@ -241,11 +91,11 @@ rows_count(RowsRead *rows)
 static void run_before(const Direct *direct, const QueryArgs *args, ParamListInfo params, Snapshot snapshot);
 
 /*
- * Open what a statement needs, whose table is locked, and with that the places
- * where rows may be known to be.
+ * Open what a statement needs, whose table is locked, but for the index, which
+ * may not be needed.
  */
 static void
-run_open(Run *run, const Direct *direct, Snapshot snapshot, bool places)
+run_open(Run *run, const Direct *direct, Snapshot snapshot)
 {
 	*run = (Run) {
 		.direct = direct,
@@ -264,12 +114,6 @@ run_open(Run *run, const Direct *direct, Snapshot snapshot, bool places)
 	if (direct->command == CMD_UPDATE)
 		CheckCmdReplicaIdentity(run->table, CMD_UPDATE);
 	run->found = table_slot_create(run->table, NULL);
-	run->blocks = places || direct->scan.by_place ? RelationGetNumberOfBlocks(run->table) : 0;
-	if (direct->scan.by_place)
-		return;
-	run->index = index_open(direct->scan.index, direct->lock);
-	run->keys = palloc(sizeof(ScanKeyData) * Max(direct->scan.nkeys, 1));
-	run->scan = begin_scan(run->table, run->index, snapshot, direct->scan.nkeys);
 }
 
 /*
@@ -308,10 +152,8 @@ run_do(Run *run, const QueryArgs *args, ParamListInfo params, const ItemPointerD
 		run_insert(run);
 	else if (!ExecQual(direct->gate, run->context))
 		return;
-	else if (direct->scan.by_place)
-		run_place(run);
-	else if (likely == NULL || !run_likely(run, *likely))
-		run_scan(run);
+	else
+		run_find(run, direct->scan.unique ? likely : NULL);
 }
 
 /*
@@ -324,7 +166,7 @@ run_direct(const Direct *direct, const QueryArgs *args, ParamListInfo params, Sn
 	Run			run;
 
 	run_before(direct, args, params, snapshot);
-	run_open(&run, direct, snapshot, false);
+	run_open(&run, direct, snapshot);
 	ResetExprContext(run.context);
 	run_do(&run, args, params, NULL);
 	run_close(&run);
@@ -341,7 +183,7 @@ run_each(const Direct *direct, const KeptQuery *query, const QueryEach *each, Sn
 {
 	Run			run;
 
-	run_open(&run, direct, snapshot, each->likely != NULL && direct->scan.unique);
+	run_open(&run, direct, snapshot);
 	run.each = each;
 	if (each->found != NULL)
 		(void) rows_read_add(&run.row, direct->nresults);

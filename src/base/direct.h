@@ -47,7 +47,8 @@ typedef struct DirectScan
 	bool		by_place;		/* it is at this place in the table: */
 	DirectValue place;
 	Oid			index;			/* otherwise */
-	bool		unique;			/* it finds one row at most */
+	bool		unique;			/* it finds one row at most, */
+	bool		is_remembered;	/* and it is remembered where */
 	ScanDirection direction;
 	int			nkeys;
 	DirectKey  *keys;

@@ -217,14 +217,30 @@ scan_make(Direct *direct, Oid id, ScanDirection direction, List *quals)
 }
 
 /*
+ * Tell whether the values of all keys of a scan have a length of their type, so
+ * that it can be remembered where rows were found by them.
+ */
+static bool
+keys_are_short(const DirectScan *scan)
+{
+	for (int i = 0; i < scan->nkeys; i++)
+		if (!scan->keys[i].has_value || scan->keys[i].value.len <= 0)
+			return false;
+	return true;
+}
+
+/*
  * Make the way to the rows of a plan that reads them.
  */
 static bool
 scan_make_rows(Direct *direct, const IndexScan *node)
 {
-	return node->indexorderby == NIL && scan_make(direct, node->indexid, node->indexorderdir, node->indexqual) &&
-		quals_make(direct, &direct->scan.keys_recheck, node->indexqualorig) &&
-		quals_make(direct, &direct->scan.quals, node->scan.plan.qual);
+	DirectScan *scan = &direct->scan;
+
+	if (node->indexorderby != NIL || !scan_make(direct, node->indexid, node->indexorderdir, node->indexqual))
+		return false;
+	scan->is_remembered = scan->unique && keys_are_short(scan);
+	return quals_make(direct, &scan->keys_recheck, node->indexqualorig) && quals_make(direct, &scan->quals, node->scan.plan.qual);
 }
 
 /* Columns of a plan node that stand for others. */

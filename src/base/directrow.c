@@ -119,16 +119,26 @@ row_meets(const Run *run, ExprState *quals, TupleTableSlot *row)
 }
 
 /*
- * run_is_for tells whether a row that was not found by the index, or has changed
- * since, is one of those that the statement is about. A statement that finds its
- * row by the place is about none: that is another row now.
+ * run_has_keys tells whether a row that was not found by the index has what the
+ * index would have found it by.
  */
 bool
+run_has_keys(const Run *run, TupleTableSlot *row)
+{
+	return row_meets(run, run->direct->scan.keys_recheck, row);
+}
+
+/*
+ * Tell whether a row that has changed since it was found is one of those that the
+ * statement is about. A statement that finds its row by the place is about none:
+ * that is another row now.
+ */
+static bool
 run_is_for(const Run *run, TupleTableSlot *row)
 {
 	const DirectScan *scan = &run->direct->scan;
 
-	return !scan->by_place && row_meets(run, scan->keys_recheck, row) && row_meets(run, scan->quals, row);
+	return !scan->by_place && run_has_keys(run, row) && row_meets(run, scan->quals, row);
 }
 
 /*

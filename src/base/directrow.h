@@ -20,10 +20,11 @@ typedef struct Run
 	EState	   *estate;			/* for expressions, */
 	ExprContext *context;		/* and their memory */
 	Snapshot	snapshot;
-	BlockNumber blocks;			/* of the table, where a row is found by its place */
-	Relation	index;			/* by which rows are found; NULL for none */
+	Relation	index;			/* by which rows are found; NULL as long as it is not needed */
 	IndexScanDesc scan;
 	ScanKeyData *keys;
+	uint32		hash;			/* of the keys, where it is remembered where a row was found */
+	ItemPointerData root;		/* which is what the index has named last */
 	Buffer		buffer;			/* of the row that was read last */
 	TupleTableSlot *found;
 	TupleTableSlot *written;	/* NULL where none is */
@@ -35,7 +36,7 @@ typedef struct Run
 } Run;
 
 extern Datum run_value(const Run *run, const DirectValue *value, TupleTableSlot *row, bool *isnull);
-extern bool run_is_for(const Run *run, TupleTableSlot *row);
+extern bool run_has_keys(const Run *run, TupleTableSlot *row);
 extern void run_found(Run *run);
 extern void run_insert(Run *run);
 
