@@ -96,7 +96,7 @@ BEGIN
 			WHERE account_id = ANY (suspects) GROUP BY account_id) l
 		LEFT JOIN ducto.accounts a ON a.id = l.account_id
 	)
-	SELECT account_id, 'balance', amount::text, balance::text FROM sums WHERE balance IS DISTINCT FROM amount
+	SELECT account_id::uuid, 'balance', amount::text, balance::text FROM sums WHERE balance IS DISTINCT FROM amount
 	UNION ALL
 	SELECT account_id, 'last_seq', last::text, last_seq::text FROM sums WHERE last_seq IS DISTINCT FROM last;
 
@@ -115,7 +115,7 @@ BEGIN
 		WHERE seq <> seq_before + 1 OR balance_after <> balance_before + amount
 			OR created_at < created_before OR effective_at < effective_before
 	)
-	SELECT account_id, 'seq ' || seq, (seq_before + 1)::text, seq::text FROM broken WHERE seq <> seq_before + 1
+	SELECT account_id::uuid, 'seq ' || seq, (seq_before + 1)::text, seq::text FROM broken WHERE seq <> seq_before + 1
 	UNION ALL
 	SELECT account_id, 'balance_after ' || seq, (balance_before + amount)::text, balance_after::text
 	FROM broken WHERE balance_after <> balance_before + amount
@@ -236,7 +236,7 @@ BEGIN
 			FROM entries WINDOW chain AS (PARTITION BY account_id ORDER BY seq)) l
 		WHERE is_last OR digest <> expected
 	)
-	SELECT account_id, 'digest ' || seq, encode(expected, 'hex'), encode(digest, 'hex') FROM links WHERE digest <> expected
+	SELECT account_id::uuid, 'digest ' || seq, encode(expected, 'hex'), encode(digest, 'hex') FROM links WHERE digest <> expected
 	UNION ALL
 	SELECT coalesce(a.id, l.account_id), 'chain_head', encode(l.digest, 'hex'), encode(a.chain_head, 'hex')
 	FROM (SELECT id, chain_head FROM ducto.accounts WHERE id BETWEEN lowest AND highest AND chain_head IS NOT NULL) a
@@ -318,14 +318,14 @@ BEGIN
 			WHERE account_id BETWEEN lowest AND highest GROUP BY account_id) g ON g.account_id = a.id
 		WHERE a.expiring IS DISTINCT FROM coalesce(g.remaining, 0) OR a.expiring > greatest(a.balance, 0)
 	)
-	SELECT account_id, 'expiring', remaining::text, expiring::text FROM sums WHERE expiring IS DISTINCT FROM remaining
+	SELECT account_id::uuid, 'expiring', remaining::text, expiring::text FROM sums WHERE expiring IS DISTINCT FROM remaining
 	UNION ALL
 	SELECT account_id, 'expiring within balance', 'at most ' || greatest(balance, 0), expiring::text
 	FROM sums WHERE expiring > greatest(balance, 0);
 
 	-- A grant has between nothing and all of its credit; the indexes find it while it has any.
 	RETURN QUERY
-	SELECT account_id, 'grant ' || id, '0 to ' || amount, remaining::text FROM ducto.grants
+	SELECT account_id::uuid, 'grant ' || id, '0 to ' || amount, remaining::text FROM ducto.grants
 	WHERE account_id BETWEEN lowest AND highest AND (remaining < 0 OR remaining > amount OR live <> (remaining > 0));
 
 	-- What remains of a grant is what the ledger says: added, less what a debt took of it, burned, given back, moved,
@@ -383,7 +383,7 @@ BEGIN
 		LEFT JOIN expiries x ON x.account_id = a.id) s
 		WHERE (held, held_from_credits) IS DISTINCT FROM (said, skipping) OR next_boundary > due
 	)
-	SELECT account_id, 'held', said::text, held::text FROM sums WHERE held IS DISTINCT FROM said
+	SELECT account_id::uuid, 'held', said::text, held::text FROM sums WHERE held IS DISTINCT FROM said
 	UNION ALL
 	SELECT account_id, 'held_from_credits', skipping::text, held_from_credits::text
 	FROM sums WHERE held_from_credits IS DISTINCT FROM skipping
@@ -392,18 +392,18 @@ BEGIN
 
 	-- An open reservation holds between nothing and all of its amount, a closed one nothing.
 	RETURN QUERY
-	SELECT account_id, 'reservation ' || id, CASE WHEN state = 'open' THEN '0 to ' || amount ELSE '0' END, remaining::text
+	SELECT account_id::uuid, 'reservation ' || id, CASE WHEN state = 'open' THEN '0 to ' || amount ELSE '0' END, remaining::text
 	FROM ducto.reservations WHERE account_id BETWEEN lowest AND highest
 		AND (remaining < 0 OR remaining > CASE WHEN state = 'open' THEN amount ELSE 0 END);
 
 	-- Caps count of a reservation no more than it holds.
 	RETURN QUERY
-	SELECT account_id, 'cap_held of reservation ' || id, '0 to ' || remaining, cap_held::text
+	SELECT account_id::uuid, 'cap_held of reservation ' || id, '0 to ' || remaining, cap_held::text
 	FROM ducto.reservations WHERE account_id BETWEEN lowest AND highest AND (cap_held < 0 OR cap_held > remaining);
 
 	-- No more is promised to holds than the holds that rely on the allowance have.
 	RETURN QUERY
-	SELECT id, 'promised', '0 to ' || held - held_from_credits, promised::text FROM ducto.accounts
+	SELECT id::uuid, 'promised', '0 to ' || held - held_from_credits, promised::text FROM ducto.accounts
 	WHERE id BETWEEN lowest AND highest AND (promised < 0 OR promised > held - held_from_credits);
 END
 $$;
@@ -446,13 +446,13 @@ BEGIN
 			ON h.account_id = m.team_id AND h.actor = m.user_id
 		WHERE m.team_id BETWEEN lowest AND highest
 	)
-	SELECT account_id, 'spent by member ' || user_id, said::text, spent::text FROM member WHERE spent <> said
+	SELECT account_id::uuid, 'spent by member ' || user_id, said::text, spent::text FROM member WHERE spent <> said
 	UNION ALL
 	SELECT account_id, 'held by member ' || user_id, open::text, held::text FROM member WHERE held <> open;
 
 	-- What of the allowance is used is what the ledger says of the account's cycle.
 	RETURN QUERY
-	SELECT a.id, 'allowance_used', coalesce(u.allowance, 0)::text, a.allowance_used::text
+	SELECT a.id::uuid, 'allowance_used', coalesce(u.allowance, 0)::text, a.allowance_used::text
 	FROM ducto.accounts a
 	LEFT JOIN (SELECT e.account_id, sum(e.allowance) AS allowance
 		FROM (
@@ -473,7 +473,7 @@ BEGIN
 
 	-- A team has a pool, and a pool is a team's.
 	RETURN QUERY
-	SELECT coalesce(a.id, t.id), 'team', 'a team and its pool',
+	SELECT coalesce(a.id, t.id)::uuid, 'team', 'a team and its pool',
 		CASE WHEN a.id IS NULL THEN 'a team without a pool' ELSE 'a pool without a team' END
 	FROM (SELECT id FROM ducto.accounts WHERE kind = 'team' AND id BETWEEN lowest AND highest) a
 	FULL JOIN (SELECT id FROM ducto.teams WHERE id BETWEEN lowest AND highest) t ON t.id = a.id
@@ -504,7 +504,7 @@ BEGIN
 			c.account_id IS NOT NULL AS has_keys
 		FROM ducto.accounts a LEFT JOIN closing c ON c.account_id = a.id WHERE a.id BETWEEN lowest AND highest
 	)
-	SELECT id, 'plain', is_plain::text, plain::text FROM flags WHERE plain <> is_plain
+	SELECT id::uuid, 'plain', is_plain::text, plain::text FROM flags WHERE plain <> is_plain
 	UNION ALL
 	SELECT id, 'closing_keys', has_keys::text, closing_keys::text FROM flags WHERE closing_keys <> has_keys
 	UNION ALL
@@ -512,7 +512,7 @@ BEGIN
 
 	-- No operation was made in the future: the clock has been set back since. It may differ a little on a standby.
 	RETURN QUERY
-	SELECT id, 'ahead of the clock', 'not after ' || clock, updated_at::text FROM ducto.accounts
+	SELECT id::uuid, 'ahead of the clock', 'not after ' || clock, updated_at::text FROM ducto.accounts
 	WHERE updated_at > clock + interval '1 minute' AND id BETWEEN lowest AND highest;
 END
 $$;

@@ -88,7 +88,7 @@ BEGIN
 		LEFT JOIN series r ON r.account_id = c.account_id AND r.name = c.name
 		LEFT JOIN open o ON o.account_id = c.account_id AND o.model = c.model
 	)
-	SELECT f.account_id, 'spent of cap ' || f.name, f.said::text, f.spent::text FROM figures f WHERE f.spent <> f.said
+	SELECT f.account_id::uuid, 'spent of cap ' || f.name, f.said::text, f.spent::text FROM figures f WHERE f.spent <> f.said
 	UNION ALL
 	SELECT f.account_id, 'held of cap ' || f.name, f.open::text, f.held::text FROM figures f WHERE f.held <> f.open
 	UNION ALL
@@ -98,23 +98,23 @@ BEGIN
 	-- The window of a cap is one of its type.
 	RETURN QUERY
 	WITH windows AS MATERIALIZED (
-		SELECT c.account_id, c.cap_type, c.model, c.window_from, c.window_until, c.cap_type || ' ' || c.model AS name,
+		SELECT c.account_id, c.cap_type || ' ' || c.model AS name, ARRAY[c.window_from, c.window_until]::timestamptz[] AS said,
 			CASE WHEN c.cap_type = 'total' THEN '{-infinity,infinity}'::timestamptz[]
 				WHEN c.cap_type = 'session' THEN ARRAY[c.window_from, CASE WHEN c.window_until = c.window_from THEN c.window_from
-					ELSE c.window_from + extract(epoch FROM c.window_length) * interval '1 second' END]
+					ELSE c.window_from + extract(epoch FROM c.window_length) * interval '1 second' END]::timestamptz[]
 				WHEN NOT isfinite(c.window_from) THEN NULL
 				ELSE ducto.cap_window(c.cap_type, c.window_length, c.window_from, a.zone) END AS proper
 		FROM ducto.spend_caps c LEFT JOIN ducto.accounts a ON a.id = c.account_id
 		WHERE c.account_id BETWEEN lowest AND highest
 	)
-	SELECT w.account_id, 'window of cap ' || w.name, w.proper::text, ARRAY[w.window_from, w.window_until]::text
-	FROM windows w WHERE ARRAY[w.window_from, w.window_until] IS DISTINCT FROM w.proper;
+	SELECT w.account_id::uuid, 'window of cap ' || w.name, w.proper::text, w.said::text
+	FROM windows w WHERE w.said IS DISTINCT FROM w.proper;
 
 	-- Nothing was spent after the window that a counter is of, or it would let all be spent again. Lines that the allowance
 	-- paid are not spent. While an account was ahead of the clock, sessions are none; one that there never was is of a cap that
 	-- was set when nothing was spent in its length.
 	RETURN QUERY
-	SELECT c.account_id, 'last window of cap ' || c.cap_type || ' ' || c.model, 'not before ' || max(l.effective_at),
+	SELECT c.account_id::uuid, 'last window of cap ' || c.cap_type || ' ' || c.model, 'not before ' || max(l.effective_at),
 		c.window_until::text
 	FROM ducto.spend_caps c
 	JOIN ducto.accounts a ON a.id = c.account_id
@@ -128,7 +128,7 @@ BEGIN
 
 	-- An account that has caps is known to have them.
 	RETURN QUERY
-	SELECT a.id, 'caps', coalesce(c.caps, 0)::text, a.caps::text
+	SELECT a.id::uuid, 'caps', coalesce(c.caps, 0)::text, a.caps::text
 	FROM ducto.accounts a
 	LEFT JOIN (SELECT account_id, count(*) AS caps FROM ducto.spend_caps
 		WHERE account_id BETWEEN lowest AND highest GROUP BY account_id) c ON c.account_id = a.id
@@ -148,7 +148,7 @@ BEGIN
 		LEFT JOIN ducto.plans p ON p.id = a.plan_id
 		WHERE c.account_id BETWEEN lowest AND highest AND coalesce(p.caps_version, 0) = a.caps_version
 	)
-	SELECT coalesce(s.account_id, w.account_id),
+	SELECT coalesce(s.account_id, w.account_id)::uuid,
 		'plan cap ' || coalesce(s.cap_type, w.cap_type) || ' ' || coalesce(s.model, w.model),
 		concat_ws(', ', s.cap_limit, s.action, s.window_length), concat_ws(', ', w.cap_limit, w.action, w.window_length)
 	FROM said s FULL JOIN written w ON w.account_id = s.account_id AND w.cap_type = s.cap_type AND w.model = s.model

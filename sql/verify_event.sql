@@ -43,7 +43,7 @@ BEGIN
 			WHERE e.account_id BETWEEN lowest AND highest) o
 		WHERE names <> ''
 	)
-	SELECT o.account_id, n.name || ' of event ' || o.number, n.expected, left(o.event ->> n.name, 255)
+	SELECT o.account_id::uuid, n.name || ' of event ' || o.number, n.expected, left(o.event ->> n.name, 255)
 	FROM odd o
 	JOIN (VALUES ('account_id', 'an account'), ('number', '1 to last_event'), ('kind', 'a kind of event'),
 		('payload', 'an object with the number as seq, and a balance'), ('team_id', 'the account''s, where that is a team''s'),
@@ -75,7 +75,7 @@ BEGIN
 			WHERE t.account_id BETWEEN lowest AND highest) o
 		WHERE names <> ''
 	)
-	SELECT o.account_id, n.name || ' of alerts', n.expected, left(o.alert ->> n.name, 255)
+	SELECT o.account_id::uuid, n.name || ' of alerts', n.expected, left(o.alert ->> n.name, 255)
 	FROM odd o
 	JOIN (VALUES ('account_id', 'an account'), ('balance', 'amounts, the highest first, 32 at most'),
 		('allowance_percent', '1 to 100, the lowest first, 32 at most'), ('cap_percent', '1 to 100, the lowest first, 32 at most'),
@@ -103,7 +103,7 @@ BEGIN
 				OR balances IS NOT NULL AND EXISTS (SELECT FROM unnest(balances) b WHERE b > balance) AS is_below
 		FROM lines l
 	)
-	SELECT k.id, 'alert_below', k.expected::text, k.alert_below::text FROM known k
+	SELECT k.id::uuid, 'alert_below', k.expected::text, k.alert_below::text FROM known k
 	WHERE k.alert_below <> k.expected AND NOT (k.expected = none AND k.alert_below = '-Infinity' AND k.balances IS NULL AND k.topup_below IS NULL)
 	UNION ALL
 	SELECT k.id, 'told of alerts', 'false', 'true' FROM known k WHERE k.told AND NOT k.is_below;

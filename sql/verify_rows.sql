@@ -210,7 +210,7 @@ BEGIN
 				ON m.account_id = g.account_id AND m.moved = g.id) e
 		WHERE names <> ''
 	)
-	SELECT o.account_id, n.name || ' of grant ' || o.id, CASE WHEN n.name = 'priority' THEN coalesce(o.entry ->> 'priority', '50')
+	SELECT o.account_id::uuid, n.name || ' of grant ' || o.id, CASE WHEN n.name = 'priority' THEN coalesce(o.entry ->> 'priority', '50')
 		WHEN n.name = 'rolls_to' THEN 'none, or a time from when its cycle ends'
 		WHEN n.name = 'rollover' THEN 'an amount, where it lives on'
 		WHEN n.name = 'created_at' AND o.entry ->> 'cycle_end' IS NOT NULL THEN o.entry ->> 'effective_at'
@@ -243,7 +243,7 @@ BEGIN
 			FROM kept g JOIN made l ON l.id = g.id AND l.account_id <> g.account_id) e
 		WHERE names <> ''
 	)
-	SELECT o.account_id, n.name || ' of grant ' || o.id, CASE WHEN n.name = 'seq' THEN o.came_seq::text
+	SELECT o.account_id::uuid, n.name || ' of grant ' || o.id, CASE WHEN n.name = 'seq' THEN o.came_seq::text
 		WHEN n.name = 'created_at' THEN to_jsonb(o.came_at) #>> '{}' ELSE o.entry ->> n.name END, o.kept ->> n.name
 	FROM odd o
 	JOIN (VALUES ('seq'), ('type'), ('amount'), ('priority'), ('expires_at'), ('created_at')) n(name)
@@ -301,7 +301,7 @@ BEGIN
 			WHERE r.account_id BETWEEN lowest AND highest) e
 		WHERE names <> ''
 	)
-	SELECT o.account_id, n.name || ' of reservation ' || o.id, n.expected, left(o.hold ->> n.name, 255)
+	SELECT o.account_id::uuid, n.name || ' of reservation ' || o.id, n.expected, left(o.hold ->> n.name, 255)
 	FROM odd o
 	JOIN (VALUES ('amount', '0 or more'), ('billing_mode', 'strict or overdraft'), ('floor', 'one that fits billing_mode'),
 		('state', 'open, settled, released or expired'), ('closed_at', 'a time once it is closed, and not before'),
@@ -326,7 +326,7 @@ BEGIN
 		WHERE CASE WHEN r.state = 'open' THEN r.remaining <> greatest(r.amount - coalesce(c.charge, 0), 0)
 			WHEN r.state = 'settled' THEN c.charge IS NULL END
 	)
-	SELECT account_id, 'remaining of reservation ' || id, rest::text, remaining::text FROM holds WHERE state = 'open'
+	SELECT account_id::uuid, 'remaining of reservation ' || id, rest::text, remaining::text FROM holds WHERE state = 'open'
 	UNION ALL
 	SELECT account_id, 'charge of reservation ' || id, 'an entry', NULL FROM holds WHERE state = 'settled';
 END
@@ -345,12 +345,12 @@ DECLARE
 BEGIN
 	-- A user's plan is one that there is.
 	RETURN QUERY
-	SELECT id, 'plan_id', 'a plan that there is', plan_id FROM ducto.accounts
+	SELECT id::uuid, 'plan_id', 'a plan that there is', plan_id::text FROM ducto.accounts
 	WHERE plan_id IS NOT NULL AND plan_id NOT IN (SELECT p.id FROM ducto.plans p) AND id BETWEEN lowest AND highest;
 
 	-- Cycles begin at a time, in a zone that there is; a team has none.
 	RETURN QUERY
-	SELECT id, 'anchor and zone', CASE WHEN kind = 'team' THEN 'none' ELSE 'a time, a name in pg_timezone_names' END,
+	SELECT id::uuid, 'anchor and zone', CASE WHEN kind = 'team' THEN 'none' ELSE 'a time, a name in pg_timezone_names' END,
 		concat_ws(', ', anchor, zone)
 	FROM ducto.accounts
 	WHERE id BETWEEN lowest AND highest AND (kind = 'team' AND (anchor IS NOT NULL OR zone IS NOT NULL) OR NOT isfinite(anchor)
@@ -374,7 +374,7 @@ BEGIN
 			AND (a.plan_id IS NOT NULL OR a.cycle_end IS NOT NULL OR u.last IS NOT NULL)
 			AND coalesce(isfinite(a.anchor), true) AND (a.zone IS NULL OR a.zone IN (SELECT z.name FROM pg_timezone_names z))
 	)
-	SELECT id, 'cycle_start', this[1]::text, cycle_start::text FROM cycles WHERE lacks
+	SELECT id::uuid, 'cycle_start', this[1]::text, cycle_start::text FROM cycles WHERE lacks
 	UNION ALL
 	SELECT id, 'cycle_end', CASE WHEN lacks THEN this[2] ELSE its[2] END::text, cycle_end::text FROM cycles
 	WHERE CASE WHEN lacks THEN cycle_end IS DISTINCT FROM this[2] WHEN ahead_until IS NOT NULL OR cycle_end = its[2] THEN false
@@ -393,7 +393,7 @@ BEGIN
 				AND a.kind = 'team'
 			GROUP BY l.account_id, l.actor
 		)
-		SELECT m.team_id, 'month of member ' || m.user_id, this_month::text, m.month::text
+		SELECT m.team_id::uuid, 'month of member ' || m.user_id, this_month::text, m.month::text
 		FROM ducto.team_members m
 		JOIN (SELECT r.account_id, r.actor, sum(r.spent) AS spent FROM recent r GROUP BY r.account_id, r.actor) u
 			ON u.account_id = m.team_id AND u.actor = m.user_id
@@ -402,12 +402,12 @@ BEGIN
 
 	-- An allowance that is used is of a cycle.
 	RETURN QUERY
-	SELECT id, 'allowance_used', '0', allowance_used::text FROM ducto.accounts
+	SELECT id::uuid, 'allowance_used', '0', allowance_used::text FROM ducto.accounts
 	WHERE cycle_end IS NULL AND allowance_used <> 0 AND id BETWEEN lowest AND highest;
 
 	-- A cap is one that ducto writes.
 	RETURN QUERY
-	SELECT account_id, 'cap ' || cap_type || ' ' || model,
+	SELECT account_id::uuid, 'cap ' || cap_type || ' ' || model,
 		'a type, with a window_length of 1 minute to 1 year where it has one; deny, warn or notify; 0 or more',
 		concat_ws(', ', cap_type, window_length, action, cap_limit)
 	FROM ducto.spend_caps
@@ -427,7 +427,7 @@ AS $$
 BEGIN
 	-- Who spent from a pool, or holds credit of it, is or was a member; each debit of a pool is a member's.
 	RETURN QUERY
-	SELECT u.account_id, 'member ' || coalesce(u.actor::text, 'unknown'), 'a member of the team, or one who left', NULL
+	SELECT u.account_id::uuid, 'member ' || coalesce(u.actor::text, 'unknown'), 'a member of the team, or one who left', NULL
 	FROM (
 		SELECT account_id, actor FROM ducto.ledger
 		WHERE 'actors' = ANY (has) AND actor IS NOT NULL AND account_id BETWEEN lowest AND highest GROUP BY account_id, actor
@@ -448,7 +448,7 @@ BEGIN
 
 	-- A team and its members are such as ducto writes.
 	RETURN QUERY
-	SELECT m.team_id, 'member ' || m.user_id, 'of a team, with a role; cap of 0 or more',
+	SELECT m.team_id::uuid, 'member ' || m.user_id, 'of a team, with a role; cap of 0 or more',
 		concat_ws(', ', CASE WHEN t.id IS NULL THEN 'no team' END, m.role, m.spend_cap)
 	FROM ducto.team_members m LEFT JOIN ducto.teams t ON t.id = m.team_id
 	WHERE m.team_id BETWEEN lowest AND highest AND (t.id IS NULL OR char_length(m.role) NOT BETWEEN 1 AND 255
@@ -534,7 +534,7 @@ BEGIN
 
 	-- The key of a team is that of one.
 	RETURN QUERY
-	SELECT k.team_id, 'team of key ' || k.idempotency_key, 'a team', 'none'
+	SELECT k.team_id::uuid, 'team of key ' || k.idempotency_key, 'a team', 'none'
 	FROM ducto.team_keys k LEFT JOIN ducto.teams t ON t.id = k.team_id WHERE t.id IS NULL;
 END
 $$;

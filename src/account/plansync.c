@@ -27,13 +27,14 @@
 	"  coalesce(value ->> 'cycle', 'month') AS cycle, coalesce(value -> 'grants', '[]') AS grants," \
 	"  coalesce(value -> 'caps', '[]') AS caps, value -> 'alerts' AS alerts FROM jsonb_each($1)) v" \
 	" WHERE NOT EXISTS (SELECT FROM ducto.plans o WHERE o.id = v.id AND NOT o.retired AND NOT o.imported" \
-	"  AND record_image_eq(ROW(" SYNCED("o.") "), ROW(" SYNCED("v.") ")))"
+	"  AND ROW(" SYNCED("o.") ")::text = ROW(" SYNCED("v.") ")::text)"
 
 /*
  * What a plan says already is not written: who is given it need not wait, and
  * no constraint is looked at. The lock on the pricing keeps other publishers
  * out; where they are newer than the snapshot, the update of the active version
- * has failed before. Citus sends the operator *= of records without their casts.
+ * has failed before. Texts are compared, as the columns may be of types of
+ * somebody's own by now.
  */
 static KeptQuery sync_plans_query = {
 	.sql = "INSERT INTO ducto.plans (id, " SYNCED("") ") SELECT v.* FROM " PLANS_GIVEN " ORDER BY v.id"
