@@ -6,13 +6,13 @@
 
 #include "catalog/pg_proc.h"
 #include "lib/stringinfo.h"
-#include "mb/pg_wchar.h"
 #include "miscadmin.h"
 #include "utils/acl.h"
 #include "utils/builtins.h"
 #include "utils/guc.h"
 #include "utils/json.h"
 
+#include "base/args.h"
 #include "base/rejection.h"
 #include "base/request.h"
 #include "base/setting.h"
@@ -62,7 +62,6 @@ static char *status_record = "";
 /* The header by which a caller chooses. */
 #define REJECTIONS_HEADER	"x-ducto-rejections"
 
-#define WORD_SHOWN_BYTES	100
 #define REASON_MAX_BYTES	1024
 
 /* Why the last operation was rejected. What it names has 255 bytes at most. */
@@ -257,8 +256,7 @@ header_mode(Oid function, int *mode)
 	if (!rejections_parse(word, mode))
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("invalid value for header \"%s\": \"%.*s\"", REJECTIONS_HEADER,
-						pg_mbcliplen(word, (int) strlen(word), WORD_SHOWN_BYTES), word),
+				 errmsg("invalid value for header \"%s\": \"%s\"", REJECTIONS_HEADER, text_shortened(word)),
 				 errhint("\"%s\" must be %s.", REJECTIONS_HEADER, REJECTION_WORDS)));
 	return true;
 }

@@ -158,6 +158,11 @@ SELECT headers, pg_temp.with_headers(headers) FROM unnest(ARRAY['{"x-ducto-rejec
 	'{"x-ducto-rejections": ["http"]}', '{"x": {"x-ducto-rejections": "http"}}', '["x-ducto-rejections", "http"]', '{"x-ducto-rejections": ', '{}', '']) headers;
 SELECT pg_temp.with_headers('{"x-ducto-rejections": "http"}', path => '') AS no_path, pg_temp.with_headers('{"x-ducto-rejections": "http"}', path => '/rpc/buy') AS another_path,
 	pg_temp.with_headers('{"x-ducto-rejections": "http"}', 'regress_ducto_nobody') AS who_may_not;
+BEGIN;
+SELECT set_config('request.method', 'POST', true), set_config('request.path', '/rpc/ducto_charge', true),
+	set_config('request.headers', format('{"x-ducto-rejections": "%s"}', repeat('long', 100)), true) \g /dev/null
+SELECT public.setting_told(:'charge') AS shortened;
+COMMIT;
 -- it stands over what is set for the role, also when PostgREST has passed that on, and not over what the session or a function says
 ALTER ROLE regress_ducto_backend SET ducto.rejections = 'http';
 SELECT pg_temp.with_headers('{}') AS the_role, pg_temp.with_headers('{"x-ducto-rejections": "return"}') AS the_header;
