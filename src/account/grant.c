@@ -99,20 +99,6 @@ static KeptQuery grants_late_query = {
 	.types = {UUIDOID, TIMESTAMPTZOID}
 };
 
-/*
- * One by one, by the key: a join with a list of ids could be planned as one
- * that compares each with each.
- */
-static KeptQuery grant_take_query = {
-	.sql = "UPDATE ducto.grants SET remaining = remaining - $3, live = remaining > $3 WHERE account_id = $1 AND id = $2",
-	.types = {UUIDOID, UUIDOID, NUMERICOID}
-};
-
-static KeptQuery grant_give_query = {
-	.sql = "UPDATE ducto.grants SET remaining = remaining + $3, live = true WHERE account_id = $1 AND id = $2",
-	.types = {UUIDOID, UUIDOID, NUMERICOID}
-};
-
 /* All up to one in the order in which they expire: a range of the index. What lives on is changed by itself. */
 static KeptQuery grants_expire_query = {
 	.sql = "UPDATE ducto.grants SET remaining = 0.0000, live = false"
@@ -149,24 +135,13 @@ static KeptQuery grants_room_query = {
 	.types = {UUIDOID, UUIDARRAYOID}
 };
 
-/* An amount that was taken already leaves for good; with the last of it there is nothing that could come back. */
-static KeptQuery grant_leave_query = {
-	.sql = "UPDATE ducto.grants SET amount = CASE WHEN live THEN amount - $3 ELSE 0.0000 END"
-	" WHERE account_id = $1 AND id = $2 RETURNING type, priority, expires_at",
-	.types = {UUIDOID, UUIDOID, NUMERICOID}
-};
-
-enum
-{
-	LEFT_TYPE = 1, LEFT_PRIORITY, LEFT_EXPIRES_AT
-};
-
-/* The account may have a part of the grant, or have had one; what comes later may live on after its cycle. */
-static KeptQuery grant_arrive_query = {
-	.sql = GRANT_INTO(" AS g") GRANT_VALUES " ON CONFLICT (account_id, id) DO UPDATE"
+/* The account may have a part of a grant, or have had one; what comes later may live on after its cycle. */
+static KeptQuery grants_arrive_query = {
+	.sql = GRANT_INTO(" AS g") " SELECT * FROM unnest($1) AS v(account_id uuid, id uuid"
+	GRANT_FIELDS(COLUMN_OF_ROW, COLUMN_OF_ROW) ", live boolean) ON CONFLICT (account_id, id) DO UPDATE"
 	" SET amount = g.amount + excluded.amount, remaining = g.remaining + excluded.remaining, live = true,"
 	"  expires_at = greatest(g.expires_at, excluded.expires_at)",
-	.types = GRANT_TYPES
+	.types = {RECORDARRAYOID}
 };
 
 /* Grants that are being read. */
@@ -425,19 +400,19 @@ grants_do_not_sum(void)
 }
 
 /*
- * grants_burn takes an amount from the grants of an account in burn order and
- * tells what it took from which; those past their time, which holds keep, come
- * first. The account knows that they have as much.
+ * grants_find tells from which grants of an account an amount is to be taken, in
+ * burn order, and how much from each; those past their time, which holds keep,
+ * come first. The account knows that they have as much.
  */
 void
-grants_burn(const pg_uuid_t *account, Money amount, TimestampTz now, bool late, BurnList *burned)
+grants_find(const pg_uuid_t *account, Money amount, TimestampTz now, bool late, BurnList *burned)
 {
 	Burning		burning = {.left = amount, .after = DT_NOBEGIN, .max = 8, .burned = burned};
 	QueryArgs	args = {0};
 
 	Assert(amount >= 0);
 	burned->n = 0;
-	if (amount == 0 || (!late && grant_burn_first(account, amount, burned)))
+	if (amount == 0)
 		return;
 
 	burned->burns = palloc(sizeof(Burn) * burning.max);
@@ -455,43 +430,20 @@ grants_burn(const pg_uuid_t *account, Money amount, TimestampTz now, bool late, 
 	if (burning.left > 0)
 		grants_do_not_sum();
 	Assert(burning.left == 0 && burned->n > 0);
+}
+
+/*
+ * grants_burn takes an amount from the grants of an account in burn order, as
+ * grants_find tells, and tells what it took from which.
+ */
+void
+grants_burn(const pg_uuid_t *account, Money amount, TimestampTz now, bool late, BurnList *burned)
+{
+	burned->n = 0;
+	if (amount == 0 || (!late && grant_burn_first(account, amount, burned)))
+		return;
+	grants_find(account, amount, now, late, burned);
 	grants_take(account, burned);
-}
-
-/*
- * Change what remains of the grants of a list by a query.
- */
-static void
-grants_change(KeptQuery *query, const pg_uuid_t *account, const BurnList *list)
-{
-	for (int i = 0; i < list->n; i++)
-	{
-		QueryArgs	args = {0};
-
-		args_uuid(&args, account);
-		args_uuid(&args, &list->burns[i].grant);
-		args_money(&args, list->burns[i].amount);
-		if (query_run(query, &args, SPI_OK_UPDATE) != 1)
-			row_missing("grants");
-	}
-}
-
-/*
- * grants_take takes given amounts from given grants.
- */
-void
-grants_take(const pg_uuid_t *account, const BurnList *list)
-{
-	grants_change(&grant_take_query, account, list);
-}
-
-/*
- * grants_give gives given amounts back to given grants.
- */
-void
-grants_give(const pg_uuid_t *account, const BurnList *list)
-{
-	grants_change(&grant_give_query, account, list);
 }
 
 /*
@@ -622,66 +574,23 @@ grants_room(const pg_uuid_t *account, const BurnList *list)
 }
 
 /*
- * Give an account a part of a grant, of which the row of grant_leave_query
- * tells the rest, and return when it expires.
+ * grants_arrive gives an account, whose lock the caller has, grants or parts of
+ * them that come from another.
  */
-static TimestampTz
-grant_arrive(const pg_uuid_t *account, const Burn *part, int64 seq, TimestampTz created_at)
+void
+grants_arrive(const pg_uuid_t *account, const Gift *grants, int n)
 {
-	Gift		grant = {
-		.id = part->grant,
-		.seq = seq,
-		.type = (EntryType) row_word(0, LEFT_TYPE, entry_types),
-		.amount = part->amount,
-		.remaining = part->amount,
-		.priority = row_int4(0, LEFT_PRIORITY),
-		.given_at = created_at,
-		.expires_at = row_time(0, LEFT_EXPIRES_AT),
-		.rolls_to = DT_NOBEGIN,
-	};
-	QueryArgs	args = {0};
+	Records		rows;
 
-	args_grant(&args, account, &grant);
-	if (query_run(&grant_arrive_query, &args, SPI_OK_INSERT) != 1)
-		row_missing("grants");
-	return grant.expires_at;
-}
-
-/*
- * grants_move lets parts of grants of one account, taken already, come to
- * another by an entry, but for an amount that its debt eats of the first of
- * them. kept is what comes to the grants there; it returns when the first of
- * that expires.
- */
-TimestampTz
-grants_move(const pg_uuid_t *from, const pg_uuid_t *to, const BurnList *parts, Money eaten,
-			int64 seq, TimestampTz created_at, BurnList *kept)
-{
-	TimestampTz first = DT_NOEND;
-
-	Assert(eaten >= 0);
-	kept->n = 0;
-	kept->burns = palloc(sizeof(Burn) * Max(parts->n, 1));
-	for (int i = 0; i < parts->n; i++)
+	if (n == 0)
+		return;
+	records_begin(&rows, grant_insert_query.types);
+	for (int i = 0; i < n; i++)
 	{
 		QueryArgs	args = {0};
-		Burn		part = parts->burns[i];
-		TimestampTz expires_at;
 
-		args_uuid(&args, from);
-		args_uuid(&args, &part.grant);
-		args_money(&args, part.amount);
-		if (query_run(&grant_leave_query, &args, SPI_OK_UPDATE_RETURNING) != 1)
-			row_missing("grants");
-		Assert(part.amount > 0);
-		part.amount -= Min(part.amount, eaten);
-		eaten -= parts->burns[i].amount - part.amount;
-		if (part.amount == 0)
-			continue;
-		expires_at = grant_arrive(to, &part, seq, created_at);
-		first = Min(first, expires_at);
-		kept->burns[kept->n++] = part;
+		args_grant(&args, account, &grants[i]);
+		records_add(&rows, &args);
 	}
-	Assert(kept->n <= parts->n);
-	return first;
+	grants_write(&grants_arrive_query, &rows, SPI_OK_INSERT);
 }

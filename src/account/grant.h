@@ -76,6 +76,8 @@ extern int	grants_due(const pg_uuid_t *account, TimestampTz now, bool read_only,
 extern void grants_due_of(const pg_uuid_t *accounts, int n, TimestampTz now, int max, Grant *grants, int *counts);
 extern TimestampTz grants_next_expiry(const pg_uuid_t *account, TimestampTz now);
 extern void grant_insert(const pg_uuid_t *account, const Gift *grant);
+extern void grants_find(const pg_uuid_t *account, Money amount, TimestampTz now, bool late,
+						BurnList *burned);
 extern void grants_burn(const pg_uuid_t *account, Money amount, TimestampTz now, bool late,
 						BurnList *burned);
 pg_noreturn extern void grants_do_not_sum(void);
@@ -88,8 +90,9 @@ extern void grants_queue_begin(GrantQueue *queue);
 extern void grants_queue_gift(GrantQueue *queue, const pg_uuid_t *account, const Gift *gift);
 extern void grants_queue_kept(GrantQueue *queue, const pg_uuid_t *account, const Grant *grant);
 extern void grants_queue_write(GrantQueue *queue);
+extern void grants_arrive(const pg_uuid_t *account, const Gift *grants, int n);
 extern GrantRoom *grants_room(const pg_uuid_t *account, const BurnList *list);
 extern TimestampTz grants_move(const pg_uuid_t *from, const pg_uuid_t *to, const BurnList *parts, Money eaten,
-							   int64 seq, TimestampTz created_at, BurnList *kept);
+							   int64 seq, TimestampTz given_at, BurnList *kept);
 
 #endif

@@ -134,7 +134,7 @@ transfer_book(Account *from, Account *to, LedgerEntry *out, LedgerEntry *in)
 	Money		eaten = Min(amount, Max(-to->balance, 0));
 	TimestampTz expires_at;
 
-	grants_burn(&from->id, moved, from->now, from->late, &out->burned);
+	grants_find(&from->id, moved, from->now, from->late, &out->burned);
 	from->expiring -= moved;
 	ledger_append(from, out);
 
