@@ -153,7 +153,7 @@ run_do(Run *run, const QueryArgs *args, ParamListInfo params, const ItemPointerD
 	else if (!ExecQual(direct->gate, run->context))
 		return;
 	else
-		run_find(run, direct->scan.unique ? likely : NULL);
+		run_find(run, direct->scan.is_remembered ? likely : NULL);
 }
 
 /*

@@ -48,7 +48,8 @@ typedef struct DirectScan
 	DirectValue place;
 	Oid			index;			/* otherwise */
 	bool		unique;			/* it finds one row at most, */
-	bool		is_remembered;	/* and it is remembered where */
+	bool		is_partial;		/* of the rows for which the index is: a SELECT does not ask that of a row again */
+	bool		is_remembered;	/* it is remembered where the row is: one that has the keys is the one */
 	ScanDirection direction;
 	int			nkeys;
 	DirectKey  *keys;

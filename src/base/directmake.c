@@ -198,6 +198,7 @@ keys_make(Direct *direct, List *quals, Relation index)
 	}
 	scan->unique = index->rd_index->indisunique && index->rd_index->indimmediate &&
 		bms_num_members(equal) == IndexRelationGetNumberOfKeyAttributes(index);
+	scan->is_partial = RelationGetIndexPredicate(index) != NIL;
 	return true;
 }
 
@@ -239,7 +240,7 @@ scan_make_rows(Direct *direct, const IndexScan *node)
 
 	if (node->indexorderby != NIL || !scan_make(direct, node->indexid, node->indexorderdir, node->indexqual))
 		return false;
-	scan->is_remembered = scan->unique && keys_are_short(scan);
+	scan->is_remembered = scan->unique && !scan->is_partial && keys_are_short(scan);
 	return quals_make(direct, &scan->keys_recheck, node->indexqualorig) && quals_make(direct, &scan->quals, node->scan.plan.qual);
 }
 

@@ -82,6 +82,18 @@ ROLLBACK;
 VACUUM ducto.accounts;
 SELECT pg_relation_size('ducto.accounts') < :size AS shorter;
 SELECT balance FROM ducto_get_balance('b8000000-0000-4000-8000-000000000400');
+
+-- An index of somebody's own that has some rows only: a row that has the key is not one of them for that.
+CREATE UNIQUE INDEX apart ON ducto.team_members (team_id, user_id) WHERE left_at IS NULL;
+SELECT team_id AS team FROM ducto_create_team('Apart', 100) \gset
+SELECT role FROM ducto_add_team_member(:'team', :cyd, spend_cap => 5);
+SELECT error FROM ducto_deduct_team(:'team', :cyd, 6);
+SELECT ctid AS place FROM ducto.team_members \gset
+SELECT ducto_remove_team_member(:'team', :cyd);
+VACUUM ducto.team_members;
+UPDATE ducto.team_members SET left_at = left_at - interval '1 second';
+SELECT ctid = :'place' AS there_again FROM ducto.team_members;
+SELECT error FROM ducto_deduct_team(:'team', :cyd, 6);
 SELECT * FROM found();
 \c :main
 DROP DATABASE :own;
