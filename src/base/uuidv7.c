@@ -6,6 +6,7 @@
 
 #include "common/hashfn.h"
 #include "miscadmin.h"
+#include "port/pg_bswap.h"
 #include "utils/timestamp.h"
 
 #include "base/uuidv7.h"
@@ -34,6 +35,34 @@ random_take(unsigned char *bytes, int n)
 	memcpy(bytes, block + left, n);
 }
 
+#define RANDOM_BITS	62
+
+/*
+ * Return the random bits of an identifier. Those of one moment grow by random
+ * steps, each after the other (RFC 9562, section 6.2, method 2): an index then has
+ * them at its end, in the order in which they were made. The first leaves room for
+ * 2^30 of them; when it is used up, they begin anew.
+ */
+static uint64
+random_next(TimestampTz at)
+{
+	static TimestampTz last_at;
+	static uint64 last = 0;
+	uint32		step;
+
+	if (last != 0 && at == last_at)
+	{
+		random_take((unsigned char *) &step, sizeof(step));
+		last += (uint64) step + 1;
+		if (last >> RANDOM_BITS == 0)
+			return last;
+	}
+	random_take((unsigned char *) &last, sizeof(last));
+	last = (last >> (64 - RANDOM_BITS + 1)) | 1;
+	last_at = at;
+	return last;
+}
+
 /*
  * Write the moment of an identifier, whose last 62 bits are there already.
  */
@@ -58,7 +87,9 @@ uuidv7_stamp(pg_uuid_t *uuid, TimestampTz at)
 void
 uuidv7_make(pg_uuid_t *uuid, TimestampTz at)
 {
-	random_take(uuid->data + 8, UUID_LEN - 8);
+	uint64		bits = pg_hton64(random_next(at));
+
+	memcpy(uuid->data + 8, &bits, sizeof(bits));
 	uuidv7_stamp(uuid, at);
 }
 

@@ -68,4 +68,10 @@ SELECT ducto_uuid(repeat('x', 256), 'x');
 \set VERBOSITY sqlstate
 SELECT ducto_uuid('shop.example.com', 42);
 
+-- Ids that are made here are of version 7. Those of one moment, as a batch has, grow as they are made: account by account.
+SELECT count(*) AS ids, count(DISTINCT id) AS different, bool_and(id > before) AS growing, count(DISTINCT left(id::text, 18)) AS moments,
+	count(*) FILTER (WHERE id::text ~ '^[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$') AS of_the_form
+FROM (SELECT transaction_id AS id, lag(transaction_id) OVER (ORDER BY user_id, position) AS before FROM ducto_add_credits_many(
+	(SELECT jsonb_agg(jsonb_build_object('user_id', ducto_uuid('uuid.example.com', (n % 7)::text), 'amount', 1)) FROM generate_series(1, 1000) n))) ids;
+
 SELECT * FROM ducto_verify();
