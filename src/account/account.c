@@ -11,6 +11,7 @@
 #include "account/claim.h"
 #include "account/event.h"
 #include "account/funds.h"
+#include "account/ledger.h"
 #include "base/clock.h"
 #include "base/cluster.h"
 
@@ -144,8 +145,21 @@ accounts_try_load(Account *accs, int n)
 }
 
 /*
+ * Write the events that a locked account has noted, if any; those of one of a
+ * batch are numbered now, and written at its end.
+ */
+static void
+account_write_events(Account *acc)
+{
+	if (acc->queue != NULL && acc->queue->events != NULL)
+		events_queue(acc->queue->events, acc);
+	else
+		events_write(acc);
+}
+
+/*
  * account_write writes a locked account's row; that of an account of a batch or of
- * a set, and the events of the latter, are written at its end.
+ * a set, and its events, are written at its end.
  */
 void
 account_write(Account *acc)
@@ -154,7 +168,7 @@ account_write(Account *acc)
 	allowance_rely(acc, acc->now);
 	alerts_watch(acc);
 	if (acc->set == NULL)
-		events_write(acc);
+		account_write_events(acc);
 	if (acc->queue != NULL || acc->set != NULL)
 		acc->unwritten = true;
 	else
@@ -171,7 +185,7 @@ account_tell(Account *acc)
 {
 	if (acc->events == NIL)
 		return;
-	events_write(acc);
+	account_write_events(acc);
 	if (acc->queue != NULL || acc->set != NULL)
 		acc->unwritten = true;
 	else

@@ -5,6 +5,8 @@
  */
 #include "postgres.h"
 
+#include "utils/array.h"
+
 #include "account/alert.h"
 #include "account/claim.h"
 #include "account/event.h"
@@ -12,15 +14,15 @@
 
 /* The caller has the account's lock. */
 static KeptQuery own_query = {
-	.sql = "SELECT jsonb_strip_nulls(jsonb_build_object('balance', balance, 'allowance_percent', allowance_percent,"
-	" 'cap_percent', cap_percent, 'expiring_days', expiring_days)), topup_below, topup_amount, topup_max_per_month,"
+	.sql = "SELECT balance, allowance_percent, cap_percent, expiring_days, topup_below, topup_amount, topup_max_per_month,"
 	" topup_due_key, coalesce(topup_month, '-infinity'), topup_count, told FROM ducto.alerts WHERE account_id = $1",
 	.types = {UUIDOID}
 };
 
 enum
 {
-	ALERTS_LINES = 1, ALERTS_BELOW, ALERTS_AMOUNT, ALERTS_MAX_PER_MONTH, ALERTS_DUE_KEY, ALERTS_MONTH, ALERTS_COUNT, ALERTS_TOLD
+	ALERTS_BALANCE = 1, ALERTS_ALLOWANCE, ALERTS_CAP, ALERTS_DAYS, ALERTS_BELOW, ALERTS_AMOUNT, ALERTS_MAX_PER_MONTH,
+	ALERTS_DUE_KEY, ALERTS_MONTH, ALERTS_COUNT, ALERTS_TOLD
 };
 
 /* What is written of them after the account, as value.h has it; the month of the top-ups comes last. */
@@ -42,6 +44,12 @@ static KeptQuery save_query = {
 	.sql = "INSERT INTO ducto.alerts (account_id" ALERTS_FIELDS(COLUMN_NAME) ", topup_month)"
 	" VALUES ($1" ALERTS_FIELDS(COLUMN_PARAM) ", nullif($12, '-infinity'))"
 	" ON CONFLICT (account_id) DO UPDATE SET topup_month = excluded.topup_month" ALERTS_FIELDS(COLUMN_EXCLUDED),
+	.types = {UUIDOID, ALERTS_FIELDS(COLUMN_TYPE) DATEOID}
+};
+
+/* As this where there is a row. */
+static KeptQuery save_again_query = {
+	.sql = "UPDATE ducto.alerts SET topup_month = nullif($12, '-infinity')" ALERTS_FIELDS(COLUMN_SET) " WHERE account_id = $1",
 	.types = {UUIDOID, ALERTS_FIELDS(COLUMN_TYPE) DATEOID}
 };
 
@@ -107,6 +115,55 @@ static KeptQuery tell_cap_query = {
 };
 
 /*
+ * Take a list of the row of own_query apart, and tell how many lines it has.
+ * False: it is NULL.
+ */
+static bool
+row_lines(int column, Oid type, Datum **lines, int *n)
+{
+	if (row_is_null(0, column))
+		return false;
+	if (type == INT4OID)
+		deconstruct_array(DatumGetArrayTypeP(row_datum(0, column)), INT4OID, sizeof(int32), true, TYPALIGN_INT, lines, NULL, n);
+	else
+		deconstruct_array(DatumGetArrayTypeP(row_datum(0, column)), NUMERICOID, -1, false, TYPALIGN_INT, lines, NULL, n);
+	*n = Min(*n, MAX_LINES);
+	return true;
+}
+
+/*
+ * Read a list of percentages of the row of own_query. False: it is NULL.
+ */
+static bool
+row_percent(int column, int *percent, int *n)
+{
+	Datum	   *values;
+	bool		there = row_lines(column, INT4OID, &values, n);
+
+	for (int i = 0; i < *n; i++)
+		percent[i] = DatumGetInt32(values[i]);
+	return there;
+}
+
+/*
+ * Read the lines of the row of own_query into lines that are all zeros.
+ */
+static void
+lines_from_row(Lines *lines)
+{
+	Datum	   *values;
+
+	lines->has_balance = row_lines(ALERTS_BALANCE, NUMERICOID, &values, &lines->nbalance);
+	for (int i = 0; i < lines->nbalance; i++)
+		lines->balance[i] = money_from_datum(values[i]);
+	lines->has_allowance = row_percent(ALERTS_ALLOWANCE, lines->allowance, &lines->nallowance);
+	lines->has_cap = row_percent(ALERTS_CAP, lines->cap, &lines->ncap);
+	lines->has_days = !row_is_null(0, ALERTS_DAYS);
+	lines->days = lines->has_days ? row_int4(0, ALERTS_DAYS) : 0;
+	lines_order(lines);
+}
+
+/*
  * alerts_load reads what a locked account says itself; all zeros for nothing.
  */
 void
@@ -120,7 +177,7 @@ alerts_load(Account *acc, OwnAlerts *own)
 	args_uuid(&args, &acc->id);
 	if (query_run(&own_query, &args, SPI_OK_SELECT) == 0)
 		return;
-	lines_from_json(&row_jsonb(0, ALERTS_LINES)->root, &own->lines);
+	lines_from_row(&own->lines);
 	topup->on = !row_is_null(0, ALERTS_AMOUNT);
 	topup->below = row_money(0, ALERTS_BELOW);
 	topup->amount = row_money(0, ALERTS_AMOUNT);
@@ -178,7 +235,7 @@ alerts_save(Account *acc, const OwnAlerts *own)
 	args_int4(&args, topup->count);
 	args_bool(&args, own->told);
 	args_datum(&args, DateADTGetDatum(topup->month));
-	if (query_run(&save_query, &args, SPI_OK_INSERT) != 1)
+	if ((own->exist ? query_run(&save_again_query, &args, SPI_OK_UPDATE) : query_run(&save_query, &args, SPI_OK_INSERT)) != 1)
 		row_missing("alerts");
 	acc->lines_changed = true;
 }

@@ -36,13 +36,6 @@ static KeptQuery events_insert_query = {
 	.types = {UUIDOID, INT8OID, NUMERICOID, INT8OID, TIMESTAMPTZOID, UUIDARRAYOID, TEXTARRAYOID, JSONBARRAYOID, BOOLOID}
 };
 
-/* As this of one event of a user's, which most are. */
-static KeptQuery event_insert_query = {
-	.sql = "INSERT INTO ducto.events (account_id, number, id, user_id, kind, payload, origin, visible_at, created_at)"
-	" VALUES ($1, $2, $5, $1, $6, $7, $3, $4, $4)",
-	.types = {UUIDOID, INT8OID, INT8OID, TIMESTAMPTZOID, UUIDOID, TEXTOID, JSONBOID}
-};
-
 #define EVENT_COLUMNS	"id, account_id, user_id, team_id, kind, payload, created_at"
 
 /* Of them the caller is told all, and one is read. */
@@ -352,47 +345,6 @@ args_events(QueryArgs *args, const Account *acc)
 }
 
 /*
- * Make the payload of an event complete by its number and the balance, as
- * EVENTS_SQL does.
- */
-static Jsonb *
-event_payload(const Event *event, int64 number, Money balance)
-{
-	JsonbIterator *it = JsonbIteratorInit(&event->payload->root);
-	JsonbValue	part;
-	JsonOut		whole;
-
-	event_begin(&whole);
-	event_int(&whole, "seq", number);
-	event_money(&whole, "balance", balance);
-	(void) JsonbIteratorNext(&it, &part, true);
-	while (JsonbIteratorNext(&it, &part, true) == WJB_KEY)
-	{
-		jsonout_push(&whole, WJB_KEY, &part);
-		(void) JsonbIteratorNext(&it, &part, true);
-		jsonout_push(&whole, WJB_VALUE, &part);
-	}
-	return jsonout_end(&whole);
-}
-
-/*
- * Append the one event that an account has noted.
- */
-static void
-args_one_event(QueryArgs *args, const Account *acc, int64 number)
-{
-	const Event *event = linitial(acc->events);
-
-	args_uuid(args, &acc->id);
-	args_int8(args, number);
-	args_int8(args, event_origin());
-	args_time(args, acc->now);
-	args_uuid(args, &event->id);
-	args_text(args, event->kind);
-	args_datum(args, JsonbPGetDatum(event_payload(event, number, acc->balance)));
-}
-
-/*
  * events_write writes the events that a locked account has noted, if any, and
  * numbers them. The account's row is for the caller to write.
  */
@@ -400,17 +352,18 @@ void
 events_write(Account *acc)
 {
 	int			n = list_length(acc->events);
-	bool		one = n == 1 && !acc->team;
 	QueryArgs	args = {0};
 
 	if (n == 0)
 		return;
-	if (one)
-		args_one_event(&args, acc, acc->last_event + 1);
+	if (n == 1 && !acc->team)
+		event_write_own(acc, linitial(acc->events), acc->last_event + 1);
 	else
+	{
 		args_events(&args, acc);
-	if (query_run(one ? &event_insert_query : &events_insert_query, &args, SPI_OK_INSERT) != n)
-		row_missing("events");
+		if (query_run(&events_insert_query, &args, SPI_OK_INSERT) != n)
+			row_missing("events");
+	}
 	acc->last_event += n;
 	acc->events = NIL;
 	events_note();

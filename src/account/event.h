@@ -3,6 +3,7 @@
 
 #include "account/account.h"
 #include "base/json.h"
+#include "base/records.h"
 
 /* The kinds of events. */
 #define EVENT_BALANCE_LOW			"balance_low"
@@ -54,6 +55,13 @@ typedef struct Event
 	Jsonb	   *payload;
 } Event;
 
+/* Events of accounts whose rows are written later that are not written yet. */
+typedef struct EventQueue
+{
+	Records		own;			/* those of users */
+	Records		of_teams;
+} EventQueue;
+
 /* Events that were found: which they are. */
 typedef struct EventKeys
 {
@@ -77,6 +85,11 @@ extern void event_add(Account *acc, const pg_uuid_t *id, const char *kind, JsonO
 extern void event_of_expired(Account *acc, uint64 row);
 extern void events_of_expired(Account *acc, uint64 n);
 extern void events_write(Account *acc);
+extern void event_write_own(const Account *acc, const Event *event, int64 number);
+extern bool events_can_be_queued(void);
+extern void events_queue_begin(EventQueue *queue);
+extern void events_queue(EventQueue *queue, Account *acc);
+extern void events_queue_write(EventQueue *queue);
 extern void events_write_of(Account *accs, int n);
 extern void events_note(void);
 extern int64 event_origin(void);

@@ -7,6 +7,7 @@
 
 #include "account/claim.h"
 #include "account/grant.h"
+#include "base/bulk.h"
 #include "base/query.h"
 #include "base/value.h"
 
@@ -43,9 +44,9 @@ static KeptQuery grants_next_query = {
 };
 
 /*
- * What a grant that is new has, as value.h has it, after its account and its id;
- * MAYBE is a column that is NULL where it does not live on after its cycle. Then
- * comes live.
+ * What a grant that is new has, as value.h has it, after its account and its id:
+ * all columns of the table, in its order. MAYBE is one that is NULL where it does
+ * not live on after its cycle.
  */
 #define GRANT_FIELDS(FIELD, MAYBE) \
 	FIELD(3, seq, int8, seq) \
@@ -55,16 +56,17 @@ static KeptQuery grants_next_query = {
 	FIELD(7, priority, int4, priority) \
 	FIELD(8, expires_at, time, expires_at) \
 	FIELD(9, created_at, time, given_at) \
-	MAYBE(10, rolls_to, time, rolls_to) \
-	MAYBE(11, rollover, money, rollover)
+	FIELD(10, live, bool, remaining > 0) \
+	MAYBE(11, rolls_to, time, rolls_to) \
+	MAYBE(12, rollover, money, rollover)
 
 #define SQL_type	"text"
 #define OID_type	TEXTOID
 
 #define GRANT_INTO(grants) \
-	"INSERT INTO ducto.grants" grants " (account_id, id" GRANT_FIELDS(COLUMN_NAME, COLUMN_NAME) ", live)"
-#define GRANT_VALUES	" VALUES ($1, $2" GRANT_FIELDS(COLUMN_PARAM, COLUMN_PARAM) ", $12)"
-#define GRANT_TYPES	{UUIDOID, UUIDOID, GRANT_FIELDS(COLUMN_TYPE, COLUMN_TYPE) BOOLOID, InvalidOid}
+	"INSERT INTO ducto.grants" grants " (account_id, id" GRANT_FIELDS(COLUMN_NAME, COLUMN_NAME) ")"
+#define GRANT_VALUES	" VALUES ($1, $2" GRANT_FIELDS(COLUMN_PARAM, COLUMN_PARAM) ")"
+#define GRANT_TYPES	{UUIDOID, UUIDOID, GRANT_FIELDS(COLUMN_TYPE, COLUMN_TYPE) InvalidOid}
 
 static KeptQuery grant_insert_query = {.sql = GRANT_INTO("") GRANT_VALUES, .types = GRANT_TYPES};
 
@@ -114,8 +116,12 @@ static KeptQuery grant_roll_over_query = {
 /* The caller has the accounts' locks. */
 static KeptQuery gifts_insert_query = {
 	.sql = GRANT_INTO("") " SELECT * FROM unnest($1) AS g(account_id uuid, id uuid"
-	GRANT_FIELDS(COLUMN_OF_ROW, COLUMN_OF_ROW) ", live boolean)",
+	GRANT_FIELDS(COLUMN_OF_ROW, COLUMN_OF_ROW) ")",
 	.types = {RECORDARRAYOID}
+};
+
+static const BulkColumn gift_columns[] = {
+	{"account_id", UUIDOID}, {"id", UUIDOID}, GRANT_FIELDS(COLUMN_WRITTEN, COLUMN_WRITTEN)
 };
 
 /* The caller has the accounts' locks. What lives on has another end. */
@@ -299,7 +305,6 @@ args_grant(QueryArgs *args, const pg_uuid_t *account, const Gift *grant)
 	args_uuid(args, account);
 	args_uuid(args, &grant->id);
 	GRANT_FIELDS(FIELD_APPEND, MAYBE_APPEND)
-	args_bool(args, grant->remaining > 0);
 }
 
 /*
@@ -543,6 +548,8 @@ void
 grants_queue_write(GrantQueue *queue)
 {
 	grants_write(&grants_keep_query, &queue->kept, SPI_OK_UPDATE);
+	if (queue->gifts.n >= BULK_LEAST && bulk_write("grants", gift_columns, &queue->gifts))
+		records_clear(&queue->gifts);
 	grants_write(&gifts_insert_query, &queue->gifts, SPI_OK_INSERT);
 }
 

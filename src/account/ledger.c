@@ -39,9 +39,6 @@
 /* The account's lock orders the entries; seq comes from its row. */
 static KeptQuery ledger_insert_query = {.sql = LEDGER_INSERT_SQL, .types = {LEDGER_TYPES}};
 
-/* Fewer entries are written by a statement, which has less to find out. */
-#define WRITE_TOGETHER	8
-
 /* The table's columns in its order, after the first: what is queued needs no other to be written. */
 #define TABLE_FIELDS(FIELD) \
 	FIELD(AT_seq, seq, int8) FIELD(AT_id, id, uuid) FIELD(AT_amount, amount, numeric) \
@@ -66,7 +63,6 @@ enum
 };
 
 #define COLUMN_PLACE(place, ...)	place,
-#define COLUMN_WRITTEN(n, column, kind, ...)	{#column, OID_##kind},
 
 /* The columns of queued entries. */
 static const int queue_order[] = {AT_account_id, TABLE_FIELDS(COLUMN_PLACE)};
@@ -555,6 +551,7 @@ void
 ledger_queue_begin(LedgerQueue *queue)
 {
 	queue->key_is_new = false;
+	queue->events = NULL;
 	records_begin(&queue->entries, queue_types);
 }
 
@@ -568,7 +565,7 @@ ledger_queue_write(LedgerQueue *queue)
 
 	if (queue->entries.n == 0)
 		return;
-	if (queue->entries.n < WRITE_TOGETHER || !bulk_write("ledger", queue_columns, &queue->entries))
+	if (queue->entries.n < BULK_LEAST || !bulk_write("ledger", queue_columns, &queue->entries))
 	{
 		args_records(&args, &queue->entries);
 		if (query_run(&ledger_insert_many_query, &args, SPI_OK_INSERT) != queue->entries.n)

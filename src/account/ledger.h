@@ -75,6 +75,7 @@ typedef struct Rolled
 typedef struct LedgerQueue
 {
 	Records		entries;
+	struct EventQueue *events;	/* of the same accounts; NULL where they are written at once */
 	bool		key_is_new;		/* neither ledger nor queue has the key that is looked up */
 } LedgerQueue;
 

@@ -13,12 +13,18 @@
 /* Rows that are written at a time are no more than these. */
 #define BULK_ROWS	200
 
+/* Fewer are better written by a statement, which has less to find out. */
+#define BULK_LEAST	8
+
 /* A column of a table as its writer knows it. */
 typedef struct BulkColumn
 {
 	const char *name;
 	Oid			type;
 } BulkColumn;
+
+/* As this a column of a list, as value.h has it. */
+#define COLUMN_WRITTEN(n, column, kind, ...)	{#column, OID_##kind},
 
 /* An index of the table. */
 typedef struct BulkIndex

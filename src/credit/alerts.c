@@ -148,8 +148,8 @@ ducto_set_alerts(PG_FUNCTION_ARGS)
 	account_lock_any_or_create(id, &acc);
 	alerts_load(&acc, &own);
 	own.lines = lines;
-	own.exist = true;
 	alerts_save(&acc, &own);
+	own.exist = true;
 	account_store(&acc);
 	result = alerts_result(fcinfo, &acc, &own);
 	query_end();

@@ -11,6 +11,7 @@
  */
 #include "postgres.h"
 
+#include "account/event.h"
 #include "account/keptcap.h"
 #include "account/keptgrant.h"
 #include "account/key.h"
@@ -42,6 +43,7 @@ typedef struct Batch
 	MemoryContext kept;			/* of what is kept now */
 	int		   *firsts;			/* where the elements of each begin, and where the last end */
 	LedgerQueue queue;
+	EventQueue	events;
 } Batch;
 
 /*
@@ -322,6 +324,18 @@ batch_write_kept(Batch *batch, int from, int end)
 }
 
 /*
+ * Start the queues of a batch.
+ */
+static void
+batch_queue(Batch *batch)
+{
+	ledger_queue_begin(&batch->queue);
+	events_queue_begin(&batch->events);
+	if (batch->n >= KEEP_TOGETHER && events_can_be_queued())
+		batch->queue.events = &batch->events;
+}
+
+/*
  * batch_run does many operations. It locks their accounts in the order of their
  * ids. The caller has connected to SPI; what decides may use what was allocated
  * since, and what it allocates itself lives no longer than its element.
@@ -334,7 +348,7 @@ batch_run(const BatchKind *kind, void *items, BatchElement *elements, int n)
 
 	if (n == 0)
 		return;
-	ledger_queue_begin(&batch.queue);
+	batch_queue(&batch);
 	batch_group(&batch);
 	batch_lock(&batch);
 	batch_find_keys(&batch);
@@ -347,6 +361,7 @@ batch_run(const BatchKind *kind, void *items, BatchElement *elements, int n)
 		batch_write_kept(&batch, from, end);
 	}
 	ledger_queue_write(&batch.queue);
+	events_queue_write(&batch.events);
 	accounts_write(batch.accounts, batch.naccounts);
 }
 
