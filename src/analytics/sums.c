@@ -15,8 +15,6 @@
 #include "analytics/sums.h"
 #include "base/period.h"
 
-static void sort_users(UsageSums *sums);
-
 /*
  * Hash a user's id, which may be random in all of its bits or in few.
  */
@@ -96,42 +94,35 @@ typedef struct RankedUser
 	const UserSum *sum;			/* in the order of ids */
 } RankedUser;
 
-/*
- * Compare users by rank, then by id.
- */
-static inline int
-rank_order(const RankedUser *a, const RankedUser *b)
-{
-	if (a->rank != b->rank)
-		return a->rank < b->rank ? -1 : 1;
-	return a->sum < b->sum ? -1 : (a->sum > b->sum ? 1 : 0);
-}
-
-#define ST_SORT			ranked_sort
-#define ST_ELEMENT_TYPE	RankedUser
-#define ST_COMPARE(a, b)	rank_order(a, b)
-#define ST_CHECK_FOR_INTERRUPTS
-#define ST_SCOPE		static
-#define ST_DEFINE
-#include "lib/sort_template.h"
+/* Ranks are ordered by so many bits at a time. */
+#define RANK_BITS	8
+#define RANK_DIGITS	(1 << RANK_BITS)
 
 #define FIRST_SIZE	8
 
-/* What a rollup must have to be merged with the sorted users, and which part of them. */
-#define MERGED_LEAST	64
-#define MERGED_PART	16
+/* Users by id, each once. */
+typedef struct UserRun
+{
+	UserSum    *users;
+	int64		n;
+} UserRun;
+
+/* Each run has more than MERGED_FACTOR times as many users as the next: so many are enough. */
+#define MERGED_FACTOR	2
+#define RUNS_MAX	64
 
 /*
- * Sums. A rollup's users come sorted: those of a large one are merged with the
- * sorted users, which takes a fraction of the time of looking each one up.
- * Others are looked up, in a hash table that is merged at the end.
+ * Sums. A rollup's users come sorted and are a run, which is merged with those
+ * before it that are not much longer: that takes a fraction of the time of
+ * looking each user up. Those of entries are looked up, in a hash table that
+ * becomes a run at the end.
  */
 struct UsageSums
 {
 	MemoryContext context;
 	user_sums_hash *users;		/* NULL when not wanted; so the others */
-	UserSum    *sorted;			/* by id, further sums of users */
-	int64		nsorted;
+	int			nruns;
+	UserRun		runs[RUNS_MAX]; /* further sums of users */
 	model_sums_hash *models;
 	day_sums_hash *days;
 	BookSums   *books;
@@ -185,7 +176,11 @@ usage_sums_books(UsageSums *sums)
 int64
 usage_sums_cells(const UsageSums *sums)
 {
-	return sums->nsorted + sums->users->members + sums->models->members;
+	int64		n = sums->users->members + sums->models->members;
+
+	for (int i = 0; i < sums->nruns; i++)
+		n += sums->runs[i].n;
+	return n;
 }
 
 /*
@@ -270,12 +265,14 @@ usage_sums_add(UsageSums *sums, TimestampTz at, const pg_uuid_t *user, const cha
 void
 usage_sums_add_sums(UsageSums *sums, UsageSums *others)
 {
+	const UserSum *users;
+	int64		n;
 	model_sums_iterator it;
 	ModelSum   *model;
 
-	sort_users(others);
-	for (int64 i = 0; i < others->nsorted; i++)
-		add_user(sums, &others->sorted[i].user, others->sorted[i].spend, others->sorted[i].entries);
+	users = usage_sums_sorted_users(others, &n);
+	for (int64 i = 0; i < n; i++)
+		add_user(sums, &users[i].user, users[i].spend, users[i].entries);
 	model_sums_start_iterate(others->models, &it);
 	while ((model = model_sums_iterate(others->models, &it)) != NULL)
 		add_model(sums, model->model.text, model->model.length, model->spend, model->entries);
@@ -309,25 +306,19 @@ array_elements(ArrayType *array, Oid type, int n)
 }
 
 /*
- * Let users, sorted by id, become part of the sorted ones.
+ * Merge the last two runs.
  */
 static void
-merge_users(UsageSums *sums, UserSum *users, int64 n)
+merge_runs(UsageSums *sums)
 {
-	UserSum    *a = sums->sorted;
-	UserSum    *a_end = a + sums->nsorted;
-	UserSum    *b = users;
-	UserSum    *b_end = b + n;
-	UserSum    *merged;
-	UserSum    *to;
+	UserRun    *run = &sums->runs[--sums->nruns - 1];
+	UserSum    *a = run[0].users;
+	UserSum    *a_end = a + run[0].n;
+	UserSum    *b = run[1].users;
+	UserSum    *b_end = b + run[1].n;
+	UserSum    *merged = MemoryContextAllocHuge(sums->context, sizeof(UserSum) * (run[0].n + run[1].n));
+	UserSum    *to = merged;
 
-	if (sums->nsorted == 0)
-	{
-		sums->sorted = users;
-		sums->nsorted = n;
-		return;
-	}
-	merged = to = MemoryContextAllocHuge(sums->context, sizeof(UserSum) * (sums->nsorted + n));
 	while (a < a_end && b < b_end)
 	{
 		int			order = user_order(&a->user, &b->user);
@@ -344,14 +335,26 @@ merge_users(UsageSums *sums, UserSum *users, int64 n)
 	to += a_end - a;
 	memcpy(to, b, sizeof(UserSum) * (b_end - b));
 	to += b_end - b;
-	pfree(sums->sorted);
-	pfree(users);
-	sums->sorted = merged;
-	sums->nsorted = to - merged;
+	pfree(run[0].users);
+	pfree(run[1].users);
+	run->users = merged;
+	run->n = to - merged;
 }
 
 /*
- * Merge the users that were looked up with the sorted ones, which then are all.
+ * Add users, sorted by id, as a run.
+ */
+static void
+add_run(UsageSums *sums, UserSum *users, int64 n)
+{
+	Assert(sums->nruns < RUNS_MAX);
+	sums->runs[sums->nruns++] = (UserRun) {users, n};
+	while (sums->nruns > 1 && sums->runs[sums->nruns - 2].n <= sums->runs[sums->nruns - 1].n * MERGED_FACTOR)
+		merge_runs(sums);
+}
+
+/*
+ * Let the users that were looked up become a run.
  */
 static void
 sort_users(UsageSums *sums)
@@ -369,7 +372,7 @@ sort_users(UsageSums *sums)
 		users[n++] = *sum;
 	user_sums_reset(sums->users);
 	users_sort(users, n);
-	merge_users(sums, users, n);
+	add_run(sums, users, n);
 }
 
 /*
@@ -385,12 +388,8 @@ usage_sums_add_users(UsageSums *sums, ArrayType *users, ArrayType *spend, ArrayT
 	UserSum    *merged;
 	UserSum    *last;
 
-	if (n < MERGED_LEAST || n < sums->nsorted / MERGED_PART)
-	{
-		for (int i = 0; i < n; i++)
-			add_user(sums, &ids[i], amounts[i], counts[i]);
+	if (n == 0)
 		return;
-	}
 	merged = last = MemoryContextAllocHuge(sums->context, sizeof(UserSum) * n);
 	*last = (UserSum) {.user = ids[0], .spend = amounts[0], .entries = counts[0]};
 	for (int i = 1; i < n; i++)
@@ -407,7 +406,7 @@ usage_sums_add_users(UsageSums *sums, ArrayType *users, ArrayType *spend, ArrayT
 			last->entries += counts[i];
 		}
 	}
-	merge_users(sums, merged, last - merged + 1);
+	add_run(sums, merged, last - merged + 1);
 }
 
 /*
@@ -526,8 +525,10 @@ const UserSum *
 usage_sums_sorted_users(UsageSums *sums, int64 *n)
 {
 	sort_users(sums);
-	*n = sums->nsorted;
-	return sums->sorted;
+	while (sums->nruns > 1)
+		merge_runs(sums);
+	*n = sums->nruns > 0 ? sums->runs[0].n : 0;
+	return sums->runs[0].users;
 }
 
 /*
@@ -549,21 +550,60 @@ usage_sums_top_user(UsageSums *sums, int64 *n)
 }
 
 /*
+ * Order users by rank. They come in the order of their ids, which is kept among
+ * those of one rank, as it is among those of one digit: the last digit is
+ * ordered first. ranks has all bits that any rank has. Returns one of the two
+ * lists.
+ */
+static RankedUser *
+rank_users(RankedUser *users, RankedUser *other, int64 n, SpendRank ranks)
+{
+	for (int shift = 0; ranks != 0; shift += RANK_BITS, ranks >>= RANK_BITS)
+	{
+		int64		places[RANK_DIGITS] = {0};
+		int64		place = 0;
+		RankedUser *ordered = other;
+
+		CHECK_FOR_INTERRUPTS();
+		for (int64 i = 0; i < n; i++)
+			places[(users[i].rank >> shift) % RANK_DIGITS]++;
+		for (int digit = 0; digit < RANK_DIGITS; digit++)
+		{
+			int64		count = places[digit];
+
+			places[digit] = place;
+			place += count;
+		}
+		for (int64 i = 0; i < n; i++)
+			ordered[places[(users[i].rank >> shift) % RANK_DIGITS]++] = users[i];
+		other = users;
+		users = ordered;
+	}
+	return users;
+}
+
+/*
  * usage_sums_users lists the users, the largest spend first, then by id.
  */
 const UserSum **
 usage_sums_users(UsageSums *sums, int64 *n)
 {
 	const UserSum *top = usage_sums_top_user(sums, n);
-	RankedUser *ranked = MemoryContextAllocHuge(sums->context, sizeof(RankedUser) * Max(*n, 1));
+	const UserSum *users = sums->runs[0].users;
+	RankedUser *lists = MemoryContextAllocHuge(sums->context, sizeof(RankedUser) * Max(*n, 1) * 2);
 	const UserSum **list = MemoryContextAllocHuge(sums->context, sizeof(UserSum *) * Max(*n, 1));
+	SpendRank	ranks = 0;
+	RankedUser *ranked;
 
 	for (int64 i = 0; i < *n; i++)
-		ranked[i] = (RankedUser) {top->spend - sums->sorted[i].spend, &sums->sorted[i]};
-	ranked_sort(ranked, *n);
+	{
+		lists[i] = (RankedUser) {top->spend - users[i].spend, &users[i]};
+		ranks |= lists[i].rank;
+	}
+	ranked = rank_users(lists, lists + *n, *n, ranks);
 	for (int64 i = 0; i < *n; i++)
 		list[i] = ranked[i].sum;
-	pfree(ranked);
+	pfree(lists);
 	return list;
 }
 
