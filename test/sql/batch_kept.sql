@@ -120,4 +120,32 @@ SELECT regexp_replace(pg_temp.hint(format('SELECT FROM ducto_deduct_team(%L, %L,
 RESET ducto.rejections;
 SELECT error FROM teams, ducto_deduct_team(team_id, pg_temp.id('c', 2), 0.5) WHERE side = 'a' AND n = 1;
 SELECT error FROM teams, ducto_deduct_team(team_id, pg_temp.id('c', 2), 0.6) WHERE side = 'a' AND n = 1;
+
+-- Caps of all accounts are read together, where the executor has to do it too: each counts for its own account, in its own window, and its
+-- row is written once. Accounts have none to three, of kinds that are read and written each in its way.
+CREATE TEMP TABLE capped AS SELECT n, pg_temp.id('c', 100 * side + n) AS who, side FROM generate_series(1, 3) side, generate_series(1, 12) n;
+SELECT count(r.error) FROM capped, ducto_add_credits(who, 100) r;
+SELECT count(c.*) FROM capped, unnest('{total,session,sliding}'::text[]) WITH ORDINALITY kind(name, k),
+	LATERAL ducto_set_spend_cap(who, name, (ARRAY[4, 8, 2])[k] + n % 5, CASE WHEN k < 3 THEN 'deny' ELSE 'warn' END, CASE WHEN k = 2 THEN 'm1' END, CASE WHEN k > 1 THEN interval '200 days' END) c
+	WHERE k <= n % 4;
+CREATE VIEW pg_temp.counted AS SELECT side, n, cap_type, model, cap_limit, spent, held, window_until > now() AS open,
+	(SELECT sum(b) FROM unnest(buckets) b) AS in_buckets FROM ducto.spend_caps JOIN capped ON who = account_id;
+CREATE FUNCTION pg_temp.charges(of integer) RETURNS jsonb LANGUAGE sql AS $$
+	SELECT jsonb_agg(jsonb_build_object('user_id', who, 'amount', 0.5 + n * 0.1, 'model', 'm' || k % 2) ORDER BY k, n DESC) FROM capped, generate_series(1, 8) k WHERE side = of $$;
+BEGIN;
+SELECT pg_temp.updated('spend_caps') AS before \gset
+CREATE TEMP TABLE told AS SELECT 1 AS side, position, amount, balance_after, cap_warning, error FROM ducto_charge_many(pg_temp.charges(1));
+SELECT pg_temp.updated('spend_caps') - :before AS updated;
+COMMIT;
+BEGIN;
+SET LOCAL ducto.direct = off;
+SELECT pg_temp.updated('spend_caps') AS before \gset
+INSERT INTO told SELECT 2, position, amount, balance_after, cap_warning, error FROM ducto_charge_many(pg_temp.charges(2));
+SELECT pg_temp.updated('spend_caps') - :before AS updated;
+COMMIT;
+INSERT INTO told SELECT 3, c.position, r.amount, r.balance_after, r.cap_warning, r.error
+	FROM jsonb_array_elements(pg_temp.charges(3)) WITH ORDINALITY c(charge, position), LATERAL ducto_charge((charge ->> 'user_id')::uuid, (charge ->> 'amount')::numeric, model => charge ->> 'model') r;
+SELECT side, error, cap_warning, count(*) FROM told GROUP BY 1, 2, 3 ORDER BY 2, 3, 1;
+SELECT position, count(*) FROM told GROUP BY position, amount, balance_after, cap_warning, error HAVING count(*) <> 3;
+SELECT n, cap_type, model, cap_limit, spent, held, open, in_buckets, count(*) FROM pg_temp.counted GROUP BY 1, 2, 3, 4, 5, 6, 7, 8 ORDER BY 1, 2, 3;
 SELECT * FROM ducto_verify();

@@ -39,6 +39,8 @@ $node->safe_psql('postgres', q{
 	CREATE TABLE large AS
 		SELECT jsonb_agg(jsonb_build_object('user_id', who(n), 'idempotency_key', gen_random_uuid(), 'metadata', '{"route": "/v1/chat"}'::jsonb,
 			'usage', jsonb_build_object('model', 'm', 'input_tokens', n))) AS charges FROM generate_series(1, 10000) n;
+	CREATE TABLE thousand AS
+		SELECT jsonb_agg(jsonb_build_object('user_id', who(n), 'amount', 1000000, 'metadata', '{"route": "/v1/chat"}'::jsonb)) AS charges FROM generate_series(6001, 7000) n;
 	CREATE FUNCTION small(batch integer) RETURNS jsonb LANGUAGE sql AS $$
 		SELECT jsonb_agg(jsonb_build_object('user_id', who(1 + n % 12), 'idempotency_key', 'k' || batch - n % 2 || ' ' || n)
 			|| CASE n % 4 WHEN 0 THEN '{"usage": {"model": "m", "input_tokens": 7}}'
@@ -98,6 +100,14 @@ sub batches
 	return;
 }
 
+# faults is how many pages the system has given a session so far.
+sub faults
+{
+	my ($of) = @_;
+
+	return (split / /, slurp_file("/proc/$of/stat") =~ s/^.*\) //sr)[7];
+}
+
 # contexts is what the session has allocated.
 sub contexts
 {
@@ -118,6 +128,19 @@ my $grown = contexts() - $before;
 note("1,000 batches of each kind: $grown bytes, and " . (kilobytes() - $resident) . ' kB of the process');
 cmp_ok($grown, '<', 16000, 'not 16 bytes a batch stay of 1,000');
 cmp_ok(kilobytes() - $resident, '<', MB, 'nor does the process grow by a megabyte');
+
+# A session that charges a thousand at once again and again does so in memory that it has: what is free at the end of a batch is not given
+# back to the system, which would clear each page before the next. Charges that are rejected touch no page that others share.
+my $other = Session->new($node);
+my $other_pid = $other->value('SELECT pg_backend_pid()');
+my $thousand = q{SELECT count(error) FROM ducto_charge_many((SELECT charges FROM thousand))};
+is($other->value($thousand), 1000, 'all of a thousand are rejected') for 1 .. 5;
+my $given = faults($other_pid);
+$other->value($thousand) for 1 .. 20;
+my $each = (faults($other_pid) - $given) / 20;
+note("a batch of 1,000: $each pages of the system");
+cmp_ok($each, '<', 100, 'and the next thousand takes hardly a page of the system');
+$other->quit;
 is($session->value('SELECT count(*) FROM ducto_verify()'), 0, 'nothing to find for the auditor');
 $session->quit;
 $node->stop;
