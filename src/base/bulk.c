@@ -62,6 +62,7 @@ columns_begin(Bulk *bulk, const BulkColumn *columns, int ncolumns)
 
 	if (desc->natts != ncolumns || (desc->constr != NULL && desc->constr->num_check > 0))
 		return false;
+	required_make(&bulk->required, desc);
 	bulk->in_order = true;
 	for (int i = 0; i < ncolumns; i++)
 	{
@@ -69,8 +70,6 @@ columns_begin(Bulk *bulk, const BulkColumn *columns, int ncolumns)
 		if (bulk->places[i] < 0)
 			return false;
 		bulk->in_order &= bulk->places[i] == i;
-		if (TupleDescAttr(desc, i)->attnotnull)
-			bulk->required[bulk->nrequired++] = i;
 	}
 	return true;
 }
@@ -324,17 +323,6 @@ next_row(Bulk *bulk)
 }
 
 /*
- * Check that a row that is to be written has what it must have.
- */
-static void
-row_check(const Bulk *bulk, TupleTableSlot *row)
-{
-	for (int i = 0; i < bulk->nrequired; i++)
-		if (row->tts_isnull[bulk->required[i]])
-			row_refuse(bulk->table, row);
-}
-
-/*
  * bulk_add adds a row, a value for each column. They have to live until
  * bulk_end.
  */
@@ -352,7 +340,7 @@ bulk_add(Bulk *bulk, const QueryArgs *row)
 		slot->tts_isnull[place] = row->nulls[i];
 	}
 	ExecStoreVirtualTuple(slot);
-	row_check(bulk, slot);
+	row_check_required(&bulk->required, bulk->table, slot);
 }
 
 /*
@@ -365,7 +353,7 @@ bulk_add_tuple(Bulk *bulk, HeapTuple tuple)
 
 	ExecForceStoreHeapTuple(tuple, slot, false);
 	slot_getallattrs(slot);		/* the indexes need most of it */
-	row_check(bulk, slot);
+	row_check_required(&bulk->required, bulk->table, slot);
 }
 
 /*

@@ -41,8 +41,7 @@ typedef struct Bulk
 	EState	   *estate;			/* for the expressions of its indexes */
 	int			places[VALUES_MAX];	/* of the columns in the table, from 0 */
 	bool		in_order;		/* they are the table's in its order */
-	int			nrequired;
-	int			required[VALUES_MAX];	/* those that must not be NULL, from 0 */
+	RequiredColumns required;	/* those that must not be NULL */
 	int			nindexes;
 	BulkIndex  *indexes;
 	int			together;		/* rows that are written at a time; 0 before the first */

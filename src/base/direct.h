@@ -80,6 +80,7 @@ typedef struct Direct
 	int			nvalues;
 	DirectValue *values;		/* that are written, */
 	AttrNumber *columns;		/* to these columns */
+	RequiredColumns required;	/* and that must not be NULL */
 	int			nchecks;
 	ExprState **checks;
 	int			nindexes;

@@ -193,17 +193,14 @@ row_lock(const Run *run, TupleTableSlot *row)
 }
 
 /*
- * Check that a row may be written as it is. A column that must not be NULL may
- * be so in a row from before.
+ * Check that a row may be written as it is.
  */
 static void
 row_check(const Run *run, TupleTableSlot *row)
 {
 	const Direct *direct = run->direct;
 
-	for (int i = 0; i < row->tts_tupleDescriptor->natts; i++)
-		if (row->tts_isnull[i] && TupleDescAttr(row->tts_tupleDescriptor, i)->attnotnull)
-			row_refuse(run->table, row);
+	row_check_required(&direct->required, run->table, row);
 	run->context->ecxt_scantuple = row;
 	for (int i = 0; i < direct->nchecks; i++)
 		if (!ExecCheck(direct->checks[i], run->context))

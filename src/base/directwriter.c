@@ -198,6 +198,7 @@ direct_make_writer(Direct *direct, Oid arbiter)
 	bool		made = !table_fires(table->trigdesc, direct->command) && !has_generated(RelationGetDescr(table)) &&
 		checks_make(direct, RelationGetDescr(table)->constr) && indexes_make(direct, table, arbiter);
 
+	required_make(&direct->required, RelationGetDescr(table));
 	if (direct->command == CMD_UPDATE)
 		dropped_make(direct, RelationGetDescr(table));
 	table_close(table, AccessShareLock);

@@ -118,3 +118,29 @@ row_refuse(Relation table, TupleTableSlot *row)
 	ExecConstraints(info, row, CreateExecutorState());
 	elog(ERROR, "a row of table \"%s\" is refused", RelationGetRelationName(table));
 }
+
+/*
+ * required_make finds the columns of a table that must not be NULL, in the current
+ * memory context.
+ */
+void
+required_make(RequiredColumns *required, TupleDesc desc)
+{
+	required->n = 0;
+	required->columns = palloc(sizeof(int) * Max(desc->natts, 1));
+	for (int i = 0; i < desc->natts; i++)
+		if (TupleDescAttr(desc, i)->attnotnull)
+			required->columns[required->n++] = i;
+}
+
+/*
+ * row_check_required refuses a row that has NULL where it must not. One from before
+ * may have it in any of these columns, also when it is updated in others.
+ */
+void
+row_check_required(const RequiredColumns *required, Relation table, TupleTableSlot *row)
+{
+	for (int i = 0; i < required->n; i++)
+		if (row->tts_isnull[required->columns[i]])
+			row_refuse(table, row);
+}
