@@ -144,7 +144,7 @@ static KeptQuery grants_room_query = {
 /* The account may have a part of a grant, or have had one; what comes later may live on after its cycle. */
 static KeptQuery grants_arrive_query = {
 	.sql = GRANT_INTO(" AS g") " SELECT * FROM unnest($1) AS v(account_id uuid, id uuid"
-	GRANT_FIELDS(COLUMN_OF_ROW, COLUMN_OF_ROW) ", live boolean) ON CONFLICT (account_id, id) DO UPDATE"
+	GRANT_FIELDS(COLUMN_OF_ROW, COLUMN_OF_ROW) ") ON CONFLICT (account_id, id) DO UPDATE"
 	" SET amount = g.amount + excluded.amount, remaining = g.remaining + excluded.remaining, live = true,"
 	"  expires_at = greatest(g.expires_at, excluded.expires_at)",
 	.types = {RECORDARRAYOID}
