@@ -3,8 +3,6 @@
 # them: what three do beside two follows from the CPU time of a call. Needs median.awk.
 
 function line(name, title, comparison) {
-	if (!((name, 1) in cpu))
-		return
 	printf "%s|%d|%d|%s\n", title, median_rate(name), median_cpu(name), comparison
 }
 
@@ -22,16 +20,9 @@ function third(two, three) {
 
 END {
 	print "nodes|charges/s|CPU us|compared|ratio|target"
-	line("one_pinned", "one server on a core", "||")
-	if (("one_pinned", 1) in cpu) {
-		line("two_pinned", "two workers on a core each",
-			verdict("charges/s with one server", median_rate("two_pinned") / median_rate("one_pinned"), 1.5))
-		line("two_apart_pinned", "two servers that are no cluster, on a core each",
-			ratio("charges/s with one server", median_rate("two_apart_pinned") / median_rate("one_pinned")))
-	}
-	line("two", "two workers on all cores", "||")
-	line("three", "three workers on all cores",
-		verdict("what the third adds, of a node, by CPU", third("two", "three"), 0.8))
-	line("two_apart", "two servers that are no cluster, on all cores", "||")
-	line("three_apart", "three such servers on all cores", ratio("what the third adds, of a server, by CPU", third("two_apart", "three_apart")))
+	line("one", "one server", "||")
+	line("two", "two workers", verdict("charges/s with one server", median_rate("two") / median_rate("one"), 1.5))
+	line("three", "three workers, two at a time", verdict("what the third adds, of a node, by CPU", third("two", "three"), 0.8))
+	line("two_apart", "two servers that are no cluster", ratio("charges/s with one server", median_rate("two_apart") / median_rate("one")))
+	line("three_apart", "three such servers, two at a time", ratio("what the third adds, of a server, by CPU", third("two_apart", "three_apart")))
 }

@@ -2,8 +2,9 @@
 # What calls cost on a cluster of Citus beside one server: on the node that has
 # the account, and sent there by the coordinator, in CPU time of all nodes. Then
 # many clients on two workers and on three, which are asked themselves, each for
-# accounts that it has, beside as many servers that are no cluster: more than those
-# do on a machine's cores no cluster can.
+# accounts that it has, beside as many servers that are no cluster. A worker has a
+# core of its own: of three, two at a time, which finds out what each does while
+# there are the others.
 
 ACCOUNTS=1000
 shards=12
@@ -143,17 +144,17 @@ script_on() {
 		}' >"$T/scripts/$1.sql"
 }
 
-# pin CORES NAME… lets each node run on a core of its own, or with all where it likes.
+# pin NAME… lets each node run on a core of its own.
 pin() {
-	local core=$1 name process
+	local core=0 name process
 
-	for name in "${@:2}"; do
+	for name in "$@"; do
 		taskset -c -p "$core" "${server[$name]}" >/dev/null
 		for process in $(<"/proc/${server[$name]}/task/${server[$name]}/children"); do
 			taskset -c -p "$core" "$process" >/dev/null 2>&1 || true # it may have left
 		done
 		cores[$name]=$core
-		[ "$1" = "$all_cores" ] || core=$((core + 1))
+		core=$((core + 1))
 	done
 }
 
@@ -172,21 +173,27 @@ charge_at() {
 	done
 }
 
-# many ROUND TITLE NAME… measures that.
+# many ROUND TITLE NODES… measures that, of several lists of nodes one after the
+# other, and notes it for all of them together.
 many() {
-	local name
+	local list name charges all_cpu=0 all_charges=0 all_rate=0
+	local -a names
 
-	for name in "${@:3}"; do
-		script_on "$name" $((clients / ($# - 2)))
+	for list in "${@:3}"; do
+		read -ra names <<<"$list"
+		for name in "${names[@]}"; do
+			script_on "$name" $((clients / ${#names[@]}))
+		done
+		pin "${names[@]}"
+		cpu_of_nodes charge_at "${names[@]}"
+		all_cpu=$((all_cpu + cpu))
+		for name in "${names[@]}"; do
+			charges=$(sed -n 's/^number of transactions actually processed: \([0-9]*\).*/\1/p' "$T/scripts/$name.log")
+			all_charges=$((all_charges + charges))
+			all_rate=$(calculate "$all_rate + $(sed -n 's/^tps = \([0-9.]*\).*/\1/p' "$T/scripts/$name.log") / ($# - 2)")
+		done
 	done
-	cpu_of_nodes charge_at "${@:3}"
-	operations=0
-	rate=0
-	for name in "${@:3}"; do
-		operations=$((operations + $(sed -n 's/^number of transactions actually processed: \([0-9]*\).*/\1/p' "$T/scripts/$name.log")))
-		rate=$(calculate "$rate + $(sed -n 's/^tps = \([0-9.]*\).*/\1/p' "$T/scripts/$name.log")")
-	done
-	echo "$1 $2 $cpu $operations $rate" >>"$T/many"
+	echo "$1 $2 $all_cpu $all_charges $all_rate" >>"$T/many"
 }
 
 # add_worker NAME adds a node and gives it its part of the shards.
@@ -208,7 +215,6 @@ add_server() {
 # run_cluster does all of it.
 run_cluster() {
 	local round before
-	local all_cores=0-$(($(nproc) - 1))
 	local credits="SELECT count(*) FROM generate_series(1, $ACCOUNTS) n, ducto_add_credits(user_id => lpad(to_hex(n), 32, '0')::uuid,
 		amount => 1000000)"
 	local -A used=() cores=()
@@ -234,30 +240,21 @@ run_cluster() {
 	add_server other2
 	add_worker worker2
 	for ((round = 1; round <= rounds; round++)); do
-		if [ "$(nproc)" -ge 2 ]; then
-			pin 0 one
-			many "$round" one_pinned one
-			pin 0 worker1 worker2
-			many "$round" two_pinned worker1 worker2
-			pin 0 one other1
-			many "$round" two_apart_pinned one other1
-		fi
-		pin "$all_cores" one other1 other2
-		many "$round" two_apart one other1
-		many "$round" three_apart one other1 other2
-		pin "$all_cores" worker1 worker2
-		many "$round" two worker1 worker2
+		many "$round" one one
+		many "$round" two 'worker1 worker2'
+		many "$round" two_apart 'one other1'
+		many "$round" three_apart 'one other1' 'other1 other2' 'other2 one'
 	done
 	add_worker worker3
 	for ((round = 1; round <= rounds; round++)); do
-		pin "$all_cores" worker1 worker2 worker3
-		many "$round" three worker1 worker2 worker3
+		many "$round" three 'worker1 worker2' 'worker2 worker3' 'worker3 worker1'
 	done
 	awk -f "$BENCH/median.awk" -f "$BENCH/nodes.awk" "$T/many" | table "$clients clients charge at the nodes that have the accounts"
 	[ -z "$(on coordinator sql -c 'SELECT * FROM ducto_verify() LIMIT 10')" ] || die 'ducto_verify found something on the cluster'
 }
 
 missing=$(citus_missing)
+[ -n "$missing" ] || [ "$(nproc)" -ge 2 ] || missing='two cores are needed'
 if [ -n "$missing" ]; then
 	printf '\nSkipped: %s.\n' "$missing"
 else
