@@ -60,30 +60,33 @@ bare_credits() {
 	sql -o /dev/null -f "$BENCH/bare_credits.sql"
 }
 
-# at_once CLIENTS runs batches by as many clients, each with accounts of its own.
+# at_once NAME… runs files of batches, each by a client of its own that stays
+# connected, as those of single calls do, and sets rate to the elements of a second.
 at_once() {
-	local client
+	local name client
 	local -a clients=()
 
-	for ((client = 1; client <= $1; client++)); do
-		sql -o /dev/null -f "$T/client-${client}_$size.sql" &
+	for name in "$@"; do
+		"$BIN/pgbench" -n -t 1 -f "$T/$name.sql" >"$T/$name.log" 2>&1 &
 		clients+=($!)
 	done
 	for client in "${clients[@]}"; do
-		wait "$client" || return
+		wait "$client" || die "$(tail -n 20 "$T"/*.log | cut -c -200)"
+	done
+	rate=0
+	for name in "$@"; do
+		rate=$(calculate "$rate + $batches * $size * $(sed -n 's/^tps = \([0-9.]*\).*/\1/p' "$T/$name.log")")
 	done
 }
 
-# durable_row TITLE CLIENTS OPERATIONS COMMAND… runs a command, which may set rate,
-# and prints a row of what it did. Others are compared with the first, until single
-# is emptied.
+# durable_row TITLE CLIENTS OPERATIONS COMMAND… runs a command, which sets rate, and
+# prints a row of what it did. Others are compared with the first, until single is
+# emptied.
 durable_row() {
 	local before
 
 	before=$(sql -c 'SELECT pg_current_wal_insert_lsn()')
-	rate=
 	"${@:4}"
-	rate=${rate:-$(calculate "$3 / $seconds")}
 	single=${single:-$rate}
 	echo "$1|$2|${rate%.*}|$(calculate "sprintf(\"%.1f\", $rate / $single)")|$(calculate "sprintf(\"%.1f\", $cpu / $3)")|$(sql -c \
 		"SELECT round((pg_current_wal_insert_lsn() - '$before') / $3)")"
@@ -124,18 +127,20 @@ durable=$(by_size 40000 8000)
 		single=
 		each=$((durable / clients / size))
 		batches=$((each > 0 ? each : 1))
+		files=()
 		for ((client = 1; client <= clients; client++)); do
 			batches_of "client-${client}_$size" $((1000 * client + 1)) 1000 "durable-$clients-$client"
+			files+=("client-${client}_$size")
 		done
 		durable_row charge_key "$clients" "$durable" pgbench_run charge_key "$clients" "$durable"
-		durable_row charge_many "$clients" $((batches * size * clients)) cpu_of at_once "$clients"
+		durable_row charge_many "$clients" $((batches * size * clients)) cpu_of at_once "${files[@]}"
 	done
 	single=
 	batches=$((durable / size))
 	batches_of "hot_$size" $((ACCOUNTS + 1)) 1 durable-hot
 	durable_row 'bare statement, one row' 16 "$durable" pgbench_run bare_statement_hot 16 "$durable"
 	durable_row 'charge_key, one account' 16 "$durable" pgbench_run charge_key_hot 16 "$durable"
-	durable_row 'charge_many, one account' 1 "$durable" cpu_of sql -o /dev/null -f "$T/hot_$size.sql"
+	durable_row 'charge_many, one account' 1 "$durable" cpu_of at_once "hot_$size"
 	batches_of "pool_$size" 1 20 durable-pool "$(make_pool)"
-	durable_row 'charge_many, one pool' 1 "$durable" cpu_of sql -o /dev/null -f "$T/pool_$size.sql"
+	durable_row 'charge_many, one pool' 1 "$durable" cpu_of at_once "pool_$size"
 } | table "Durable, $size in a batch"
