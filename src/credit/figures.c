@@ -1,15 +1,12 @@
 /*
  * figures.c
- *		What all accounts have: a list of them, what expires when, and what the
- *		ledger does not have yet.
+ *		What all accounts have: a list of them, and what expires when.
  */
 #include "postgres.h"
-
 
 #include "account/roll.h"
 #include "base/args.h"
 #include "base/clock.h"
-#include "base/json.h"
 #include "base/query.h"
 #include "base/result.h"
 #include "base/uuid.h"
@@ -17,7 +14,6 @@
 
 PG_FUNCTION_INFO_V1(ducto_list_accounts);
 PG_FUNCTION_INFO_V1(ducto_expiring);
-PG_FUNCTION_INFO_V1(ducto_unbooked);
 
 #define LISTED "SELECT a.id, a.kind, t.name, a.plan_id, a.lifetime_purchased, a.created_at, a.updated_at" \
 	" FROM ducto.accounts a LEFT JOIN ducto.teams t ON t.id = a.id WHERE coalesce(a.kind = $1, true)"
@@ -188,88 +184,4 @@ ducto_expiring(PG_FUNCTION_ARGS)
 	query_read_into(fcinfo, &expiring_query, &args);
 	query_end();
 	return (Datum) 0;
-}
-
-/*
- * Compare what a roll-forward would book by the grant that it is of.
- */
-static int
-compare_rolled(const void *one, const void *other)
-{
-	return memcmp(&((const Rolled *) one)->grant, &((const Rolled *) other)->grant, UUID_LEN);
-}
-
-/*
- * Add what has expired of the grants that are there, by their ids, to a jsonb,
- * or else what is left of what cycles gave, by type.
- */
-static void
-out_rolled(JsonOut *out, Rolled *rolled, int n, bool given)
-{
-	qsort(rolled, n, sizeof(Rolled), compare_rolled);
-	for (int i = 0; i < n;)
-	{
-		const Rolled *first = &rolled[i];
-		const Gift *gift = NULL;
-		Money		expired = 0;
-
-		for (; i < n && memcmp(&rolled[i].grant, &first->grant, UUID_LEN) == 0; i++)
-		{
-			if (rolled[i].gift != NULL)
-				gift = rolled[i].gift;
-			else
-				expired += rolled[i].amount;
-		}
-		if (given && gift != NULL && gift->remaining > expired)
-		{
-			jsonout_push(out, WJB_BEGIN_OBJECT, NULL);
-			jsonout_key(out, "type");
-			jsonout_text(out, entry_types[gift->type]);
-			jsonout_key(out, "amount");
-			jsonout_numeric(out, DatumGetNumeric(money_to_datum(gift->remaining - expired)));
-			jsonout_push(out, WJB_END_OBJECT, NULL);
-		}
-		else if (!given && gift == NULL)
-		{
-			jsonout_key(out, uuid_to_cstring(&first->grant));
-			jsonout_numeric(out, DatumGetNumeric(money_to_datum(expired)));
-		}
-	}
-}
-
-/*
- * ducto.unbooked returns what an account has at a time, and what of its grants
- * has expired by then, and what cycles gave, that the ledger does not have.
- */
-Datum
-ducto_unbooked(PG_FUNCTION_ARGS)
-{
-	pg_uuid_t  *account = arg_uuid(fcinfo, 0, "account_id");
-	TimestampTz at = arg_time(fcinfo, 1, "at");
-	MemoryContext caller = CurrentMemoryContext;
-	JsonOut		out = {0};
-	Account		acc;
-	Rolled	   *rolled = NULL;
-	int			n;
-	Jsonb	   *result;
-
-	query_begin();
-	n = account_project_rolled(account, &acc, at, &rolled);
-	MemoryContextSwitchTo(caller);
-	jsonout_push(&out, WJB_BEGIN_OBJECT, NULL);
-	jsonout_key(&out, "balance");
-	jsonout_numeric(&out, DatumGetNumeric(money_to_datum(acc.balance)));
-	jsonout_key(&out, "held");
-	jsonout_numeric(&out, DatumGetNumeric(money_to_datum(acc.held)));
-	jsonout_key(&out, "expired");
-	jsonout_push(&out, WJB_BEGIN_OBJECT, NULL);
-	out_rolled(&out, rolled, n, false);
-	jsonout_push(&out, WJB_END_OBJECT, NULL);
-	jsonout_key(&out, "given");
-	jsonout_push(&out, WJB_BEGIN_ARRAY, NULL);
-	out_rolled(&out, rolled, n, true);
-	jsonout_push(&out, WJB_END_ARRAY, NULL);
-	result = jsonout_end(&out);
-	query_end();
-	PG_RETURN_JSONB_P(result);
 }

@@ -717,6 +717,7 @@ foreach my $figures (map({ "ducto_$_($where)" } qw(spend_by_user spend_by_model 
 }
 {
 	my $odd   = Session->new($first, dbname => 'shop');
+	my $shards = value(q(SELECT count(*) FROM pg_dist_shard WHERE logicalrelid = 'ducto.accounts'::regclass));
 	my @times = split /\n/, value('SELECT DISTINCT ON (rank) effective_at FROM (SELECT effective_at, ntile(3) OVER (ORDER BY effective_at) AS rank FROM ducto.ledger) e');
 
 	$odd->run("SET datestyle = 'SQL, DMY'; SET timezone = '<W>+23:59'; SET intervalstyle = sql_standard");
@@ -726,7 +727,18 @@ foreach my $figures (map({ "ducto_$_($where)" } qw(spend_by_user spend_by_model 
 
 		is(value($sql), $node->safe_psql('figures', $sql), "what is owed at $owed is what it is on one server");
 		is($odd->value($sql), value($sql), 'however the session writes times');
+
+		my (undef, undef, $told) = $node->psql('shop', "SET citus.log_remote_commands = on; $sql");
+		my @sent = grep { /issuing SELECT/ } split /NOTICE:/, $told;
+
+		is(scalar @sent, $shards, 'by a statement for each shard');
 	}
+	my $owed = 'SELECT paid + granted + other - in_debt FROM ducto_liability()';
+	my $was  = $odd->value($owed);
+
+	$odd->run("BEGIN; SELECT ducto_add_credits($users[0], 3); SELECT ducto_add_credits($users[1], 2, 'promo', expires_at => '2222-01-01')");
+	is($odd->value($owed) - $was, 5, 'a transaction finds what it has done');
+	$odd->run('ROLLBACK');
 	is($odd->value('SELECT count(*) FROM ducto_verify()'), '0', 'nor does the auditor mind');
 	is($odd->value(q(SELECT value FROM ducto_metrics() WHERE name = 'ducto_accounts')), value('SELECT count(*) FROM ducto.accounts'), 'or the monitor');
 	is($odd->value("SELECT ok FROM (SELECT count(*) = 0 AS ok FROM ducto_repair($users[0])) r"), 't', 'or who repairs');
