@@ -5,6 +5,8 @@
  */
 #include "postgres.h"
 
+#include "access/htup_details.h"
+
 #include "account/claim.h"
 #include "account/grant.h"
 #include "base/bulk.h"
@@ -125,13 +127,19 @@ static const BulkColumn gift_columns[] = {
 };
 
 /* The caller has the accounts' locks. What lives on has another end. */
+static KeptQuery grant_keep_query = {
+	.sql = "UPDATE ducto.grants SET remaining = $3, live = $3 > 0, expires_at = coalesce($4, expires_at)"
+	" WHERE account_id = $1 AND id = $2",
+	.types = {UUIDOID, UUIDOID, NUMERICOID, TIMESTAMPTZOID}
+};
+
+/* As this of many. */
 static KeptQuery grants_keep_query = {
 	.sql = "UPDATE ducto.grants g SET remaining = v.c3, live = v.c3 > 0, expires_at = coalesce(v.c4, g.expires_at)"
 	" FROM unnest($1) AS v(c1 uuid, c2 uuid, c3 numeric, c4 timestamptz) WHERE g.account_id = v.c1 AND g.id = v.c2",
 	.types = {RECORDARRAYOID},
 	.anew = true
 };
-static const Oid keep_types[] = {UUIDOID, UUIDOID, NUMERICOID, TIMESTAMPTZOID, InvalidOid};
 
 /* OFFSET 0: each id is looked up by the key, and not the account's grants read for each. */
 static KeptQuery grants_room_query = {
@@ -490,7 +498,7 @@ void
 grants_queue_begin(GrantQueue *queue)
 {
 	records_begin(&queue->gifts, grant_insert_query.types);
-	records_begin(&queue->kept, keep_types);
+	records_begin(&queue->kept, grant_keep_query.types);
 }
 
 /*
@@ -542,12 +550,42 @@ grants_write(KeptQuery *query, Records *rows, int expected)
 }
 
 /*
+ * Have what is left of a grant of a queue.
+ */
+static void
+args_kept(QueryArgs *args, int i, const void *state)
+{
+	const Records *rows = state;
+	HeapTupleData row = records_tuple(rows, i);
+
+	heap_deform_tuple(&row, rows->desc, args->values, args->nulls);
+	args->n = rows->desc->natts;
+}
+
+/*
+ * Write what is left of grants, each by its key. False: that takes the executor.
+ */
+static bool
+grants_keep_each(Records *rows)
+{
+	QueryEach	each = {.n = rows->n, .args = args_kept, .state = rows};
+
+	if (!query_run_each(&grant_keep_query, &each))
+		return false;
+	if (SPI_processed != rows->n)
+		row_missing("grants");
+	records_clear(rows);
+	return true;
+}
+
+/*
  * grants_queue_write writes the changes of a queue.
  */
 void
 grants_queue_write(GrantQueue *queue)
 {
-	grants_write(&grants_keep_query, &queue->kept, SPI_OK_UPDATE);
+	if (queue->kept.n > 0 && !grants_keep_each(&queue->kept))
+		grants_write(&grants_keep_query, &queue->kept, SPI_OK_UPDATE);
 	if (queue->gifts.n >= BULK_LEAST && bulk_write("grants", gift_columns, &queue->gifts))
 		records_clear(&queue->gifts);
 	grants_write(&gifts_insert_query, &queue->gifts, SPI_OK_INSERT);

@@ -22,10 +22,17 @@ static KeptQuery grants_first_query = {
 	.types = {UUIDARRAYOID, INT8OID}
 };
 
-/* Where a row has them; FIRST_OF is which of the accounts it is of, from 1. */
+/* Those of one of them. */
+static KeptQuery grants_first_of_query = {
+	.sql = "SELECT id, seq, remaining, priority, expires_at FROM ducto.grants WHERE account_id = $1 AND live"
+	" ORDER BY priority, expires_at, seq, id LIMIT " CppAsString2(FIRST_KEPT),
+	.types = {UUIDOID}
+};
+
+/* Where a row has them; before them the former has which of the accounts it is of, from 1. */
 enum
 {
-	FIRST_OF, FIRST_ID, FIRST_SEQ, FIRST_REMAINING, FIRST_PRIORITY, FIRST_EXPIRES_AT
+	FIRST_ID, FIRST_SEQ, FIRST_REMAINING, FIRST_PRIORITY, FIRST_EXPIRES_AT, FIRST_COLUMNS
 };
 
 /* The grants of an account that a batch keeps. */
@@ -44,6 +51,7 @@ typedef struct GrantList
 /* Lists that are being read. */
 typedef struct ListsReader
 {
+	const pg_uuid_t *ids;
 	GrantList **lists;
 } ListsReader;
 
@@ -82,26 +90,69 @@ list_open(GrantList *list, int place)
 }
 
 /*
- * Put a row of grants_first_query at the end of its list.
+ * Put a grant that was read at the end of its list.
+ */
+static void
+list_take(GrantList *list, const Datum *columns)
+{
+	Grant	   *grant = list_open(list, list->n);
+
+	memset(grant, 0, sizeof(Grant));
+	grant->id = *DatumGetUUIDP(columns[FIRST_ID]);
+	grant->seq = DatumGetInt64(columns[FIRST_SEQ]);
+	grant->remaining = grant->before = money_from_datum(columns[FIRST_REMAINING]);
+	grant->priority = DatumGetInt32(columns[FIRST_PRIORITY]);
+	grant->expires_at = DatumGetTimestampTz(columns[FIRST_EXPIRES_AT]);
+	list->ordered = list->n;
+}
+
+/*
+ * Take a row of grants_first_query.
  */
 static bool
 read_grant(TupleTableSlot *slot, void *state)
 {
-	ListsReader *reader = state;
-	GrantList  *list;
-	Grant	   *grant;
+	const ListsReader *reader = state;
 
 	slot_getallattrs(slot);
-	list = reader->lists[DatumGetInt64(slot->tts_values[FIRST_OF]) - 1];
-	grant = list_open(list, list->n);
-	memset(grant, 0, sizeof(Grant));
-	grant->id = *DatumGetUUIDP(slot->tts_values[FIRST_ID]);
-	grant->seq = DatumGetInt64(slot->tts_values[FIRST_SEQ]);
-	grant->remaining = grant->before = money_from_datum(slot->tts_values[FIRST_REMAINING]);
-	grant->priority = DatumGetInt32(slot->tts_values[FIRST_PRIORITY]);
-	grant->expires_at = DatumGetTimestampTz(slot->tts_values[FIRST_EXPIRES_AT]);
-	list->ordered = list->n;
+	list_take(reader->lists[DatumGetInt64(slot->tts_values[0]) - 1], slot->tts_values + 1);
 	return true;
+}
+
+/*
+ * Take a row of grants_first_of_query.
+ */
+static void
+grant_found(int i, ItemPointer place, void *state)
+{
+	const ListsReader *reader = state;
+	Datum		columns[FIRST_COLUMNS];
+
+	for (int column = 0; column < FIRST_COLUMNS; column++)
+		columns[column] = row_datum(0, column + 1);
+	list_take(reader->lists[i], columns);
+}
+
+/*
+ * Have the id of an account whose grants are read.
+ */
+static void
+args_id_of(QueryArgs *args, int i, const void *state)
+{
+	args_uuid(args, &((const ListsReader *) state)->ids[i]);
+}
+
+/*
+ * Read the first grants of accounts into their lists by one statement.
+ */
+static void
+lists_read_together(ListsReader *reader, int n, int limit)
+{
+	QueryArgs	args = {0};
+
+	args_uuid_array(&args, reader->ids, n);
+	args_int8(&args, limit);
+	query_each(&grants_first_query, &args, false, read_grant, reader);
 }
 
 /*
@@ -110,12 +161,11 @@ read_grant(TupleTableSlot *slot, void *state)
 static void
 lists_read(const pg_uuid_t *ids, GrantList **lists, int n, int limit)
 {
-	ListsReader reader = {lists};
-	QueryArgs	args = {0};
+	ListsReader reader = {ids, lists};
+	QueryEach	each = {.n = n, .args = args_id_of, .found = grant_found, .state = &reader};
 
-	args_uuid_array(&args, ids, n);
-	args_int8(&args, limit);
-	query_each(&grants_first_query, &args, false, read_grant, &reader);
+	if (limit != FIRST_KEPT || !query_run_each(&grants_first_of_query, &each))
+		lists_read_together(&reader, n, limit);
 	for (int i = 0; i < n; i++)
 	{
 		lists[i]->limit = limit;

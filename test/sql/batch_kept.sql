@@ -38,6 +38,20 @@ SELECT n, r.amount, r.balance_after, r.error FROM charges, LATERAL ducto_charge(
 SELECT seq, amount, burned_amounts FROM ducto.ledger WHERE account_id = pg_temp.id('a', 1) AND type = 'usage' ORDER BY seq;
 SELECT * FROM pg_temp.differing();
 
+-- Where the executor has to read and write the grants, it is the same.
+SELECT count(r.error), count(*) FROM unnest('{a,b}'::text[]) AS side, LATERAL ducto_add_credits_many((
+	SELECT jsonb_agg(jsonb_build_object('user_id', pg_temp.id(side, 6 + n / 14), 'amount', 1 + n % 3, 'type', 'promo', 'priority', n % 5,
+		'expires_at', timestamptz '2099-01-01' + interval '1 day' * (n % 4))) FROM generate_series(0, 27) n)) r;
+BEGIN;
+SET LOCAL ducto.direct = off;
+SELECT pg_temp.updated('grants') AS before \gset
+SELECT count(r.transaction_id), sum(r.amount) FROM ducto_charge_many((
+	SELECT jsonb_agg(jsonb_build_object('user_id', pg_temp.id('a', 5 + who), 'amount', amount, 'min_balance', 0) ORDER BY n) FROM charges)) r;
+SELECT pg_temp.updated('grants') - :before AS updated;
+COMMIT;
+SELECT count(r.transaction_id), sum(r.amount) FROM (SELECT r.* FROM (SELECT * FROM charges ORDER BY n) c, LATERAL ducto_charge(pg_temp.id('b', 5 + who), c.amount, min_balance => 0) r) r;
+SELECT * FROM pg_temp.differing();
+
 -- Ten charges of one grant change its row once.
 SELECT new_balance FROM unnest('{a,b}'::text[]) AS side, ducto_add_credits(pg_temp.id(side, 3), 20, 'promo', expires_at => '2099-01-01');
 BEGIN;
