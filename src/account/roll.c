@@ -224,7 +224,10 @@ roll_book_due(Account *acc, int64 limit, RollTotals *totals)
 	Assert(roll.first_late <= roll.nlate && roll.nlate <= roll.ngrants);
 	Assert(acc->held >= 0);
 	if (roll.nholds == 0 && roll.nrolled == 0 && roll.nturns == 0 && roll.nlived_on == 0 && acc->late)
+	{
+		roll_bound(acc, DT_NOEND);	/* for whoever writes the row for another reason */
 		return false;
+	}
 
 	if (roll.nholds > 0)
 	{

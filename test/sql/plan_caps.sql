@@ -259,5 +259,21 @@ RESET client_min_messages;
 SELECT * FROM counted('a') ORDER BY n, cap_type;
 SELECT * FROM found();
 
+-- Caps that have changed are written where nothing else is, and with them that a hold keeps credit past its end.
+\set fay '\'ca920000-0000-4000-8000-00000000000f\''
+CREATE FUNCTION late(cap int) RETURNS text LANGUAGE sql AS $$ SELECT error FROM ducto_set_active_pricing(jsonb_build_object('models', '{"_default": "1"}'::jsonb,
+	'plans', jsonb_build_object('late', jsonb_build_object('name', 'Late', 'default_billing_mode', 'overdraft', 'overdraft_floor', -20,
+		'caps', jsonb_build_array(jsonb_build_object('cap_type', 'weekly', 'cap_limit', cap)))))) $$;
+SELECT late(100);
+SELECT new_balance FROM ducto_add_credits(:fay, 10, 'purchase');
+SELECT new_balance FROM ducto_add_credits(:fay, 0.5, 'promo', expires_at => ducto.clock() + interval '1 day');
+SELECT plan_id FROM ducto_set_user_plan(:fay, 'late');
+SELECT error FROM ducto_reserve(:fay, 14, ttl_seconds => 864000);
+SELECT ducto_advance_clock('2 days') IS NOT NULL AS two_days_later;
+SELECT late(90);
+SELECT error FROM ducto_reserve(:fay, 25);
+SELECT cap, cap_limit FROM caps(:fay);
+SELECT * FROM found();
+
 \c :main
 DROP DATABASE regress_ducto_caps;
