@@ -142,7 +142,7 @@ SELECT count(r.error) FROM capped, ducto_add_credits(who, 100) r;
 SELECT count(c.*) FROM capped, unnest('{total,session,sliding}'::text[]) WITH ORDINALITY kind(name, k),
 	LATERAL ducto_set_spend_cap(who, name, (ARRAY[4, 8, 2])[k] + n % 5, CASE WHEN k < 3 THEN 'deny' ELSE 'warn' END, CASE WHEN k = 2 THEN 'm1' END, CASE WHEN k > 1 THEN interval '200 days' END) c
 	WHERE k <= n % 4;
-CREATE VIEW pg_temp.counted AS SELECT side, n, cap_type, model, cap_limit, spent, held, window_until > now() AS open,
+CREATE TEMP VIEW counted AS SELECT side, n, cap_type, model, cap_limit, spent, held, window_until > now() AS open,
 	(SELECT sum(b) FROM unnest(buckets) b) AS in_buckets FROM ducto.spend_caps JOIN capped ON who = account_id;
 CREATE FUNCTION pg_temp.charges(of integer) RETURNS jsonb LANGUAGE sql AS $$
 	SELECT jsonb_agg(jsonb_build_object('user_id', who, 'amount', 0.5 + n * 0.1, 'model', 'm' || k % 2) ORDER BY k, n DESC) FROM capped, generate_series(1, 8) k WHERE side = of $$;
