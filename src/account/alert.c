@@ -12,10 +12,11 @@
 #include "account/event.h"
 #include "base/uuid.h"
 
-/* The caller has the account's lock. */
+/* The caller has the account's lock. The lists are read as of these types, whatever the columns have become. */
 static KeptQuery own_query = {
-	.sql = "SELECT balance, allowance_percent, cap_percent, expiring_days, topup_below, topup_amount, topup_max_per_month,"
-	" topup_due_key, coalesce(topup_month, '-infinity'), topup_count, told FROM ducto.alerts WHERE account_id = $1",
+	.sql = "SELECT balance::numeric[], allowance_percent::integer[], cap_percent::integer[], expiring_days, topup_below,"
+	" topup_amount, topup_max_per_month, topup_due_key, coalesce(topup_month, '-infinity'), topup_count, told"
+	" FROM ducto.alerts WHERE account_id = $1",
 	.types = {UUIDOID}
 };
 

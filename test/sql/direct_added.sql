@@ -274,10 +274,13 @@ BEGIN
 	END LOOP;
 	RETURN n;
 END $$;
+-- Lists are of other integers, too.
+ALTER TABLE ducto.alerts ALTER allowance_percent TYPE smallint[], ALTER cap_percent TYPE bigint[];
 SELECT domains() > 150 AS many;
 SELECT * FROM ducto_verify() WHERE check_name <> 'test clock';
 \c :own
 SET client_min_messages = warning;
+SELECT balance, allowance_percent, cap_percent FROM ducto_set_alerts(:bob, balance => '{0.5}', allowance_percent => '{60, 100}', cap_percent => '{1, 90}');
 SELECT error FROM ducto_set_active_pricing('{"models": {"_default": "input_tokens"}, "plans": {"direct": {"name": "Direct", "free_allowance": 4, "caps": [{"cap_type": "daily", "cap_limit": 60, "action": "deny"}]}}}');
 SELECT amount, allowance_consumed, error FROM ducto_charge(:bob, 2);
 SELECT amount, error FROM ducto_charge_many(jsonb_build_array(jsonb_build_object('user_id', :bob, 'amount', 1), jsonb_build_object('user_id', :ann, 'amount', 1)));
@@ -285,6 +288,8 @@ SELECT reservation_id AS hold FROM ducto_reserve(:bob, 2) \gset
 SELECT amount, error FROM ducto_deduct(:bob, :'hold', 1);
 SELECT plan_id, free_allowance FROM ducto_get_user_plan(:bob);
 SELECT count(*) FROM ducto_list_grants(:bob);
+SELECT kind, payload ->> 'percent' AS percent, payload ->> 'line' AS line FROM ducto.events WHERE account_id = :bob ORDER BY number;
+SELECT balance, allowance_percent, cap_percent FROM ducto.alerts WHERE account_id = :bob;
 SELECT expired_count FROM ducto_sweep_expired();
 SELECT * FROM ducto_verify() WHERE check_name <> 'test clock';
 
