@@ -115,5 +115,6 @@ it: what was spent, refunded, reversed, moved or has expired by then counts, boo
 what remains of the grant; of other credit it is what was added last, as what was added first is spent first.
 at: the time, not in the future; NULL = now.
 Takes no lock, works on a standby. Reads all accounts, grants and additions of credit; for a time in the past the whole
-ledger too, and what is held then as far as its reservations are kept.
+ledger too, and what is held then as far as its reservations are kept. What is due on accounts and not booked yet takes
+memory up to maintenance_work_mem; where that is not enough they are read in parts.
 Errors: 22023.';

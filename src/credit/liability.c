@@ -9,6 +9,7 @@
  */
 #include "postgres.h"
 
+#include "miscadmin.h"
 #include "utils/array.h"
 
 #include "account/roll.h"
@@ -35,11 +36,16 @@ typedef struct Owed
 	Spend		sums[OWED_COLUMNS];
 } Owed;
 
-/* Accounts on which nothing was booked since, and something is due. */
+/* What is kept of an account on which something is due, about. */
+#define DUE_BYTES	275
+
+/* Accounts on which nothing was booked since, and something is due: the first of those after one, or of all. */
 static KeptQuery due_query = {
-	.sql = "SELECT id FROM ducto.accounts WHERE next_boundary <= $1 AND updated_at <= $1",
-	.types = {TIMESTAMPTZOID},
-	.whole = true
+	.sql = "SELECT id FROM ducto.accounts WHERE next_boundary <= $1 AND updated_at <= $1 AND ($2 IS NULL OR id > $2)"
+	" ORDER BY id LIMIT $3",
+	.types = {TIMESTAMPTZOID, UUIDOID, INT8OID},
+	.whole = true,
+	.anew = true
 };
 
 /*
@@ -54,6 +60,9 @@ static const Oid given_types[] = {UUIDOID, TEXTOID, NUMERICOID, InvalidOid};
 #define EXPIRED		"unnest($4) AS e(account_id uuid, grant_id uuid, amount numeric)"
 #define GIVEN		"unnest($5) AS e(account_id uuid, type text, amount numeric)"
 
+/* The accounts of a part: after one, and up to another, NULL for all. */
+#define OF_PART(id)	" AND ($6 IS NULL OR " id " > $6) AND ($7 IS NULL OR " id " <= $7)"
+
 /*
  * Which entries came later. What an account booked while it was ahead of the clock
  * is older than what it booked afterwards; while there is no such entry yet
@@ -67,11 +76,12 @@ static const Oid given_types[] = {UUIDOID, TEXTOID, NUMERICOID, InvalidOid};
 	"   SELECT coalesce(max(l.seq) FILTER (WHERE l.effective_at <= $1), 0) AS at_seq," \
 	"    coalesce(max(l.seq) FILTER (WHERE l.effective_at <= $2), 0) AS now_seq" \
 	"   FROM ducto.ledger l WHERE l.account_id = a.id) s" \
-	"  WHERE $1 IS NOT NULL AND (a.ahead_until IS NOT NULL OR a.updated_at > $2))," \
+	"  WHERE $1 IS NOT NULL AND (a.ahead_until IS NOT NULL OR a.updated_at > $2)" OF_PART("a.id") ")," \
 	" later AS MATERIALIZED (" \
 	"  SELECT account_id, amount, type, reference, burned_grants, burned_amounts" \
 	"  FROM ducto.ledger l LEFT JOIN ahead h ON h.id = l.account_id" \
-	"  WHERE $1 IS NOT NULL AND CASE WHEN h.id IS NULL THEN effective_at > $1 ELSE seq > h.last_seq END)"
+	"  WHERE $1 IS NOT NULL AND CASE WHEN h.id IS NULL THEN effective_at > $1 ELSE seq > h.last_seq END" \
+	OF_PART("l.account_id") ")"
 
 /* And which did not. */
 #define NOT_LATER	"($1 IS NULL OR CASE WHEN h.id IS NULL THEN l.effective_at <= $1 ELSE l.seq <= h.last_seq END)"
@@ -81,7 +91,7 @@ static const Oid given_types[] = {UUIDOID, TEXTOID, NUMERICOID, InvalidOid};
 	"  SELECT a.id, coalesce(u.balance, a.balance) - coalesce(l.amount, 0) AS balance, coalesce(u.held, a.held) AS held" \
 	"  FROM ducto.accounts a LEFT JOIN " UNBOOKED " ON u.id = a.id" \
 	"  LEFT JOIN (SELECT account_id, sum(amount) AS amount FROM later GROUP BY 1) l ON l.account_id = a.id" \
-	"  WHERE $1 IS NULL OR a.created_at <= $1)"
+	"  WHERE ($1 IS NULL OR a.created_at <= $1)" OF_PART("a.id") ")"
 
 /* What is in grants; what was taken from them since was there. */
 #define GRANTED_CREDIT \
@@ -96,7 +106,7 @@ static const Oid given_types[] = {UUIDOID, TEXTOID, NUMERICOID, InvalidOid};
 	" granted_credit AS MATERIALIZED (" \
 	"  SELECT g.account_id, g.type, g.remaining + coalesce(t.amount, 0) AS amount" \
 	"  FROM ducto.grants g LEFT JOIN taken t ON t.account_id = g.account_id AND t.grant_id = g.id" \
-	"  WHERE ($1 IS NULL OR g.created_at <= $1) AND (g.live OR t.amount IS NOT NULL)" \
+	"  WHERE ($1 IS NULL OR g.created_at <= $1) AND (g.live OR t.amount IS NOT NULL)" OF_PART("g.account_id") \
 	"  UNION ALL SELECT e.account_id, e.type, e.amount FROM " GIVEN ")"
 
 /* The rest never expires, and is spent in the order in which it was added. */
@@ -109,13 +119,13 @@ static const Oid given_types[] = {UUIDOID, TEXTOID, NUMERICOID, InvalidOid};
 	" reversed AS (" \
 	"  SELECT account_id, reference, -sum(amount + coalesce((SELECT sum(b) FROM unnest(burned_amounts) b), 0)) AS amount" \
 	"  FROM ducto.ledger l LEFT JOIN ahead h ON h.id = l.account_id" \
-	"  WHERE type <> 'usage' AND type = 'reversal' AND " NOT_LATER " GROUP BY 1, 2)," \
+	"  WHERE type <> 'usage' AND type = 'reversal' AND " NOT_LATER OF_PART("l.account_id") " GROUP BY 1, 2)," \
 	" additions AS (" \
 	"  SELECT l.account_id, l.seq, l.type," \
 	"   l.amount - coalesce(r.amount, 0) - coalesce((SELECT sum(b) FROM unnest(l.burned_amounts) b), 0) AS amount" \
 	"  FROM ducto.ledger l LEFT JOIN reversed r ON r.account_id = l.account_id AND r.reference = l.id" \
 	"   LEFT JOIN ahead h ON h.id = l.account_id" \
-	"  WHERE l.type <> 'usage' AND l.type NOT IN ('refund', 'expiry') AND l.amount > 0 AND " NOT_LATER \
+	"  WHERE l.type <> 'usage' AND l.type NOT IN ('refund', 'expiry') AND l.amount > 0 AND " NOT_LATER OF_PART("l.account_id") \
 	"   AND NOT EXISTS (SELECT FROM ducto.grants g WHERE g.account_id = l.account_id AND g.id = l.id))," \
 	" shares AS (" \
 	"  SELECT type, least(amount, pool - newer) AS amount FROM (" \
@@ -133,7 +143,7 @@ static KeptQuery owed_query = {
 	"  FROM (SELECT type, amount FROM granted_credit UNION ALL SELECT type, amount FROM shares) c) p,"
 	" (SELECT coalesce(sum(balance) FILTER (WHERE balance > 0), 0), coalesce(-sum(balance) FILTER (WHERE balance < 0), 0),"
 	"   coalesce(sum(held), 0), count(*)::numeric FROM balances) b",
-	.types = {TIMESTAMPTZOID, TIMESTAMPTZOID, RECORDARRAYOID, RECORDARRAYOID, RECORDARRAYOID},
+	.types = {TIMESTAMPTZOID, TIMESTAMPTZOID, RECORDARRAYOID, RECORDARRAYOID, RECORDARRAYOID, UUIDOID, UUIDOID},
 	.whole = true,
 	.anew = true
 };
@@ -161,10 +171,11 @@ static KeptQuery shards_query = {
 	.whole = true
 };
 
-/* What the ledger does not have yet. */
+/* What the ledger does not have yet, of accounts in the order of their ids. */
 typedef struct Unbooked
 {
 	TimestampTz at;
+	pg_uuid_t	last;			/* of them */
 	Records		accounts;
 	Records		expired;
 	Records		given;
@@ -240,38 +251,86 @@ note_unbooked(TupleTableSlot *slot, void *state)
 	records_add(&unbooked->accounts, &row);
 	note_rolled(unbooked, &id, rolled, n);
 	query_end();
+	unbooked->last = id;
 	return true;
 }
 
 /*
- * Sum up what is owed to the accounts of this server, or of a shard of it.
+ * Append a time, NULL for none.
  */
 static void
-owed_here(const TimestampTz *at, TimestampTz now, Owed *owed)
+args_at(QueryArgs *args, const TimestampTz *at)
 {
-	Unbooked	unbooked = {.at = at != NULL ? *at : now};
-	QueryArgs	moment = {0};
+	if (at != NULL)
+		args_time(args, *at);
+	else
+		args_null(args);
+}
+
+/*
+ * Find what the ledger does not have of accounts after one, NULL for none: of as
+ * many as may take the memory. False: those were the last.
+ */
+static bool
+unbooked_find(Unbooked *unbooked, const pg_uuid_t *after)
+{
+	int64		most = Max((int64) maintenance_work_mem * 1024 / DUE_BYTES, 1);
 	QueryArgs	args = {0};
 
-	args_time(&moment, unbooked.at);
-	records_begin(&unbooked.accounts, unbooked_types);
-	records_begin(&unbooked.expired, expired_types);
-	records_begin(&unbooked.given, given_types);
-	(void) query_each(&due_query, &moment, true, note_unbooked, &unbooked);
+	records_begin(&unbooked->accounts, unbooked_types);
+	records_begin(&unbooked->expired, expired_types);
+	records_begin(&unbooked->given, given_types);
+	args_time(&args, unbooked->at);
+	args_uuid(&args, after);
+	args_int8(&args, most);
+	return query_each(&due_query, &args, true, note_unbooked, unbooked) == most;
+}
 
-	if (at != NULL)
-		args_time(&args, *at);
-	else
-		args_null(&args);
+/*
+ * Add what is owed to a part of the accounts, those after one, NULL for none, and
+ * up to the one that is returned; NULL when they are the last.
+ */
+static const pg_uuid_t *
+owed_add_part(const TimestampTz *at, TimestampTz now, const pg_uuid_t *after, pg_uuid_t *until, Owed *owed)
+{
+	Unbooked	unbooked = {.at = at != NULL ? *at : now};
+	QueryArgs	args = {0};
+	bool		more;
+
+	query_begin();
+	more = unbooked_find(&unbooked, after);
+	args_at(&args, at);
 	args_time(&args, now);
 	args_records(&args, &unbooked.accounts);
 	args_records(&args, &unbooked.expired);
 	args_records(&args, &unbooked.given);
+	args_uuid(&args, after);
+	args_uuid(&args, more ? &unbooked.last : NULL);
 	(void) query_read(&owed_query, &args);
 	for (int i = 0; i < OWED_COLUMNS; i++)
-		owed->sums[i] = row_spend(0, i + 1);
+		owed->sums[i] = spend_add(owed->sums[i], row_spend(0, i + 1), "what is owed");
+	query_end();
+	*until = unbooked.last;
+	return more ? until : NULL;
+}
+
+/*
+ * Sum up what is owed to the accounts of this server, or of a shard of it: in
+ * parts, when what is due on all of them would take more than maintenance_work_mem.
+ */
+static void
+owed_here(const TimestampTz *at, TimestampTz now, Owed *owed)
+{
+	const pg_uuid_t *after = NULL;
+	pg_uuid_t	until;
+	QueryArgs	moment = {0};
+
+	do
+		after = owed_add_part(at, now, after, &until, owed);
+	while (after != NULL);
 	if (at == NULL)
 		return;
+	args_time(&moment, *at);
 	(void) query_read(&held_query, &moment);
 	owed->sums[OWED_HELD] = row_spend(0, 1);
 }
@@ -356,10 +415,7 @@ owed_everywhere(const TimestampTz *at, Owed *owed)
 {
 	QueryArgs	args = {0};
 
-	if (at != NULL)
-		args_time(&args, *at);
-	else
-		args_null(&args);
+	args_at(&args, at);
 	args_carried(&args);
 	(void) query_read(&shards_query, &args);
 	if (!row_is_null(0, 1))
