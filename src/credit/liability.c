@@ -256,18 +256,6 @@ note_unbooked(TupleTableSlot *slot, void *state)
 }
 
 /*
- * Append a time, NULL for none.
- */
-static void
-args_at(QueryArgs *args, const TimestampTz *at)
-{
-	if (at != NULL)
-		args_time(args, *at);
-	else
-		args_null(args);
-}
-
-/*
  * Find what the ledger does not have of accounts after one, NULL for none: of as
  * many as may take the memory. False: those were the last.
  */
@@ -287,19 +275,20 @@ unbooked_find(Unbooked *unbooked, const pg_uuid_t *after)
 }
 
 /*
- * Add what is owed to a part of the accounts, those after one, NULL for none, and
- * up to the one that is returned; NULL when they are the last.
+ * Add what is owed at a time, infinity for now, to a part of the accounts, those
+ * after one, NULL for none, and up to the one that is returned; NULL when they are
+ * the last.
  */
 static const pg_uuid_t *
-owed_add_part(const TimestampTz *at, TimestampTz now, const pg_uuid_t *after, pg_uuid_t *until, Owed *owed)
+owed_add_part(TimestampTz at, TimestampTz now, const pg_uuid_t *after, pg_uuid_t *until, Owed *owed)
 {
-	Unbooked	unbooked = {.at = at != NULL ? *at : now};
+	Unbooked	unbooked = {.at = TIMESTAMP_IS_NOEND(at) ? now : at};
 	QueryArgs	args = {0};
 	bool		more;
 
 	query_begin();
 	more = unbooked_find(&unbooked, after);
-	args_at(&args, at);
+	args_time_or_null(&args, at);
 	args_time(&args, now);
 	args_records(&args, &unbooked.accounts);
 	args_records(&args, &unbooked.expired);
@@ -319,7 +308,7 @@ owed_add_part(const TimestampTz *at, TimestampTz now, const pg_uuid_t *after, pg
  * parts, when what is due on all of them would take more than maintenance_work_mem.
  */
 static void
-owed_here(const TimestampTz *at, TimestampTz now, Owed *owed)
+owed_here(TimestampTz at, TimestampTz now, Owed *owed)
 {
 	const pg_uuid_t *after = NULL;
 	pg_uuid_t	until;
@@ -328,9 +317,9 @@ owed_here(const TimestampTz *at, TimestampTz now, Owed *owed)
 	do
 		after = owed_add_part(at, now, after, &until, owed);
 	while (after != NULL);
-	if (at == NULL)
+	if (TIMESTAMP_IS_NOEND(at))
 		return;
-	args_time(&moment, *at);
+	args_time(&moment, at);
 	(void) query_read(&held_query, &moment);
 	owed->sums[OWED_HELD] = row_spend(0, 1);
 }
@@ -371,11 +360,11 @@ static Datum
 owed_on_shard(PG_FUNCTION_ARGS)
 {
 	MemoryContext caller = CurrentMemoryContext;
-	TimestampTz at = PG_ARGISNULL(2) ? 0 : PG_GETARG_TIMESTAMPTZ(2);
+	TimestampTz at = PG_ARGISNULL(2) ? DT_NOEND : PG_GETARG_TIMESTAMPTZ(2);
 	Owed		owed = {0};
 
 	query_begin();
-	owed_here(PG_ARGISNULL(2) ? NULL : &at, clock_now(), &owed);
+	owed_here(at, clock_now(), &owed);
 	query_end();
 	MemoryContextSwitchTo(caller);
 	return owed_to_datum(&owed);
@@ -411,11 +400,11 @@ ducto_owed_add(PG_FUNCTION_ARGS)
  * Sum up what is owed to the accounts of all nodes of a cluster.
  */
 static void
-owed_everywhere(const TimestampTz *at, Owed *owed)
+owed_everywhere(TimestampTz at, Owed *owed)
 {
 	QueryArgs	args = {0};
 
-	args_at(&args, at);
+	args_time_or_null(&args, at);
 	args_carried(&args);
 	(void) query_read(&shards_query, &args);
 	if (!row_is_null(0, 1))
@@ -430,18 +419,18 @@ Datum
 ducto_liability(PG_FUNCTION_ARGS)
 {
 	TimestampTz now = clock_now();
-	TimestampTz at = PG_ARGISNULL(0) ? now : PG_GETARG_TIMESTAMPTZ(0);
+	TimestampTz at = PG_ARGISNULL(0) ? DT_NOEND : PG_GETARG_TIMESTAMPTZ(0);
 	Owed		owed = {0};
 	ResultRow	row;
 	Datum		result;
 
-	if (TIMESTAMP_NOT_FINITE(at) || at > now)
+	if (!PG_ARGISNULL(0) && (TIMESTAMP_NOT_FINITE(at) || at > now))
 		arg_reject("at", timestamptz_to_str(at), "\"at\" must be a finite time, not in the future.");
 	query_begin();
 	if (cluster_is_used())
-		owed_everywhere(PG_ARGISNULL(0) ? NULL : &at, &owed);
+		owed_everywhere(at, &owed);
 	else
-		owed_here(PG_ARGISNULL(0) ? NULL : &at, now, &owed);
+		owed_here(at, now, &owed);
 	result_begin(&row, fcinfo);
 	result_spend(&row, owed.sums[OWED_PAID]);
 	result_spend(&row, owed.sums[OWED_GRANTED]);
