@@ -204,6 +204,9 @@ memory_at() {
 		END { n = int(at / 100 * NR); printf "%.1f\n", (at == "max" ? max : kb[n < 1 ? 1 : n]) / 1024 }' "$T/memory"
 }
 
+# tps_of LOG prints the transactions per second that a log of pgbench tells.
+tps_of() { sed -n 's/^tps = \([0-9.]*\).*/\1/p' "$1"; }
+
 # pgbench_run SCRIPT[@VALUE] CLIENTS OPERATIONS runs a script of bench/pgbench, or of
 # $place, with prepared statements, or by $protocol, and sets cpu, and rate to the
 # operations per second. The script has the variables
@@ -214,7 +217,7 @@ pgbench_run() {
 		-D "accounts=$ACCOUNTS" -D i=0 -D "run=$runs" -D "value=${1#*@}" \
 		-f "${place:-$BENCH/pgbench}/${1%@*}.sql" >"$T/pgbench.log" 2>&1 || die "$1:
 $(tail -n 20 "$T/pgbench.log")"
-	rate=$(sed -n 's/^tps = \([0-9.]*\).*/\1/p' "$T/pgbench.log")
+	rate=$(tps_of "$T/pgbench.log")
 }
 
 # race TITLE CLIENTS SPEC… runs scripts in turns and prints a table. A spec is

@@ -75,7 +75,7 @@ at_once() {
 	done
 	rate=0
 	for name in "$@"; do
-		rate=$(calculate "$rate + $batches * $size * $(sed -n 's/^tps = \([0-9.]*\).*/\1/p' "$T/$name.log")")
+		rate=$(calculate "$rate + $batches * $size * $(tps_of "$T/$name.log")")
 	done
 }
 

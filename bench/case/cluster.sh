@@ -90,7 +90,7 @@ call() {
 pgbench_run_plain() {
 	"$BIN/pgbench" -n -M prepared -t "$2" -D "accounts=$ACCOUNTS" -f "$place/$1.sql" >"$T/pgbench.log" 2>&1 || die "$1:
 $(tail -n 20 "$T/pgbench.log")"
-	rate=$(sed -n 's/^tps = \([0-9.]*\).*/\1/p' "$T/pgbench.log")
+	rate=$(tps_of "$T/pgbench.log")
 }
 
 # note ROUND NAME PLACE notes what calls took.
@@ -190,7 +190,7 @@ many() {
 		for name in "${names[@]}"; do
 			charges=$(sed -n 's/^number of transactions actually processed: \([0-9]*\).*/\1/p' "$T/scripts/$name.log")
 			all_charges=$((all_charges + charges))
-			all_rate=$(calculate "$all_rate + $(sed -n 's/^tps = \([0-9.]*\).*/\1/p' "$T/scripts/$name.log") / ($# - 2)")
+			all_rate=$(calculate "$all_rate + $(tps_of "$T/scripts/$name.log") / ($# - 2)")
 		done
 	done
 	echo "$1 $2 $all_cpu $all_charges $all_rate" >>"$T/many"
